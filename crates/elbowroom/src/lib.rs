@@ -1,0 +1,1 @@
+//! Reserve address space once, commit pages when they are touched, never move the data.
