@@ -1,2 +1,56 @@
-//! stub
-fn main() {}
+//! Chores of the elbowroom workspace, run as `cargo xtask COMMAND`.
+
+mod platforms;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+use platforms::Platform;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  win CARGO-COMMAND...                       run it for Windows, under Wine
+  arm64 [--page-size N] CARGO-COMMAND...     run it for 64-bit Arm Linux, under QEMU (4096, 16384 or 65536)
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&args) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(args: &[String]) -> Result<ExitCode> {
+    let Some((command, rest)) = args.split_first() else { bail!("no command\n\n{USAGE}") };
+    match command.as_str() {
+        "win" => cargo_for(Platform::Windows, rest),
+        "arm64" => match rest {
+            [option, size, rest @ ..] if option == "--page-size" => {
+                let page_size = size.parse().with_context(|| format!("page size {size}"))?;
+                cargo_for(Platform::Arm64 { page_size }, rest)
+            }
+            _ => cargo_for(Platform::Arm64 { page_size: 4096 }, rest),
+        },
+        "help" | "--help" | "-h" => {
+            print!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        unknown => bail!("no command `{unknown}`\n\n{USAGE}"),
+    }
+}
+
+/// Runs a cargo command for another platform and passes its exit status on.
+fn cargo_for(platform: Platform, args: &[String]) -> Result<ExitCode> {
+    let Some((subcommand, rest)) = args.split_first() else { bail!("no cargo command\n\n{USAGE}") };
+    let mut cargo = platform.cargo(subcommand)?;
+    let status = cargo.args(rest).status().context("start cargo")?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}

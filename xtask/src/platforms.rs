@@ -1,0 +1,131 @@
+//! The platforms besides its own that a Debian x86-64 machine can test, or at least type-check.
+//!
+//! rustup carries ready-made standard libraries for most of them, but none for Windows 7, the one Windows that Wine 8
+//! runs, so every platform gets its std built from source by the same compiler: Debian's, whose source package always
+//! matches it. Each platform has a build folder of its own, because a shared one would be rebuilt at every change of
+//! compiler.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::workspace;
+
+/// Debian's compiler and the source of its std.
+const RUST: [&str; 2] = ["rustc-web", "rust-web-src"];
+/// Wine's disk, as a folder in the build folder of Windows.
+const WINE_PREFIX: &str = "wine";
+
+/// Another platform, and how far it can be tried on this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Platform {
+    /// Windows programs, run by Wine.
+    Windows,
+    /// 64-bit Arm Linux, run by QEMU with pages of so many bytes.
+    Arm64 { page_size: u32 },
+    /// Compiles, and cannot run: the name of the target.
+    CheckOnly(&'static str),
+}
+
+impl Platform {
+    /// The target as rustc calls it.
+    pub(crate) fn target(self) -> &'static str {
+        match self {
+            // Plain `x86_64-pc-windows-gnu` links to bcryptprimitives.dll, which Wine 8 does not have.
+            Self::Windows => "x86_64-win7-windows-gnu",
+            Self::Arm64 { .. } => "aarch64-unknown-linux-gnu",
+            Self::CheckOnly(target) => target,
+        }
+    }
+
+    /// The Debian packages that it takes.
+    pub(crate) fn packages(self) -> Vec<&'static str> {
+        let own: &[&str] = match self {
+            Self::Windows => &["gcc-mingw-w64-x86-64-win32", "wine", "wine64"],
+            Self::Arm64 { .. } => &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross", "qemu-user"],
+            Self::CheckOnly(_) => &[],
+        };
+        [&RUST, own].concat()
+    }
+
+    /// `cargo SUBCOMMAND` for this platform; the caller adds the rest of the arguments.
+    pub(crate) fn cargo(self, subcommand: &str) -> Result<Command> {
+        if self == Self::Windows {
+            create_wine_prefix()?;
+        }
+        let mut cargo = workspace::cargo();
+        cargo
+            .args([subcommand, "-Zbuild-std=std,panic_unwind,test", "--target", self.target()])
+            .env("CARGO_TARGET_DIR", self.build_folder())
+            .env("RUSTC", "/usr/bin/rustc")
+            .env("RUSTDOC", "/usr/bin/rustdoc")
+            // Lets a stable compiler accept -Zbuild-std.
+            .env("RUSTC_BOOTSTRAP", "1");
+        match self {
+            Self::Windows => {
+                cargo.env(self.cargo_variable("LINKER"), "x86_64-w64-mingw32-gcc");
+                cargo.env(self.cargo_variable("RUNNER"), "wine-stable");
+                wine_environment(&mut cargo);
+            }
+            Self::Arm64 { page_size } => {
+                let runner = format!("qemu-aarch64 -L /usr/aarch64-linux-gnu -p {page_size}");
+                cargo.env(self.cargo_variable("LINKER"), "aarch64-linux-gnu-gcc");
+                cargo.env(self.cargo_variable("RUNNER"), &runner);
+                // The kernel cannot start an Arm program by itself, so a test that starts a child puts this before it.
+                // Windows needs none: under Wine, programs start each other as they do on Windows.
+                cargo.env("ELBOWROOM_TEST_RUNNER", runner);
+                if page_size > 4096 {
+                    // With pages larger than the host's, QEMU 7 dies while std walks the stack of a panic.
+                    cargo.env("RUST_BACKTRACE", "0");
+                }
+            }
+            Self::CheckOnly(_) => {}
+        }
+        Ok(cargo)
+    }
+
+    fn build_folder(self) -> PathBuf {
+        workspace::build_folder().join(self.target())
+    }
+
+    /// Cargo's variable for one setting of this target.
+    fn cargo_variable(self, setting: &str) -> String {
+        format!("CARGO_TARGET_{}_{setting}", self.target().to_uppercase().replace('-', "_"))
+    }
+}
+
+/// Ends everything that Wine still runs; without a Wine, there is nothing to end.
+pub(crate) fn stop_wine() {
+    let mut wineserver = Command::new("wineserver");
+    wineserver.arg("--kill").stderr(Stdio::null());
+    wine_environment(&mut wineserver);
+    // It fails when no server runs, which is what is wanted.
+    let _ = wineserver.status();
+}
+
+fn create_wine_prefix() -> Result<()> {
+    let prefix = wine_prefix();
+    // The last file that Wine writes when it sets up or updates a prefix.
+    if prefix.join(".update-timestamp").exists() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(&prefix).with_context(|| format!("create {}", prefix.display()))?;
+    let mut wineboot = Command::new("wineboot");
+    wineboot.arg("--init").stdout(Stdio::null()).stderr(Stdio::null());
+    wine_environment(&mut wineboot);
+    workspace::run(&mut wineboot)
+}
+
+fn wine_prefix() -> PathBuf {
+    workspace::build_folder().join(WINE_PREFIX)
+}
+
+fn wine_environment(command: &mut Command) {
+    command
+        .env("WINEPREFIX", wine_prefix())
+        .env("WINEDEBUG", "-all")
+        // No debugger that waits at a crash, and no offer to download Mono and Gecko.
+        .env("WINEDLLOVERRIDES", OsString::from("winedbg.exe=;mscoree,mshtml="));
+}
