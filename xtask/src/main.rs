@@ -1,6 +1,10 @@
 //! Chores of the elbowroom workspace, run as `cargo xtask COMMAND`.
 
+mod ci;
+mod debian;
+mod msrv;
 mod platforms;
+mod tidy;
 mod workspace;
 
 use std::process::ExitCode;
@@ -12,6 +16,8 @@ use platforms::Platform;
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
+  ci [--install] [--only STEP[,STEP]]        all checks but `cargo test`; --install gets the packages they need
+  tidy                                       the checks that no compiler makes
   win CARGO-COMMAND...                       run it for Windows, under Wine
   arm64 [--page-size N] CARGO-COMMAND...     run it for 64-bit Arm Linux, under QEMU (4096, 16384 or 65536)
 ";
@@ -28,8 +34,16 @@ fn main() -> ExitCode {
 }
 
 fn dispatch(args: &[String]) -> Result<ExitCode> {
-    let Some((command, rest)) = args.split_first() else { bail!("no command\n\n{USAGE}") };
+    let Some((command, rest)) = args.split_first() else {
+        bail!("no command\n\n{USAGE}")
+    };
     match command.as_str() {
+        "ci" => Ok(if ci::run(&ci::Options::parse(rest)?) {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }),
+        "tidy" => tidy::check().map(|()| ExitCode::SUCCESS),
         "win" => cargo_for(Platform::Windows, rest),
         "arm64" => match rest {
             [option, size, rest @ ..] if option == "--page-size" => {
@@ -48,7 +62,9 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
 
 /// Runs a cargo command for another platform and passes its exit status on.
 fn cargo_for(platform: Platform, args: &[String]) -> Result<ExitCode> {
-    let Some((subcommand, rest)) = args.split_first() else { bail!("no cargo command\n\n{USAGE}") };
+    let Some((subcommand, rest)) = args.split_first() else {
+        bail!("no cargo command\n\n{USAGE}")
+    };
     let mut cargo = platform.cargo(subcommand)?;
     let status = cargo.args(rest).status().context("start cargo")?;
     let code = status.code().and_then(|code| u8::try_from(code).ok());

@@ -1,0 +1,272 @@
+//! `cargo xtask ci`: every check but `cargo test`, one after the other, then a table of what became of each.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::platforms::{self, Platform};
+use crate::workspace::{Deadline, cargo};
+use crate::{debian, msrv, tidy};
+
+/// What the command line asks for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// Install what a step needs, rather than skip the step.
+    install: bool,
+    /// The steps to run; empty means all.
+    only: Vec<String>,
+}
+
+impl Options {
+    pub(crate) fn parse(args: &[String]) -> Result<Self> {
+        let mut options = Self::default();
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                "--install" => options.install = true,
+                "--only" => {
+                    let Some(steps) = args.next() else {
+                        bail!("--only needs the names of steps")
+                    };
+                    options.only.extend(steps.split(',').map(str::to_owned));
+                }
+                unknown => bail!("ci has no option `{unknown}`"),
+            }
+        }
+        let known: Vec<&str> = steps().iter().map(|step| step.name).collect();
+        if let Some(unknown) = options
+            .only
+            .iter()
+            .find(|name| !known.contains(&name.as_str()))
+        {
+            bail!("no step `{unknown}`; the steps are {}", known.join(", "));
+        }
+        Ok(options)
+    }
+
+    fn wants(&self, step: &Step) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == step.name)
+    }
+}
+
+/// One check.
+struct Step {
+    name: &'static str,
+    /// The Debian packages without which it cannot run.
+    packages: Vec<&'static str>,
+    /// A check that takes longer hangs, and is killed.
+    limit: Duration,
+    check: Box<dyn Fn(Deadline) -> Result<()>>,
+}
+
+impl Step {
+    fn new(
+        name: &'static str,
+        minutes: u64,
+        check: impl Fn(Deadline) -> Result<()> + 'static,
+    ) -> Self {
+        let limit = Duration::from_secs(60 * minutes);
+        Self {
+            name,
+            packages: Vec::new(),
+            limit,
+            check: Box::new(check),
+        }
+    }
+
+    fn needs(self, packages: &[&'static str]) -> Self {
+        Self {
+            packages: packages.to_vec(),
+            ..self
+        }
+    }
+}
+
+fn steps() -> Vec<Step> {
+    vec![
+        Step::new("fmt", 2, |deadline| {
+            deadline.run(cargo().args(["fmt", "--all", "--check"]))
+        }),
+        Step::new("clippy", 10, |deadline| {
+            let args = [
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--all-features",
+                "--",
+                "-D",
+                "warnings",
+            ];
+            deadline.run(cargo().args(args))
+        }),
+        Step::new("docs", 10, |deadline| {
+            // The command and the library have one name. Together their pages would collide; in turn, those of the
+            // library overwrite those of the command.
+            for packages in [
+                ["--package", "elbowroom-cli"],
+                ["--workspace", "--exclude=elbowroom-cli"],
+            ] {
+                let mut doc = cargo();
+                doc.arg("doc")
+                    .args(packages)
+                    .env("RUSTDOCFLAGS", "-D warnings");
+                doc.args(["--no-deps", "--all-features", "--document-private-items"]);
+                deadline.run(&doc)?;
+            }
+            Ok(())
+        }),
+        Step::new("tidy", 1, |_| tidy::check()),
+        Step::new("package", 10, |deadline| {
+            // A dry run builds the package as its users will, and needs no account.
+            deadline.run(cargo().args(["publish", "--dry-run", "-p", "elbowroom", "--allow-dirty"]))
+        }),
+        Step::new("msrv", 10, msrv::check).needs(&msrv::PACKAGES),
+        // Optimised, because that is when the compiler makes use of what unsafe code promises.
+        Step::new("release", 15, |deadline| {
+            deadline.run(cargo().args(["test", "--workspace", "--release", "--no-fail-fast"]))
+        }),
+        test_on("windows", Platform::Windows),
+        test_on("arm64-4k", Platform::Arm64 { page_size: 4 << 10 }),
+        test_on(
+            "arm64-16k",
+            Platform::Arm64 {
+                page_size: 16 << 10,
+            },
+        ),
+        test_on(
+            "arm64-64k",
+            Platform::Arm64 {
+                page_size: 64 << 10,
+            },
+        ),
+        check_on("macos", &["aarch64-apple-darwin", "x86_64-apple-darwin"]),
+        check_on("windows-msvc", &["x86_64-pc-windows-msvc"]),
+        // A system that the library does not support: it must compile there, and refuse when it runs.
+        check_on("freebsd", &["x86_64-unknown-freebsd"]),
+    ]
+}
+
+/// Runs the tests on another platform, those in the documentation as well.
+fn test_on(name: &'static str, platform: Platform) -> Step {
+    Step::new(name, 15, move |deadline| {
+        let mut test = platform.cargo("test")?;
+        let result =
+            deadline.run(test.args(["--workspace", "--exclude", "xtask", "--no-fail-fast"]));
+        if platform == Platform::Windows {
+            platforms::stop_wine();
+        }
+        result
+    })
+    .needs(&platform.packages())
+}
+
+/// Type-checks for targets whose programs cannot run here.
+fn check_on(name: &'static str, targets: &'static [&'static str]) -> Step {
+    let platforms = targets.iter().map(|target| Platform::CheckOnly(target));
+    let packages: Vec<&str> = platforms.clone().flat_map(Platform::packages).collect();
+    Step::new(name, 10, move |deadline| {
+        for platform in platforms.clone() {
+            let mut check = platform.cargo("check")?;
+            deadline.run(check.args(["--workspace", "--exclude", "xtask", "--all-targets"]))?;
+        }
+        Ok(())
+    })
+    .needs(&packages)
+}
+
+enum Outcome {
+    Ok,
+    Skipped { missing: Vec<&'static str> },
+    Failed(String),
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ok => f.write_str("ok"),
+            Self::Skipped { missing } => write!(f, "skipped: install {}", missing.join(" ")),
+            Self::Failed(why) => write!(f, "FAILED: {why}"),
+        }
+    }
+}
+
+struct Row {
+    name: &'static str,
+    outcome: Outcome,
+    seconds: f64,
+}
+
+/// Runs the steps; true if none failed.
+pub(crate) fn run(options: &Options) -> bool {
+    let steps: Vec<Step> = steps()
+        .into_iter()
+        .filter(|step| options.wants(step))
+        .collect();
+    let mut rows = Vec::new();
+    if options.install {
+        rows.extend(install(&steps));
+    }
+    for step in &steps {
+        rows.push(timed(step.name, || {
+            let missing = debian::missing(&step.packages);
+            if !missing.is_empty() {
+                return Outcome::Skipped { missing };
+            }
+            outcome((step.check)(Deadline::after(step.limit)))
+        }));
+    }
+    println!("\n{:<14} {:>7}  result", "step", "seconds");
+    for Row {
+        name,
+        outcome,
+        seconds,
+    } in &rows
+    {
+        println!("{name:<14} {seconds:>7.1}  {outcome}");
+    }
+    // Whoever can install things, or is continuous integration, has no reason to skip any.
+    let may_skip = !options.install && std::env::var("CI").as_deref() != Ok("true");
+    rows.iter().all(|row| match row.outcome {
+        Outcome::Ok => true,
+        Outcome::Skipped { .. } => may_skip,
+        Outcome::Failed(_) => false,
+    })
+}
+
+/// Installs what the steps need; nothing to do gives no row.
+fn install(steps: &[Step]) -> Option<Row> {
+    let mut needed: Vec<&str> = steps
+        .iter()
+        .flat_map(|step| step.packages.iter().copied())
+        .collect();
+    needed.sort_unstable();
+    needed.dedup();
+    let missing = debian::missing(&needed);
+    let limit = Duration::from_secs(60 * 15);
+    (!missing.is_empty()).then(|| {
+        timed("install", || {
+            outcome(debian::install(&missing, Deadline::after(limit)))
+        })
+    })
+}
+
+fn timed(name: &'static str, work: impl FnOnce() -> Outcome) -> Row {
+    println!("\n== {name}");
+    let start = Instant::now();
+    let outcome = work();
+    let seconds = start.elapsed().as_secs_f64();
+    println!("== {name}: {outcome}, {seconds:.1} s");
+    Row {
+        name,
+        outcome,
+        seconds,
+    }
+}
+
+fn outcome(result: Result<()>) -> Outcome {
+    match result {
+        Ok(()) => Outcome::Ok,
+        Err(error) => Outcome::Failed(format!("{error:#}")),
+    }
+}
