@@ -1,1 +1,75 @@
 //! Reserve address space once, commit pages when they are touched, never move the data.
+//!
+//! Microsoft's page "Reserving and Committing Memory" shows a program that reserves 80 pages, stores through a plain
+//! pointer, and commits one more page from its exception filter at each page fault. This library is that system, on Linux,
+//! Windows and macOS:
+//!
+//! - [`Reservation`]: an owned range of addresses, committed and decommitted by hand.
+//! - [`Region`]: a reservation that commits on touch, within a limit, with a filter of yours, and with accessors that turn
+//!   a refused touch into an error.
+//!
+//! ```
+//! use elbowroom::Region;
+//!
+//! let region = Region::new(1 << 40)?; // 1 TiB of addresses, no memory
+//! region.try_write(123 << 30, 42u64)?; // commits the pages around it
+//! assert_eq!(region.try_read::<u64>(123 << 30)?, 42);
+//! # Ok::<(), elbowroom::Error>(())
+//! ```
+//!
+//! # Glossary
+//!
+//! ## Reserve
+//! To set addresses aside so that nothing else is put there. Costs no memory; 16 TiB cost what 16 KiB cost. A touch of a
+//! reserved page faults.
+//!
+//! ## Commit
+//! To make reserved pages usable: readable, writable, and zero. The system charges them, where it counts, to a limit
+//! (*commit charge*), and so can say no at this point, as an error, and not later by ending the process. A committed page
+//! takes no physical memory until it is first touched; then it is *resident*.
+//!
+//! ## Decommit
+//! To turn committed pages back into reserved ones. Contents are lost and the charge is refunded.
+//!
+//! ## Release
+//! To give a whole reservation back.
+//!
+//! ## Filter
+//! A function of yours that is asked about a fault and answers with a [`Verdict`]: commit, or decline. The word is from
+//! structured exception handling, where the filter of an `__except` decides whether the instruction runs again.
+//!
+//! ## Growth
+//! How many pages one fault commits: the *window*. See [`Growth`].
+//!
+//! ## Accessor
+//! A method such as [`Region::try_write`] whose touch may be refused, and then returns an [`Error`].
+//!
+//! # Units
+//!
+//! Ranges and lengths are in bytes; a method that works on pages takes every page that holds a byte of its range. Growth is
+//! in pages.
+
+mod error;
+mod fault;
+mod os;
+mod page;
+mod region;
+mod reservation;
+mod sync;
+
+pub use error::{Error, Operation};
+pub use fault::{FaultAccess, FaultCode};
+#[cfg(feature = "faulty")]
+pub use os::faulty;
+pub use region::{Fault, Growth, Region, RegionBuilder, Stats, Verdict};
+pub use reservation::{Access, PageState, Reservation, ReservationBuilder, Span};
+
+/// The size of a page in bytes: what is committed, decommitted and protected at once. A power of two, at least 4096.
+pub fn page_size() -> usize {
+    page::size()
+}
+
+/// What the address of a reservation is a multiple of, in bytes: 64 KiB on Windows, the page size elsewhere.
+pub fn allocation_granularity() -> usize {
+    os::granularity()
+}

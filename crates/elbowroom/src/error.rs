@@ -1,0 +1,264 @@
+//! The one error type: what was asked, of which bytes, who refused, and what the system said.
+
+use std::fmt;
+use std::io;
+use std::ops::Range;
+
+use crate::os;
+
+/// What was being done when an [`Error`] arose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Operation {
+    /// Reserving address space.
+    Reserve,
+    /// Committing pages.
+    Commit,
+    /// Decommitting pages.
+    Decommit,
+    /// Changing the access of committed pages.
+    Protect,
+    /// Releasing a reservation.
+    Release,
+    /// Reading through an accessor such as [`Region::try_read`](crate::Region::try_read).
+    Read,
+    /// Writing through an accessor such as [`Region::try_write`](crate::Region::try_write).
+    Write,
+    /// Installing the process-wide fault handler.
+    InstallHandler,
+}
+
+impl Operation {
+    fn verb(self) -> &'static str {
+        match self {
+            Operation::Reserve => "reserve",
+            Operation::Commit => "commit",
+            Operation::Decommit => "decommit",
+            Operation::Protect => "protect",
+            Operation::Release => "release",
+            Operation::Read => "read",
+            Operation::Write => "write",
+            Operation::InstallHandler => "install the fault handler for",
+        }
+    }
+}
+
+/// Why an operation was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// A length of zero.
+    Empty,
+    /// The length, rounded up and with its bookkeeping, is not a number of bytes that can be addressed.
+    TooLarge,
+    /// The range is inverted or reaches past the end, at `len` bytes.
+    OutOfRange { len: usize },
+    /// An alignment that is not a power of two, or an address that is not a multiple of `of` bytes.
+    Misaligned { of: usize },
+    /// The range has a page that is not committed.
+    NotCommitted,
+    /// The commit limit leaves no room.
+    Limit { limit_bytes: usize, committed_bytes: usize },
+    /// The region's filter declined.
+    Filter,
+    /// The touch raised something other than a page fault.
+    NotAPageFault,
+    /// The page is committed, but its protection forbids the access.
+    Protected,
+    /// A filter touched an uncommitted page of its own region, or released it.
+    InOwnFilter,
+    /// The operating system refused, with the code beside.
+    Os(OsCode),
+}
+
+/// An error number of the operating system: `errno` on Unix, `GetLastError` on Windows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OsCode(pub(crate) i32);
+
+impl fmt::Display for OsCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        io::Error::from_raw_os_error(self.0).fmt(f)
+    }
+}
+
+impl fmt::Debug for OsCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OsCode({}: {self})", self.0)
+    }
+}
+
+impl std::error::Error for OsCode {}
+
+/// A refusal: the operation, the bytes it was for, and the reason.
+///
+/// The predicates (`is_limit()`, `is_out_of_memory()` and so on) tell the reasons apart; the text tells a person what to
+/// try. Where the operating system refused, [`source`](std::error::Error::source) is its error and
+/// [`os_code`](Error::os_code) its number. Nothing on the heap: an error can be made and dropped inside a filter.
+///
+/// ```
+/// use elbowroom::{Region, page_size};
+///
+/// let region = Region::builder(80 * page_size()).commit_limit(page_size()).build()?;
+/// region.try_write(0, 1u8)?;
+/// let error = region.try_write(page_size(), 2u8).unwrap_err();
+/// assert!(error.is_limit());
+/// assert_eq!(error.offset(), page_size());
+/// # Ok::<(), elbowroom::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Error {
+    operation: Operation,
+    range: Range<usize>,
+    cause: Cause,
+}
+
+impl Error {
+    pub(crate) fn new(operation: Operation, range: Range<usize>, cause: Cause) -> Error {
+        Error { operation, range, cause }
+    }
+
+    /// What was being done.
+    pub fn operation(&self) -> Operation {
+        self.operation
+    }
+
+    /// The bytes it was for, from the base of the reservation or region. For a reservation that was not made, `0..len`
+    /// as asked. For an accessor, from the first byte that could not be touched to the end of the access: the bytes
+    /// before it are done, none after.
+    pub fn range(&self) -> Range<usize> {
+        self.range.clone()
+    }
+
+    /// The start of [`range`](Error::range): for an accessor, the first byte that could not be touched.
+    pub fn offset(&self) -> usize {
+        self.range.start
+    }
+
+    /// The operating system's error number, where it was the operating system that refused: `errno` on Unix,
+    /// `GetLastError` on Windows.
+    pub fn os_code(&self) -> Option<i32> {
+        match self.cause {
+            Cause::Os(code) => Some(code.0),
+            _ => None,
+        }
+    }
+
+    /// A limit set by the program refused: [`commit_limit`](crate::RegionBuilder::commit_limit).
+    pub fn is_limit(&self) -> bool {
+        matches!(self.cause, Cause::Limit { .. })
+    }
+
+    /// The region's own filter answered [`Verdict::Decline`](crate::Verdict::Decline).
+    pub fn is_declined(&self) -> bool {
+        matches!(self.cause, Cause::Filter)
+    }
+
+    /// The operating system has no more to give: memory, commit charge, address space, or (on Linux) mappings.
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self.cause, Cause::Os(code) if os::is_out_of_memory(code))
+    }
+
+    /// The range is empty where it must not be, inverted, larger than the address space, or past the end.
+    pub fn is_invalid_range(&self) -> bool {
+        matches!(self.cause, Cause::Empty | Cause::TooLarge | Cause::OutOfRange { .. })
+    }
+
+    /// The alignment is not a power of two, or the address is not a multiple of it.
+    pub fn is_invalid_alignment(&self) -> bool {
+        matches!(self.cause, Cause::Misaligned { .. })
+    }
+
+    /// The exact address asked for is taken.
+    pub fn is_address_in_use(&self) -> bool {
+        matches!(self.cause, Cause::Os(code) if os::is_address_in_use(code))
+    }
+
+    /// The operation needs committed pages and found one that is not.
+    pub fn is_not_committed(&self) -> bool {
+        matches!(self.cause, Cause::NotCommitted)
+    }
+
+    /// The page is committed, and somebody took away the access that was tried. It is not committed again over that.
+    pub fn is_protected(&self) -> bool {
+        matches!(self.cause, Cause::Protected)
+    }
+
+    /// This platform cannot do it.
+    pub fn is_unsupported(&self) -> bool {
+        matches!(self.cause, Cause::Os(code) if os::is_unsupported(code))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Range { start, end } = &self.range;
+        write!(f, "cannot {} ", self.operation.verb())?;
+        if start < end { write!(f, "bytes {start}..{end} ({} bytes)", end - start)? } else { write!(f, "at byte {start}")? }
+        f.write_str(": ")?;
+        self.cause.fmt(f)
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Cause::Empty => f.write_str("the length is zero; ask for at least one byte"),
+            Cause::TooLarge => f.write_str("that is more than can be addressed; ask for less"),
+            Cause::OutOfRange { len } => write!(f, "the range is not inside the {len} bytes there are"),
+            Cause::Misaligned { of } => write!(f, "the address or alignment must be a multiple of {of} (a power of two)"),
+            Cause::NotCommitted => f.write_str("a page in it is not committed; commit the range first"),
+            Cause::Limit { limit_bytes, committed_bytes } => write!(
+                f,
+                "the commit limit of {limit_bytes} bytes leaves no room ({committed_bytes} committed); \
+                 raise the limit or decommit pages"
+            ),
+            Cause::Filter => f.write_str("the region's filter declined"),
+            Cause::NotAPageFault => f.write_str("it raised something other than a page fault, which a commit cannot cure"),
+            Cause::Protected => f.write_str("the page is committed, but its protection forbids this access"),
+            Cause::InOwnFilter => f.write_str("it was done from inside the region's own filter"),
+            Cause::Os(code) => {
+                write!(f, "{code}")?;
+                match os::advice(code) {
+                    Some(advice) => write!(f, "; {advice}"),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("operation", &self.operation)
+            .field("range", &self.range)
+            .field("cause", &self.cause)
+            .finish()
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.cause {
+            Cause::Os(code) => Some(code),
+            _ => None,
+        }
+    }
+}
+
+impl From<Error> for io::Error {
+    /// Keeps the text and the predicates: the error is the [`io::Error`]'s inner one.
+    fn from(error: Error) -> io::Error {
+        let kind = if error.is_limit() || error.is_out_of_memory() {
+            io::ErrorKind::OutOfMemory
+        } else if error.is_invalid_range() || error.is_invalid_alignment() || error.is_not_committed() {
+            io::ErrorKind::InvalidInput
+        } else if error.is_declined() || error.is_protected() {
+            io::ErrorKind::PermissionDenied
+        } else if error.is_unsupported() {
+            io::ErrorKind::Unsupported
+        } else {
+            io::ErrorKind::Other
+        };
+        io::Error::new(kind, error)
+    }
+}

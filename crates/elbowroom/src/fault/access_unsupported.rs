@@ -1,0 +1,43 @@
+//! A processor that has no accessors here. No region can be made on it, so nothing calls these; they refuse.
+
+use super::Copied;
+use crate::fault::Refusal;
+
+macro_rules! single {
+    ($store:ident, $load:ident, $type:ty) => {
+        /// # Safety
+        /// None: it touches nothing.
+        pub(crate) unsafe fn $store(_to: *mut u8, _value: $type) -> u64 {
+            Refusal::PastEnd.pack()
+        }
+
+        /// # Safety
+        /// None: it touches nothing.
+        pub(crate) unsafe fn $load(_from: *const u8) -> ($type, u64) {
+            (0, Refusal::PastEnd.pack())
+        }
+    };
+}
+
+single!(store_1, load_1, u8);
+single!(store_2, load_2, u16);
+single!(store_4, load_4, u32);
+single!(store_8, load_8, u64);
+
+/// # Safety
+/// None: it touches nothing.
+pub(crate) unsafe fn copy_to_region(_from: *const u8, _to: *mut u8, len: usize) -> Copied {
+    Copied { refusal: Refusal::PastEnd.pack(), left: len }
+}
+
+/// # Safety
+/// None: it touches nothing.
+pub(crate) unsafe fn copy_from_region(_from: *const u8, _to: *mut u8, len: usize) -> Copied {
+    Copied { refusal: Refusal::PastEnd.pack(), left: len }
+}
+
+/// # Safety
+/// None: it touches nothing.
+pub(crate) unsafe fn fill(_to: *mut u8, _byte: u8, len: usize) -> Copied {
+    Copied { refusal: Refusal::PastEnd.pack(), left: len }
+}

@@ -1,0 +1,215 @@
+//! The dispatcher: from a fault to the region it is in, and to what happens next.
+//!
+//! [`decide`] runs on the thread that faulted, inside the system's handler. In order:
+//!
+//! 1. Is the address in a live region? ([`registry`]: lock-free, allocates nothing, costs the same however many regions
+//!    live.) If not, the fault is somebody else's: pass it on.
+//! 2. Let the region resolve it (`Core::resolve`): a racing thread may have committed the page already; else ask the
+//!    filter, find the window, keep within the limit, commit.
+//! 3. Resolved: run the instruction again.
+//! 4. Refused, at an instruction of an accessor ([`access`]): continue behind it with the reason in a register.
+//! 5. Refused anywhere else: say so on standard error, and pass the fault on, so that the process ends as it would have.
+
+use std::fmt;
+
+use crate::error::{Cause, OsCode};
+use crate::os::{self, Trap};
+
+pub(crate) mod access;
+pub(crate) mod frames;
+pub(crate) mod registry;
+mod report;
+
+/// What the instruction that faulted was doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FaultAccess {
+    /// Reading.
+    Read,
+    /// Writing, or reading and writing in one.
+    Write,
+    /// Fetching an instruction.
+    Execute,
+}
+
+impl fmt::Display for FaultAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FaultAccess::Read => "read",
+            FaultAccess::Write => "write",
+            FaultAccess::Execute => "execute",
+        })
+    }
+}
+
+/// The platform's own name for a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FaultCode {
+    /// Unix: the signal and its `si_code` (sigaction(2)).
+    Signal {
+        /// `SIGSEGV` or `SIGBUS`.
+        signo: i32,
+        /// `SEGV_MAPERR`, `SEGV_ACCERR`, `BUS_ADRERR` and so on.
+        si_code: i32,
+    },
+    /// Windows: the exception code (`EXCEPTION_RECORD`), for example `EXCEPTION_ACCESS_VIOLATION`, 0xC0000005.
+    Exception(u32),
+}
+
+impl FaultCode {
+    /// The signal's number, or the exception code as the signed number that Windows programs print.
+    pub fn number(self) -> i32 {
+        match self {
+            FaultCode::Signal { signo, .. } => signo,
+            FaultCode::Exception(code) => code as i32,
+        }
+    }
+}
+
+impl fmt::Display for FaultCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FaultCode::Signal { signo, si_code } => write!(f, "signal {signo}, code {si_code}"),
+            FaultCode::Exception(code) => write!(f, "exception {code:#x}"),
+        }
+    }
+}
+
+/// What becomes of a fault.
+pub(crate) enum Outcome {
+    /// Continue the thread, as its context (perhaps changed) says.
+    Resume,
+    /// Not ours, or refused outside an accessor: the handlers that were there before ours are next.
+    PassOn,
+}
+
+/// Why a fault in a region was not resolved: small enough for a register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    PastEnd,
+    Limit,
+    Filter,
+    NotAPageFault,
+    Protected,
+    InOwnFilter,
+    Os(OsCode),
+}
+
+impl Refusal {
+    /// As a number other than 0: the kind in the low byte, the system's code in the high half.
+    pub(crate) fn pack(self) -> u64 {
+        match self {
+            Refusal::PastEnd => 1,
+            Refusal::Limit => 2,
+            Refusal::Filter => 3,
+            Refusal::NotAPageFault => 4,
+            Refusal::Protected => 5,
+            Refusal::InOwnFilter => 6,
+            Refusal::Os(OsCode(code)) => 7 | (u64::from(code as u32) << 32),
+        }
+    }
+
+    /// The inverse of [`pack`](Refusal::pack), for an accessor that found `packed` in its result register.
+    pub(crate) fn unpack(packed: u64) -> Refusal {
+        match packed & 0xff {
+            1 => Refusal::PastEnd,
+            2 => Refusal::Limit,
+            3 => Refusal::Filter,
+            4 => Refusal::NotAPageFault,
+            5 => Refusal::Protected,
+            6 => Refusal::InOwnFilter,
+            _ => Refusal::Os(OsCode((packed >> 32) as u32 as i32)),
+        }
+    }
+
+    /// The same with the figures of the region it happened in.
+    pub(crate) fn cause(self, region: &Figures) -> Cause {
+        match self {
+            Refusal::PastEnd => Cause::OutOfRange { len: region.len },
+            Refusal::Limit => {
+                Cause::Limit { limit_bytes: region.commit_limit_bytes, committed_bytes: region.committed_bytes }
+            }
+            Refusal::Filter => Cause::Filter,
+            Refusal::NotAPageFault => Cause::NotAPageFault,
+            Refusal::Protected => Cause::Protected,
+            Refusal::InOwnFilter => Cause::InOwnFilter,
+            Refusal::Os(code) => Cause::Os(code),
+        }
+    }
+}
+
+/// The figures of a region that a refusal quotes.
+pub(crate) struct Figures {
+    pub(crate) len: usize,
+    pub(crate) commit_limit_bytes: usize,
+    pub(crate) committed_bytes: usize,
+}
+
+/// Decides what becomes of a fault that the processor raised. Called by the system's handler on the thread that faulted.
+///
+/// Async-signal-safe but for the filter, which the docs of [`RegionBuilder::filter`](crate::RegionBuilder::filter) place.
+pub(crate) fn decide(trap: &mut Trap) -> Outcome {
+    let Some(region) = registry::pin(trap.address()) else { return Outcome::PassOn };
+    let Err(refusal) = region.resolve(trap) else { return Outcome::Resume };
+    if let Some(resume) = access::resume_after(trap.program_counter()) {
+        trap.recover(resume, refusal.pack());
+        return Outcome::Resume;
+    }
+    report::refused(&region, trap, refusal);
+    Outcome::PassOn
+}
+
+/// The handler and what it needs, held by each live region: installed with the first, removed with the last.
+pub(crate) struct Armed {
+    _private: (),
+}
+
+/// How many [`Armed`] there are.
+static ARMED: std::sync::Mutex<usize> = std::sync::Mutex::new(0);
+
+impl Armed {
+    pub(crate) fn new() -> Result<Armed, OsCode> {
+        let mut armed = ARMED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if *armed == 0 {
+            access::prepare();
+            os::install_handler()?;
+        }
+        *armed += 1;
+        Ok(Armed { _private: () })
+    }
+}
+
+impl Drop for Armed {
+    fn drop(&mut self) {
+        let mut armed = ARMED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *armed -= 1;
+        if *armed == 0 {
+            os::handler::uninstall();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_survives_the_register() {
+        let refusals = [
+            Refusal::PastEnd,
+            Refusal::Limit,
+            Refusal::Filter,
+            Refusal::NotAPageFault,
+            Refusal::Protected,
+            Refusal::InOwnFilter,
+            Refusal::Os(OsCode(12)),
+            Refusal::Os(OsCode(-1)),
+            Refusal::Os(OsCode(0)),
+        ];
+        for refusal in refusals {
+            assert_ne!(refusal.pack(), 0);
+            assert_eq!(Refusal::unpack(refusal.pack()), refusal);
+        }
+    }
+}

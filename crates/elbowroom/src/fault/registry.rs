@@ -1,0 +1,203 @@
+//! Which region an address is in, answered inside a fault handler.
+//!
+//! A trie over the address: the top bits index a fixed root, then six bits a level down to 4 KiB. An entry is empty, a
+//! deeper node, or the [`Record`] of the one region that covers the entry's whole span, so a region of any size takes a
+//! handful of entries and a lookup at most six loads, however many regions live.
+//!
+//! Readers never wait and never see freed memory:
+//! - nodes and records are never freed, only reused ([`Record`]s through a free list), so a stale pointer still points at
+//!   one. What is kept is bounded by the most there ever was at once, and by the address span it was spread over;
+//! - a record is *pinned* before its region is looked at. One word holds the pins and whether the record is live: a pin
+//!   that finds it dead is taken back, and a record is killed first and its region freed only when no pin is left.
+//!
+//! A reader that finds a record by a stale entry checks the region's range like any other. A reader that touches a live
+//! region finds it: whoever handed out the region's address did so after it was entered here.
+
+#![allow(unsafe_code, reason = "lock-free readers follow pointers whose validity is argued here")]
+
+use std::ops::{Deref, Range};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::region::Core;
+
+/// Addresses end here: 57 bits is the most any supported processor translates.
+const ADDRESS_BITS: u32 = 57;
+/// The root's entries span 4 TiB each.
+const ROOT_SHIFT: u32 = 42;
+const ROOT_ENTRIES: usize = 1 << (ADDRESS_BITS - ROOT_SHIFT);
+const NODE_BITS: u32 = 6;
+const NODE_ENTRIES: usize = 1 << NODE_BITS;
+/// The span of an entry of the lowest level: no page is smaller.
+const LEAF_SHIFT: u32 = 12;
+
+/// Null, a [`Node`], or a [`Record`] with [`RECORD_TAG`] added.
+type Entry = AtomicPtr<u8>;
+const RECORD_TAG: usize = 1;
+
+struct Node {
+    // Invariant: each entry that is not null points at a leaked Node or (tagged) a leaked Record.
+    entries: [Entry; NODE_ENTRIES],
+}
+
+/// The place of one region in the registry. Never freed; reused for another region after it is removed.
+struct Record {
+    // Twice the number of pins, plus LIVE. Invariant: while LIVE is set or a pin taken under LIVE is held, `core` points
+    // at a live Core.
+    state: AtomicUsize,
+    core: AtomicPtr<Core>,
+}
+
+const LIVE: usize = 1;
+const PIN: usize = 2;
+
+static ROOT: [Entry; ROOT_ENTRIES] = [const { AtomicPtr::new(ptr::null_mut()) }; ROOT_ENTRIES];
+
+/// Serialises writers, and holds the records that are free.
+static WRITER: Mutex<Vec<&'static Record>> = Mutex::new(Vec::new());
+
+/// A region that is not freed while this lives.
+pub(crate) struct Pin {
+    record: &'static Record,
+    // Invariant: valid while the record is pinned, which it is until this is dropped.
+    core: NonNull<Core>,
+}
+
+impl Deref for Pin {
+    type Target = Core;
+
+    fn deref(&self) -> &Core {
+        // SAFETY: the core outlives the pin (invariant), and a Core is only ever shared.
+        unsafe { self.core.as_ref() }
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        // Release: what this thread did with the region happens before whoever frees it sees the pin gone.
+        self.record.state.fetch_sub(PIN, Ordering::Release);
+    }
+}
+
+impl Record {
+    fn pin(&'static self) -> Option<Pin> {
+        // Acquire: sees the `core` stored before the record was made LIVE. Every change of `state` is a
+        // read-modify-write, so this one stands in one order with the one that kills the record: either it comes later
+        // and finds LIVE gone, or earlier and its pin is waited for.
+        let before = self.state.fetch_add(PIN, Ordering::Acquire);
+        if before & LIVE == 0 {
+            self.state.fetch_sub(PIN, Ordering::Relaxed);
+            return None;
+        }
+        let core = NonNull::new(self.core.load(Ordering::Relaxed))?;
+        Some(Pin { record: self, core })
+    }
+}
+
+/// The region whose addresses, guard page included, hold `address`. Async-signal-safe and wait-free.
+pub(crate) fn pin(address: usize) -> Option<Pin> {
+    if address >> ADDRESS_BITS != 0 {
+        return None;
+    }
+    let mut shift = ROOT_SHIFT;
+    let mut entry = ROOT[address >> shift].load(Ordering::Acquire);
+    loop {
+        if entry.is_null() {
+            return None;
+        }
+        if let Some(record) = as_record(entry) {
+            let pin = record.pin()?;
+            return pin.addresses().contains(&address).then_some(pin);
+        }
+        shift -= NODE_BITS;
+        // SAFETY: not null and not a record, so a leaked Node (invariant of `entries`, and of the root); the Acquire
+        // load that found it sees its contents.
+        let node = unsafe { &*entry.cast::<Node>() };
+        entry = node.entries[address >> shift & (NODE_ENTRIES - 1)].load(Ordering::Acquire);
+    }
+}
+
+fn as_record(entry: *mut u8) -> Option<&'static Record> {
+    if entry.addr() & RECORD_TAG == 0 {
+        return None;
+    }
+    let record: *mut Record = entry.map_addr(|address| address - RECORD_TAG).cast();
+    // SAFETY: a tagged entry is a leaked Record (invariant of `entries`, and of the root).
+    Some(unsafe { &*record })
+}
+
+/// A region's entry in the registry; [`remove`](Entered::remove) takes it out.
+pub(crate) struct Entered {
+    record: &'static Record,
+    addresses: Range<usize>,
+}
+
+/// Enters a region. From here on, faults in its addresses find it.
+///
+/// # Safety
+/// `core` is valid, and stays so until [`Entered::remove`] has returned. No other entered region shares an address with
+/// it.
+pub(crate) unsafe fn enter(core: NonNull<Core>) -> Entered {
+    // SAFETY: valid by the contract.
+    let addresses = unsafe { core.as_ref() }.addresses();
+    let mut free = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
+    let record = free.pop().unwrap_or_else(|| {
+        Box::leak(Box::new(Record { state: AtomicUsize::new(0), core: AtomicPtr::new(ptr::null_mut()) }))
+    });
+    record.core.store(core.as_ptr(), Ordering::Relaxed);
+    record.state.fetch_or(LIVE, Ordering::Release);
+    let entry = ptr::from_ref(record).cast_mut().cast::<u8>().map_addr(|address| address + RECORD_TAG);
+    fill(&ROOT, ROOT_SHIFT, 0, &addresses, entry);
+    drop(free);
+    Entered { record, addresses }
+}
+
+impl Entered {
+    /// Takes the region out, and waits until no handler is looking at it.
+    pub(crate) fn remove(self) {
+        let mut free = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
+        fill(&ROOT, ROOT_SHIFT, 0, &self.addresses, ptr::null_mut());
+        self.record.state.fetch_and(!LIVE, Ordering::Relaxed);
+        drop(free);
+        // Acquire: what those handlers did with the region happens before it is freed. Only a touch of a region that is
+        // being released, or a wild pointer that hit it, can make this wait at all.
+        while self.record.state.load(Ordering::Acquire) != 0 {
+            std::thread::yield_now();
+        }
+        free = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
+        free.push(self.record);
+    }
+}
+
+/// Stores `value` in the entries that cover `addresses`, of a table whose first entry starts at address `base` and whose
+/// entries span `1 << shift` bytes. The caller holds the writer's lock.
+fn fill(entries: &[Entry], shift: u32, base: usize, addresses: &Range<usize>, value: *mut u8) {
+    let first = (addresses.start.max(base) - base) >> shift;
+    for (index, entry) in entries.iter().enumerate().skip(first) {
+        let start = base + (index << shift);
+        if start >= addresses.end {
+            return;
+        }
+        // Only writers store entries, one at a time, so a relaxed load sees the latest.
+        let found = entry.load(Ordering::Relaxed);
+        let is_node = !found.is_null() && found.addr() & RECORD_TAG == 0;
+        let covered = addresses.start <= start && start + (1 << shift) <= addresses.end;
+        if covered && !is_node {
+            entry.store(value, Ordering::Release);
+            continue;
+        }
+        let node: *mut Node = if is_node {
+            found.cast()
+        } else {
+            let node = Box::new(Node { entries: [const { AtomicPtr::new(ptr::null_mut()) }; NODE_ENTRIES] });
+            let node: *mut Node = Box::leak(node);
+            entry.store(node.cast(), Ordering::Release);
+            node
+        };
+        // SAFETY: just leaked, or found as a node (invariant of `entries`).
+        let node = unsafe { &*node };
+        debug_assert!(shift > LEAF_SHIFT, "regions are made of pages");
+        fill(&node.entries, shift - NODE_BITS, start, addresses, value);
+    }
+}

@@ -1,0 +1,147 @@
+//! The operating system, behind one contract. The only place with platform `cfg`.
+//!
+//! Each platform is a module that provides the items listed here, with the same meaning:
+//!
+//! **Memory.** A *reservation* is a range of addresses that nothing else will be given. Its pages are *reserved* (any
+//! access faults, nothing is charged) or *committed* (charged to the system's commit limit where the system has one;
+//! zero when first seen).
+//!
+//! | item | contract |
+//! |---|---|
+//! | `page_size()` | bytes, a power of two, at least 4096, constant |
+//! | `granularity()` | what the base of a reservation is a multiple of; a multiple of the page size |
+//! | `reserve(len, align, placement)` | `len > 0`, a multiple of the page size; `align` a power of two, at least the granularity. All pages reserved. Never replaces a mapping that exists |
+//! | `commit(base, len)` | reserved pages become committed, readable and writable, zero. On failure some may be; the caller decommits them |
+//! | `decommit(base, len)` | pages become reserved, whatever they were; contents lost, charge refunded |
+//! | `protect(base, len, access)` | committed pages get this access, contents kept |
+//! | `release(base, len)` | a whole reservation, as `reserve` made it, is given back |
+//! | `query(address)` | what the system lets the program do at an address right now; async-signal-safe |
+//! | `name(base, len, name)` | a label for diagnosis, where the system has such; failure is silent; allocates nothing |
+//!
+//! **Faults.** `handler::install()` makes the system call [`fault::decide`](crate::fault::decide) for each fault that
+//! the processor raised, with a `Trap` that describes it, on the thread that faulted; `handler::uninstall()` restores
+//! what was there. Where `decide` passes a fault on, the handlers that were there before get it unchanged.
+//! `exception_table()` is the table that the accessors' asm wrote (see [`fault::access`](crate::fault::access)).
+//!
+//! **Threads.** `thread_token()` tells threads apart and is never 0. `wait(word, expected)` sleeps while the word has
+//! that value and may wake early; `wake_one(word)` wakes one that waits on it; both async-signal-safe. `SignalsBlocked`
+//! keeps asynchronous signals from this thread while it lives. `FilterStack::run` calls a function with at least
+//! [`FILTER_STACK_BYTES`] of stack.
+
+#![allow(unsafe_code, reason = "the contract's memory calls are unsafe: they change what pointers may be used for")]
+
+use std::ptr::NonNull;
+
+use crate::error::OsCode;
+use crate::reservation::Access;
+
+#[cfg(feature = "faulty")]
+pub mod faulty;
+mod arm64;
+mod table;
+
+#[cfg(all(any(target_os = "linux", target_os = "macos"), any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[path = "unix/mod.rs"]
+mod sys;
+#[cfg(all(windows, any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[path = "windows/mod.rs"]
+mod sys;
+#[cfg(not(all(
+    any(target_os = "linux", target_os = "macos", windows),
+    any(target_arch = "x86_64", target_arch = "aarch64")
+)))]
+#[path = "unsupported.rs"]
+mod sys;
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("elbowroom needs a 64-bit address space");
+
+pub(crate) use sys::{
+    FilterStack, SignalsBlocked, Trap, advice, granularity, handler, is_address_in_use, is_out_of_memory,
+    is_unsupported, name, page_size, query, thread_token, wait, wake_one, write_stderr,
+};
+pub(crate) use table::{access_entry, access_section, exception_table, AccessEntry};
+
+/// The least stack a filter is given, in bytes.
+pub(crate) const FILTER_STACK_BYTES: usize = 128 << 10;
+
+/// Where a reservation should lie.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Placement {
+    /// The system chooses.
+    Anywhere,
+    /// Here if that is free, else the system chooses.
+    Near(usize),
+    /// Here or nowhere. A multiple of the granularity.
+    Exactly(usize),
+}
+
+/// What an instruction may do at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Protection {
+    pub(crate) read: bool,
+    pub(crate) write: bool,
+    pub(crate) execute: bool,
+}
+
+/// Asks the fault-injection layer first, where it is compiled in.
+macro_rules! refusable {
+    ($call:ident) => {
+        #[cfg(feature = "faulty")]
+        faulty::check(faulty::Call::$call)?;
+    };
+}
+
+pub(crate) fn reserve(len: usize, align: usize, placement: Placement) -> Result<NonNull<u8>, OsCode> {
+    refusable!(Reserve);
+    sys::reserve(len, align, placement)
+}
+
+/// # Safety
+/// `base..base + len` are whole pages of one live reservation of the caller's, and all of them reserved.
+pub(crate) unsafe fn commit(base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
+    refusable!(Commit);
+    // SAFETY: the same contract, passed on.
+    unsafe { sys::commit(base, len) }
+}
+
+/// [`commit`], for pages that hold the library's own tables.
+///
+/// # Safety
+/// As for `commit`.
+pub(crate) unsafe fn commit_bookkeeping(base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
+    refusable!(CommitBookkeeping);
+    // SAFETY: the same contract, passed on.
+    unsafe { sys::commit(base, len) }
+}
+
+/// # Safety
+/// `base..base + len` are whole pages of one live reservation of the caller's, and no reference points into them.
+pub(crate) unsafe fn decommit(base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
+    refusable!(Decommit);
+    // SAFETY: the same contract, passed on.
+    unsafe { sys::decommit(base, len) }
+}
+
+/// # Safety
+/// `base..base + len` are whole committed pages of one live reservation of the caller's, and no reference points into
+/// them whose use the new access forbids.
+pub(crate) unsafe fn protect(base: NonNull<u8>, len: usize, access: Access) -> Result<(), OsCode> {
+    refusable!(Protect);
+    // SAFETY: the same contract, passed on.
+    unsafe { sys::protect(base, len, access) }
+}
+
+/// # Safety
+/// `base` and `len` are those of one successful `reserve`, not released before; nothing uses the addresses after.
+pub(crate) unsafe fn release(base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
+    refusable!(Release);
+    // SAFETY: the same contract, passed on.
+    unsafe { sys::release(base, len) }
+}
+
+/// Installs the process-wide fault handler.
+pub(crate) fn install_handler() -> Result<(), OsCode> {
+    refusable!(InstallHandler);
+    handler::install()
+}

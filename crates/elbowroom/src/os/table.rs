@@ -1,0 +1,97 @@
+//! The exception table: where it lies in the program, by object format.
+//!
+//! Each accessor's asm writes one entry into a section of its own, with [`access_entry!`]. The linker gathers the entries
+//! of the whole program, wherever the accessors were inlined; here the gathered section is found again.
+
+#![allow(unsafe_code, reason = "makes a slice of what the linker gathered")]
+
+use std::slice;
+
+/// One accessor: the instructions in `start..end` may fault, and after a refusal the thread continues at `end`.
+///
+/// The fields are distances from themselves, so that the table needs no relocation at load time.
+#[repr(C)]
+pub(crate) struct AccessEntry {
+    start: i32,
+    end: i32,
+}
+
+impl AccessEntry {
+    /// The addresses of `start` and `end`.
+    pub(crate) fn addresses(&self) -> (usize, usize) {
+        let resolve = |field: &i32| (&raw const *field).addr().wrapping_add_signed(*field as isize);
+        (resolve(&self.start), resolve(&self.end))
+    }
+}
+
+// "R" (SHF_GNU_RETAIN) and no_dead_strip: nothing refers to an entry, and it must stay with its code all the same.
+
+#[cfg(not(any(windows, target_vendor = "apple")))]
+macro_rules! access_section {
+    () => {
+        ".pushsection elbowroom_access,\"aR\",@progbits"
+    };
+}
+
+#[cfg(target_vendor = "apple")]
+macro_rules! access_section {
+    () => {
+        ".pushsection __TEXT,__elbowroom,regular,no_dead_strip"
+    };
+}
+
+// Eight characters: a longer section name is not in the image's section table.
+#[cfg(windows)]
+macro_rules! access_section {
+    () => {
+        ".pushsection .elbroom,\"dr\""
+    };
+}
+
+/// The asm text that enters the instructions between two labels into the exception table.
+macro_rules! access_entry {
+    ($start:literal, $end:literal) => {
+        concat!(
+            $crate::os::access_section!(),
+            "\n.balign 4\n.long ",
+            $start,
+            " - .\n.long ",
+            $end,
+            " - .\n.popsection"
+        )
+    };
+}
+
+pub(crate) use {access_entry, access_section};
+
+/// All entries of the program, in the order of linking.
+#[cfg(not(windows))]
+pub(crate) fn exception_table() -> &'static [AccessEntry] {
+    // The linker defines these two for a section whose name is an identifier (ELF), or on request (Mach-O).
+    unsafe extern "C" {
+        #[cfg_attr(not(target_vendor = "apple"), link_name = "__start_elbowroom_access")]
+        #[cfg_attr(target_vendor = "apple", link_name = "\x01section$start$__TEXT$__elbowroom")]
+        static START: [AccessEntry; 0];
+        #[cfg_attr(not(target_vendor = "apple"), link_name = "__stop_elbowroom_access")]
+        #[cfg_attr(target_vendor = "apple", link_name = "\x01section$end$__TEXT$__elbowroom")]
+        static STOP: [AccessEntry; 0];
+    }
+    // The two symbols exist only if the section does; a program without any accessor has it empty.
+    // SAFETY: no instruction and no data.
+    unsafe { std::arch::asm!(access_section!(), ".popsection", options(nomem, nostack, preserves_flags)) };
+    let start: *const AccessEntry = (&raw const START).cast();
+    let bytes = (&raw const STOP).addr() - start.addr();
+    // SAFETY: the section holds nothing but entries written by `access_entry!`, each 8 bytes long and 4-byte aligned;
+    // the linker lays them end to end between the two symbols, and nothing ever writes to it.
+    unsafe { slice::from_raw_parts(start, bytes / size_of::<AccessEntry>()) }
+}
+
+/// All entries of the program, in the order of linking: the section is found by its name in the image's headers.
+#[cfg(windows)]
+pub(crate) fn exception_table() -> &'static [AccessEntry] {
+    super::sys::image_section(*b".elbroom").map_or(&[], |(start, bytes)| {
+        // SAFETY: the section holds nothing but entries written by `access_entry!`, each 8 bytes long and 4-byte
+        // aligned, end to end from its start; it is mapped as long as this code is, and read-only.
+        unsafe { slice::from_raw_parts(start.cast(), bytes / size_of::<AccessEntry>()) }
+    })
+}

@@ -1,0 +1,341 @@
+//! Linux: what a fault's context holds, futexes, and what /proc says about an address.
+
+use std::ffi::c_void;
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU32;
+
+use crate::fault::{FaultAccess, FaultCode};
+use crate::os::Protection;
+
+/// mmap(2): place exactly there, or fail with EEXIST (since 4.17; before that, a hint).
+pub(super) const MAP_EXACTLY: i32 = libc::MAP_FIXED_NOREPLACE;
+
+pub(super) const OUT_OF_MEMORY_ADVICE: &str = "memory, the commit limit (vm.overcommit_memory), RLIMIT_AS, RLIMIT_DATA or \
+     the number of mappings (vm.max_map_count) ran out; commit fewer or larger pieces, or raise that limit";
+
+pub(super) fn errno_location() -> *mut i32 {
+    // SAFETY: no preconditions; returns the address of this thread's errno.
+    unsafe { libc::__errno_location() }
+}
+
+/// A fault, as the kernel delivered it to the signal handler.
+pub(crate) struct Trap {
+    // Invariant: both point at what the kernel passed to the SA_SIGINFO handler that is running, so they are valid to
+    // read, and the context to write, until that handler returns (sigaction(2)).
+    info: *const libc::siginfo_t,
+    context: *mut libc::ucontext_t,
+}
+
+impl Trap {
+    /// # Safety
+    /// The pointers are the second and third argument of an SA_SIGINFO handler that outlives the trap.
+    pub(super) unsafe fn new(info: *const libc::siginfo_t, context: *mut c_void) -> Trap {
+        Trap { info, context: context.cast() }
+    }
+
+    /// si_code is positive for what the kernel raised at an instruction, and not for kill, raise and sigqueue.
+    pub(super) fn is_raised_by_processor(&self) -> bool {
+        self.si_code() > 0
+    }
+
+    fn signo(&self) -> i32 {
+        // SAFETY: `info` is valid to read (invariant).
+        unsafe { (*self.info).si_signo }
+    }
+
+    fn si_code(&self) -> i32 {
+        // SAFETY: `info` is valid to read (invariant).
+        unsafe { (*self.info).si_code }
+    }
+
+    /// The address that was touched. The kernel strips arm64's tag byte (no SA_EXPOSE_TAGBITS is asked for), and
+    /// reports 0 for a general protection fault, which belongs to no region.
+    pub(crate) fn address(&self) -> usize {
+        // SAFETY: `info` is valid to read (invariant) and SIGSEGV and SIGBUS from the kernel carry an address.
+        unsafe { (*self.info).si_addr() }.addr()
+    }
+
+    pub(crate) fn code(&self) -> FaultCode {
+        FaultCode::Signal { signo: self.signo(), si_code: self.si_code() }
+    }
+
+    /// Whether a commit can cure it: a touch of memory that is not mapped (SEGV_MAPERR) or may not be touched so
+    /// (SEGV_ACCERR). Not a protection key, a memory tag, a bus error or a machine check.
+    pub(crate) fn is_page_fault(&self) -> bool {
+        const SEGV_MAPERR: i32 = 1;
+        const SEGV_ACCERR: i32 = 2;
+        self.signo() == libc::SIGSEGV && matches!(self.si_code(), SEGV_MAPERR | SEGV_ACCERR)
+    }
+
+    pub(super) fn signal_mask(&self) -> libc::sigset_t {
+        // SAFETY: the context is valid to read (invariant).
+        unsafe { (*self.context).uc_sigmask }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Trap {
+    fn register(&self, index: i32) -> i64 {
+        // SAFETY: the context is valid to read (invariant); the index is one of libc's REG_ constants, below 23.
+        unsafe { (*self.context).uc_mcontext.gregs[index as usize] }
+    }
+
+    /// From the page-fault error code (Intel SDM volume 3, 5.7): bit 4 is an instruction fetch, bit 1 a write.
+    pub(crate) fn access(&self) -> FaultAccess {
+        let error = self.register(libc::REG_ERR);
+        if error & (1 << 4) != 0 {
+            FaultAccess::Execute
+        } else if error & (1 << 1) != 0 {
+            FaultAccess::Write
+        } else {
+            FaultAccess::Read
+        }
+    }
+
+    pub(crate) fn program_counter(&self) -> usize {
+        self.register(libc::REG_RIP) as usize
+    }
+
+    /// Makes the thread continue at `resume` with `refusal` in the first result register, rax.
+    pub(crate) fn recover(&mut self, resume: usize, refusal: u64) {
+        // SAFETY: the context is valid to write (invariant).
+        let registers = unsafe { &mut (*self.context).uc_mcontext.gregs };
+        registers[libc::REG_RIP as usize] = resume as i64;
+        registers[libc::REG_RAX as usize] = refusal as i64;
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+impl Trap {
+    pub(crate) fn access(&self) -> FaultAccess {
+        if self.program_counter() == self.address() {
+            return FaultAccess::Execute;
+        }
+        // The kernel's own record of the syndrome is optional in the frame (and absent under emulators); the
+        // instruction is always there.
+        // SAFETY: the processor has just fetched and executed the instruction at this address, so 4 bytes can be read.
+        let instruction = unsafe { std::ptr::with_exposed_provenance::<u32>(self.program_counter()).read() };
+        if super::super::arm64::is_store(instruction) { FaultAccess::Write } else { FaultAccess::Read }
+    }
+
+    pub(crate) fn program_counter(&self) -> usize {
+        // SAFETY: the context is valid to read (invariant).
+        unsafe { (*self.context).uc_mcontext.pc as usize }
+    }
+
+    /// Makes the thread continue at `resume` with `refusal` in the first result register, x0.
+    pub(crate) fn recover(&mut self, resume: usize, refusal: u64) {
+        // SAFETY: the context is valid to write (invariant).
+        let machine = unsafe { &mut (*self.context).uc_mcontext };
+        machine.pc = resume as u64;
+        machine.regs[0] = refusal;
+    }
+}
+
+/// Shows the name in /proc/PID/maps as `[anon:NAME]`, where the kernel was built with CONFIG_ANON_VMA_NAME.
+pub(crate) fn name(base: NonNull<u8>, len: usize, name: &str) {
+    // PR_SET_VMA_ANON_NAME(2const): printable ASCII but []\$` and at most 80 bytes with the terminating zero.
+    let mut label = [0u8; 80];
+    for (to, from) in label[..79].iter_mut().zip(name.bytes()) {
+        *to = if matches!(from, b' '..=b'~') && !b"[]\\$`".contains(&from) { from } else { b'_' };
+    }
+    // SAFETY: prctl(2) with these arguments reads the zero-terminated label and changes only what /proc shows for the
+    // range. It fails with EINVAL on kernels without the option, which is what "where there is one" means.
+    unsafe { libc::prctl(libc::PR_SET_VMA, libc::PR_SET_VMA_ANON_NAME, base.as_ptr(), len, label.as_ptr()) };
+}
+
+/// Sleeps while `word` is `expected`; futex(2). May wake early.
+pub(crate) fn wait(word: &AtomicU32, expected: u32) {
+    let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+    // SAFETY: the word is a live, aligned u32; a null timeout means none. The kernel only reads the word.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, expected, std::ptr::null::<libc::timespec>()) };
+}
+
+/// Wakes one thread that sleeps in [`wait`] on `word`.
+pub(crate) fn wake_one(word: &AtomicU32) {
+    let operation = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+    // SAFETY: the word is a live, aligned u32 whose address is only used as a key.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, 1) };
+}
+
+/// A file descriptor of our own, closed when dropped.
+struct Maps(i32);
+
+impl Maps {
+    /// Opens /proc/self/maps; async-signal-safe. `None` where /proc is not mounted or descriptors ran out.
+    fn open() -> Option<Maps> {
+        // SAFETY: the path is a zero-terminated string.
+        let fd = unsafe { libc::open(c"/proc/self/maps".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
+        (fd >= 0).then_some(Maps(fd))
+    }
+
+    fn read(&self, buffer: &mut [u8]) -> usize {
+        // SAFETY: the descriptor is open and the buffer live and writable for its length.
+        let read = unsafe { libc::read(self.0, buffer.as_mut_ptr().cast(), buffer.len()) };
+        usize::try_from(read).unwrap_or(0)
+    }
+}
+
+impl Drop for Maps {
+    fn drop(&mut self) {
+        // SAFETY: the descriptor was opened by `open` and is closed only here.
+        unsafe { libc::close(self.0) };
+    }
+}
+
+/// What the kernel lets the program do at `address`; `None` if nothing is mapped there or /proc cannot be read.
+pub(crate) fn query(address: usize) -> Option<Protection> {
+    let maps = Maps::open()?;
+    match query_by_ioctl(&maps, address) {
+        Ok(answer) => answer,
+        Err(()) => query_by_text(&maps, address),
+    }
+}
+
+/// One mapping by its address, without reading the others: the PROCMAP_QUERY ioctl of Linux 6.11. `Err` where the
+/// kernel has none.
+fn query_by_ioctl(maps: &Maps, address: usize) -> Result<Option<Protection>, ()> {
+    // include/uapi/linux/fs.h
+    #[repr(C)]
+    #[derive(Default)]
+    struct ProcmapQuery {
+        size: u64,
+        query_flags: u64,
+        query_addr: u64,
+        vma_start: u64,
+        vma_end: u64,
+        vma_flags: u64,
+        vma_page_size: u64,
+        vma_offset: u64,
+        inode: u64,
+        dev_major: u32,
+        dev_minor: u32,
+        vma_name_size: u32,
+        build_id_size: u32,
+        vma_name_addr: u64,
+        build_id_addr: u64,
+    }
+    const SIZE: usize = size_of::<ProcmapQuery>();
+    // _IOWR('f', 17, struct procmap_query)
+    const PROCMAP_QUERY: u64 = (3 << 30) | ((SIZE as u64) << 16) | ((b'f' as u64) << 8) | 17;
+    const READABLE: u64 = 1;
+    const WRITABLE: u64 = 2;
+    const EXECUTABLE: u64 = 4;
+
+    let mut query = ProcmapQuery { size: SIZE as u64, query_addr: address as u64, ..ProcmapQuery::default() };
+    // SAFETY: the request takes a pointer to this structure, which says its own size; no name and no build id are asked
+    // for, so the kernel writes nothing else.
+    let result = unsafe { libc::ioctl(maps.0, PROCMAP_QUERY as _, &raw mut query) };
+    if result == 0 {
+        let flags = query.vma_flags;
+        return Ok(Some(Protection {
+            read: flags & READABLE != 0,
+            write: flags & WRITABLE != 0,
+            execute: flags & EXECUTABLE != 0,
+        }));
+    }
+    if super::last_error().0 == libc::ENOENT { Ok(None) } else { Err(()) }
+}
+
+/// The same by reading the lines `START-END PERMS …` until one holds the address. Allocates nothing.
+fn query_by_text(maps: &Maps, address: usize) -> Option<Protection> {
+    let mut parser = MapsParser::new(address);
+    let mut buffer = [0u8; 1024];
+    loop {
+        let read = maps.read(&mut buffer);
+        if read == 0 {
+            return None;
+        }
+        for &byte in &buffer[..read] {
+            if let Some(found) = parser.push(byte) {
+                return Some(found);
+            }
+        }
+    }
+}
+
+/// Reads /proc/self/maps byte by byte, so that a line may span two reads.
+struct MapsParser {
+    address: usize,
+    field: MapsField,
+    start: usize,
+    end: usize,
+    permissions: [u8; 3],
+}
+
+enum MapsField {
+    Start,
+    End,
+    Permissions(usize),
+    Rest,
+}
+
+impl MapsParser {
+    fn new(address: usize) -> MapsParser {
+        MapsParser { address, field: MapsField::Start, start: 0, end: 0, permissions: [0; 3] }
+    }
+
+    /// Takes the next byte; answers once the line that holds the address is known.
+    fn push(&mut self, byte: u8) -> Option<Protection> {
+        let digit = char::from(byte).to_digit(16).map(|digit| digit as usize);
+        match self.field {
+            _ if byte == b'\n' => *self = MapsParser::new(self.address),
+            MapsField::Start => match digit {
+                Some(digit) => self.start = self.start << 4 | digit,
+                None => self.field = MapsField::End,
+            },
+            MapsField::End => match digit {
+                Some(digit) => self.end = self.end << 4 | digit,
+                None => self.field = MapsField::Permissions(0),
+            },
+            MapsField::Permissions(seen) => {
+                self.permissions[seen] = byte;
+                self.field = MapsField::Permissions(seen + 1);
+                if seen + 1 == self.permissions.len() {
+                    self.field = MapsField::Rest;
+                    if (self.start..self.end).contains(&self.address) {
+                        let [read, write, execute] = self.permissions;
+                        return Some(Protection { read: read == b'r', write: write == b'w', execute: execute == b'x' });
+                    }
+                }
+            }
+            MapsField::Rest => {}
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE: Protection = Protection { read: false, write: false, execute: false };
+
+    fn map_page(protection: i32) -> usize {
+        // SAFETY: a new anonymous mapping where the kernel chooses.
+        let page = unsafe {
+            libc::mmap(std::ptr::null_mut(), 1, protection, libc::MAP_PRIVATE | libc::MAP_ANON, -1, 0)
+        };
+        assert_ne!(page, libc::MAP_FAILED);
+        page.addr()
+    }
+
+    #[test]
+    fn both_queries_agree_with_what_was_mapped() {
+        let cases = [
+            (libc::PROT_NONE, NONE),
+            (libc::PROT_READ, Protection { read: true, ..NONE }),
+            (libc::PROT_READ | libc::PROT_WRITE, Protection { read: true, write: true, ..NONE }),
+            (libc::PROT_READ | libc::PROT_EXEC, Protection { read: true, execute: true, ..NONE }),
+        ];
+        for (bits, expected) in cases {
+            let address = map_page(bits);
+            let maps = Maps::open().expect("/proc/self/maps");
+            assert_eq!(query_by_text(&maps, address + 7), Some(expected));
+            if let Ok(answer) = query_by_ioctl(&maps, address + 7) {
+                assert_eq!(answer, Some(expected));
+            }
+        }
+        assert_eq!(query(8), None, "nothing is mapped in page 0");
+    }
+}

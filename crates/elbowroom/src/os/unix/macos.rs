@@ -1,0 +1,237 @@
+//! macOS: what a fault's context holds, and what Mach says about an address.
+
+use std::ffi::c_void;
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU32;
+
+use crate::fault::{FaultAccess, FaultCode};
+use crate::os::Protection;
+
+/// There is no "exactly there or fail": the address is a hint, and the caller looks where the mapping went.
+pub(super) const MAP_EXACTLY: i32 = 0;
+
+pub(super) const OUT_OF_MEMORY_ADVICE: &str = "memory, swap or address space ran out; commit less, or free some";
+
+pub(super) fn errno_location() -> *mut i32 {
+    // SAFETY: no preconditions; returns the address of this thread's errno.
+    unsafe { libc::__error() }
+}
+
+/// The head of `ucontext_t` (sys/_types/_ucontext.h), which the libc crate does not declare.
+#[repr(C)]
+struct Context {
+    onstack: i32,
+    mask: libc::sigset_t,
+    stack: libc::stack_t,
+    link: *mut Context,
+    machine_size: usize,
+    machine: *mut Machine,
+}
+
+/// The head of `mcontext64` (mach/i386/_structs.h).
+#[cfg(target_arch = "x86_64")]
+#[repr(C)]
+struct Machine {
+    trap: u16,
+    cpu: u16,
+    error: u32,
+    fault_address: u64,
+    rax: u64,
+    rbx_to_r15: [u64; 15],
+    rip: u64,
+}
+
+/// The head of `mcontext64` (mach/arm/_structs.h).
+#[cfg(target_arch = "aarch64")]
+#[repr(C)]
+struct Machine {
+    far: u64,
+    esr: u32,
+    exception: u32,
+    x: [u64; 29],
+    fp: u64,
+    lr: u64,
+    sp: u64,
+    pc: u64,
+}
+
+/// A fault, as the kernel delivered it to the signal handler.
+pub(crate) struct Trap {
+    // Invariant: both point at what the kernel passed to the SA_SIGINFO handler that is running, so they and the machine
+    // context behind the second are valid to read, and the latter to write, until that handler returns (sigaction(2)).
+    info: *const libc::siginfo_t,
+    context: *mut Context,
+}
+
+impl Trap {
+    /// # Safety
+    /// The pointers are the second and third argument of an SA_SIGINFO handler that outlives the trap.
+    pub(super) unsafe fn new(info: *const libc::siginfo_t, context: *mut c_void) -> Trap {
+        Trap { info, context: context.cast() }
+    }
+
+    /// sys/signal.h: what the processor raised has small positive codes, SI_USER and its like start at 0x10001.
+    pub(super) fn is_raised_by_processor(&self) -> bool {
+        (1..0x10000).contains(&self.si_code())
+    }
+
+    fn signo(&self) -> i32 {
+        // SAFETY: `info` is valid to read (invariant).
+        unsafe { (*self.info).si_signo }
+    }
+
+    fn si_code(&self) -> i32 {
+        // SAFETY: `info` is valid to read (invariant).
+        unsafe { (*self.info).si_code }
+    }
+
+    /// The address that was touched.
+    pub(crate) fn address(&self) -> usize {
+        // SAFETY: `info` is valid to read (invariant) and both signals carry an address.
+        unsafe { (*self.info).si_addr }.addr()
+    }
+
+    pub(crate) fn code(&self) -> FaultCode {
+        FaultCode::Signal { signo: self.signo(), si_code: self.si_code() }
+    }
+
+    /// Whether a commit can cure it. A touch of memory that is mapped without access arrives as SIGBUS, or on newer
+    /// systems as SIGSEGV; both with codes 1 and 2.
+    pub(crate) fn is_page_fault(&self) -> bool {
+        matches!(self.si_code(), 1 | 2)
+    }
+
+    pub(super) fn signal_mask(&self) -> libc::sigset_t {
+        // SAFETY: the context is valid to read (invariant).
+        unsafe { (*self.context).mask }
+    }
+
+    fn machine(&self) -> *mut Machine {
+        // SAFETY: the context is valid to read (invariant).
+        unsafe { (*self.context).machine }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Trap {
+    /// From the page-fault error code (Intel SDM volume 3, 5.7): bit 4 is an instruction fetch, bit 1 a write.
+    pub(crate) fn access(&self) -> FaultAccess {
+        // SAFETY: the machine context is valid to read (invariant).
+        let error = unsafe { (*self.machine()).error };
+        if error & (1 << 4) != 0 {
+            FaultAccess::Execute
+        } else if error & (1 << 1) != 0 {
+            FaultAccess::Write
+        } else {
+            FaultAccess::Read
+        }
+    }
+
+    pub(crate) fn program_counter(&self) -> usize {
+        // SAFETY: the machine context is valid to read (invariant).
+        unsafe { (*self.machine()).rip as usize }
+    }
+
+    /// Makes the thread continue at `resume` with `refusal` in the first result register, rax.
+    pub(crate) fn recover(&mut self, resume: usize, refusal: u64) {
+        // SAFETY: the machine context is valid to write (invariant).
+        let machine = unsafe { &mut *self.machine() };
+        machine.rip = resume as u64;
+        machine.rax = refusal;
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+impl Trap {
+    /// From the syndrome register (Arm ARM, ESR_EL1): exception class 0x20 and 0x21 are instruction aborts, and bit 6 of
+    /// a data abort is "write, not read".
+    pub(crate) fn access(&self) -> FaultAccess {
+        // SAFETY: the machine context is valid to read (invariant).
+        let syndrome = unsafe { (*self.machine()).esr };
+        if matches!(syndrome >> 26, 0x20 | 0x21) {
+            FaultAccess::Execute
+        } else if syndrome & (1 << 6) != 0 {
+            FaultAccess::Write
+        } else {
+            FaultAccess::Read
+        }
+    }
+
+    pub(crate) fn program_counter(&self) -> usize {
+        // SAFETY: the machine context is valid to read (invariant).
+        unsafe { (*self.machine()).pc as usize }
+    }
+
+    /// Makes the thread continue at `resume` with `refusal` in the first result register, x0.
+    pub(crate) fn recover(&mut self, resume: usize, refusal: u64) {
+        // SAFETY: the machine context is valid to write (invariant).
+        let machine = unsafe { &mut *self.machine() };
+        machine.pc = resume as u64;
+        machine.x[0] = refusal;
+    }
+}
+
+/// macOS has no names for private mappings.
+pub(crate) fn name(_base: NonNull<u8>, _len: usize, _name: &str) {}
+
+/// The public futex came with macOS 14.4; until that is the floor, give the processor away and look again.
+pub(crate) fn wait(_word: &AtomicU32, _expected: u32) {
+    // SAFETY: sched_yield(2) has no preconditions.
+    unsafe { libc::sched_yield() };
+}
+
+/// Nobody sleeps in [`wait`].
+pub(crate) fn wake_one(_word: &AtomicU32) {}
+
+/// What the kernel lets the program do at `address`; `None` if nothing is mapped there.
+pub(crate) fn query(address: usize) -> Option<Protection> {
+    // mach/vm_region.h; the library is always there (libSystem).
+    const VM_REGION_BASIC_INFO_64: i32 = 9;
+    const VM_REGION_BASIC_INFO_COUNT_64: u32 = 9;
+    #[repr(C, packed(4))]
+    #[derive(Default)]
+    struct BasicInfo {
+        protection: i32,
+        max_protection: i32,
+        inheritance: u32,
+        shared: u32,
+        reserved: u32,
+        offset: u64,
+        behavior: i32,
+        user_wired_count: u16,
+    }
+    unsafe extern "C" {
+        static mach_task_self_: u32;
+        fn mach_vm_region(
+            task: u32,
+            address: *mut u64,
+            size: *mut u64,
+            flavor: i32,
+            info: *mut BasicInfo,
+            count: *mut u32,
+            object: *mut u32,
+        ) -> i32;
+    }
+
+    let mut start = address as u64;
+    let mut size = 0;
+    let mut info = BasicInfo::default();
+    let mut count = VM_REGION_BASIC_INFO_COUNT_64;
+    let mut object = 0;
+    // SAFETY: the name of the own task is set before main and never changes.
+    let task = unsafe { mach_task_self_ };
+    // SAFETY: every pointer is to a live variable of the declared type, and `count` says how many words `info` has.
+    let result = unsafe {
+        mach_vm_region(task, &mut start, &mut size, VM_REGION_BASIC_INFO_64, &mut info, &mut count, &mut object)
+    };
+    // The answer is for the first region at or after the address.
+    if result != 0 || start > address as u64 {
+        return None;
+    }
+    let bits = info.protection;
+    Some(Protection {
+        read: bits & libc::VM_PROT_READ != 0,
+        write: bits & libc::VM_PROT_WRITE != 0,
+        execute: bits & libc::VM_PROT_EXECUTE != 0,
+    })
+}

@@ -1,0 +1,154 @@
+//! Stacks of the library's own for filters, whichever thread faults.
+//!
+//! ```text
+//!  low                                                                      high
+//!  | guard page | filter's stack, grows down <- | guard page | alternate stack |
+//! ```
+//!
+//! A filter may itself fault in another region. The kernel would deliver that signal at the *top* of the thread's
+//! alternate stack, where the outer handler's frames still are: it decides by the stack pointer whether the alternate
+//! stack is in use (sigaltstack(2)), and ours points elsewhere by then. So for the time of the filter the thread has
+//! another alternate stack, the second part of the mapping. A filter that overflows its stack hits the guard page and
+//! gets a proper signal, too.
+
+use std::arch::asm;
+use std::ffi::c_void;
+use std::ptr;
+
+use super::last_error;
+use crate::error::OsCode;
+use crate::os::FILTER_STACK_BYTES;
+use crate::page;
+
+/// Above the kernel's largest signal frame (AT_MINSIGSTKSZ is near 12 KiB with AMX state), with room for the handler.
+const ALTERNATE_STACK_BYTES: usize = 64 << 10;
+
+/// Read as zero by whoever unwinds past a filter's first frame: the end of the stack.
+const PAD_BYTES: usize = 256;
+
+/// A mapping that is never given back: stacks are reused by whichever thread faults next.
+pub(crate) struct FilterStack {
+    // Invariant: `[guard | FILTER_STACK_BYTES rounded up | guard | ALTERNATE_STACK_BYTES rounded up]`, mapped for good,
+    // guards without access. One thread at a time runs on it (its owner sees to that).
+    base: *mut u8,
+}
+
+// SAFETY: the pointer is to a mapping that outlives everything and belongs to no thread.
+unsafe impl Send for FilterStack {}
+// SAFETY: `&FilterStack` reads the pointer; `run`, which uses the memory, demands exclusive use.
+unsafe impl Sync for FilterStack {}
+
+fn stack_bytes() -> usize {
+    page::round_up(FILTER_STACK_BYTES).unwrap_or(FILTER_STACK_BYTES)
+}
+
+fn alternate_bytes() -> usize {
+    page::round_up(ALTERNATE_STACK_BYTES).unwrap_or(ALTERNATE_STACK_BYTES)
+}
+
+impl FilterStack {
+    /// Maps a stack. Async-signal-safe: it is two system calls.
+    pub(crate) fn new() -> Result<FilterStack, OsCode> {
+        let guard = page::size();
+        let len = guard + stack_bytes() + guard + alternate_bytes();
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: mmap(2) of new anonymous memory where the kernel chooses.
+        let base = unsafe {
+            libc::mmap(ptr::null_mut(), len, protection, libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_NORESERVE, -1, 0)
+        };
+        if base == libc::MAP_FAILED {
+            return Err(last_error());
+        }
+        let base: *mut u8 = base.cast();
+        for offset in [0, guard + stack_bytes()] {
+            // SAFETY: a page of the mapping just made, which nothing refers to yet.
+            let result = unsafe { libc::mprotect(base.wrapping_add(offset).cast(), guard, libc::PROT_NONE) };
+            if result != 0 {
+                let error = last_error();
+                // SAFETY: the whole mapping just made, which nothing refers to.
+                unsafe { libc::munmap(base.cast(), len) };
+                return Err(error);
+            }
+        }
+        Ok(FilterStack { base })
+    }
+
+    /// Calls `function(data)` on this stack and comes back.
+    ///
+    /// # Safety
+    /// No other thread runs on this stack, `function` may be called with `data`, and it does not unwind.
+    pub(crate) unsafe fn run(&self, function: extern "C" fn(*mut c_void), data: *mut c_void) {
+        let mut call = Call { function, data, alternate: self.base.wrapping_add(2 * page::size() + stack_bytes()) };
+        // 16-byte aligned, as both ABIs demand at a call: the base is page aligned, and so are the sizes.
+        let top = self.base.wrapping_add(page::size() + stack_bytes() - PAD_BYTES);
+        // SAFETY: `top` is the high end of mapped, writable, unused memory of FILTER_STACK_BYTES (invariant, and the
+        // caller's promise); `on_filter_stack` takes a pointer to a live `Call` and does not unwind.
+        unsafe { call_on_stack(top, on_filter_stack, (&raw mut call).cast()) };
+    }
+}
+
+struct Call {
+    function: extern "C" fn(*mut c_void),
+    data: *mut c_void,
+    alternate: *mut u8,
+}
+
+extern "C" fn on_filter_stack(call: *mut c_void) {
+    // SAFETY: `run` passes a pointer to its `Call`, which lives until this returns.
+    let call = unsafe { &*call.cast::<Call>() };
+    let ours = libc::stack_t { ss_sp: call.alternate.cast(), ss_flags: 0, ss_size: alternate_bytes() };
+    let mut before = libc::stack_t { ss_sp: ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
+    // sigaltstack(2): EPERM while the thread is on its alternate stack. On Linux it is not: the stack pointer is ours. On
+    // macOS it may be, but there a nested signal then stays on the current stack, which is all that is wanted.
+    // SAFETY: `ours` describes mapped memory of that size that nothing else uses while the filter runs; `before` is
+    // writable.
+    let switched = unsafe { libc::sigaltstack(&ours, &mut before) } == 0;
+    (call.function)(call.data);
+    if switched {
+        // SAFETY: what the kernel told us was there before.
+        unsafe { libc::sigaltstack(&before, ptr::null_mut()) };
+    }
+}
+
+/// # Safety
+/// `top` is 16-byte aligned and the high end of enough unused stack; `function` may be called with `data` and does not
+/// unwind.
+#[cfg(target_arch = "x86_64")]
+unsafe fn call_on_stack(top: *mut u8, function: extern "C" fn(*mut c_void), data: *mut c_void) {
+    // SAFETY: rsp is put back from r12, which the callee keeps (System V ABI); every register that it may change is
+    // declared; the direction flag is clear and the stack aligned at the call.
+    unsafe {
+        asm!(
+            "mov r12, rsp",
+            "mov rsp, {top}",
+            "call {function}",
+            "mov rsp, r12",
+            top = in(reg) top,
+            function = in(reg) function,
+            in("rdi") data,
+            out("r12") _,
+            clobber_abi("C"),
+        );
+    }
+}
+
+/// # Safety
+/// As above.
+#[cfg(target_arch = "aarch64")]
+unsafe fn call_on_stack(top: *mut u8, function: extern "C" fn(*mut c_void), data: *mut c_void) {
+    // SAFETY: sp is put back from x20, which the callee keeps (AAPCS64); every register that it may change is declared,
+    // the link register among them.
+    unsafe {
+        asm!(
+            "mov x20, sp",
+            "mov sp, {top}",
+            "blr {function}",
+            "mov sp, x20",
+            top = in(reg) top,
+            function = in(reg) function,
+            in("x0") data,
+            out("x20") _,
+            clobber_abi("C"),
+        );
+    }
+}

@@ -1,0 +1,148 @@
+//! A platform that elbowroom does not know: everything type-checks, and every reservation is refused.
+
+use std::ffi::c_void;
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU32;
+
+use super::{Placement, Protection};
+use crate::error::OsCode;
+use crate::fault::{FaultAccess, FaultCode};
+use crate::reservation::Access;
+
+/// No system has this number; it stands for "not supported here".
+const UNSUPPORTED: OsCode = OsCode(i32::MIN);
+
+#[cfg(feature = "faulty")]
+pub(super) const INJECTED: OsCode = UNSUPPORTED;
+
+pub(crate) fn is_out_of_memory(_code: OsCode) -> bool {
+    false
+}
+
+pub(crate) fn is_address_in_use(_code: OsCode) -> bool {
+    false
+}
+
+pub(crate) fn is_unsupported(code: OsCode) -> bool {
+    code == UNSUPPORTED
+}
+
+pub(crate) fn advice(_code: OsCode) -> Option<&'static str> {
+    Some("elbowroom runs on Linux, Windows and macOS")
+}
+
+pub(crate) fn page_size() -> usize {
+    4096
+}
+
+pub(crate) fn granularity() -> usize {
+    page_size()
+}
+
+pub(crate) fn reserve(_len: usize, _align: usize, _placement: Placement) -> Result<NonNull<u8>, OsCode> {
+    Err(UNSUPPORTED)
+}
+
+/// # Safety
+/// See [`os::commit`](super::commit). None: it refuses.
+pub(crate) unsafe fn commit(_base: NonNull<u8>, _len: usize) -> Result<(), OsCode> {
+    Err(UNSUPPORTED)
+}
+
+/// # Safety
+/// See [`os::decommit`](super::decommit). None: it refuses.
+pub(crate) unsafe fn decommit(_base: NonNull<u8>, _len: usize) -> Result<(), OsCode> {
+    Err(UNSUPPORTED)
+}
+
+/// # Safety
+/// See [`os::protect`](super::protect). None: it refuses.
+pub(crate) unsafe fn protect(_base: NonNull<u8>, _len: usize, _access: Access) -> Result<(), OsCode> {
+    Err(UNSUPPORTED)
+}
+
+/// # Safety
+/// See [`os::release`](super::release). None: it refuses.
+pub(crate) unsafe fn release(_base: NonNull<u8>, _len: usize) -> Result<(), OsCode> {
+    Err(UNSUPPORTED)
+}
+
+pub(crate) fn query(_address: usize) -> Option<Protection> {
+    None
+}
+
+pub(crate) fn name(_base: NonNull<u8>, _len: usize, _name: &str) {}
+
+pub(crate) fn thread_token() -> usize {
+    1
+}
+
+pub(crate) fn wait(_word: &AtomicU32, _expected: u32) {
+    std::thread::yield_now();
+}
+
+pub(crate) fn wake_one(_word: &AtomicU32) {}
+
+pub(crate) fn write_stderr(_bytes: &[u8]) {}
+
+pub(crate) mod handler {
+    use super::{OsCode, UNSUPPORTED};
+
+    pub(crate) fn install() -> Result<(), OsCode> {
+        Err(UNSUPPORTED)
+    }
+
+    pub(crate) fn uninstall() {}
+}
+
+pub(crate) struct SignalsBlocked;
+
+impl SignalsBlocked {
+    pub(crate) fn new() -> SignalsBlocked {
+        SignalsBlocked
+    }
+}
+
+/// No handler is ever installed, so there is never a trap.
+pub(crate) enum Trap {}
+
+impl Trap {
+    pub(crate) fn address(&self) -> usize {
+        match *self {}
+    }
+
+    pub(crate) fn code(&self) -> FaultCode {
+        match *self {}
+    }
+
+    pub(crate) fn is_page_fault(&self) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn access(&self) -> FaultAccess {
+        match *self {}
+    }
+
+    pub(crate) fn program_counter(&self) -> usize {
+        match *self {}
+    }
+
+    pub(crate) fn recover(&mut self, _resume: usize, _refusal: u64) {
+        match *self {}
+    }
+}
+
+/// Never made, for want of a fault to filter.
+pub(crate) enum FilterStack {}
+
+impl FilterStack {
+    pub(crate) fn new() -> Result<FilterStack, OsCode> {
+        Err(UNSUPPORTED)
+    }
+
+    /// # Safety
+    /// None: there is no stack.
+    pub(crate) unsafe fn run(&self, _function: extern "C" fn(*mut c_void), _data: *mut c_void) {
+        match *self {}
+    }
+}

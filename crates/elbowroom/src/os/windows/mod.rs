@@ -1,0 +1,240 @@
+//! Windows: VirtualAlloc and its family, and a vectored exception handler.
+
+#![allow(unsafe_code, reason = "Win32 is a C interface")]
+
+use std::ffi::c_void;
+use std::mem::size_of;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::AtomicU32;
+
+use windows_sys::Win32::Foundation::{
+    ERROR_COMMITMENT_LIMIT, ERROR_INVALID_ADDRESS, ERROR_NOT_ENOUGH_MEMORY, ERROR_OUTOFMEMORY, GetLastError,
+};
+use windows_sys::Win32::Storage::FileSystem::WriteFile;
+use windows_sys::Win32::System::Console::{GetStdHandle, STD_ERROR_HANDLE};
+use windows_sys::Win32::System::Memory::{
+    MEM_COMMIT, MEM_DECOMMIT, MEM_RELEASE, MEM_RESERVE, MEMORY_BASIC_INFORMATION, PAGE_EXECUTE, PAGE_EXECUTE_READ,
+    PAGE_EXECUTE_READWRITE, PAGE_EXECUTE_WRITECOPY, PAGE_GUARD, PAGE_NOACCESS, PAGE_READONLY, PAGE_READWRITE,
+    PAGE_WRITECOPY, VirtualAlloc, VirtualFree, VirtualProtect, VirtualQuery,
+};
+use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, SYSTEM_INFO};
+use windows_sys::Win32::System::Threading::{GetCurrentThreadId, INFINITE, WaitOnAddress, WakeByAddressSingle};
+
+use super::{Placement, Protection};
+use crate::error::OsCode;
+use crate::reservation::Access;
+
+pub(crate) mod handler;
+mod image;
+
+pub(crate) use handler::Trap;
+pub(super) use image::image_section;
+
+/// What fault injection makes a call fail with.
+#[cfg(feature = "faulty")]
+pub(super) const INJECTED: OsCode = OsCode(ERROR_COMMITMENT_LIMIT as i32);
+
+/// The code of the call that has just failed.
+fn last_error() -> OsCode {
+    // SAFETY: reads the thread's last-error value; no preconditions.
+    OsCode(unsafe { GetLastError() } as i32)
+}
+
+pub(crate) fn is_out_of_memory(code: OsCode) -> bool {
+    matches!(code.0 as u32, ERROR_NOT_ENOUGH_MEMORY | ERROR_OUTOFMEMORY | ERROR_COMMITMENT_LIMIT)
+}
+
+pub(crate) fn is_address_in_use(code: OsCode) -> bool {
+    code.0 as u32 == ERROR_INVALID_ADDRESS
+}
+
+pub(crate) fn is_unsupported(_code: OsCode) -> bool {
+    false
+}
+
+/// What a person can try after `code`.
+pub(crate) fn advice(code: OsCode) -> Option<&'static str> {
+    match code.0 as u32 {
+        ERROR_COMMITMENT_LIMIT => Some("the system's commit limit is reached; commit less, or enlarge the paging file"),
+        ERROR_NOT_ENOUGH_MEMORY | ERROR_OUTOFMEMORY => Some("memory or address space ran out; ask for less"),
+        ERROR_INVALID_ADDRESS => Some("those addresses are taken; choose another, or let the system choose"),
+        _ => None,
+    }
+}
+
+fn system_info() -> SYSTEM_INFO {
+    let mut info = SYSTEM_INFO::default();
+    // SAFETY: fills the structure it is given; cannot fail.
+    unsafe { GetSystemInfo(&mut info) };
+    info
+}
+
+pub(crate) fn page_size() -> usize {
+    system_info().dwPageSize as usize
+}
+
+pub(crate) fn granularity() -> usize {
+    system_info().dwAllocationGranularity as usize
+}
+
+/// Reserves at `address`, or anywhere if that is 0.
+fn reserve_at(address: usize, len: usize) -> Result<NonNull<u8>, OsCode> {
+    let hint = ptr::without_provenance::<c_void>(address);
+    // SAFETY: MEM_RESERVE takes free address space or fails; it never touches what is in use.
+    let base = unsafe { VirtualAlloc(hint, len, MEM_RESERVE, PAGE_NOACCESS) };
+    NonNull::new(base.cast()).ok_or_else(last_error)
+}
+
+pub(crate) fn reserve(len: usize, align: usize, placement: Placement) -> Result<NonNull<u8>, OsCode> {
+    match placement {
+        Placement::Exactly(address) => reserve_at(address, len),
+        // VirtualAlloc rounds the address down to the granularity, so only an aligned one stays aligned.
+        Placement::Near(address) => match reserve_at(address - address % align, len) {
+            Ok(base) => Ok(base),
+            Err(_) => reserve_aligned(len, align),
+        },
+        Placement::Anywhere => reserve_aligned(len, align),
+    }
+}
+
+/// Windows cannot give back the ends of a reservation. So: reserve enough to hold an aligned part, give it all back,
+/// and reserve that part by its address; another thread may take it in between, so try a few times.
+fn reserve_aligned(len: usize, align: usize) -> Result<NonNull<u8>, OsCode> {
+    const TRIES: usize = 64;
+
+    let wide = len.checked_add(align).ok_or(OsCode(ERROR_NOT_ENOUGH_MEMORY as i32))?;
+    let mut error = OsCode(ERROR_INVALID_ADDRESS as i32);
+    for attempt in 0..TRIES {
+        let base = reserve_at(0, if attempt == 0 { len } else { wide })?;
+        if base.as_ptr().addr() % align == 0 {
+            // It may be larger than asked, by `align`: the rest is reserved address space, and released with it.
+            return Ok(base);
+        }
+        let aligned = base.as_ptr().addr().next_multiple_of(align);
+        // SAFETY: just reserved here, and given to nobody.
+        unsafe { release(base, len) }?;
+        if attempt == 0 {
+            continue;
+        }
+        match reserve_at(aligned, len) {
+            Ok(base) => return Ok(base),
+            Err(taken) => error = taken,
+        }
+    }
+    Err(error)
+}
+
+/// # Safety
+/// See [`os::commit`](super::commit).
+pub(crate) unsafe fn commit(base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
+    // SAFETY: the caller's own reserved pages, which no reference points into.
+    let result = unsafe { VirtualAlloc(base.as_ptr().cast(), len, MEM_COMMIT, PAGE_READWRITE) };
+    if result.is_null() { Err(last_error()) } else { Ok(()) }
+}
+
+/// # Safety
+/// See [`os::decommit`](super::decommit).
+pub(crate) unsafe fn decommit(base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
+    // SAFETY: the caller's own pages, which no reference points into; MEM_DECOMMIT passes over reserved ones.
+    let result = unsafe { VirtualFree(base.as_ptr().cast(), len, MEM_DECOMMIT) };
+    if result == 0 { Err(last_error()) } else { Ok(()) }
+}
+
+/// # Safety
+/// See [`os::protect`](super::protect).
+pub(crate) unsafe fn protect(base: NonNull<u8>, len: usize, access: Access) -> Result<(), OsCode> {
+    let bits = match access {
+        Access::None => PAGE_NOACCESS,
+        Access::Read => PAGE_READONLY,
+        Access::ReadWrite => PAGE_READWRITE,
+        Access::ReadExecute => PAGE_EXECUTE_READ,
+    };
+    let mut before = 0;
+    // SAFETY: the caller's own committed pages, and no reference into them is broken by the new access.
+    let result = unsafe { VirtualProtect(base.as_ptr().cast(), len, bits, &mut before) };
+    if result == 0 { Err(last_error()) } else { Ok(()) }
+}
+
+/// # Safety
+/// See [`os::release`](super::release).
+pub(crate) unsafe fn release(base: NonNull<u8>, _len: usize) -> Result<(), OsCode> {
+    // SAFETY: the base of a whole reservation, as VirtualAlloc returned it; MEM_RELEASE wants a length of 0.
+    let result = unsafe { VirtualFree(base.as_ptr().cast(), 0, MEM_RELEASE) };
+    if result == 0 { Err(last_error()) } else { Ok(()) }
+}
+
+/// What the system lets the program do at `address`; `None` if no committed page is there.
+pub(crate) fn query(address: usize) -> Option<Protection> {
+    let mut info = MEMORY_BASIC_INFORMATION::default();
+    let size = size_of::<MEMORY_BASIC_INFORMATION>();
+    // SAFETY: any address may be asked about; the structure is writable and `size` its size.
+    let written = unsafe { VirtualQuery(ptr::without_provenance(address), &mut info, size) };
+    if written == 0 || info.State != MEM_COMMIT {
+        return None;
+    }
+    let bits = info.Protect & 0xff;
+    let execute = [PAGE_EXECUTE, PAGE_EXECUTE_READ, PAGE_EXECUTE_READWRITE, PAGE_EXECUTE_WRITECOPY].contains(&bits);
+    let write = [PAGE_READWRITE, PAGE_WRITECOPY, PAGE_EXECUTE_READWRITE, PAGE_EXECUTE_WRITECOPY].contains(&bits);
+    let read = write || bits == PAGE_READONLY || bits == PAGE_EXECUTE_READ;
+    // A guard page raises its exception at the first touch, whatever else it allows.
+    let open = info.Protect & PAGE_GUARD == 0;
+    Some(Protection { read: open && read, write: open && write, execute: open && execute })
+}
+
+/// Windows has no names for private memory.
+pub(crate) fn name(_base: NonNull<u8>, _len: usize, _name: &str) {}
+
+/// Names the calling thread: never 0, unique among live threads.
+pub(crate) fn thread_token() -> usize {
+    // SAFETY: no preconditions.
+    unsafe { GetCurrentThreadId() as usize }
+}
+
+/// Sleeps while `word` is `expected`. May wake early.
+pub(crate) fn wait(word: &AtomicU32, expected: u32) {
+    let size = size_of::<u32>();
+    // SAFETY: both point at live u32s, as `size` says, and the wait ends before they do.
+    unsafe { WaitOnAddress(word.as_ptr().cast(), (&raw const expected).cast(), size, INFINITE) };
+}
+
+/// Wakes one thread that sleeps in [`wait`] on `word`.
+pub(crate) fn wake_one(word: &AtomicU32) {
+    // SAFETY: the address is only used as a key.
+    unsafe { WakeByAddressSingle(word.as_ptr().cast()) };
+}
+
+/// Writes to standard error as far as that goes.
+pub(crate) fn write_stderr(bytes: &[u8]) {
+    // SAFETY: no preconditions; a process without one gets null, which WriteFile refuses.
+    let handle = unsafe { GetStdHandle(STD_ERROR_HANDLE) };
+    let mut written = 0;
+    // SAFETY: the pointer and length are those of a live slice, and no overlapped structure is needed for a handle that
+    // was not opened for overlapped use.
+    unsafe { WriteFile(handle, bytes.as_ptr(), bytes.len() as u32, &mut written, ptr::null_mut()) };
+}
+
+/// Windows interrupts no thread to run code on it.
+pub(crate) struct SignalsBlocked;
+
+impl SignalsBlocked {
+    pub(crate) fn new() -> SignalsBlocked {
+        SignalsBlocked
+    }
+}
+
+/// Windows calls exception handlers on the thread's own stack, which is a megabyte unless the program asked for less.
+pub(crate) struct FilterStack;
+
+impl FilterStack {
+    pub(crate) fn new() -> Result<FilterStack, OsCode> {
+        Ok(FilterStack)
+    }
+
+    /// Calls `function(data)`.
+    ///
+    /// # Safety
+    /// `function` may be called with `data`, and it does not unwind.
+    pub(crate) unsafe fn run(&self, function: extern "C" fn(*mut c_void), data: *mut c_void) {
+        function(data);
+    }
+}

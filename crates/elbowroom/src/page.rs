@@ -1,0 +1,178 @@
+//! Page indices, counts and ranges as types. All rounding between bytes and pages lives here.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::os;
+
+/// The page size in bytes, a power of two. Read from the system once; async-signal-safe after that.
+pub(crate) fn size() -> usize {
+    // 0 until first asked. Two threads may both ask; they store the same number.
+    static SIZE: AtomicUsize = AtomicUsize::new(0);
+    match SIZE.load(Ordering::Relaxed) {
+        0 => {
+            let size = os::page_size();
+            SIZE.store(size, Ordering::Relaxed);
+            size
+        }
+        size => size,
+    }
+}
+
+fn shift() -> u32 {
+    size().trailing_zeros()
+}
+
+/// `bytes` rounded up to whole pages, in bytes; `None` where that number does not exist.
+pub(crate) fn round_up(bytes: usize) -> Option<usize> {
+    bytes.checked_next_multiple_of(size())
+}
+
+/// A number of pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PageCount(usize);
+
+impl PageCount {
+    pub(crate) const ZERO: PageCount = PageCount(0);
+
+    pub(crate) const fn new(pages: usize) -> PageCount {
+        PageCount(pages)
+    }
+
+    /// The pages that fit wholly into `bytes`.
+    pub(crate) fn inside(bytes: usize) -> PageCount {
+        PageCount(bytes >> shift())
+    }
+
+    pub(crate) const fn get(self) -> usize {
+        self.0
+    }
+
+    /// Saturates, so that a count beyond the address space stays beyond it.
+    pub(crate) fn bytes(self) -> usize {
+        self.0.saturating_mul(size())
+    }
+
+    pub(crate) const fn saturating_sub(self, other: PageCount) -> PageCount {
+        PageCount(self.0.saturating_sub(other.0))
+    }
+}
+
+/// A page of one reservation, counted from its base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PageIndex(usize);
+
+impl PageIndex {
+    pub(crate) const fn new(index: usize) -> PageIndex {
+        PageIndex(index)
+    }
+
+    /// The page that holds byte `offset`.
+    pub(crate) fn holding(offset: usize) -> PageIndex {
+        PageIndex(offset >> shift())
+    }
+
+    pub(crate) const fn get(self) -> usize {
+        self.0
+    }
+
+    /// The range of just this page.
+    pub(crate) const fn alone(self) -> PageRange {
+        PageRange { start: self.0, end: self.0 + 1 }
+    }
+}
+
+/// Pages `start..end` of one reservation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PageRange {
+    // Invariant: start <= end, and end * page size does not overflow.
+    start: usize,
+    end: usize,
+}
+
+impl PageRange {
+    /// `start..end` in page numbers; an inverted range is the empty one at `start`.
+    ///
+    /// The caller takes both numbers from a reservation that exists, so that their bytes are addresses.
+    pub(crate) fn new(start: usize, end: usize) -> PageRange {
+        PageRange { start, end: end.max(start) }
+    }
+
+    /// The pages that `bytes` touches: start rounded down, end rounded up. `None` if the range is inverted or
+    /// ends after `len` bytes. An empty range touches no page.
+    pub(crate) fn outward(bytes: &Range<usize>, len: usize) -> Option<PageRange> {
+        if bytes.start > bytes.end || bytes.end > len {
+            return None;
+        }
+        let start = bytes.start >> shift();
+        if bytes.is_empty() {
+            return Some(PageRange { start, end: start });
+        }
+        Some(PageRange { start, end: round_up(bytes.end)? >> shift() })
+    }
+
+    pub(crate) const fn start(self) -> usize {
+        self.start
+    }
+
+    pub(crate) const fn end(self) -> usize {
+        self.end
+    }
+
+    pub(crate) const fn count(self) -> PageCount {
+        PageCount(self.end - self.start)
+    }
+
+    pub(crate) const fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+
+    pub(crate) const fn contains(self, page: PageIndex) -> bool {
+        self.start <= page.0 && page.0 < self.end
+    }
+
+    /// The range in bytes from the base of the reservation.
+    pub(crate) fn bytes(self) -> Range<usize> {
+        self.start << shift()..self.end << shift()
+    }
+
+    pub(crate) fn byte_len(self) -> usize {
+        (self.end - self.start) << shift()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outward_rounds_to_the_pages_touched() {
+        let page = size();
+        let len = 10 * page;
+        let outward = |range| PageRange::outward(&range, len);
+        assert_eq!(outward(0..0), Some(PageRange::new(0, 0)));
+        assert_eq!(outward(0..1), Some(PageRange::new(0, 1)));
+        assert_eq!(outward(page - 1..page + 1), Some(PageRange::new(0, 2)));
+        assert_eq!(outward(page..2 * page), Some(PageRange::new(1, 2)));
+        assert_eq!(outward(len..len), Some(PageRange::new(10, 10)));
+        assert_eq!(outward(len - 1..len), Some(PageRange::new(9, 10)));
+    }
+
+    #[test]
+    #[expect(clippy::reversed_empty_ranges, reason = "an inverted range is what is tested")]
+    fn outward_refuses_what_is_not_inside() {
+        let len = 10 * size();
+        assert_eq!(PageRange::outward(&(0..len + 1), len), None);
+        assert_eq!(PageRange::outward(&(5..4), len), None);
+        assert_eq!(PageRange::outward(&(usize::MAX - 1..usize::MAX), len), None);
+        assert_eq!(PageRange::outward(&(usize::MAX..0), len), None);
+    }
+
+    #[test]
+    fn rounding_up_never_wraps() {
+        assert_eq!(round_up(0), Some(0));
+        assert_eq!(round_up(1), Some(size()));
+        assert_eq!(round_up(usize::MAX), None);
+        assert_eq!(round_up(usize::MAX - size() + 1), Some(usize::MAX - size() + 1));
+    }
+}

@@ -1,0 +1,313 @@
+//! What a region shares with the fault handler: the part of it that decides and commits.
+
+#![allow(unsafe_code, reason = "commits and decommits pages of a mapping that it owns")]
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use super::growth::{self, Growth};
+use super::state::PageMap;
+use super::{Fault, Verdict};
+use crate::error::{Cause, Error, OsCode, Operation};
+use crate::fault::{FaultAccess, Figures, Refusal, frames};
+use crate::os::{self, Trap};
+use crate::page::{self, PageCount, PageIndex, PageRange};
+use crate::reservation::Mapping;
+use crate::sync::{Guard, Lock};
+
+/// A filter, as a region keeps it.
+pub(crate) type Filter = dyn Fn(&Fault<'_>) -> Verdict + Send + Sync;
+
+/// A region without its owner. Lives at one address from before it is entered in the registry until after it is removed.
+///
+/// ```text
+///  base                    base + len
+///  | data pages            | guard page | table, if it is not on the heap |
+/// ```
+///
+/// The guard page is never committed. A touch of it is a fault of this region: its filter hears of it, and it is refused.
+pub(crate) struct Core {
+    // Dropped after `pages`, which points into it: fields are dropped in this order.
+    pages: Lock<PageMap>,
+    mapping: Mapping,
+    data: PageCount,
+    growth: Growth,
+    commit_limit: PageCount,
+    filter: Option<Box<Filter>>,
+    name: Box<str>,
+    // Invariant: the number of pages that `pages` says are committed, at most `commit_limit`; written only under its lock.
+    committed: AtomicUsize,
+    faults: AtomicU64,
+    commits: AtomicU64,
+    declined: AtomicU64,
+}
+
+/// What a commit in the handler came to.
+enum Committed {
+    /// These pages, by this call.
+    Now(PageRange),
+    /// The page was committed when the lock was taken.
+    Already,
+}
+
+impl Core {
+    pub(super) fn new(
+        mapping: Mapping,
+        data: PageCount,
+        growth: Growth,
+        commit_limit: PageCount,
+        filter: Option<Box<Filter>>,
+        name: Box<str>,
+    ) -> Core {
+        let pages = PageMap::new(data, &mapping, data.get() + 1);
+        Core {
+            pages: Lock::new(pages),
+            mapping,
+            data,
+            growth,
+            commit_limit,
+            filter,
+            name,
+            committed: AtomicUsize::new(0),
+            faults: AtomicU64::new(0),
+            commits: AtomicU64::new(0),
+            declined: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn base(&self) -> *mut u8 {
+        self.mapping.base().as_ptr()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.data.bytes()
+    }
+
+    /// The bytes whose faults are this region's: the data and the guard page.
+    pub(super) fn reach(&self) -> usize {
+        self.len() + page::size()
+    }
+
+    /// The addresses whose faults are this region's.
+    pub(crate) fn addresses(&self) -> Range<usize> {
+        let base = self.base().addr();
+        base..base + self.reach()
+    }
+
+    pub(crate) fn offset_of(&self, address: usize) -> usize {
+        address - self.base().addr()
+    }
+
+    pub(super) fn committed_bytes(&self) -> usize {
+        PageCount::new(self.committed.load(Ordering::Relaxed)).bytes()
+    }
+
+    pub(super) fn commit_limit_bytes(&self) -> usize {
+        self.commit_limit.bytes()
+    }
+
+    /// Faults, commits, refusals.
+    pub(super) fn counts(&self) -> [u64; 3] {
+        [&self.faults, &self.commits, &self.declined].map(|count| count.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        Figures {
+            len: self.len(),
+            commit_limit_bytes: self.commit_limit_bytes(),
+            committed_bytes: self.committed_bytes(),
+        }
+    }
+
+    /// Cures a fault in this region's addresses, or says why not. Called by the fault handler.
+    pub(crate) fn resolve(&self, trap: &Trap) -> Result<(), Refusal> {
+        self.faults.fetch_add(1, Ordering::Relaxed);
+        let result = self.try_resolve(trap);
+        if result.is_err() {
+            self.declined.fetch_add(1, Ordering::Relaxed);
+        }
+        result
+    }
+
+    fn try_resolve(&self, trap: &Trap) -> Result<(), Refusal> {
+        let fault = Fault::new(self, trap);
+        let page = PageIndex::holding(fault.offset());
+        // A thread that raced for the same page may have won; then there is nothing to ask anybody.
+        if fault.is_page_fault() && self.contains(page) && self.pages.lock_in_handler().is_committed(page) {
+            return may(trap.address(), trap.access());
+        }
+        if let Some(filter) = &self.filter {
+            if frames::is_inside_filter_of(self) {
+                return Err(Refusal::InOwnFilter);
+            }
+            match frames::run(self, || filter(&fault))? {
+                Verdict::Commit => {}
+                Verdict::Decline => return Err(Refusal::Filter),
+            }
+        }
+        match self.commit_around(&fault)? {
+            Committed::Now(_) => Ok(()),
+            Committed::Already => may(trap.address(), trap.access()),
+        }
+    }
+
+    /// Commits for a filter that wants to see whether that works. The bytes committed: none if the page was already.
+    pub(super) fn commit_for_filter(&self, fault: &Fault<'_>) -> Result<Range<usize>, Error> {
+        match self.commit_around(fault) {
+            Ok(Committed::Now(pages)) => Ok(pages.bytes()),
+            Ok(Committed::Already) => Ok(fault.offset()..fault.offset()),
+            Err(refusal) => {
+                let range = fault.offset()..fault.offset() + 1;
+                Err(Error::new(Operation::Commit, range, refusal.cause(&self.figures())))
+            }
+        }
+    }
+
+    fn contains(&self, page: PageIndex) -> bool {
+        PageRange::new(0, self.data.get()).contains(page)
+    }
+
+    /// Commits the window of a fault, within the limit.
+    fn commit_around(&self, fault: &Fault<'_>) -> Result<Committed, Refusal> {
+        if !fault.is_page_fault() {
+            return Err(Refusal::NotAPageFault);
+        }
+        let page = PageIndex::holding(fault.offset());
+        if !self.contains(page) {
+            return Err(Refusal::PastEnd);
+        }
+        let mut pages = self.pages.lock_in_handler();
+        if pages.is_committed(page) {
+            return Ok(Committed::Already);
+        }
+        let window = self.growth.window(page, self.data);
+        let run = growth::clamp(pages.reserved_run(page, window), page, self.room()).ok_or(Refusal::Limit)?;
+        let result = match self.commit_run(&mut pages, run) {
+            // The system may have room for the one page that is needed.
+            Err(code) if os::is_out_of_memory(code) && run != page.alone() => {
+                self.commit_run(&mut pages, page.alone()).map(|()| page.alone())
+            }
+            result => result.map(|()| run),
+        };
+        let committed = result.map_err(Refusal::Os)?;
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        Ok(Committed::Now(committed))
+    }
+
+    /// What the limit leaves.
+    fn room(&self) -> PageCount {
+        self.commit_limit.saturating_sub(PageCount::new(self.committed.load(Ordering::Relaxed)))
+    }
+
+    /// Commits reserved pages, for which there is room, and accounts for them.
+    fn commit_run(&self, pages: &mut Guard<'_, PageMap>, run: PageRange) -> Result<(), OsCode> {
+        pages.prepare(&self.mapping, run)?;
+        // SAFETY: data pages of this mapping, which the map says are reserved; the map stays locked.
+        unsafe { self.mapping.commit(run) }?;
+        pages.set(run, true);
+        self.committed.fetch_add(run.count().get(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Decommits pages and accounts for them.
+    fn decommit_run(&self, pages: &mut Guard<'_, PageMap>, run: PageRange) -> Result<(), OsCode> {
+        let count = pages.count_committed(run);
+        if count == PageCount::ZERO {
+            return Ok(());
+        }
+        // SAFETY: data pages of this mapping; only raw pointers and accessors reach them, never a reference of ours.
+        unsafe { self.mapping.decommit(run, &self.name) }?;
+        pages.set(run, false);
+        self.committed.fetch_sub(count.get(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Commits every page of `range`, or none.
+    pub(super) fn commit(&self, range: Range<usize>) -> Result<(), Error> {
+        let wanted = self.pages_of(Operation::Commit, &range)?;
+        let refuse = |refusal: Refusal| Error::new(Operation::Commit, range.clone(), refusal.cause(&self.figures()));
+        let mut pages = self.pages.lock();
+        let missing = wanted.count().saturating_sub(pages.count_committed(wanted));
+        if missing == PageCount::ZERO {
+            return Ok(());
+        }
+        if missing > self.room() {
+            return Err(refuse(Refusal::Limit));
+        }
+        let refuse_os = |code| refuse(Refusal::Os(code));
+        pages.prepare(&self.mapping, wanted).map_err(refuse_os)?;
+        // The map changes only when all is done: until then it says what to undo.
+        for (gap, _) in pages.runs(wanted).filter(|&(_, committed)| !committed) {
+            // SAFETY: data pages of this mapping, which the map says are reserved; the map stays locked.
+            if let Err(code) = unsafe { self.mapping.commit(gap) } {
+                let before = PageRange::new(wanted.start(), gap.start());
+                for (done, _) in pages.runs(before).filter(|&(_, committed)| !committed) {
+                    // Should this fail, the pages are accessible for nothing, until committed or released.
+                    // SAFETY: committed a moment ago; nobody has been told.
+                    let _ = unsafe { self.mapping.decommit(done, &self.name) };
+                }
+                return Err(refuse_os(code));
+            }
+        }
+        pages.set(wanted, true);
+        self.committed.fetch_add(missing.get(), Ordering::Relaxed);
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Decommits every page of `range`.
+    pub(super) fn decommit(&self, range: Range<usize>) -> Result<(), Error> {
+        let unwanted = self.pages_of(Operation::Decommit, &range)?;
+        self.decommit_run(&mut self.pages.lock(), unwanted)
+            .map_err(|code| Error::new(Operation::Decommit, range, Cause::Os(code)))
+    }
+
+    fn pages_of(&self, operation: Operation, range: &Range<usize>) -> Result<PageRange, Error> {
+        PageRange::outward(range, self.len())
+            .ok_or_else(|| Error::new(operation, range.clone(), Cause::OutOfRange { len: self.len() }))
+    }
+
+    /// Every page's state at one moment.
+    pub(super) fn runs(&self) -> Vec<(PageRange, bool)> {
+        // Nothing may be allocated under the lock: guess, and if there are more runs than that, guess higher.
+        let mut found = Vec::with_capacity(16);
+        loop {
+            let pages = self.pages.lock();
+            let room = found.capacity();
+            found.extend(pages.runs(pages.all()).take(room));
+            let complete = found.last().is_some_and(|&(run, _): &(PageRange, bool)| run.end() == pages.all().end());
+            drop(pages);
+            if complete {
+                return found;
+            }
+            found.clear();
+            found.reserve(2 * room);
+        }
+    }
+
+    /// Gives the mapping back to the system.
+    pub(super) fn release(self) -> Result<(), OsCode> {
+        let Core { mapping, pages, filter, .. } = self;
+        // Before the memory goes that its table may be in.
+        drop(pages);
+        drop(filter);
+        // SAFETY: nothing of the region is left that could use it; raw pointers are their users' risk.
+        unsafe { mapping.release() }
+    }
+}
+
+/// For a page that is committed: whether the access that faulted will work now. It will if another thread has just
+/// committed the page; it will not if the program has taken the access away, or fetches instructions from data.
+fn may(address: usize, access: FaultAccess) -> Result<(), Refusal> {
+    // Where the system does not tell (no /proc), trust our own account.
+    let allowed = os::query(address).is_none_or(|protection| match access {
+        FaultAccess::Read => protection.read,
+        FaultAccess::Write => protection.write,
+        FaultAccess::Execute => protection.execute,
+    });
+    if allowed { Ok(()) } else { Err(Refusal::Protected) }
+}

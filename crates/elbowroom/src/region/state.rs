@@ -1,0 +1,284 @@
+//! One bit a page: is it committed?
+
+use std::ptr::NonNull;
+
+use crate::error::OsCode;
+use crate::page::{self, PageCount, PageIndex, PageRange};
+use crate::reservation::Mapping;
+
+/// Bits in a word.
+const BITS: usize = u64::BITS as usize;
+/// Tables up to this many words are on the heap: 32,768 pages, 128 MiB of 4 KiB each.
+const HEAP_WORDS: usize = 512;
+/// A larger table lies in the region's own mapping, behind the guard page, and is committed in chunks of this many words:
+/// 64 KiB, the bits of 524,288 pages.
+const CHUNK_WORDS: usize = 8192;
+
+/// Which pages of a region are committed.
+pub(super) struct PageMap {
+    total: PageCount,
+    words: Words,
+}
+
+enum Words {
+    Heap(Box<[u64]>),
+    Mapped {
+        // Invariant: the first of `present.len() * CHUNK_WORDS` words of the mapping that owns this map, used by nothing
+        // else; chunk i of them is committed, and so readable and writable, if `present[i]`.
+        first: NonNull<u64>,
+        // The page of the mapping that `first` is in.
+        first_page: usize,
+        present: Box<[bool]>,
+    },
+}
+
+// SAFETY: the pointer is to memory that only this map uses and that belongs to no thread.
+#[allow(unsafe_code, reason = "the invariant of `first`")]
+unsafe impl Send for Words {}
+
+/// The pages that the table of a region of `total` pages takes in its mapping; none for a table on the heap.
+pub(super) fn table_pages(total: PageCount) -> PageCount {
+    let words = total.get().div_ceil(BITS);
+    if words <= HEAP_WORDS {
+        return PageCount::ZERO;
+    }
+    let chunks = words.div_ceil(CHUNK_WORDS);
+    PageCount::new(chunks * (chunk_bytes() / page::size()))
+}
+
+/// 64 KiB, which is a whole number of pages on every system there is.
+fn chunk_bytes() -> usize {
+    CHUNK_WORDS * size_of::<u64>()
+}
+
+impl PageMap {
+    /// All of `total` pages reserved. The table, if it is not on the heap, starts at `first_page` of the mapping and takes
+    /// [`table_pages`] of it.
+    ///
+    /// The mapping must be the one that [`prepare`](PageMap::prepare) is given, and outlive the map.
+    pub(super) fn new(total: PageCount, mapping: &Mapping, first_page: usize) -> PageMap {
+        let words = total.get().div_ceil(BITS);
+        if words <= HEAP_WORDS {
+            return PageMap { total, words: Words::Heap(vec![0; words].into()) };
+        }
+        let offset = PageRange::new(0, first_page).byte_len();
+        debug_assert!(offset + table_pages(total).bytes() <= mapping.len());
+        // SAFETY: an offset inside the mapping, which neither wraps nor ends at address 0.
+        #[allow(unsafe_code, reason = "points at the table's own pages")]
+        let first = unsafe { mapping.base().add(offset) }.cast();
+        let present = vec![false; words.div_ceil(CHUNK_WORDS)].into();
+        PageMap { total, words: Words::Mapped { first, first_page, present } }
+    }
+
+    /// Makes the bits of `pages` writable. Needed before [`set`](PageMap::set) for them. Allocates nothing on the heap.
+    pub(super) fn prepare(&mut self, mapping: &Mapping, pages: PageRange) -> Result<(), OsCode> {
+        let Words::Mapped { first_page, present, .. } = &mut self.words else { return Ok(()) };
+        if pages.is_empty() {
+            return Ok(());
+        }
+        let chunk_pages = chunk_bytes() / page::size();
+        for chunk in pages.start() / BITS / CHUNK_WORDS..=(pages.end() - 1) / BITS / CHUNK_WORDS {
+            if !present[chunk] {
+                let start = *first_page + chunk * chunk_pages;
+                // SAFETY: pages of the mapping that are the table's and, not being present, reserved.
+                #[allow(unsafe_code, reason = "commits the table's own pages")]
+                unsafe { mapping.commit_bookkeeping(PageRange::new(start, start + chunk_pages)) }?;
+                present[chunk] = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// 64 bits; zero where the table is not there yet.
+    fn word(&self, index: usize) -> u64 {
+        match &self.words {
+            Words::Heap(words) => words[index],
+            Words::Mapped { first, present, .. } if present[index / CHUNK_WORDS] => {
+                // SAFETY: a word of a chunk that is present (invariant of `first`).
+                #[allow(unsafe_code, reason = "reads the table's own words")]
+                unsafe { first.add(index).read() }
+            }
+            Words::Mapped { .. } => 0,
+        }
+    }
+
+    fn word_mut(&mut self, index: usize) -> &mut u64 {
+        match &mut self.words {
+            Words::Heap(words) => &mut words[index],
+            Words::Mapped { first, present, .. } => {
+                assert!(present[index / CHUNK_WORDS], "set without prepare");
+                // SAFETY: a word of a chunk that is present (invariant of `first`), borrowed as exclusively as `self`.
+                #[allow(unsafe_code, reason = "writes the table's own words")]
+                unsafe { first.add(index).as_mut() }
+            }
+        }
+    }
+
+    /// Where the chunk that holds the bit of `page` ends, in pages, if that chunk is not there: all reserved until then.
+    fn absent_until(&self, page: usize) -> Option<usize> {
+        let Words::Mapped { present, .. } = &self.words else { return None };
+        let chunk = page / BITS / CHUNK_WORDS;
+        (!present[chunk]).then_some((chunk + 1) * CHUNK_WORDS * BITS)
+    }
+
+    pub(super) fn all(&self) -> PageRange {
+        PageRange::new(0, self.total.get())
+    }
+
+    pub(super) fn is_committed(&self, page: PageIndex) -> bool {
+        self.word(page.get() / BITS) >> (page.get() % BITS) & 1 == 1
+    }
+
+    /// The runs of equal pages that make up `pages`, in order, each with whether it is committed.
+    pub(super) fn runs(&self, pages: PageRange) -> impl Iterator<Item = (PageRange, bool)> {
+        let mut next = pages.start();
+        std::iter::from_fn(move || {
+            if next == pages.end() {
+                return None;
+            }
+            let committed = self.is_committed(PageIndex::new(next));
+            let end = self.run_end(next, pages.end(), committed);
+            let run = PageRange::new(next, end);
+            next = end;
+            Some((run, committed))
+        })
+    }
+
+    /// The end of the run of pages like `start`, at most `end`.
+    fn run_end(&self, start: usize, end: usize, committed: bool) -> usize {
+        let flip = if committed { u64::MAX } else { 0 };
+        let mut next = start;
+        while next < end {
+            if let Some(until) = self.absent_until(next) {
+                if committed {
+                    return next;
+                }
+                next = until;
+                continue;
+            }
+            let unlike = (self.word(next / BITS) ^ flip) >> (next % BITS);
+            if unlike != 0 {
+                return end.min(next + unlike.trailing_zeros() as usize);
+            }
+            next = (next / BITS + 1) * BITS;
+        }
+        end
+    }
+
+    /// The run of reserved pages around `page`, which is reserved, inside `window`, which holds it.
+    pub(super) fn reserved_run(&self, page: PageIndex, window: PageRange) -> PageRange {
+        let end = self.run_end(page.get(), window.end(), false);
+        let mut start = page.get();
+        while start > window.start() {
+            let last = start - 1;
+            // The page before `start` in the highest bit.
+            let before = self.word(last / BITS) << (BITS - 1 - last % BITS);
+            if before != 0 {
+                start -= before.leading_zeros() as usize;
+                break;
+            }
+            start = last / BITS * BITS;
+        }
+        PageRange::new(start.max(window.start()), end)
+    }
+
+    /// How many of `pages` are committed.
+    pub(super) fn count_committed(&self, pages: PageRange) -> PageCount {
+        let committed = self.runs(pages).filter(|&(_, committed)| committed);
+        PageCount::new(committed.map(|(run, _)| run.count().get()).sum())
+    }
+
+    /// Marks all of `pages`, whose bits are [prepared](PageMap::prepare) or were set before.
+    pub(super) fn set(&mut self, pages: PageRange, committed: bool) {
+        let mut next = pages.start();
+        while next < pages.end() {
+            let end = pages.end().min((next / BITS + 1) * BITS);
+            if !committed {
+                // Clearing: what is not there is clear.
+                if let Some(until) = self.absent_until(next) {
+                    next = until;
+                    continue;
+                }
+            }
+            let mask = (u64::MAX >> (BITS - (end - next))) << (next % BITS);
+            let word = self.word_mut(next / BITS);
+            *word = if committed { *word | mask } else { *word & !mask };
+            next = end;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::os::{self, Placement};
+
+    /// A map with its mapping; large ones keep their table in it.
+    fn map(total: usize) -> (PageMap, Mapping) {
+        let total = PageCount::new(total);
+        let len = (table_pages(total).get() + 1) * page::size();
+        let mapping = Mapping::reserve(len, os::granularity(), Placement::Anywhere).unwrap();
+        (PageMap::new(total, &mapping, 1), mapping)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+        #[test]
+        fn behaves_like_a_vector_of_bools(
+            // One table on the heap; one mapped with two chunks, the model looking at the seam between them.
+            large: bool,
+            steps in prop::collection::vec((0usize..400, 0usize..200, any::<bool>()), 1..40),
+            window in (0usize..400, 0usize..200),
+        ) {
+            let (total, base) = if large { (CHUNK_WORDS * BITS + 300, CHUNK_WORDS * BITS - 200) } else { (600, 0) };
+            let (mut map, mapping) = map(total);
+            let size = 500;
+            let mut model = vec![false; size];
+            for (start, len, committed) in steps {
+                let (start, end) = (start, (start + len).min(size));
+                let pages = PageRange::new(base + start, base + end);
+                if committed {
+                    map.prepare(&mapping, pages).unwrap();
+                }
+                map.set(pages, committed);
+                model[start..end].fill(committed);
+
+                let whole = PageRange::new(base, base + size);
+                let mut seen = Vec::new();
+                let mut last = None;
+                for (run, committed) in map.runs(whole) {
+                    prop_assert_ne!(last, Some(committed), "neighbouring runs differ");
+                    last = Some(committed);
+                    seen.resize(seen.len() + run.count().get(), committed);
+                }
+                prop_assert_eq!(&seen, &model);
+                prop_assert_eq!(map.count_committed(map.all()).get(), model.iter().filter(|&&bit| bit).count());
+                for (page, &committed) in model.iter().enumerate() {
+                    prop_assert_eq!(map.is_committed(PageIndex::new(base + page)), committed);
+                }
+
+                let (from, until) = (window.0, (window.0 + window.1).min(size));
+                if let Some(page) = (from..until).find(|&page| !model[page]) {
+                    let run = map.reserved_run(PageIndex::new(base + page), PageRange::new(base + from, base + until));
+                    let first = (from..page).rev().take_while(|&page| !model[page]).last().unwrap_or(page);
+                    let end = (page..until).find(|&page| model[page]).unwrap_or(until);
+                    prop_assert_eq!(run, PageRange::new(base + first, base + end));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_vast_map_costs_nothing_until_used() {
+        let pages = (16usize << 40) / page::size();
+        let (mut map, mapping) = map(pages);
+        assert_eq!(map.runs(map.all()).collect::<Vec<_>>(), [(PageRange::new(0, pages), false)]);
+        let last = PageIndex::new(pages - 1).alone();
+        map.prepare(&mapping, last).unwrap();
+        map.set(last, true);
+        assert_eq!(map.count_committed(map.all()), PageCount::new(1));
+    }
+}

@@ -1,0 +1,148 @@
+//! Regions through the accessors: commit on touch, limits, filters, errors.
+
+#![allow(unsafe_code, reason = "plain pointers are part of what is tested")]
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use elbowroom::{FaultAccess, Growth, Operation, PageState, Region, Verdict, page_size};
+
+#[test]
+fn a_touch_commits_its_window() {
+    let page = page_size();
+    let region = Region::builder(100 * page).growth(Growth::Pages(16)).build().unwrap();
+    region.try_write(20 * page + 5, 7u8).unwrap();
+    let stats = region.stats();
+    assert_eq!(stats.reserved_bytes, 100 * page);
+    assert_eq!(stats.committed_bytes, 16 * page);
+    assert_eq!(stats.commit_limit_bytes, 100 * page);
+    assert_eq!((stats.faults, stats.commits, stats.declined), (1, 1, 0));
+
+    let spans = region.spans();
+    let shape: Vec<_> = spans.iter().map(|span| (span.range.clone(), span.state)).collect();
+    assert_eq!(
+        shape,
+        [
+            (0..16 * page, PageState::Reserved),
+            (16 * page..32 * page, PageState::Committed),
+            (32 * page..100 * page, PageState::Reserved)
+        ]
+    );
+    assert_eq!(region.try_read::<u8>(20 * page + 5).unwrap(), 7);
+    assert_eq!(region.try_read::<u8>(20 * page + 6).unwrap(), 0);
+    assert_eq!(region.stats().faults, 1);
+    region.release().unwrap();
+}
+
+#[test]
+fn every_width_and_alignment_reads_back() {
+    let page = page_size();
+    let region = Region::builder(8 * page).growth(Growth::Pages(1)).build().unwrap();
+    for at in (0..40).chain(page - 20..page + 20) {
+        region.try_write(at, 0x11u8).unwrap();
+        assert_eq!(region.try_read::<u8>(at).unwrap(), 0x11);
+        region.try_write(at, 0x2233u16).unwrap();
+        assert_eq!(region.try_read::<u16>(at).unwrap(), 0x2233);
+        region.try_write(at, 0x4455_6677u32).unwrap();
+        assert_eq!(region.try_read::<u32>(at).unwrap(), 0x4455_6677);
+        region.try_write(at, 0x8899_aabb_ccdd_eeffu64).unwrap();
+        assert_eq!(region.try_read::<u64>(at).unwrap(), 0x8899_aabb_ccdd_eeff);
+        region.try_write(at, [1u8, 2, 3]).unwrap();
+        assert_eq!(region.try_read::<[u8; 3]>(at).unwrap(), [1, 2, 3]);
+        region.try_write(at, -1i128).unwrap();
+        assert_eq!(region.try_read::<i128>(at).unwrap(), -1);
+        region.try_write(at, [(); 0]).unwrap();
+        region.try_write(at, 1.5f64).unwrap();
+        assert_eq!(region.try_read::<f64>(at).unwrap(), 1.5);
+    }
+}
+
+#[test]
+fn a_limit_is_exact_and_an_error_says_where() {
+    let page = page_size();
+    let region = Region::builder(80 * page).commit_limit(10 * page + 1).growth(Growth::Pages(4)).build().unwrap();
+    let error = region.try_fill(0..80 * page, 0xaa).unwrap_err();
+    assert!(error.is_limit(), "{error}");
+    assert_eq!(error.offset(), 10 * page);
+    assert_eq!(error.range(), 10 * page..80 * page);
+    assert_eq!(error.operation(), Operation::Write);
+    assert_eq!(region.stats().committed_bytes, 10 * page);
+    assert_eq!(region.stats().declined, 1);
+    let mut bytes = vec![0; 10 * page];
+    region.try_copy_to_slice(0, &mut bytes).unwrap();
+    assert!(bytes.iter().all(|&byte| byte == 0xaa));
+
+    region.decommit(0..1).unwrap();
+    assert_eq!(region.stats().committed_bytes, 9 * page);
+    assert_eq!(region.try_read::<u8>(0).unwrap(), 0);
+    assert!(region.try_read::<u8>(11 * page).unwrap_err().is_limit());
+    let text = error.to_string();
+    assert!(text.contains(&format!("{}", 10 * page)) && text.contains("commit limit"), "{text}");
+}
+
+#[test]
+fn a_filter_sees_the_fault_and_decides() {
+    let page = page_size();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&seen);
+    let region = Region::builder(10 * page)
+        .growth(Growth::Pages(1))
+        .filter(move |fault| {
+            assert!(fault.is_page_fault());
+            log.lock().unwrap().push((fault.offset(), fault.access(), fault.committed_bytes()));
+            if fault.offset() < 5 * page { Verdict::Commit } else { Verdict::Decline }
+        })
+        .build()
+        .unwrap();
+    region.try_write(3, 1u8).unwrap();
+    assert_eq!(region.try_read::<u16>(page + 2).unwrap(), 0);
+    let error = region.try_write(7 * page, 1u64).unwrap_err();
+    assert!(error.is_declined(), "{error}");
+    assert_eq!(
+        *seen.lock().unwrap(),
+        [(3, FaultAccess::Write, 0), (page + 2, FaultAccess::Read, page), (7 * page, FaultAccess::Write, 2 * page)]
+    );
+}
+
+#[test]
+fn the_guard_page_reaches_the_filter_and_is_refused() {
+    let page = page_size();
+    let past = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&past);
+    let len = 3 * page;
+    let region = Region::builder(len)
+        .filter(move |fault| {
+            if fault.offset() >= len {
+                count.fetch_add(1, Ordering::Relaxed);
+                assert!(fault.commit().unwrap_err().is_invalid_range());
+            }
+            Verdict::Commit
+        })
+        .build()
+        .unwrap();
+    let error = region.try_write(len, 1u8).unwrap_err();
+    assert!(error.is_invalid_range(), "{error}");
+    assert_eq!(past.load(Ordering::Relaxed), 1);
+    // Over the edge: what is inside is written.
+    let error = region.try_copy_from_slice(len - 4, &[9; 8]).unwrap_err();
+    assert!(error.is_invalid_range());
+    assert_eq!(error.range(), len..len + 4);
+    assert_eq!(region.try_read::<u32>(len - 4).unwrap(), 0x0909_0909);
+    assert_eq!(past.load(Ordering::Relaxed), 2);
+    // Past the guard page nothing is touched.
+    for (offset, size) in [(len + page, 1), (len, page + 1), (usize::MAX, 1), (usize::MAX - 3, 8)] {
+        let error = region.try_copy_from_slice(offset, &vec![1; size]).unwrap_err();
+        assert!(error.is_invalid_range());
+        assert_eq!(error.offset(), offset);
+    }
+    assert_eq!(past.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn a_plain_pointer_works_too() {
+    let region = Region::new(1 << 40).unwrap();
+    let byte = region.as_ptr().wrapping_add(1 << 39);
+    // SAFETY: inside the region, which commits on touch and has no limit here.
+    unsafe { byte.write_volatile(5) };
+    assert_eq!(region.try_read::<u8>(1 << 39).unwrap(), 5);
+}
