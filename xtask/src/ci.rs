@@ -26,20 +26,14 @@ impl Options {
             match arg.as_str() {
                 "--install" => options.install = true,
                 "--only" => {
-                    let Some(steps) = args.next() else {
-                        bail!("--only needs the names of steps")
-                    };
+                    let Some(steps) = args.next() else { bail!("--only needs the names of steps") };
                     options.only.extend(steps.split(',').map(str::to_owned));
                 }
                 unknown => bail!("ci has no option `{unknown}`"),
             }
         }
         let known: Vec<&str> = steps().iter().map(|step| step.name).collect();
-        if let Some(unknown) = options
-            .only
-            .iter()
-            .find(|name| !known.contains(&name.as_str()))
-        {
+        if let Some(unknown) = options.only.iter().find(|name| !known.contains(&name.as_str())) {
             bail!("no step `{unknown}`; the steps are {}", known.join(", "));
         }
         Ok(options)
@@ -61,56 +55,29 @@ struct Step {
 }
 
 impl Step {
-    fn new(
-        name: &'static str,
-        minutes: u64,
-        check: impl Fn(Deadline) -> Result<()> + 'static,
-    ) -> Self {
+    fn new(name: &'static str, minutes: u64, check: impl Fn(Deadline) -> Result<()> + 'static) -> Self {
         let limit = Duration::from_secs(60 * minutes);
-        Self {
-            name,
-            packages: Vec::new(),
-            limit,
-            check: Box::new(check),
-        }
+        Self { name, packages: Vec::new(), limit, check: Box::new(check) }
     }
 
     fn needs(self, packages: &[&'static str]) -> Self {
-        Self {
-            packages: packages.to_vec(),
-            ..self
-        }
+        Self { packages: packages.to_vec(), ..self }
     }
 }
 
 fn steps() -> Vec<Step> {
     vec![
-        Step::new("fmt", 2, |deadline| {
-            deadline.run(cargo().args(["fmt", "--all", "--check"]))
-        }),
+        Step::new("fmt", 2, |deadline| deadline.run(cargo().args(["fmt", "--all", "--check"]))),
         Step::new("clippy", 10, |deadline| {
-            let args = [
-                "clippy",
-                "--workspace",
-                "--all-targets",
-                "--all-features",
-                "--",
-                "-D",
-                "warnings",
-            ];
+            let args = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
             deadline.run(cargo().args(args))
         }),
         Step::new("docs", 10, |deadline| {
             // The command and the library have one name. Together their pages would collide; in turn, those of the
             // library overwrite those of the command.
-            for packages in [
-                ["--package", "elbowroom-cli"],
-                ["--workspace", "--exclude=elbowroom-cli"],
-            ] {
+            for packages in [["--package", "elbowroom-cli"], ["--workspace", "--exclude=elbowroom-cli"]] {
                 let mut doc = cargo();
-                doc.arg("doc")
-                    .args(packages)
-                    .env("RUSTDOCFLAGS", "-D warnings");
+                doc.arg("doc").args(packages).env("RUSTDOCFLAGS", "-D warnings");
                 doc.args(["--no-deps", "--all-features", "--document-private-items"]);
                 deadline.run(&doc)?;
             }
@@ -128,18 +95,8 @@ fn steps() -> Vec<Step> {
         }),
         test_on("windows", Platform::Windows),
         test_on("arm64-4k", Platform::Arm64 { page_size: 4 << 10 }),
-        test_on(
-            "arm64-16k",
-            Platform::Arm64 {
-                page_size: 16 << 10,
-            },
-        ),
-        test_on(
-            "arm64-64k",
-            Platform::Arm64 {
-                page_size: 64 << 10,
-            },
-        ),
+        test_on("arm64-16k", Platform::Arm64 { page_size: 16 << 10 }),
+        test_on("arm64-64k", Platform::Arm64 { page_size: 64 << 10 }),
         check_on("macos", &["aarch64-apple-darwin", "x86_64-apple-darwin"]),
         check_on("windows-msvc", &["x86_64-pc-windows-msvc"]),
         // A system that the library does not support: it must compile there, and refuse when it runs.
@@ -151,8 +108,7 @@ fn steps() -> Vec<Step> {
 fn test_on(name: &'static str, platform: Platform) -> Step {
     Step::new(name, 15, move |deadline| {
         let mut test = platform.cargo("test")?;
-        let result =
-            deadline.run(test.args(["--workspace", "--exclude", "xtask", "--no-fail-fast"]));
+        let result = deadline.run(test.args(["--workspace", "--exclude", "xtask", "--no-fail-fast"]));
         if platform == Platform::Windows {
             platforms::stop_wine();
         }
@@ -168,6 +124,8 @@ fn check_on(name: &'static str, targets: &'static [&'static str]) -> Step {
     Step::new(name, 10, move |deadline| {
         for platform in platforms.clone() {
             let mut check = platform.cargo("check")?;
+            // Clippy does not come here, so that the compiler's own warnings count.
+            check.arg("-Zwarnings").env("CARGO_BUILD_WARNINGS", "deny");
             deadline.run(check.args(["--workspace", "--exclude", "xtask", "--all-targets"]))?;
         }
         Ok(())
@@ -199,10 +157,7 @@ struct Row {
 
 /// Runs the steps; true if none failed.
 pub(crate) fn run(options: &Options) -> bool {
-    let steps: Vec<Step> = steps()
-        .into_iter()
-        .filter(|step| options.wants(step))
-        .collect();
+    let steps: Vec<Step> = steps().into_iter().filter(|step| options.wants(step)).collect();
     let mut rows = Vec::new();
     if options.install {
         rows.extend(install(&steps));
@@ -217,12 +172,7 @@ pub(crate) fn run(options: &Options) -> bool {
         }));
     }
     println!("\n{:<14} {:>7}  result", "step", "seconds");
-    for Row {
-        name,
-        outcome,
-        seconds,
-    } in &rows
-    {
+    for Row { name, outcome, seconds } in &rows {
         println!("{name:<14} {seconds:>7.1}  {outcome}");
     }
     // Whoever can install things, or is continuous integration, has no reason to skip any.
@@ -236,19 +186,12 @@ pub(crate) fn run(options: &Options) -> bool {
 
 /// Installs what the steps need; nothing to do gives no row.
 fn install(steps: &[Step]) -> Option<Row> {
-    let mut needed: Vec<&str> = steps
-        .iter()
-        .flat_map(|step| step.packages.iter().copied())
-        .collect();
+    let mut needed: Vec<&str> = steps.iter().flat_map(|step| step.packages.iter().copied()).collect();
     needed.sort_unstable();
     needed.dedup();
     let missing = debian::missing(&needed);
     let limit = Duration::from_secs(60 * 15);
-    (!missing.is_empty()).then(|| {
-        timed("install", || {
-            outcome(debian::install(&missing, Deadline::after(limit)))
-        })
-    })
+    (!missing.is_empty()).then(|| timed("install", || outcome(debian::install(&missing, Deadline::after(limit)))))
 }
 
 fn timed(name: &'static str, work: impl FnOnce() -> Outcome) -> Row {
@@ -257,11 +200,7 @@ fn timed(name: &'static str, work: impl FnOnce() -> Outcome) -> Row {
     let outcome = work();
     let seconds = start.elapsed().as_secs_f64();
     println!("== {name}: {outcome}, {seconds:.1} s");
-    Row {
-        name,
-        outcome,
-        seconds,
-    }
+    Row { name, outcome, seconds }
 }
 
 fn outcome(result: Result<()>) -> Outcome {

@@ -34,15 +34,9 @@ fn main() -> ExitCode {
 }
 
 fn dispatch(args: &[String]) -> Result<ExitCode> {
-    let Some((command, rest)) = args.split_first() else {
-        bail!("no command\n\n{USAGE}")
-    };
+    let Some((command, rest)) = args.split_first() else { bail!("no command\n\n{USAGE}") };
     match command.as_str() {
-        "ci" => Ok(if ci::run(&ci::Options::parse(rest)?) {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        }),
+        "ci" => Ok(if ci::run(&ci::Options::parse(rest)?) { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         "tidy" => tidy::check().map(|()| ExitCode::SUCCESS),
         "win" => cargo_for(Platform::Windows, rest),
         "arm64" => match rest {
@@ -62,9 +56,7 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
 
 /// Runs a cargo command for another platform and passes its exit status on.
 fn cargo_for(platform: Platform, args: &[String]) -> Result<ExitCode> {
-    let Some((subcommand, rest)) = args.split_first() else {
-        bail!("no cargo command\n\n{USAGE}")
-    };
+    let Some((subcommand, rest)) = args.split_first() else { bail!("no cargo command\n\n{USAGE}") };
     let mut cargo = platform.cargo(subcommand)?;
     let status = cargo.args(rest).status().context("start cargo")?;
     let code = status.code().and_then(|code| u8::try_from(code).ok());

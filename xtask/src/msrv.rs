@@ -26,17 +26,9 @@ pub(crate) fn check(deadline: Deadline) -> Result<()> {
     }
     let version = output(Command::new(&rustc).arg("--version"))?;
     let promised = env!("CARGO_PKG_RUST_VERSION");
-    ensure!(
-        version.contains(&format!(" {promised}.")),
-        "the manifest says {promised}, this is {version}"
-    );
+    ensure!(version.contains(&format!(" {promised}.")), "the manifest says {promised}, this is {version}");
     let args = ["check", "-p", "elbowroom", "--all-features", "--locked"];
-    deadline.run(
-        cargo()
-            .args(args)
-            .env("RUSTC", rustc)
-            .env("CARGO_TARGET_DIR", folder.join("target")),
-    )
+    deadline.run(cargo().args(args).env("RUSTC", rustc).env("CARGO_TARGET_DIR", folder.join("target")))
 }
 
 /// Leaves a script `rustc` in the folder that runs the compiler.
@@ -48,10 +40,7 @@ fn unpack_compiler(folder: &Path, deadline: Deadline) -> Result<()> {
     }
     // Nothing counts as installed, so apt fetches the whole set.
     write(&apt.join("status"), "")?;
-    write(
-        &apt.join("sources.list"),
-        &format!("deb [signed-by={KEYRING}] {} {SUITE} main\n", mirror()?),
-    )?;
+    write(&apt.join("sources.list"), &format!("deb [signed-by={KEYRING}] {} {SUITE} main\n", mirror()?))?;
     write(
         &apt.join("apt.conf"),
         &format!(
@@ -68,20 +57,12 @@ APT::Sandbox::User "";
     )?;
     let apt_get = || {
         let mut command = program("apt-get");
-        command
-            .env("APT_CONFIG", apt.join("apt.conf"))
-            .arg("--quiet=2");
+        command.env("APT_CONFIG", apt.join("apt.conf")).arg("--quiet=2");
         command
     };
     deadline.run(apt_get().arg("update"))?;
     // The package of the compiler would bring a C compiler with it; that of its std brings what rustc needs to run.
-    let download_only = [
-        "install",
-        "--yes",
-        "--download-only",
-        "--no-install-recommends",
-        "libstd-rust-dev",
-    ];
+    let download_only = ["install", "--yes", "--download-only", "--no-install-recommends", "libstd-rust-dev"];
     deadline.run(apt_get().args(download_only))?;
     deadline.run(apt_get().args(["download", "rustc"]).current_dir(&debs))?;
 
@@ -107,22 +88,13 @@ APT::Sandbox::User "";
 /// Where this machine gets Debian from.
 fn mirror() -> Result<String> {
     let release = fs::read_to_string("/etc/os-release").context("read /etc/os-release")?;
-    let codename = release
-        .lines()
-        .find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    let codename = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
     let codename = codename.context("/etc/os-release names no release")?;
     let format = "$(RELEASE) $(COMPONENT) $(REPO_URI)";
-    let targets = output(program("apt-get").args([
-        "indextargets",
-        "--format",
-        format,
-        "Created-By: Packages",
-    ]))?;
+    let targets = output(program("apt-get").args(["indextargets", "--format", format, "Created-By: Packages"]))?;
     let wanted = format!("{codename} main ");
     let mirror = targets.lines().find_map(|line| line.strip_prefix(&wanted));
-    Ok(mirror
-        .with_context(|| format!("apt has no source of {codename}"))?
-        .to_owned())
+    Ok(mirror.with_context(|| format!("apt has no source of {codename}"))?.to_owned())
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -44,11 +44,7 @@ impl Platform {
     pub(crate) fn packages(self) -> Vec<&'static str> {
         let own: &[&str] = match self {
             Self::Windows => &["gcc-mingw-w64-x86-64-win32", "wine", "wine64"],
-            Self::Arm64 { .. } => &[
-                "gcc-aarch64-linux-gnu",
-                "libc6-dev-arm64-cross",
-                "qemu-user",
-            ],
+            Self::Arm64 { .. } => &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross", "qemu-user"],
             Self::CheckOnly(_) => &[],
         };
         [&RUST, own].concat()
@@ -61,12 +57,7 @@ impl Platform {
         }
         let mut cargo = workspace::cargo();
         cargo
-            .args([
-                subcommand,
-                "-Zbuild-std=std,panic_unwind,test",
-                "--target",
-                self.target(),
-            ])
+            .args([subcommand, "-Zbuild-std=std,panic_unwind,test", "--target", self.target()])
             .env("CARGO_TARGET_DIR", self.build_folder())
             .env("RUSTC", "/usr/bin/rustc")
             .env("RUSTDOC", "/usr/bin/rustdoc")
@@ -101,10 +92,7 @@ impl Platform {
 
     /// Cargo's variable for one setting of this target.
     fn cargo_variable(self, setting: &str) -> String {
-        format!(
-            "CARGO_TARGET_{}_{setting}",
-            self.target().to_uppercase().replace('-', "_")
-        )
+        format!("CARGO_TARGET_{}_{setting}", self.target().to_uppercase().replace('-', "_"))
     }
 }
 
@@ -125,10 +113,7 @@ fn create_wine_prefix() -> Result<()> {
     }
     std::fs::create_dir_all(&prefix).with_context(|| format!("create {}", prefix.display()))?;
     let mut wineboot = Command::new("wineboot");
-    wineboot
-        .arg("--init")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    wineboot.arg("--init").stdout(Stdio::null()).stderr(Stdio::null());
     wine_environment(&mut wineboot);
     workspace::run(&mut wineboot)
 }
@@ -142,8 +127,5 @@ fn wine_environment(command: &mut Command) {
         .env("WINEPREFIX", wine_prefix())
         .env("WINEDEBUG", "-all")
         // No debugger that waits at a crash, and no offer to download Mono and Gecko.
-        .env(
-            "WINEDLLOVERRIDES",
-            OsString::from("winedbg.exe=;mscoree,mshtml="),
-        );
+        .env("WINEDLLOVERRIDES", OsString::from("winedbg.exe=;mscoree,mshtml="));
 }

@@ -9,9 +9,7 @@ use anyhow::{Context, Result, bail};
 
 /// The root of the repository.
 pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("xtask lies in the root")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the root")
 }
 
 /// Everything that xtask builds and downloads lies below this folder.
@@ -43,11 +41,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     let name = name(command);
     let output = command.output().with_context(|| format!("start {name}"))?;
     if !output.status.success() {
-        bail!(
-            "{name}: {}\n{}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr)
-        );
+        bail!("{name}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
     }
     String::from_utf8(output.stdout).with_context(|| format!("what {name} printed"))
 }
@@ -63,19 +57,14 @@ impl Deadline {
 
     /// As [`run`], but a command that is not done in time is killed with all its children, and that is an error.
     pub(crate) fn run(self, command: &Command) -> Result<()> {
-        let left = self
-            .0
-            .saturating_duration_since(Instant::now())
-            .max(Duration::from_secs(1));
+        let left = self.0.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
         // `timeout` puts the command into a process group of its own and signals the whole group.
         let mut limited = program("timeout");
         if std::io::stdin().is_terminal() {
             // Not where somebody sits before it, for then Ctrl-C must reach the command.
             limited.arg("--foreground");
         }
-        limited
-            .arg("--kill-after=10")
-            .arg(left.as_secs().to_string());
+        limited.arg("--kill-after=10").arg(left.as_secs().to_string());
         limited.arg(command.get_program()).args(command.get_args());
         if let Some(folder) = command.get_current_dir() {
             limited.current_dir(folder);
@@ -105,9 +94,7 @@ fn run_as(name: &str, command: &mut Command) -> Result<()> {
 
 /// What a message calls a command: its program and first argument.
 fn name(command: &Command) -> String {
-    let program = Path::new(command.get_program())
-        .file_name()
-        .unwrap_or_default();
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
     let first = command.get_args().next().unwrap_or_default();
     format!("{} {}", program.to_string_lossy(), first.to_string_lossy())
 }
