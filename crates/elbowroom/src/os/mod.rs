@@ -60,7 +60,7 @@ pub(crate) use sys::{
     FilterStack, SignalsBlocked, Trap, advice, granularity, handler, is_address_in_use, is_out_of_memory,
     is_unsupported, name, page_size, query, thread_token, wait, wake_one, write_stderr,
 };
-pub(crate) use table::{access_entry, access_section, exception_table, AccessEntry};
+pub(crate) use table::{AccessEntry, access_anchor, access_entry, access_section, exception_table};
 
 /// The least stack a filter is given, in bytes.
 pub(crate) const FILTER_STACK_BYTES: usize = 128 << 10;

@@ -24,7 +24,9 @@ impl AccessEntry {
     }
 }
 
-// "R" (SHF_GNU_RETAIN) and no_dead_strip: nothing refers to an entry, and it must stay with its code all the same.
+// Nothing in the program refers to an entry, and it must stay as long as its code does. "R" (SHF_GNU_RETAIN) and
+// no_dead_strip say so to the linker. PE has no such flag, and GNU ld drops what nothing refers to: there, an instruction
+// that does nothing refers to the entry.
 
 #[cfg(not(any(windows, target_vendor = "apple")))]
 macro_rules! access_section {
@@ -48,12 +50,27 @@ macro_rules! access_section {
     };
 }
 
-/// The asm text that enters the instructions between two labels into the exception table.
+#[cfg(not(all(windows, target_arch = "x86_64")))]
+macro_rules! access_anchor {
+    () => {
+        ""
+    };
+}
+
+#[cfg(all(windows, target_arch = "x86_64"))]
+macro_rules! access_anchor {
+    () => {
+        "nop dword ptr [rip + 6f]\n"
+    };
+}
+
+/// The asm text that enters the instructions between two labels into the exception table. Label 6 is its own.
 macro_rules! access_entry {
     ($start:literal, $end:literal) => {
         concat!(
+            $crate::os::access_anchor!(),
             $crate::os::access_section!(),
-            "\n.balign 4\n.long ",
+            "\n.balign 4\n6: .long ",
             $start,
             " - .\n.long ",
             $end,
@@ -62,7 +79,7 @@ macro_rules! access_entry {
     };
 }
 
-pub(crate) use {access_entry, access_section};
+pub(crate) use {access_anchor, access_entry, access_section};
 
 /// All entries of the program, in the order of linking.
 #[cfg(not(windows))]
