@@ -1,0 +1,42 @@
+//! What several test programs share.
+
+#![allow(dead_code, reason = "each test program uses its part")]
+
+use std::env;
+use std::process::{Command, Output};
+
+/// The words of ELBOWROOM_TEST_RUNNER, through which programs are started under an emulator.
+fn runner() -> Vec<String> {
+    let runner = env::var("ELBOWROOM_TEST_RUNNER").unwrap_or_default();
+    runner.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Whether the tests run under a user-mode emulator, whose own tables grow with every page that is reserved.
+pub(crate) fn emulated() -> bool {
+    runner().first().is_some_and(|program| program.contains("qemu"))
+}
+
+/// A very large size: 16 TiB, or under an emulator 4 GiB.
+pub(crate) fn vast() -> usize {
+    if emulated() { 4 << 30 } else { 16 << 40 }
+}
+
+/// A command that runs this test program again with ROLE set.
+pub(crate) fn child(role: &str) -> Command {
+    let program = env::current_exe().expect("the test program's own path");
+    let mut command = match runner().split_first() {
+        Some((runner, arguments)) => {
+            let mut command = Command::new(runner);
+            command.args(arguments).arg(program);
+            command
+        }
+        None => Command::new(program),
+    };
+    command.env("ROLE", role).env_remove("RUST_BACKTRACE");
+    command
+}
+
+/// Runs a child to its end.
+pub(crate) fn run(role: &str) -> Output {
+    child(role).output().expect("the child starts")
+}
