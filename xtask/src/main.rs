@@ -5,13 +5,14 @@ mod debian;
 mod msrv;
 mod platforms;
 mod tidy;
+mod trixie;
 mod workspace;
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-use platforms::Platform;
+use platforms::{HOST_PAGE_SIZE, Platform};
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
@@ -44,7 +45,7 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
                 let page_size = size.parse().with_context(|| format!("page size {size}"))?;
                 cargo_for(Platform::Arm64 { page_size }, rest)
             }
-            _ => cargo_for(Platform::Arm64 { page_size: 4096 }, rest),
+            _ => cargo_for(Platform::Arm64 { page_size: HOST_PAGE_SIZE }, rest),
         },
         "help" | "--help" | "-h" => {
             print!("{USAGE}");

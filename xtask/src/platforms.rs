@@ -11,10 +11,14 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use crate::workspace;
+use crate::{trixie, workspace};
 
 /// Debian's compiler and the source of its std.
 const RUST: [&str; 2] = ["rustc-web", "rust-web-src"];
+const ARM_GCC: &str = "gcc-aarch64-linux-gnu";
+const ARM_LIBC: &str = "libc6-dev-arm64-cross";
+/// The page size of the machine that all this runs on.
+pub(crate) const HOST_PAGE_SIZE: u32 = 4096;
 /// Wine's disk, as a folder in the build folder of Windows.
 const WINE_PREFIX: &str = "wine";
 
@@ -44,7 +48,8 @@ impl Platform {
     pub(crate) fn packages(self) -> Vec<&'static str> {
         let own: &[&str] = match self {
             Self::Windows => &["gcc-mingw-w64-x86-64-win32", "wine", "wine64"],
-            Self::Arm64 { .. } => &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross", "qemu-user"],
+            Self::Arm64 { page_size: HOST_PAGE_SIZE } => &[ARM_GCC, ARM_LIBC, trixie::KEYRING_PACKAGE],
+            Self::Arm64 { .. } => &[ARM_GCC, ARM_LIBC, "qemu-user"],
             Self::CheckOnly(_) => &[],
         };
         [&RUST, own].concat()
@@ -70,14 +75,14 @@ impl Platform {
                 wine_environment(&mut cargo);
             }
             Self::Arm64 { page_size } => {
-                let runner = format!("qemu-aarch64 -L /usr/aarch64-linux-gnu -p {page_size}");
+                let runner = qemu(page_size)?;
                 cargo.env(self.cargo_variable("LINKER"), "aarch64-linux-gnu-gcc");
                 cargo.env(self.cargo_variable("RUNNER"), &runner);
                 // The kernel cannot start an Arm program by itself, so a test that starts a child puts this before it.
                 // Windows needs none: under Wine, programs start each other as they do on Windows.
                 cargo.env("ELBOWROOM_TEST_RUNNER", runner);
-                if page_size > 4096 {
-                    // With pages larger than the host's, QEMU 7 dies while std walks the stack of a panic.
+                if page_size != HOST_PAGE_SIZE {
+                    // QEMU 7 dies of a wrong mapping while std walks the stack of a panic.
                     cargo.env("RUST_BACKTRACE", "0");
                 }
             }
@@ -94,6 +99,21 @@ impl Platform {
     fn cargo_variable(self, setting: &str) -> String {
         format!("CARGO_TARGET_{}_{setting}", self.target().to_uppercase().replace('-', "_"))
     }
+}
+
+/// The command that runs an Arm program, words separated by spaces.
+///
+/// Only an old QEMU can pretend that pages are larger than the host's, and it keeps eight bytes for every 4 KiB of
+/// addresses that a program reserves: 8 GiB, and half a minute, for 1 TiB. With a limit on its addresses a large
+/// reservation fails rather than use up the machine's memory. For the host's page size a newer QEMU has no such cost.
+fn qemu(page_size: u32) -> Result<String> {
+    const LIBRARIES: &str = "/usr/aarch64-linux-gnu";
+    if page_size == HOST_PAGE_SIZE {
+        let qemu = trixie::unpacked("qemu", &[], &["qemu-user"])?.join("usr/bin/qemu-aarch64");
+        return Ok(format!("{} -L {LIBRARIES}", qemu.display()));
+    }
+    let most = 128_u64 << 30;
+    Ok(format!("prlimit --as={most} qemu-aarch64 -L {LIBRARIES} -p {page_size}"))
 }
 
 /// Ends everything that Wine still runs; without a Wine, there is nothing to end.
