@@ -1,2 +1,20 @@
-//! stub
-fn main() {}
+//! The `elbowroom` command: what the library does, shown on this computer.
+
+mod args;
+mod compare;
+mod demo;
+mod meter;
+mod os;
+mod output;
+mod size;
+
+use args::Command;
+
+fn main() {
+    let status = match args::parse() {
+        Command::Demo(settings) => demo::run(&settings),
+        Command::Compare(settings) => compare::run(&settings),
+    };
+    // Not ExitCode, which is one byte: a Windows error number needs more.
+    std::process::exit(status);
+}

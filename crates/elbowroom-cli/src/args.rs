@@ -1,0 +1,287 @@
+//! The command line: read as it was typed, then resolved to what each command is to do.
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use elbowroom::page_size;
+
+use crate::size;
+
+/// What the help of a command says about sizes.
+macro_rules! size_help {
+    () => {
+        "\
+SIZE is a whole number of bytes, or of KiB, MiB, GiB, TiB or PiB (powers of 1024): 4096, 64MiB, 1TiB.
+K, M, G, T and P mean the same. KB, MB and so on mean 1000 to some and 1024 to others, and are refused."
+    };
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  elbowroom demo                                      Microsoft's program, its transcript to the letter
+  elbowroom demo --reserve 64GiB --summary            the same in a much larger reservation, and what it cost
+  elbowroom compare --reserve 1TiB --touch 64MiB      committing up front and on touch, side by side";
+
+const DEMO_EXAMPLES: &str = concat!(
+    size_help!(),
+    "
+
+Examples:
+  elbowroom demo --char wide           the program built for Unicode: it runs out of pages
+  elbowroom demo --growth 16           commits 16 pages a fault
+  elbowroom demo --fail-commit-at 5    the fifth commit fails
+  elbowroom demo --json --growth 16    the figures, for programs"
+);
+
+const COMPARE_EXAMPLES: &str = concat!(
+    size_help!(),
+    "
+
+Examples:
+  elbowroom compare --reserve 1TiB --touch 64MiB      what is too much to commit up front
+  elbowroom compare --reserve 1GiB --touch 1GiB       touching all of it: what the faults cost
+  elbowroom compare --reserve 1GiB --touch 1GiB --growth 512"
+);
+
+/// What is to be done.
+pub(crate) enum Command {
+    Demo(Demo),
+    Compare(Compare),
+}
+
+/// `elbowroom demo`, resolved.
+pub(crate) struct Demo {
+    pub(crate) page_limit: usize,
+    pub(crate) reserve_bytes: usize,
+    /// Pages a fault.
+    pub(crate) growth: usize,
+    pub(crate) char: Char,
+    pub(crate) transcript: Transcript,
+    pub(crate) summary: bool,
+    /// Counted from 1.
+    pub(crate) fail_commit_at: Option<usize>,
+    pub(crate) fail_reserve: bool,
+    pub(crate) fail_release: bool,
+    /// A page, counted from 0.
+    pub(crate) other_fault_at: Option<usize>,
+}
+
+/// What becomes of the transcript.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transcript {
+    /// Printed, line by line, as things happen.
+    Printed,
+    /// Part of a JSON object.
+    InJson,
+    /// Nothing.
+    Dropped,
+}
+
+/// The seed's TCHAR.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Char {
+    /// One byte: the program reserves exactly what it stores
+    Narrow,
+    /// Two bytes, as in a Unicode build: the program stores twice what it reserves
+    Wide,
+}
+
+impl Char {
+    pub(crate) fn bytes(self) -> usize {
+        match self {
+            Char::Narrow => 1,
+            Char::Wide => 2,
+        }
+    }
+}
+
+/// `elbowroom compare`, resolved.
+pub(crate) struct Compare {
+    pub(crate) reserve_bytes: usize,
+    /// At most `reserve_bytes`.
+    pub(crate) touch_bytes: usize,
+    /// Pages a fault; the library's default if `None`.
+    pub(crate) growth: Option<usize>,
+    pub(crate) json: bool,
+}
+
+/// Reads the command line. Ends the process with a message if it cannot be followed.
+pub(crate) fn parse() -> Command {
+    match Cli::parse().command {
+        RawCommand::Demo(raw) => Command::Demo(raw.resolve().unwrap_or_else(|message| refuse("demo", message))),
+        RawCommand::Compare(raw) => {
+            Command::Compare(raw.resolve().unwrap_or_else(|message| refuse("compare", message)))
+        }
+    }
+}
+
+/// Ends the process as clap does for what it finds by itself.
+fn refuse(command: &str, message: String) -> ! {
+    let mut cli = Cli::command();
+    // So that the command knows that it is part of `elbowroom`.
+    cli.build();
+    let mut command = cli.find_subcommand(command).cloned().unwrap_or(cli);
+    command.error(ErrorKind::ValueValidation, message).exit()
+}
+
+/// Reserve address space once, commit pages when they are touched, never move the data.
+#[derive(Parser)]
+#[command(name = "elbowroom", version, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: RawCommand,
+}
+
+#[derive(Subcommand)]
+enum RawCommand {
+    Demo(RawDemo),
+    Compare(RawCompare),
+}
+
+/// Run Microsoft's program "Reserving and Committing Memory"
+///
+/// It reserves 80 pages and stores into them one character at a time. Each page fault commits one more
+/// page and continues with the same instruction. What it prints is what Microsoft's program prints, at
+/// the moment when it happens.
+///
+/// The exit status is 0 at the end, and also when the pages run out, as no system call has failed then;
+/// the system's error number when a commit fails; 1 when reserving, releasing or printing fails.
+#[derive(Args)]
+#[command(after_help = DEMO_EXAMPLES, verbatim_doc_comment)]
+struct RawDemo {
+    /// How many pages to commit at most, and store into
+    #[arg(long, value_name = "N", default_value = "80", value_parser = at_least_one)]
+    page_limit: usize,
+
+    /// How much to reserve [default: the pages of --page-limit]
+    ///
+    /// More shows that reserving costs nothing. Less makes the commit behind the end fail.
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    reserve: Option<usize>,
+
+    /// How many pages a fault commits
+    #[arg(long, value_name = "N", default_value = "1", value_parser = at_least_one)]
+    growth: usize,
+
+    /// What is stored
+    #[arg(long, value_enum, default_value = "narrow")]
+    char: Char,
+
+    /// Print no transcript
+    #[arg(long, conflicts_with = "json")]
+    quiet: bool,
+
+    /// Say on standard error what was used
+    #[arg(long)]
+    summary: bool,
+
+    /// Print one JSON object instead of the transcript, which is part of it
+    #[arg(long)]
+    json: bool,
+
+    /// Make the Nth commit fail, counted from 1, as if memory had run out
+    ///
+    /// With --growth above 1, the library then tries the one page that was touched, and succeeds.
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    fail_commit_at: Option<usize>,
+
+    /// Make reserving fail
+    #[arg(long)]
+    fail_reserve: bool,
+
+    /// Make releasing fail
+    #[arg(long)]
+    fail_release: bool,
+
+    /// Make page N, counted from 0, raise a fault that is not a page fault
+    ///
+    /// A bus error on Unix, a guard page on Windows. Not with --growth, whose commits would cover the page.
+    #[arg(long, value_name = "N", conflicts_with = "growth")]
+    other_fault_at: Option<usize>,
+}
+
+/// Commit up front and on touch, and see what each costs
+///
+/// Reserves SIZE twice, one after the other: once committing all of it and then touching its beginning,
+/// and once letting the touches commit. The figures are taken while the memory is held. That one of the
+/// two fails is a result, and no failure of the command.
+#[derive(Args)]
+#[command(after_help = COMPARE_EXAMPLES, verbatim_doc_comment)]
+struct RawCompare {
+    /// How much to reserve
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    reserve: usize,
+
+    /// How much of it to touch, from its beginning: one write a page
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    touch: usize,
+
+    /// How many pages a fault commits [default: the library's]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    growth: Option<usize>,
+
+    /// Print one JSON object, with exact figures
+    #[arg(long)]
+    json: bool,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("it must be at least 1".to_owned()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+impl RawDemo {
+    fn resolve(self) -> Result<Demo, String> {
+        let page = page_size();
+        // The last byte stored must have an offset, so wide characters count too.
+        let stored = self.page_limit.checked_mul(page).and_then(|chars| chars.checked_mul(self.char.bytes()));
+        let limit_bytes = match stored {
+            Some(stored) if stored <= isize::MAX as usize => self.page_limit * page,
+            _ => return Err(format!("--page-limit {} is more pages than can be addressed", self.page_limit)),
+        };
+        let reserve_bytes = self.reserve.unwrap_or(limit_bytes);
+        let touched = self.page_limit.min(reserve_bytes.div_ceil(page));
+        if let Some(at) = self.other_fault_at.filter(|&at| at >= touched) {
+            return Err(format!("--other-fault-at {at}: the pages are 0 to {}", touched - 1));
+        }
+        let transcript = match (self.quiet, self.json) {
+            (true, _) => Transcript::Dropped,
+            (_, true) => Transcript::InJson,
+            _ => Transcript::Printed,
+        };
+        Ok(Demo {
+            page_limit: self.page_limit,
+            reserve_bytes,
+            growth: self.growth,
+            char: self.char,
+            transcript,
+            summary: self.summary,
+            fail_commit_at: self.fail_commit_at,
+            fail_reserve: self.fail_reserve,
+            fail_release: self.fail_release,
+            other_fault_at: self.other_fault_at,
+        })
+    }
+}
+
+impl RawCompare {
+    fn resolve(self) -> Result<Compare, String> {
+        if self.touch > self.reserve {
+            return Err("--touch is more than --reserve".to_owned());
+        }
+        let RawCompare { reserve: reserve_bytes, touch: touch_bytes, growth, json } = self;
+        Ok(Compare { reserve_bytes, touch_bytes, growth, json })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clap_finds_no_contradiction() {
+        Cli::command().debug_assert();
+    }
+}

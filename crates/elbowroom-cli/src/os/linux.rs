@@ -1,0 +1,73 @@
+//! Linux: what /proc says.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+
+use super::Accounting;
+use crate::meter::Usage;
+
+pub(crate) use super::unix::plant_other_fault;
+
+pub(crate) fn usage() -> Usage {
+    let mappings = Mappings::read();
+    Usage {
+        system_commit_bytes: committed_as(),
+        process_commit_bytes: mappings.as_ref().map(|mappings| mappings.accountable_bytes),
+        resident_bytes: mappings.as_ref().map(|mappings| mappings.resident_bytes),
+        kernel_faults: super::unix::minor_faults(),
+    }
+}
+
+/// proc_sys_vm(5): overcommit_memory is 0 for a heuristic, 1 for always and 2 for strict accounting.
+pub(crate) fn accounting() -> Accounting {
+    match std::fs::read_to_string("/proc/sys/vm/overcommit_memory").as_deref().map(str::trim) {
+        Ok("1") => Accounting::Unlimited,
+        Ok("0" | "2") => Accounting::Limited,
+        _ => Accounting::Unknown,
+    }
+}
+
+/// proc_meminfo(5): Committed_AS.
+fn committed_as() -> Option<u64> {
+    let file = File::open("/proc/meminfo").ok()?;
+    BufReader::new(file).lines().map_while(Result::ok).find_map(|line| kibibytes(line.strip_prefix("Committed_AS:")?))
+}
+
+/// The sums over this process's mappings.
+#[derive(Default)]
+struct Mappings {
+    // Those with the flag "ac": the ones that the kernel counts in Committed_AS.
+    accountable_bytes: u64,
+    resident_bytes: u64,
+}
+
+impl Mappings {
+    /// proc_pid_smaps(5). `None` without it, or without its VmFlags.
+    fn read() -> Option<Mappings> {
+        let mut file = BufReader::new(File::open("/proc/self/smaps").ok()?);
+        let mut sums = Mappings::default();
+        let mut size = 0;
+        let mut saw_flags = false;
+        // One buffer for all lines: what is measured is this process.
+        let mut line = String::new();
+        while file.read_line(&mut line).ok()? > 0 {
+            if let Some(rest) = line.strip_prefix("Size:") {
+                size = kibibytes(rest)?;
+            } else if let Some(rest) = line.strip_prefix("Rss:") {
+                sums.resident_bytes += kibibytes(rest)?;
+            } else if let Some(flags) = line.strip_prefix("VmFlags:") {
+                saw_flags = true;
+                if flags.split_whitespace().any(|flag| flag == "ac") {
+                    sums.accountable_bytes += size;
+                }
+            }
+            line.clear();
+        }
+        saw_flags.then_some(sums)
+    }
+}
+
+/// A number that /proc gives in "kB", which are 1024 bytes.
+fn kibibytes(text: &str) -> Option<u64> {
+    text.trim().strip_suffix("kB")?.trim_end().parse::<u64>().ok()?.checked_mul(1024)
+}

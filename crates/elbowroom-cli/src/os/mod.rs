@@ -1,0 +1,48 @@
+//! What the command needs of the operating system beyond the library. The only place with platform `cfg`.
+//!
+//! | item | contract |
+//! |---|---|
+//! | `usage()` | the figures of [`Usage`](crate::meter::Usage) now, as far as the system tells |
+//! | `accounting()` | whether the system may refuse a commit |
+//! | `plant_other_fault(region, page)` | the next touch of that page of the region raises a fault that is not a page fault, if the page is not committed before |
+//!
+//! [`UpFront`] is here because it, too, needs `unsafe`.
+
+mod up_front;
+
+#[cfg(target_os = "linux")]
+#[path = "linux.rs"]
+mod sys;
+#[cfg(windows)]
+#[path = "windows.rs"]
+mod sys;
+#[cfg(not(any(target_os = "linux", windows)))]
+#[path = "unknown.rs"]
+mod sys;
+
+#[cfg(unix)]
+mod unix;
+
+pub(crate) use sys::{accounting, plant_other_fault, usage};
+pub(crate) use up_front::UpFront;
+
+/// What the system does with a commit that it cannot back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "a platform knows its own answer only"))]
+pub(crate) enum Accounting {
+    /// It keeps count and may refuse.
+    Limited,
+    /// It grants every commit, and ends some process when memory runs out.
+    Unlimited,
+    /// Not known.
+    Unknown,
+}
+
+/// The bytes of one page of a region, or an error if it has no such page.
+fn page_of(region: &elbowroom::Region, page: usize) -> std::io::Result<(*mut u8, usize)> {
+    let size = elbowroom::page_size();
+    match page.checked_mul(size) {
+        Some(offset) if offset < region.len() => Ok((region.as_ptr().wrapping_add(offset), size)),
+        _ => Err(std::io::ErrorKind::InvalidInput.into()),
+    }
+}

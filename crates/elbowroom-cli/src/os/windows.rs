@@ -1,0 +1,62 @@
+//! Windows: what the system's performance information says.
+
+#![allow(unsafe_code, reason = "Win32 calls")]
+
+use std::ffi::c_void;
+use std::io;
+
+use elbowroom::Region;
+use windows_sys::Win32::System::Memory::{MEM_COMMIT, PAGE_GUARD, PAGE_READWRITE, VirtualAlloc};
+use windows_sys::Win32::System::ProcessStatus::{
+    K32GetPerformanceInfo, K32GetProcessMemoryInfo, PERFORMANCE_INFORMATION, PROCESS_MEMORY_COUNTERS,
+    PROCESS_MEMORY_COUNTERS_EX,
+};
+use windows_sys::Win32::System::Threading::GetCurrentProcess;
+
+use super::Accounting;
+use crate::meter::Usage;
+
+pub(crate) fn usage() -> Usage {
+    let process = process_counters();
+    Usage {
+        system_commit_bytes: system_commit_bytes(),
+        process_commit_bytes: process.map(|counters| counters.PrivateUsage as u64),
+        resident_bytes: process.map(|counters| counters.WorkingSetSize as u64),
+        kernel_faults: process.map(|counters| u64::from(counters.PageFaultCount)),
+    }
+}
+
+pub(crate) fn accounting() -> Accounting {
+    Accounting::Limited
+}
+
+/// PERFORMANCE_INFORMATION: CommitTotal, which is in pages.
+fn system_commit_bytes() -> Option<u64> {
+    let mut information = PERFORMANCE_INFORMATION::default();
+    let size = size_of_val(&information) as u32;
+    // SAFETY: the pointer is to a writable structure of `size` bytes.
+    let succeeded = unsafe { K32GetPerformanceInfo(&mut information, size) };
+    (succeeded != 0).then_some(information.CommitTotal as u64 * information.PageSize as u64)
+}
+
+fn process_counters() -> Option<PROCESS_MEMORY_COUNTERS_EX> {
+    let mut counters = PROCESS_MEMORY_COUNTERS_EX::default();
+    let size = size_of_val(&counters) as u32;
+    // SAFETY: no preconditions; a pseudo-handle, which is not closed.
+    let process = unsafe { GetCurrentProcess() };
+    // SAFETY: the handle is this process's; the pointer is to a writable structure of `size` bytes, and the function
+    // fills the extended one when it is told its size.
+    let succeeded =
+        unsafe { K32GetProcessMemoryInfo(process, (&raw mut counters).cast::<PROCESS_MEMORY_COUNTERS>(), size) };
+    (succeeded != 0).then_some(counters)
+}
+
+/// Commits the page with PAGE_GUARD: the next touch raises EXCEPTION_GUARD_PAGE.
+pub(crate) fn plant_other_fault(region: &Region, page: usize) -> io::Result<()> {
+    let (address, len) = super::page_of(region, page)?;
+    // SAFETY: one page of the region's reservation, which belongs to this program alone, and which Rust has no reference
+    // into: it is only reached through accessors. Committing it takes nothing from anybody, and the region's own handling
+    // of the page works on a committed one too.
+    let committed = unsafe { VirtualAlloc(address.cast::<c_void>(), len, MEM_COMMIT, PAGE_READWRITE | PAGE_GUARD) };
+    if committed.is_null() { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

@@ -1,0 +1,133 @@
+//! Sizes in bytes, as people write and read them.
+
+use std::fmt;
+
+/// The units, from small to large: each is 1024 of the one before it.
+const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+
+/// Reads a size, which is at least one byte.
+pub(crate) fn parse(text: &str) -> Result<usize, String> {
+    let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(unit_at);
+    if digits.is_empty() {
+        return Err("a size starts with a whole number, as in 64MiB".to_owned());
+    }
+    let power = power_of(unit)?;
+    // All digits, so that only the range can be wrong.
+    let bytes = digits.parse::<usize>().ok().and_then(|number| number.checked_mul(1 << (10 * power)));
+    match bytes {
+        Some(0) => Err("the size must be at least one byte".to_owned()),
+        Some(bytes) => Ok(bytes),
+        None => Err("that is more than can be addressed".to_owned()),
+    }
+}
+
+/// Which power of 1024 a unit means.
+fn power_of(unit: &str) -> Result<usize, String> {
+    let is = |name: &str| unit.eq_ignore_ascii_case(name);
+    if unit.is_empty() {
+        return Ok(0);
+    }
+    for (power, name) in UNITS.iter().enumerate() {
+        if is(name) || is(&name[..1]) {
+            return Ok(power);
+        }
+        let decimal = format!("{}B", &name[..1]);
+        if power > 0 && is(&decimal) {
+            return Err(format!("{unit} may mean powers of 1000 or of 1024; write {name} for powers of 1024"));
+        }
+    }
+    Err(format!("`{unit}` is not a unit; there are {}", UNITS.join(", ")))
+}
+
+/// A number of bytes in the largest unit that leaves at least 1, with one decimal where it does not come out even.
+pub(crate) fn human(bytes: u64) -> impl fmt::Display {
+    let power = UNITS.iter().skip(1).zip(1..).take_while(|&(_, power)| bytes >> (10 * power) > 0).count();
+    let unit = 1u64 << (10 * power);
+    let name = UNITS[power];
+    if bytes % unit == 0 {
+        format!("{} {name}", bytes / unit)
+    } else {
+        format!("{:.1} {name}", bytes as f64 / unit as f64)
+    }
+}
+
+/// The same for a difference, with its sign.
+pub(crate) fn human_change(bytes: i64) -> impl fmt::Display {
+    let sign = match bytes {
+        0 => "",
+        1.. => "+",
+        _ => "-",
+    };
+    format!("{sign}{}", human(bytes.unsigned_abs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read() {
+        for (text, bytes) in [
+            ("1", 1),
+            ("4096", 4096),
+            ("17B", 17),
+            ("3KiB", 3 << 10),
+            ("3kib", 3 << 10),
+            ("3K", 3 << 10),
+            ("64MiB", 64 << 20),
+            ("007GiB", 7 << 30),
+            ("64G", 64 << 30),
+            ("1TiB", 1 << 40),
+            ("2p", 2 << 50),
+            ("18446744073709551615", usize::MAX),
+            ("16383PiB", 16383 << 50),
+        ] {
+            assert_eq!(parse(text), Ok(bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_size_is_refused() {
+        for (text, part) in [
+            ("", "starts with a whole number"),
+            ("GiB", "starts with a whole number"),
+            ("-1", "starts with a whole number"),
+            ("+1", "starts with a whole number"),
+            (" 1", "starts with a whole number"),
+            ("0", "at least one byte"),
+            ("0TiB", "at least one byte"),
+            ("18446744073709551616", "more than can be addressed"),
+            ("16384PiB", "more than can be addressed"),
+            ("99999999999999999999999999K", "more than can be addressed"),
+            ("1KB", "write KiB"),
+            ("1mb", "write MiB"),
+            ("1.5GiB", "`.5GiB` is not a unit"),
+            ("1 GiB", "is not a unit"),
+            ("1EiB", "is not a unit"),
+            ("1é", "is not a unit"),
+        ] {
+            let message = parse(text).unwrap_err();
+            assert!(message.contains(part), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_written_in_the_largest_unit() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1 KiB"),
+            (320 << 10, "320 KiB"),
+            (1536, "1.5 KiB"),
+            (64 << 30, "64 GiB"),
+            (1 << 50, "1 PiB"),
+            (u64::MAX, "16384.0 PiB"),
+        ] {
+            assert_eq!(human(bytes).to_string(), text);
+        }
+        assert_eq!(human_change(4096).to_string(), "+4 KiB");
+        assert_eq!(human_change(0).to_string(), "0 B");
+        assert_eq!(human_change(-1536).to_string(), "-1.5 KiB");
+    }
+}

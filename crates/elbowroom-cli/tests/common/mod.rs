@@ -1,0 +1,54 @@
+//! Running the command, here or under an emulator.
+
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use std::env;
+use std::process::{Command, Output};
+
+/// The command with these arguments, separated by spaces.
+pub(crate) fn elbowroom(args: &str) -> Command {
+    let program = env!("CARGO_BIN_EXE_elbowroom");
+    let mut command = match runner() {
+        Some(runner) => {
+            let mut words = runner.split_whitespace();
+            let mut command = Command::new(words.next().unwrap());
+            command.args(words).arg(program);
+            command
+        }
+        None => Command::new(program),
+    };
+    command.args(args.split_whitespace());
+    command
+}
+
+/// What it prints and how it ends.
+pub(crate) fn run(args: &str) -> Outcome {
+    Outcome::new(elbowroom(args).output().unwrap())
+}
+
+/// An emulator that programs for this platform need here.
+pub(crate) fn runner() -> Option<String> {
+    env::var("ELBOWROOM_TEST_RUNNER").ok().filter(|runner| !runner.trim().is_empty())
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Outcome {
+    pub(crate) fn new(output: Output) -> Outcome {
+        Outcome {
+            status: output.status.code().expect("ended by itself"),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
