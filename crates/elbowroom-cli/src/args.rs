@@ -170,7 +170,7 @@ struct RawDemo {
     #[arg(long, conflicts_with = "json")]
     quiet: bool,
 
-    /// Say on standard error what was used
+    /// Print on standard error what was reserved, committed and used
     #[arg(long)]
     summary: bool,
 
@@ -194,7 +194,7 @@ struct RawDemo {
 
     /// Make page N, counted from 0, raise a fault that is not a page fault
     ///
-    /// A bus error on Unix, a guard page on Windows. Not with --growth, whose commits would cover the page.
+    /// A bus error on Unix, a guard page on Windows. Not with --growth, whose commits would cover it.
     #[arg(long, value_name = "N", conflicts_with = "growth")]
     other_fault_at: Option<usize>,
 }

@@ -118,7 +118,7 @@ fn print_table(settings: &Compare, up_front: &Result<Cost, Error>, on_touch: &Re
     }
     line("")?;
     line("Commit charge is memory that the system has promised, resident is memory that is in use.")?;
-    line("Both are what was added, measured while the memory was held.")?;
+    line("The figures were read while it was held; the system's include what other programs did meanwhile.")?;
     match os::accounting() {
         Accounting::Limited => {}
         Accounting::Unlimited => line(

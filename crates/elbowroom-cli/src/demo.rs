@@ -233,7 +233,7 @@ impl Program<'_> {
         let held = if self.is_measured() { os::usage() } else { Usage::default() };
         self.cost = Some(Cost { stats: region.stats(), before, held, elapsed });
         if let Err(stop) = stored {
-            // The `__except` handler. Nothing is released here: the end of the process does that.
+            // The `__except` handler. ExitProcess releases the block; here, dropping the region does.
             if stop.is_for_handler() {
                 seh.print("Exiting process.")?;
             }

@@ -24,22 +24,27 @@ pub(super) fn minor_faults() -> Option<u64> {
     u64::try_from(usage.ru_minflt).ok()
 }
 
-/// Maps an empty file over the page: a touch behind the end of a file is SIGBUS (mmap(2)).
+/// Maps a file over the page and takes the file's end away: a touch behind the end of a file is SIGBUS (mmap(2)).
 pub(crate) fn plant_other_fault(region: &Region, page: usize) -> io::Result<()> {
     let (address, len) = super::page_of(region, page)?;
-    let file = empty_file()?;
+    let file = nameless_file()?;
+    // An empty file cannot be mapped everywhere: QEMU, for one, refuses when its pages are larger than the host's.
+    file.set_len(len as u64)?;
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: MAP_FIXED replaces what is mapped at `address..address + len`: one page of the region, which belongs to this
     // program alone, and which Rust has no reference into: it is only reached through accessors. The region's own
     // handling of the page, mprotect and munmap, works on any mapping.
     let mapped =
         unsafe { libc::mmap(address.cast(), len, protection, libc::MAP_SHARED | libc::MAP_FIXED, file.as_raw_fd(), 0) };
-    // The mapping keeps the file; the descriptor may go.
-    if mapped == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if mapped == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // The mapping keeps the file when the descriptor goes.
+    file.set_len(0)
 }
 
-/// A file without a name and without a byte.
-fn empty_file() -> io::Result<File> {
+/// A file without a name.
+fn nameless_file() -> io::Result<File> {
     let path = env::temp_dir().join(format!("elbowroom-{}", process::id()));
     let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
     fs::remove_file(&path)?;
