@@ -143,8 +143,9 @@ fn inputs_without_sense_are_errors() {
     assert!(Reservation::builder(1).align(1 << 63).reserve().is_err());
     let odd = refused(Reservation::builder(1).at(allocation_granularity() + 1).reserve());
     assert!(odd.is_invalid_alignment());
-    for address in [0, usize::MAX - allocation_granularity() + 1] {
-        assert!(refused(Reservation::builder(page(1)).at(address).reserve()).is_invalid_range());
+    let granule = allocation_granularity();
+    for address in [0, usize::MAX - granule + 1] {
+        assert!(refused(Reservation::builder(granule).at(address).reserve()).is_invalid_range());
     }
 
     let block = Reservation::new(page(10)).unwrap();

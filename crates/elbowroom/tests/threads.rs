@@ -12,6 +12,15 @@ use elbowroom::{Growth, PageState, Region, Verdict, page_size};
 
 const THREADS: usize = 4;
 
+/// Sets its flag when dropped: also when the thread that holds it panics, so that those who wait for the flag stop.
+struct SetWhenDropped<'a>(&'a AtomicBool);
+
+impl Drop for SetWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Runs `deed(thread)` on all threads at once.
 fn together(deed: impl Fn(usize) + Sync) {
     let barrier = Barrier::new(THREADS);
@@ -61,6 +70,7 @@ fn the_limit_holds_at_every_moment() {
                 assert!(committed.map(|span| span.range.len()).sum::<usize>() <= limit);
             }
         });
+        let _done = SetWhenDropped(&done);
         together(|thread| {
             for round in 0..500 {
                 let page = (round * 7 + thread * 31) % pages;
@@ -76,7 +86,6 @@ fn the_limit_holds_at_every_moment() {
                 }
             }
         });
-        done.store(true, Ordering::Relaxed);
     });
     region.decommit(0..region.len()).unwrap();
     assert_eq!(region.stats().committed_bytes, 0);
@@ -103,6 +112,7 @@ fn regions_come_and_go_while_others_fault() {
                 }
             });
         }
+        let _done = SetWhenDropped(&done);
         together(|thread| {
             for round in 0..200 {
                 let size = [1, 5, 40, 1000, 70_000][round % 5] * page_size();
@@ -115,7 +125,6 @@ fn regions_come_and_go_while_others_fault() {
                 }
             }
         });
-        done.store(true, Ordering::Relaxed);
     });
 }
 

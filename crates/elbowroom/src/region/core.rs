@@ -42,14 +42,6 @@ pub(crate) struct Core {
     declined: AtomicU64,
 }
 
-/// What a commit in the handler came to.
-enum Committed {
-    /// These pages, by this call.
-    Now(PageRange),
-    /// The page was committed when the lock was taken.
-    Already,
-}
-
 impl Core {
     pub(super) fn new(
         mapping: Mapping,
@@ -137,8 +129,11 @@ impl Core {
         let fault = Fault::new(self, trap);
         let page = PageIndex::holding(fault.offset());
         // A thread that raced for the same page may have won; then there is nothing to ask anybody.
-        if fault.is_page_fault() && self.contains(page) && self.pages.lock_in_handler().is_committed(page) {
-            return may(trap.address(), trap.access());
+        if fault.is_page_fault() && self.contains(page) {
+            let pages = self.pages.lock_in_handler();
+            if pages.is_committed(page) {
+                return may(&pages, &fault);
+            }
         }
         if let Some(filter) = &self.filter {
             if frames::is_inside_filter_of(self) {
@@ -149,17 +144,14 @@ impl Core {
                 Verdict::Decline => return Err(Refusal::Filter),
             }
         }
-        match self.commit_around(&fault)? {
-            Committed::Now(_) => Ok(()),
-            Committed::Already => may(trap.address(), trap.access()),
-        }
+        self.commit_around(&fault).map(drop)
     }
 
     /// Commits for a filter that wants to see whether that works. The bytes committed: none if the page was already.
     pub(super) fn commit_for_filter(&self, fault: &Fault<'_>) -> Result<Range<usize>, Error> {
         match self.commit_around(fault) {
-            Ok(Committed::Now(pages)) => Ok(pages.bytes()),
-            Ok(Committed::Already) => Ok(fault.offset()..fault.offset()),
+            Ok(Some(pages)) => Ok(pages.bytes()),
+            Ok(None) => Ok(fault.offset()..fault.offset()),
             Err(refusal) => {
                 let range = fault.offset()..fault.offset() + 1;
                 Err(Error::new(Operation::Commit, range, refusal.cause(&self.figures())))
@@ -171,8 +163,8 @@ impl Core {
         PageRange::new(0, self.data.get()).contains(page)
     }
 
-    /// Commits the window of a fault, within the limit.
-    fn commit_around(&self, fault: &Fault<'_>) -> Result<Committed, Refusal> {
+    /// Commits the window of a fault, within the limit. `None` if the page was committed when the lock was taken.
+    fn commit_around(&self, fault: &Fault<'_>) -> Result<Option<PageRange>, Refusal> {
         if !fault.is_page_fault() {
             return Err(Refusal::NotAPageFault);
         }
@@ -182,7 +174,7 @@ impl Core {
         }
         let mut pages = self.pages.lock_in_handler();
         if pages.is_committed(page) {
-            return Ok(Committed::Already);
+            return may(&pages, fault).map(|()| None);
         }
         let window = self.growth.window(page, self.data);
         let run = growth::clamp(pages.reserved_run(page, window), page, self.room()).ok_or(Refusal::Limit)?;
@@ -195,7 +187,7 @@ impl Core {
         };
         let committed = result.map_err(Refusal::Os)?;
         self.commits.fetch_add(1, Ordering::Relaxed);
-        Ok(Committed::Now(committed))
+        Ok(Some(committed))
     }
 
     /// What the limit leaves.
@@ -302,9 +294,11 @@ impl Core {
 
 /// For a page that is committed: whether the access that faulted will work now. It will if another thread has just
 /// committed the page; it will not if the program has taken the access away, or fetches instructions from data.
-fn may(address: usize, access: FaultAccess) -> Result<(), Refusal> {
+///
+/// Under the lock, so that nobody decommits the page between our account and the system's.
+fn may(_pages: &Guard<'_, PageMap>, fault: &Fault<'_>) -> Result<(), Refusal> {
     // Where the system does not tell (no /proc), trust our own account.
-    let allowed = os::query(address).is_none_or(|protection| match access {
+    let allowed = os::query(fault.address()).is_none_or(|protection| match fault.access() {
         FaultAccess::Read => protection.read,
         FaultAccess::Write => protection.write,
         FaultAccess::Execute => protection.execute,

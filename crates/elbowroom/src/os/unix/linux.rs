@@ -308,6 +308,7 @@ impl MapsParser {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::page;
 
     const NONE: Protection = Protection { read: false, write: false, execute: false };
 
@@ -331,7 +332,10 @@ mod tests {
         for (bits, expected) in cases {
             let address = map_page(bits);
             let maps = Maps::open().expect("/proc/self/maps");
-            assert_eq!(query_by_text(&maps, address + 7), Some(expected));
+            let by_text = query_by_text(&maps, address + 7);
+            // An emulator with larger pages than its host's leaves some mappings out of its own version of the file.
+            let may_be_absent = std::env::var_os("ELBOWROOM_TEST_RUNNER").is_some() && page::size() != 4096;
+            assert!(by_text == Some(expected) || (may_be_absent && by_text.is_none()), "{by_text:?} not {expected:?}");
             if let Ok(answer) = query_by_ioctl(&maps, address + 7) {
                 assert_eq!(answer, Some(expected));
             }
