@@ -65,9 +65,13 @@ pub(crate) fn granularity() -> usize {
     page_size()
 }
 
-/// Maps `len` bytes that may not be touched and are not charged: PROT_NONE private anonymous memory, NORESERVE.
+/// Private anonymous memory. Not MAP_NORESERVE: a mapping that may not be written is not charged anyway, and with the flag
+/// Linux would not charge it later either, when a commit makes it writable (mprotect(2) of a VM_NORESERVE mapping).
+const RESERVED: i32 = libc::MAP_PRIVATE | libc::MAP_ANON;
+
+/// Maps `len` bytes that may not be touched and are not charged.
 fn map_reserved(hint: usize, len: usize, extra_flags: i32) -> Result<NonNull<u8>, OsCode> {
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_NORESERVE | extra_flags;
+    let flags = RESERVED | extra_flags;
     // SAFETY: mmap(2) with no MAP_FIXED among the flags (`extra_flags` is 0 or MAP_FIXED_NOREPLACE) makes a new mapping
     // and leaves every existing one alone; any hint and length are allowed and answered with an error if unusable.
     let base = unsafe {
@@ -143,7 +147,7 @@ pub(crate) unsafe fn commit(base: NonNull<u8>, len: usize) -> Result<(), OsCode>
 pub(crate) unsafe fn decommit(base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
     // A new mapping over the old one is the only way to refund the charge on Linux (MADV_DONTNEED keeps it), and to be
     // sure of zeros on macOS. mmap(2): MAP_FIXED replaces the range in one step, so nothing else can land in between.
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_NORESERVE | libc::MAP_FIXED;
+    let flags = RESERVED | libc::MAP_FIXED;
     // SAFETY: the range is the caller's own, inside one of its reservations, and nothing refers to its contents.
     let result = unsafe { libc::mmap(base.as_ptr().cast(), len, libc::PROT_NONE, flags, -1, 0) };
     if result == libc::MAP_FAILED { Err(last_error()) } else { Ok(()) }

@@ -1,0 +1,148 @@
+//! What Linux says of a region or reservation: names, charge, limits.
+#![cfg(target_os = "linux")]
+#![allow(unsafe_code, reason = "asks the kernel")]
+
+mod common;
+
+use std::fs;
+
+use elbowroom::{Growth, Region, Reservation, page_size};
+
+/// The lines of /proc/self/smaps for the mappings that overlap `len` bytes at `address`.
+fn smaps(address: usize, len: usize) -> Vec<Vec<String>> {
+    let mut mappings: Vec<Vec<String>> = Vec::new();
+    for line in fs::read_to_string("/proc/self/smaps").unwrap().lines() {
+        let is_header = line.split(' ').next().is_some_and(|word| word.contains('-'));
+        if is_header {
+            mappings.push(Vec::new());
+        }
+        mappings.last_mut().unwrap().push(line.to_owned());
+    }
+    mappings.retain(|lines| {
+        let (start, end) = lines[0].split(' ').next().unwrap().split_once('-').unwrap();
+        let number = |text| usize::from_str_radix(text, 16).unwrap();
+        number(start) < address + len && address < number(end)
+    });
+    mappings
+}
+
+/// The bytes at `address` that the kernel charges to its commit limit: mappings with the flag "ac".
+fn charged(address: usize, len: usize) -> usize {
+    let mut sum = 0;
+    for lines in smaps(address, len) {
+        let flags = lines.iter().find(|line| line.starts_with("VmFlags:")).unwrap();
+        if flags.split(' ').any(|flag| flag == "ac") {
+            let (start, end) = lines[0].split(' ').next().unwrap().split_once('-').unwrap();
+            let number = |text| usize::from_str_radix(text, 16).unwrap();
+            sum += number(end).min(address + len) - number(start).max(address);
+        }
+    }
+    sum
+}
+
+/// Under an emulator, smaps shows the emulator's own view.
+fn skip() -> bool {
+    common::emulated()
+}
+
+#[test]
+fn commit_is_charged_and_decommit_refunds() {
+    if skip() {
+        return;
+    }
+    let block = Reservation::new(64 << 20).unwrap();
+    let address = block.as_ptr().addr();
+    assert_eq!(charged(address, block.len()), 0);
+    block.commit(1 << 20..3 << 20).unwrap();
+    assert_eq!(charged(address, block.len()), 2 << 20);
+    // Touched pages are refunded too.
+    for offset in (1 << 20..3 << 20).step_by(page_size()) {
+        // SAFETY: committed.
+        unsafe { block.as_ptr().wrapping_add(offset).write_volatile(1) };
+    }
+    block.decommit(2 << 20..3 << 20).unwrap();
+    assert_eq!(charged(address, block.len()), 1 << 20);
+
+    let region = Region::builder(64 << 20).growth(Growth::Pages(1)).build().unwrap();
+    let address = region.as_ptr().addr();
+    region.try_fill(0..10 * page_size(), 1).unwrap();
+    assert_eq!(charged(address, region.len()), 10 * page_size());
+    region.decommit(0..4 * page_size()).unwrap();
+    assert_eq!(charged(address, region.len()), 6 * page_size());
+}
+
+#[test]
+fn a_name_shows_where_the_kernel_has_names() {
+    if skip() {
+        return;
+    }
+    let name = "tenant [7] of a very long name that goes on and on until it is longer than the eighty bytes there are";
+    let block = Reservation::builder(1 << 20).name(name).reserve().unwrap();
+    assert_eq!(block.name(), name);
+    block.commit(0..1).unwrap();
+    // Whether this kernel has them: name a mapping of our own.
+    // SAFETY: a new mapping, and a name for it.
+    let known = unsafe {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANON;
+        let page = libc::mmap(std::ptr::null_mut(), page_size(), libc::PROT_NONE, flags, -1, 0);
+        libc::prctl(libc::PR_SET_VMA, libc::PR_SET_VMA_ANON_NAME, page, page_size(), c"probe".as_ptr()) == 0
+    };
+    let check = || {
+        let shown = smaps(block.as_ptr().addr(), block.len());
+        assert!(shown.iter().all(|lines| lines[0].contains("[anon:tenant _7_ of a very long name")), "{shown:?}");
+    };
+    if known {
+        check();
+        block.decommit(0..block.len()).unwrap();
+        check();
+    } else {
+        eprintln!("this kernel has no names for private mappings (CONFIG_ANON_VMA_NAME)");
+    }
+}
+
+#[test]
+fn an_address_space_limit_is_a_named_error() {
+    if skip() {
+        return;
+    }
+    let output = common::child("")
+        .args(["with_an_address_space_limit", "--exact", "--ignored", "--nocapture"])
+        .output()
+        .expect("the child starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("RLIMIT_AS"), "{output:?}");
+}
+
+#[test]
+#[ignore = "run by an_address_space_limit_is_a_named_error in a process of its own"]
+fn with_an_address_space_limit() {
+    let limit = libc::rlimit { rlim_cur: 4 << 30, rlim_max: 4 << 30 };
+    // SAFETY: lowers a limit of this process.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
+    let error = Reservation::new(1 << 40).map(drop).unwrap_err();
+    assert!(error.is_out_of_memory() && !error.is_limit());
+    assert_eq!(error.os_code(), Some(libc::ENOMEM));
+    println!("{error}");
+    // What fits still works.
+    Region::new(1 << 20).unwrap().try_write(0, 1u8).unwrap();
+}
+
+#[test]
+fn running_out_of_mappings_is_an_error_and_the_region_lives_on() {
+    let limit = fs::read_to_string("/proc/sys/vm/max_map_count").ok().and_then(|text| text.trim().parse().ok());
+    let limit: usize = limit.unwrap_or(usize::MAX);
+    if skip() || limit > 200_000 {
+        return;
+    }
+    // Every other page is a mapping of its own, twice over.
+    let region = Region::builder(2 * limit * page_size()).growth(Growth::Pages(1)).build().unwrap();
+    let error = (0..limit).find_map(|n| region.try_write(2 * n * page_size(), 1u8).err()).expect("an error");
+    assert!(error.is_out_of_memory(), "{error}");
+    assert!(error.to_string().contains("vm.max_map_count"), "{error}");
+    // Filling a gap needs no new mapping.
+    region.try_write(page_size(), 1u8).unwrap();
+    // A failed decommit changes nothing, a whole one frees them all.
+    region.decommit(0..region.len()).unwrap();
+    assert_eq!(region.stats().committed_bytes, 0);
+    region.try_write(error.offset(), 1u8).unwrap();
+}
