@@ -144,6 +144,16 @@ enum Outcome {
     Failed(String),
 }
 
+impl Outcome {
+    fn is_fine(&self, may_skip: bool) -> bool {
+        match self {
+            Self::Ok => true,
+            Self::Skipped { .. } => may_skip,
+            Self::Failed(_) => false,
+        }
+    }
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -182,11 +192,7 @@ pub(crate) fn run(options: &Options) -> bool {
     }
     // Whoever can install things, or is continuous integration, has no reason to skip any.
     let may_skip = !options.install && std::env::var("CI").as_deref() != Ok("true");
-    rows.iter().all(|row| match row.outcome {
-        Outcome::Ok => true,
-        Outcome::Skipped { .. } => may_skip,
-        Outcome::Failed(_) => false,
-    })
+    rows.iter().all(|row| row.outcome.is_fine(may_skip))
 }
 
 /// Installs what the steps need; nothing to do gives no row.
@@ -212,5 +218,42 @@ fn outcome(result: Result<()>) -> Outcome {
     match result {
         Ok(()) => Outcome::Ok,
         Err(error) => Outcome::Failed(format!("{error:#}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Options> {
+        Options::parse(&args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>())
+    }
+
+    fn chosen(options: &Options) -> Vec<&'static str> {
+        steps().iter().filter(|step| options.wants(step)).map(|step| step.name).collect()
+    }
+
+    #[test]
+    fn options_choose_the_steps() {
+        let all = parse(&[]).unwrap();
+        assert!(!all.install && chosen(&all).len() == steps().len());
+        let some = parse(&["--install", "--only", "tidy,fmt"]).unwrap();
+        assert!(some.install);
+        assert_eq!(chosen(&some), ["fmt", "tidy"]);
+    }
+
+    #[test]
+    fn unknown_options_and_steps_are_errors() {
+        for args in [&["--instal"][..], &["--only"], &["--only", "fmt,nothing"], &["fmt"]] {
+            assert!(parse(args).is_err(), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn skipping_fails_where_nothing_may_be_skipped() {
+        let skipped = Outcome::Skipped { missing: vec!["wine"] };
+        assert!(skipped.is_fine(true) && !skipped.is_fine(false));
+        assert_eq!(skipped.to_string(), "skipped: install wine");
+        assert!(Outcome::Ok.is_fine(false) && !Outcome::Failed(String::new()).is_fine(true));
     }
 }

@@ -75,12 +75,13 @@ impl Platform {
                 wine_environment(&mut cargo);
             }
             Self::Arm64 { page_size } => {
-                let runner = qemu(page_size)?;
+                let qemu = qemu(page_size)?;
                 cargo.env(self.cargo_variable("LINKER"), "aarch64-linux-gnu-gcc");
-                cargo.env(self.cargo_variable("RUNNER"), &runner);
-                // The kernel cannot start an Arm program by itself, so a test that starts a child puts this before it.
-                // Windows needs none: under Wine, programs start each other as they do on Windows.
-                cargo.env("ELBOWROOM_TEST_RUNNER", runner);
+                cargo.env(self.cargo_variable("RUNNER"), limited(&qemu, page_size));
+                // The kernel cannot start an Arm program by itself, so a test that starts a child puts this before it;
+                // the child inherits any limit. Windows needs none: under Wine, programs start each other as they do
+                // on Windows.
+                cargo.env("ELBOWROOM_TEST_RUNNER", qemu);
                 if page_size != HOST_PAGE_SIZE {
                     // QEMU 7 dies of a wrong mapping while std walks the stack of a panic.
                     cargo.env("RUST_BACKTRACE", "0");
@@ -101,19 +102,22 @@ impl Platform {
     }
 }
 
-/// The command that runs an Arm program, words separated by spaces.
-///
-/// Only an old QEMU can pretend that pages are larger than the host's, and it keeps eight bytes for every 4 KiB of
-/// addresses that a program reserves: 8 GiB, and half a minute, for 1 TiB. With a limit on its addresses a large
-/// reservation fails rather than use up the machine's memory. For the host's page size a newer QEMU has no such cost.
+/// The command that runs an Arm program, words separated by spaces. Only an old QEMU can pretend that pages are larger
+/// than the host's; a new one runs everything else better.
 fn qemu(page_size: u32) -> Result<String> {
     const LIBRARIES: &str = "/usr/aarch64-linux-gnu";
-    if page_size == HOST_PAGE_SIZE {
-        let qemu = trixie::unpacked("qemu", &[], &["qemu-user"])?.join("usr/bin/qemu-aarch64");
-        return Ok(format!("{} -L {LIBRARIES}", qemu.display()));
+    if page_size != HOST_PAGE_SIZE {
+        return Ok(format!("qemu-aarch64 -L {LIBRARIES} -p {page_size}"));
     }
-    let most = 128_u64 << 30;
-    Ok(format!("prlimit --as={most} qemu-aarch64 -L {LIBRARIES} -p {page_size}"))
+    let qemu = trixie::unpacked("qemu", &[], &["qemu-user"])?.join("usr/bin/qemu-aarch64");
+    Ok(format!("{} -L {LIBRARIES}", qemu.display()))
+}
+
+/// The command for the old QEMU with a limit on its addresses. It keeps eight bytes for every 4 KiB of addresses that a
+/// program reserves, 8 GiB for 1 TiB: let a large reservation fail rather than use up the machine's memory.
+fn limited(qemu: &str, page_size: u32) -> String {
+    const MOST: u64 = 128 << 30;
+    if page_size == HOST_PAGE_SIZE { qemu.to_owned() } else { format!("prlimit --as={MOST} {qemu}") }
 }
 
 /// Ends everything that Wine still runs; without a Wine, there is nothing to end.
@@ -148,4 +152,23 @@ fn wine_environment(command: &mut Command) {
         .env("WINEDEBUG", "-all")
         // No debugger that waits at a crash, and no offer to download Mono and Gecko.
         .env("WINEDLLOVERRIDES", OsString::from("winedbg.exe=;mscoree,mshtml="));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_reads_the_variables_of_its_target() {
+        assert_eq!(Platform::Windows.cargo_variable("LINKER"), "CARGO_TARGET_X86_64_WIN7_WINDOWS_GNU_LINKER");
+    }
+
+    #[test]
+    fn every_page_size_has_its_qemu() {
+        let old = Platform::Arm64 { page_size: 16384 };
+        let new = Platform::Arm64 { page_size: HOST_PAGE_SIZE };
+        assert!(old.packages().contains(&"qemu-user") && !new.packages().contains(&"qemu-user"));
+        assert!(limited("qemu", 16384).starts_with("prlimit --as="));
+        assert_eq!(limited("qemu", HOST_PAGE_SIZE), "qemu");
+    }
 }

@@ -98,3 +98,39 @@ fn name(command: &Command) -> String {
     let first = command.get_args().next().unwrap_or_default();
     format!("{} {}", program.to_string_lossy(), first.to_string_lossy())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut shell = program("sh");
+        shell.args(["-c", script]);
+        shell
+    }
+
+    #[test]
+    fn exit_statuses_are_results() {
+        let deadline = Deadline::after(Duration::from_secs(60));
+        assert!(run(&mut shell("exit 0")).is_ok() && run(&mut shell("exit 3")).is_err());
+        assert!(deadline.run(&shell("exit 0")).is_ok() && deadline.run(&shell("exit 3")).is_err());
+        assert!(output(&mut shell("echo a; exit 3")).is_err());
+        assert_eq!(output(&mut shell("echo a")).unwrap(), "a\n");
+    }
+
+    #[test]
+    fn a_limit_changes_neither_environment_nor_folder() {
+        let deadline = Deadline::after(Duration::from_secs(60));
+        let script = "test \"$A\" = b && test -z \"$HOME\" && test \"$PWD\" = /";
+        assert!(deadline.run(shell(script).env("A", "b").env_remove("HOME").current_dir("/")).is_ok());
+        assert!(deadline.run(&shell(script)).is_err());
+    }
+
+    #[test]
+    fn a_command_that_hangs_is_killed() {
+        let start = Instant::now();
+        let error = Deadline::after(Duration::from_secs(1)).run(&shell("sleep 60; true")).unwrap_err();
+        assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+        assert_eq!(error.to_string(), "sh -c: ran out of time");
+    }
+}
