@@ -191,7 +191,8 @@ fn item_end(source: &Source, start: usize) -> usize {
     while index < source.tokens.len() {
         match source.tokens[index].text.as_str() {
             "{" => return source.closing(index),
-            ";" => return index,
+            // The bracket closes what a field or an arm is part of.
+            ";" | "}" => return index,
             "(" | "[" => index = source.closing(index),
             _ => {}
         }
@@ -324,6 +325,7 @@ mod tests {
         assert_eq!(lines(panics, "#[cfg(not(test))]\nfn a() {\n b.unwrap();\n}"), [3]);
         assert_eq!(lines(panics, "#[cfg(test)]\nmod a { b.unwrap() }\nfn c() { d.unwrap() }"), [3]);
         assert_eq!(lines(panics, "#[cfg(test)]\nuse a;\nfn c() { d.unwrap() }"), [3]);
+        assert_eq!(lines(panics, "struct A { #[cfg(test)] b: c }\nfn d() { e.unwrap() }"), [2]);
         assert_eq!(lines_at("crates/elbowroom/src/a.rs", "//! b\nc.unwrap();"), [2]);
     }
 
@@ -335,6 +337,7 @@ mod tests {
             lines(panics, "#[cfg(all(test, a))]\n#[b]\nmod c { fn d([e; 2]: f) { g.unwrap() } fn h() { panic!() } }"),
             []
         );
+        assert_eq!(lines(panics, "#[cfg(test)]\nfn a(b: [c; 2]) { d.unwrap() }"), []);
         assert_eq!(lines(panics, "#![cfg(test)]\nfn a() { b.unwrap() }"), []);
         assert_eq!(lines_at("crates/elbowroom/src/a/tests.rs", "//! b\nc.unwrap();"), []);
         assert_eq!(lines_at("crates/elbowroom/tests/a.rs", "c.unwrap();"), []);
