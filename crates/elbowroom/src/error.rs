@@ -192,7 +192,11 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Range { start, end } = &self.range;
         write!(f, "cannot {} ", self.operation.verb())?;
-        if start < end { write!(f, "bytes {start}..{end} ({} bytes)", end - start)? } else { write!(f, "at byte {start}")? }
+        if start < end {
+            write!(f, "bytes {start}..{end} ({} bytes)", end - start)?
+        } else {
+            write!(f, "at byte {start}")?
+        }
         f.write_str(": ")?;
         self.cause.fmt(f)
     }
@@ -204,7 +208,9 @@ impl fmt::Display for Cause {
             Cause::Empty => f.write_str("the length is zero; ask for at least one byte"),
             Cause::TooLarge => f.write_str("that is more than can be addressed; ask for less"),
             Cause::OutOfRange { len } => write!(f, "the range is not inside the {len} bytes there are"),
-            Cause::Misaligned { of } => write!(f, "the address or alignment must be a multiple of {of} (a power of two)"),
+            Cause::Misaligned { of } => {
+                write!(f, "the address or alignment must be a multiple of {of} (a power of two)")
+            }
             Cause::NotCommitted => f.write_str("a page in it is not committed; commit the range first"),
             Cause::Limit { limit_bytes, committed_bytes } => write!(
                 f,
@@ -212,7 +218,9 @@ impl fmt::Display for Cause {
                  raise the limit or decommit pages"
             ),
             Cause::Filter => f.write_str("the region's filter declined"),
-            Cause::NotAPageFault => f.write_str("it raised something other than a page fault, which a commit cannot cure"),
+            Cause::NotAPageFault => {
+                f.write_str("it raised something other than a page fault, which a commit cannot cure")
+            }
             Cause::Protected => f.write_str("the page is committed, but its protection forbids this access"),
             Cause::InOwnFilter => f.write_str("it was done from inside the region's own filter"),
             Cause::Os(code) => {

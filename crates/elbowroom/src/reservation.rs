@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::error::{Cause, Error, OsCode, Operation};
+use crate::error::{Cause, Error, Operation, OsCode};
 use crate::os::{self, Placement};
 use crate::page::{self, PageRange};
 
@@ -308,7 +308,8 @@ impl Reservation {
         let all = PageRange::new(0, self.len() / page::size());
         let mut spans = Vec::with_capacity(2 * committed.len() + 1);
         let mut next = 0;
-        let reserved = |range: PageRange| Span { range: range.bytes(), state: PageState::Reserved, access: Access::None };
+        let reserved =
+            |range: PageRange| Span { range: range.bytes(), state: PageState::Reserved, access: Access::None };
         for (&start, &(end, access)) in committed.iter() {
             if next < start {
                 spans.push(reserved(PageRange::new(next, start)));

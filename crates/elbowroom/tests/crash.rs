@@ -24,7 +24,9 @@ fn main() -> ExitCode {
         trial("a_wild_pointer_on_a_thread_crashes_as_before", || same_end("wild thread alone", "wild thread beside")),
         trial("a_null_call_crashes_as_before", || same_end("call alone", "call beside a region")),
         trial("a_stack_overflow_on_main_keeps_its_message", || same_end("overflow main", "overflow main beside")),
-        trial("a_stack_overflow_on_a_thread_keeps_its_message", || same_end("overflow thread", "overflow thread beside")),
+        trial("a_stack_overflow_on_a_thread_keeps_its_message", || {
+            same_end("overflow thread", "overflow thread beside")
+        }),
         trial("a_touch_after_release_is_a_wild_pointer", || same_end("wild alone", "after release")),
         trial("a_declined_plain_store_is_reported_and_crashes", declined_store),
         trial("a_plain_store_over_the_limit_is_reported_and_crashes", limit_store),
@@ -144,7 +146,8 @@ fn act(role: &str) {
             unsafe { address.write_volatile(1) };
         }
         "declined store" => {
-            let region = Region::builder(10 * page_size()).name("tenant 7").filter(|_| Verdict::Decline).build().unwrap();
+            let region =
+                Region::builder(10 * page_size()).name("tenant 7").filter(|_| Verdict::Decline).build().unwrap();
             // SAFETY: inside the region; the crash is what is tested.
             unsafe { region.as_ptr().wrapping_add(3 * page_size() + 9).write_volatile(1) };
         }

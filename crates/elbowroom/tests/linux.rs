@@ -81,12 +81,10 @@ fn a_name_shows_where_the_kernel_has_names() {
     assert_eq!(block.name(), name);
     block.commit(0..1).unwrap();
     // Whether this kernel has them: name a mapping of our own.
-    // SAFETY: a new mapping, and a name for it.
-    let known = unsafe {
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANON;
-        let page = libc::mmap(std::ptr::null_mut(), page_size(), libc::PROT_NONE, flags, -1, 0);
-        libc::prctl(libc::PR_SET_VMA, libc::PR_SET_VMA_ANON_NAME, page, page_size(), c"probe".as_ptr()) == 0
-    };
+    let probe = Reservation::new(1).unwrap();
+    let (page, label) = (probe.as_ptr(), c"probe".as_ptr());
+    // SAFETY: names a mapping of this test's own.
+    let known = unsafe { libc::prctl(libc::PR_SET_VMA, libc::PR_SET_VMA_ANON_NAME, page, page_size(), label) } == 0;
     let check = || {
         let shown = smaps(block.as_ptr().addr(), block.len());
         assert!(shown.iter().all(|lines| lines[0].contains("[anon:tenant _7_ of a very long name")), "{shown:?}");

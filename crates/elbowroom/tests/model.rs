@@ -51,8 +51,7 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let access =
-        prop::sample::select(vec![Access::None, Access::Read, Access::ReadWrite, Access::ReadExecute]);
+    let access = prop::sample::select(vec![Access::None, Access::Read, Access::ReadWrite, Access::ReadExecute]);
     prop_oneof![
         range().prop_map(Step::Commit),
         range().prop_map(Step::Decommit),
@@ -264,8 +263,11 @@ fn check(range: &Range<usize>, result: Result<(), elbowroom::Error>, stopped: us
 
 /// Ranges for a region end inside its guard page.
 fn within_reach(mut step: Step) -> Step {
-    let (Step::Commit(range) | Step::Decommit(range) | Step::Protect(range, _) | Step::Write(range, _) | Step::Read(range)) =
-        &mut step;
+    let (Step::Commit(range)
+    | Step::Decommit(range)
+    | Step::Protect(range, _)
+    | Step::Write(range, _)
+    | Step::Read(range)) = &mut step;
     range.end = range.end.min((PAGES + 1) * page_size());
     range.start = range.start.min(range.end);
     step

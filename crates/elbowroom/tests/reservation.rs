@@ -154,11 +154,9 @@ fn inputs_without_sense_are_errors() {
     let ranges: [Range<usize>; 6] =
         [0..len + 1, len + 1..len + 1, 7..6, usize::MAX..usize::MAX, usize::MAX..0, 0..usize::MAX];
     for range in ranges {
-        for result in [
-            block.commit(range.clone()),
-            block.decommit(range.clone()),
-            block.protect(range.clone(), Access::Read),
-        ] {
+        for result in
+            [block.commit(range.clone()), block.decommit(range.clone()), block.protect(range.clone(), Access::Read)]
+        {
             let error = result.unwrap_err();
             assert!(error.is_invalid_range(), "{range:?}: {error}");
             assert_eq!(error.range(), range);

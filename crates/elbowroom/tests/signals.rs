@@ -121,7 +121,9 @@ mod unix {
         CALLS.fetch_add(1, Ordering::Relaxed);
         SIGNAL.store(signal, Ordering::Relaxed);
         // SAFETY: the kernel's siginfo.
-        let (address, code) = unsafe { ((*info).si_addr(), (*info).si_code) };
+        let info = unsafe { &*info };
+        // SAFETY: SIGSEGV and SIGBUS have an address; of a raised one it means nothing.
+        let (address, code) = (unsafe { info.si_addr() }, info.si_code);
         ADDRESS.store(address.addr(), Ordering::Relaxed);
         if code > 0 {
             let page = address.map_addr(|address| address & !(page_size() - 1));
@@ -174,12 +176,14 @@ mod unix {
         let next = unsafe { &*NEXT.load(Ordering::Relaxed) };
         assert!(next.sa_flags & libc::SA_SIGINFO != 0);
         // SAFETY: an SA_SIGINFO handler.
-        let next: extern "C" fn(i32, *mut libc::siginfo_t, *mut c_void) = unsafe { std::mem::transmute(next.sa_sigaction) };
+        let next: extern "C" fn(i32, *mut libc::siginfo_t, *mut c_void) =
+            unsafe { std::mem::transmute(next.sa_sigaction) };
         next(signal, info, context);
     }
 
     fn install_chaining() {
-        let new = action(chaining as extern "C" fn(_, _, _) as usize, libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER);
+        let new =
+            action(chaining as extern "C" fn(_, _, _) as usize, libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER);
         // Known before it is needed.
         NEXT.store(Box::leak(Box::new(current(libc::SIGSEGV))), Ordering::Relaxed);
         install(libc::SIGSEGV, &new);
@@ -388,7 +392,9 @@ mod unix {
         protect(1, libc::PROT_READ);
         protect(2, libc::PROT_NONE);
         assert_eq!(region.try_read::<u8>(page_size()).unwrap(), 7);
-        for (page, result) in [(1, region.try_write(page_size(), 8u8)), (2, region.try_read::<u8>(2 * page_size()).map(drop))] {
+        for (page, result) in
+            [(1, region.try_write(page_size(), 8u8)), (2, region.try_read::<u8>(2 * page_size()).map(drop))]
+        {
             let error = result.unwrap_err();
             assert!(error.is_protected(), "page {page}: {error}");
         }
@@ -416,7 +422,8 @@ mod unix {
 
     /// A region whose filter touches another region, so that faults nest.
     fn filtered_region() -> Region {
-        let inner = Region::builder(100 * page_size()).growth(Growth::Pages(1)).filter(|_| Verdict::Commit).build().unwrap();
+        let inner =
+            Region::builder(100 * page_size()).growth(Growth::Pages(1)).filter(|_| Verdict::Commit).build().unwrap();
         Region::builder(100 * page_size())
             .growth(Growth::Pages(1))
             .filter(move |fault| {

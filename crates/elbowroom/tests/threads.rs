@@ -99,15 +99,18 @@ fn regions_come_and_go_while_others_fault() {
         for thread in 0..2 {
             let (done, steady) = (&done, &steady);
             scope.spawn(move || {
-                let mut page = thread;
-                while !done.load(Ordering::Relaxed) {
-                    let offset = page * page_size() % steady.len();
-                    steady.try_write(offset, page).unwrap();
-                    assert_eq!(steady.try_read::<usize>(offset).unwrap(), page);
-                    page += 2;
-                    if page % 1024 < 2 {
-                        steady.decommit(0..steady.len()).unwrap();
-                        page = thread;
+                // Each in a half of its own, which it gives back now and then.
+                let half = steady.len() / 2;
+                let base = thread * half;
+                for step in (0..1000).cycle() {
+                    if done.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let offset = base + step * 7 * page_size() % half;
+                    steady.try_write(offset, step).unwrap();
+                    assert_eq!(steady.try_read::<usize>(offset).unwrap(), step);
+                    if step == 999 {
+                        steady.decommit(base..base + half).unwrap();
                     }
                 }
             });

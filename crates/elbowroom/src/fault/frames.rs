@@ -32,11 +32,7 @@ struct Frame {
 unsafe impl Sync for Frame {}
 
 static FRAMES: [Frame; FRAMES_MAX] = [const {
-    Frame {
-        thread: AtomicUsize::new(0),
-        region: AtomicPtr::new(ptr::null_mut()),
-        stack: UnsafeCell::new(None),
-    }
+    Frame { thread: AtomicUsize::new(0), region: AtomicPtr::new(ptr::null_mut()), stack: UnsafeCell::new(None) }
 }; FRAMES_MAX];
 
 /// Frames from here on have never been owned, so nobody need look at them.
@@ -83,9 +79,9 @@ pub(crate) fn is_inside_filter_of(region: &Core) -> bool {
     let me = os::thread_token();
     let region = ptr::from_ref(region).cast_mut();
     // What this thread wrote it sees; what others write meanwhile is not about this thread.
-    FRAMES[..USED.load(Ordering::Relaxed)].iter().any(|frame| {
-        frame.thread.load(Ordering::Relaxed) == me && frame.region.load(Ordering::Relaxed) == region
-    })
+    FRAMES[..USED.load(Ordering::Relaxed)]
+        .iter()
+        .any(|frame| frame.thread.load(Ordering::Relaxed) == me && frame.region.load(Ordering::Relaxed) == region)
 }
 
 /// Runs a filter of `region` on a stack of the library's own. A panic in it ends the process: there is no frame to
@@ -103,7 +99,9 @@ pub(crate) fn run<R>(region: &Core, filter: impl FnOnce() -> R) -> Result<R, Ref
         match panic::catch_unwind(AssertUnwindSafe(filter)) {
             Ok(result) => job.result = Some(result),
             Err(_) => {
-                os::write_stderr(b"elbowroom: a filter panicked; there is nowhere to unwind to, so the process aborts\n");
+                os::write_stderr(
+                    b"elbowroom: a filter panicked; there is nowhere to unwind to, so the process aborts\n",
+                );
                 process::abort();
             }
         }

@@ -65,9 +65,8 @@ struct Slot {
     countdown: AtomicU64,
 }
 
-static SLOTS: [Slot; PLANS] = [const {
-    Slot { thread: AtomicUsize::new(0), call: AtomicUsize::new(0), countdown: AtomicU64::new(0) }
-}; PLANS];
+static SLOTS: [Slot; PLANS] =
+    [const { Slot { thread: AtomicUsize::new(0), call: AtomicUsize::new(0), countdown: AtomicU64::new(0) } }; PLANS];
 
 /// A plan in force on this thread; dropping it ends it.
 #[derive(Debug)]

@@ -25,8 +25,8 @@
 //!
 //! **Threads.** `thread_token()` tells threads apart and is never 0. `wait(word, expected)` sleeps while the word has
 //! that value and may wake early; `wake_one(word)` wakes one that waits on it; both async-signal-safe. `SignalsBlocked`
-//! keeps asynchronous signals from this thread while it lives. `FilterStack::run` calls a function with at least
-//! [`FILTER_STACK_BYTES`] of stack.
+//! keeps asynchronous signals from this thread while it lives. `FilterStack::run` calls a function with at least 128 KiB
+//! of stack, where the system does not call handlers on the thread's own.
 
 #![allow(unsafe_code, reason = "the contract's memory calls are unsafe: they change what pointers may be used for")]
 
@@ -35,9 +35,9 @@ use std::ptr::NonNull;
 use crate::error::OsCode;
 use crate::reservation::Access;
 
+mod arm64;
 #[cfg(feature = "faulty")]
 pub mod faulty;
-mod arm64;
 mod table;
 
 #[cfg(all(any(target_os = "linux", target_os = "macos"), any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -61,9 +61,6 @@ pub(crate) use sys::{
     is_unsupported, name, page_size, query, thread_token, wait, wake_one, write_stderr,
 };
 pub(crate) use table::{AccessEntry, access_anchor, access_entry, access_section, exception_table};
-
-/// The least stack a filter is given, in bytes.
-pub(crate) const FILTER_STACK_BYTES: usize = 128 << 10;
 
 /// Where a reservation should lie.
 #[derive(Clone, Copy, Debug)]

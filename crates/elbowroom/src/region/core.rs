@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use super::growth::{self, Growth};
 use super::state::PageMap;
 use super::{Fault, Verdict};
-use crate::error::{Cause, Error, OsCode, Operation};
+use crate::error::{Cause, Error, Operation, OsCode};
 use crate::fault::{FaultAccess, Figures, Refusal, frames};
 use crate::os::{self, Trap};
 use crate::page::{self, PageCount, PageIndex, PageRange};

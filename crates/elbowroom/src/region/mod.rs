@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 
 use bytemuck::{AnyBitPattern, NoUninit};
 
-use crate::error::{Cause, Error, OsCode, Operation};
+use crate::error::{Cause, Error, Operation, OsCode};
 use crate::fault::registry::{self, Entered};
 use crate::fault::{Armed, FaultAccess, FaultCode, Refusal, access, frames};
 use crate::os::{self, Placement, Trap};
@@ -187,15 +187,13 @@ pub struct Stats {
 /// with the first region and removed with the last. A thread must not block SIGSEGV and SIGBUS: a fault then kills the
 /// process (sigprocmask(2)). See PLATFORM.md.
 pub struct Region {
-    // Invariant: from Box::into_raw; valid until `close` frees it. The handler shares it, so never `&mut`.
+    // Invariant: a leaked box; valid until `close` frees it. The handler shares it, so never `&mut`.
     core: NonNull<Core>,
     // Copies for the accessors. Invariant: `base..base + reach` are the addresses in the registry.
     base: *mut u8,
     reach: usize,
-    // None once `close` has run.
-    entered: Option<Entered>,
-    // Dropped last, with the region: the handler stays while a region lives.
-    _armed: Armed,
+    // What makes its faults ours: the entry in the registry, and the handler. None once `close` has run.
+    live: Option<(Entered, Armed)>,
 }
 
 // SAFETY: what is shared with other threads and the handler is `Core`, which is Send and Sync by its parts (asserted
@@ -220,7 +218,13 @@ impl Region {
 
     /// A region with a limit, a filter, a growth policy or a name.
     pub fn builder(len: usize) -> RegionBuilder {
-        RegionBuilder { len, commit_limit_bytes: usize::MAX, growth: Growth::default(), filter: None, name: Box::default() }
+        RegionBuilder {
+            len,
+            commit_limit_bytes: usize::MAX,
+            growth: Growth::default(),
+            filter: None,
+            name: Box::default(),
+        }
     }
 
     fn core(&self) -> &Core {
@@ -299,15 +303,16 @@ impl Region {
     }
 
     fn close(&mut self) -> Result<(), Cause> {
-        let Some(entered) = self.entered.take() else { return Ok(()) };
+        let Some((entered, armed)) = self.live.take() else { return Ok(()) };
         if frames::is_inside_filter_of(self.core()) {
-            // The handler below us on this very thread still uses the region. Leaked, it stays valid for good.
-            std::mem::forget(entered);
+            // The handler below us on this very thread still uses the region. It stays as it is for good: in the registry,
+            // and with a handler.
+            std::mem::forget(armed);
             return Err(Cause::InOwnFilter);
         }
         entered.remove();
-        // SAFETY: from Box::into_raw (invariant); no handler looks at it any more, and `entered` being None, nobody comes
-        // here again.
+        // SAFETY: from a leaked box (invariant); no handler looks at it any more, and `live` being None, nobody comes here
+        // again.
         let core = unsafe { Box::from_raw(self.core.as_ptr()) };
         core.release().map_err(Cause::Os)
     }
@@ -343,20 +348,25 @@ impl Region {
         let bytes = bytemuck::bytes_of(&value);
         // An aligned access lies in one page, so that it is made whole or not at all.
         let aligned = to.addr() % size_of::<T>().max(1) == 0;
-        let refusal = match bytes {
-            // SAFETY (this arm and the next three): in reach, aligned, and no reference of Rust's points into a region.
-            &[a] => unsafe { access::store_1(to, a) },
+        let refusal = match *bytes {
+            // SAFETY: in reach, and no reference of Rust's points into a region.
+            [a] => unsafe { access::store_1(to, a) },
+            // SAFETY: in reach, aligned, and no reference of Rust's points into a region.
+            [a, b] if aligned => unsafe { access::store_2(to, u16::from_ne_bytes([a, b])) },
             // SAFETY: as above.
-            &[a, b] if aligned => unsafe { access::store_2(to, u16::from_ne_bytes([a, b])) },
-            // SAFETY: as above.
-            &[a, b, c, d] if aligned => unsafe { access::store_4(to, u32::from_ne_bytes([a, b, c, d])) },
-            // SAFETY: as above.
-            &[a, b, c, d, e, f, g, h] if aligned => unsafe {
-                access::store_8(to, u64::from_ne_bytes([a, b, c, d, e, f, g, h]))
-            },
+            [a, b, c, d] if aligned => unsafe { access::store_4(to, u32::from_ne_bytes([a, b, c, d])) },
+            [a, b, c, d, e, f, g, h] if aligned => {
+                let value = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
+                // SAFETY: as above.
+                unsafe { access::store_8(to, value) }
+            }
             _ => return self.copy_in(offset, bytes),
         };
-        if refusal == 0 { Ok(()) } else { Err(self.refused(Operation::Write, offset, offset + size_of::<T>(), refusal)) }
+        if refusal == 0 {
+            Ok(())
+        } else {
+            Err(self.refused(Operation::Write, offset, offset + size_of::<T>(), refusal))
+        }
     }
 
     /// Reads a value at `offset`, committing the pages it lies on. Any alignment will do.
@@ -463,7 +473,11 @@ impl Drop for Region {
 
 impl fmt::Debug for Region {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Region").field("base", &self.base).field("name", &self.name()).field("stats", &self.stats()).finish()
+        f.debug_struct("Region")
+            .field("base", &self.base)
+            .field("name", &self.name())
+            .field("stats", &self.stats())
+            .finish()
     }
 }
 
@@ -527,7 +541,8 @@ impl RegionBuilder {
             return Err(refuse(Operation::Reserve, Cause::TooLarge));
         }
         let armed = Armed::new().map_err(refuse_os(Operation::InstallHandler))?;
-        let mapping = Mapping::reserve(all, os::granularity(), Placement::Anywhere).map_err(refuse_os(Operation::Reserve))?;
+        let mapping =
+            Mapping::reserve(all, os::granularity(), Placement::Anywhere).map_err(refuse_os(Operation::Reserve))?;
         if !self.name.is_empty() {
             mapping.name(&self.name);
         }
@@ -538,7 +553,7 @@ impl RegionBuilder {
         // SAFETY: leaked just now and freed by `close`, after `Entered::remove`; its addresses are those of a mapping of
         // its own.
         let entered = unsafe { registry::enter(core) };
-        Ok(Region { core, base, reach, entered: Some(entered), _armed: armed })
+        Ok(Region { core, base, reach, live: Some((entered, armed)) })
     }
 }
 

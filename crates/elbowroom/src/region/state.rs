@@ -94,9 +94,12 @@ impl PageMap {
         match &self.words {
             Words::Heap(words) => words[index],
             Words::Mapped { first, present, .. } if present[index / CHUNK_WORDS] => {
+                let word = first.as_ptr().wrapping_add(index);
                 // SAFETY: a word of a chunk that is present (invariant of `first`).
                 #[allow(unsafe_code, reason = "reads the table's own words")]
-                unsafe { first.add(index).read() }
+                unsafe {
+                    word.read()
+                }
             }
             Words::Mapped { .. } => 0,
         }
@@ -107,9 +110,12 @@ impl PageMap {
             Words::Heap(words) => &mut words[index],
             Words::Mapped { first, present, .. } => {
                 assert!(present[index / CHUNK_WORDS], "set without prepare");
+                let word = first.as_ptr().wrapping_add(index);
                 // SAFETY: a word of a chunk that is present (invariant of `first`), borrowed as exclusively as `self`.
                 #[allow(unsafe_code, reason = "writes the table's own words")]
-                unsafe { first.add(index).as_mut() }
+                unsafe {
+                    &mut *word
+                }
             }
         }
     }

@@ -49,7 +49,8 @@ impl Previous {
     /// Remembers `action`. Allocates, so not for signal context; the same action again is not leaked again.
     fn store(&self, action: &libc::sigaction) {
         let known = self.load();
-        let same_mask = (1..=HIGHEST_SIGNAL).all(|signal| is_member(&known.sa_mask, signal) == is_member(&action.sa_mask, signal));
+        let same_mask =
+            (1..=HIGHEST_SIGNAL).all(|signal| is_member(&known.sa_mask, signal) == is_member(&action.sa_mask, signal));
         let same = known.sa_sigaction == action.sa_sigaction && known.sa_flags == action.sa_flags && same_mask;
         if !same {
             self.action.store(Box::leak(Box::new(*action)), Ordering::Release);

@@ -51,8 +51,10 @@ impl Trap {
     /// The address that was touched. The kernel strips arm64's tag byte (no SA_EXPOSE_TAGBITS is asked for), and
     /// reports 0 for a general protection fault, which belongs to no region.
     pub(crate) fn address(&self) -> usize {
-        // SAFETY: `info` is valid to read (invariant) and SIGSEGV and SIGBUS from the kernel carry an address.
-        unsafe { (*self.info).si_addr() }.addr()
+        // SAFETY: `info` is valid to read (invariant).
+        let info = unsafe { &*self.info };
+        // SAFETY: SIGSEGV and SIGBUS from the kernel carry an address (sigaction(2)).
+        unsafe { info.si_addr() }.addr()
     }
 
     pub(crate) fn code(&self) -> FaultCode {
@@ -314,9 +316,8 @@ mod tests {
 
     fn map_page(protection: i32) -> usize {
         // SAFETY: a new anonymous mapping where the kernel chooses.
-        let page = unsafe {
-            libc::mmap(std::ptr::null_mut(), 1, protection, libc::MAP_PRIVATE | libc::MAP_ANON, -1, 0)
-        };
+        let page =
+            unsafe { libc::mmap(std::ptr::null_mut(), 1, protection, libc::MAP_PRIVATE | libc::MAP_ANON, -1, 0) };
         assert_ne!(page, libc::MAP_FAILED);
         page.addr()
     }

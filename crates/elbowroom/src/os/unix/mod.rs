@@ -74,9 +74,7 @@ fn map_reserved(hint: usize, len: usize, extra_flags: i32) -> Result<NonNull<u8>
     let flags = RESERVED | extra_flags;
     // SAFETY: mmap(2) with no MAP_FIXED among the flags (`extra_flags` is 0 or MAP_FIXED_NOREPLACE) makes a new mapping
     // and leaves every existing one alone; any hint and length are allowed and answered with an error if unusable.
-    let base = unsafe {
-        libc::mmap(ptr::without_provenance_mut::<c_void>(hint), len, libc::PROT_NONE, flags, -1, 0)
-    };
+    let base = unsafe { libc::mmap(ptr::without_provenance_mut::<c_void>(hint), len, libc::PROT_NONE, flags, -1, 0) };
     if base == libc::MAP_FAILED {
         return Err(last_error());
     }
@@ -196,8 +194,7 @@ pub(crate) fn write_stderr(mut bytes: &[u8]) {
 
 /// The signals that a processor raises at an instruction: blocking them would turn a fault into a kill
 /// (sigprocmask(2): "the result is undefined").
-const SYNCHRONOUS: [i32; 6] =
-    [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS];
+const SYNCHRONOUS: [i32; 6] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS];
 
 /// All signals but the [`SYNCHRONOUS`] ones.
 fn asynchronous_signals() -> libc::sigset_t {

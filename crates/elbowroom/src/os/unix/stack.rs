@@ -17,8 +17,10 @@ use std::ptr;
 
 use super::last_error;
 use crate::error::OsCode;
-use crate::os::FILTER_STACK_BYTES;
 use crate::page;
+
+/// What a filter is given, twice the 64 KiB that it may count on.
+const FILTER_STACK_BYTES: usize = 128 << 10;
 
 /// Above the kernel's largest signal frame (AT_MINSIGSTKSZ is near 12 KiB with AMX state), with room for the handler.
 const ALTERNATE_STACK_BYTES: usize = 64 << 10;
@@ -54,7 +56,14 @@ impl FilterStack {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: mmap(2) of new anonymous memory where the kernel chooses.
         let base = unsafe {
-            libc::mmap(ptr::null_mut(), len, protection, libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_NORESERVE, -1, 0)
+            libc::mmap(
+                ptr::null_mut(),
+                len,
+                protection,
+                libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_NORESERVE,
+                -1,
+                0,
+            )
         };
         if base == libc::MAP_FAILED {
             return Err(last_error());

@@ -57,7 +57,9 @@ pub(crate) fn advice(code: OsCode) -> Option<&'static str> {
     match code.0 as u32 {
         ERROR_COMMITMENT_LIMIT => Some("the system's commit limit is reached; commit less, or enlarge the paging file"),
         ERROR_NOT_ENOUGH_MEMORY | ERROR_OUTOFMEMORY => Some("memory or address space ran out; ask for less"),
-        ERROR_INVALID_ADDRESS => Some("those addresses are taken or out of bounds; choose another, or let the system choose"),
+        ERROR_INVALID_ADDRESS => {
+            Some("those addresses are taken or out of bounds; choose another, or let the system choose")
+        }
         _ => None,
     }
 }

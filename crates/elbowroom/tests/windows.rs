@@ -1,0 +1,167 @@
+//! What Windows says of a region or reservation, and living with other vectored handlers.
+#![cfg(windows)]
+#![allow(unsafe_code, reason = "asks the system")]
+
+use std::mem::size_of;
+use std::ptr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use elbowroom::{Access, FaultCode, Growth, PageState, Region, Reservation, Verdict, page_size};
+use windows_sys::Win32::Foundation::{EXCEPTION_ACCESS_VIOLATION, EXCEPTION_GUARD_PAGE};
+use windows_sys::Win32::System::Diagnostics::Debug::{
+    AddVectoredExceptionHandler, EXCEPTION_CONTINUE_EXECUTION, EXCEPTION_CONTINUE_SEARCH, EXCEPTION_POINTERS,
+    RemoveVectoredExceptionHandler,
+};
+use windows_sys::Win32::System::Memory::{
+    MEM_COMMIT, MEM_RESERVE, MEMORY_BASIC_INFORMATION, PAGE_EXECUTE_READ, PAGE_GUARD, PAGE_NOACCESS, PAGE_READONLY,
+    PAGE_READWRITE, VirtualAlloc, VirtualProtect, VirtualQuery,
+};
+
+/// State and protection of the page at `address`, as the system has them.
+fn query(address: *const u8) -> (u32, u32) {
+    let mut info = MEMORY_BASIC_INFORMATION::default();
+    // SAFETY: any address may be asked about; the structure is writable.
+    let written = unsafe { VirtualQuery(address.cast(), &mut info, size_of::<MEMORY_BASIC_INFORMATION>()) };
+    assert_ne!(written, 0);
+    (info.State, info.Protect)
+}
+
+#[test]
+fn our_account_of_a_reservation_is_the_systems() {
+    let page = page_size();
+    let block = Reservation::new(20 * page).unwrap();
+    block.commit(2 * page..9 * page).unwrap();
+    block.protect(3 * page..4 * page, Access::Read).unwrap();
+    block.protect(4 * page..5 * page, Access::ReadExecute).unwrap();
+    block.protect(5 * page..6 * page, Access::None).unwrap();
+    block.decommit(7 * page..8 * page).unwrap();
+    for span in block.query() {
+        for offset in span.range.step_by(page) {
+            let (state, protect) = query(block.as_ptr().wrapping_add(offset));
+            let expected = match (span.state, span.access) {
+                (PageState::Reserved, _) => (MEM_RESERVE, 0),
+                (PageState::Committed, Access::None) => (MEM_COMMIT, PAGE_NOACCESS),
+                (PageState::Committed, Access::Read) => (MEM_COMMIT, PAGE_READONLY),
+                (PageState::Committed, Access::ReadWrite) => (MEM_COMMIT, PAGE_READWRITE),
+                (PageState::Committed, Access::ReadExecute) => (MEM_COMMIT, PAGE_EXECUTE_READ),
+            };
+            assert_eq!((state, protect), expected, "at {offset}");
+        }
+    }
+    let address = block.as_ptr();
+    block.release().unwrap();
+    assert!(!matches!(query(address).0, MEM_COMMIT), "released");
+}
+
+#[test]
+fn a_regions_pages_are_committed_when_touched_and_reserved_when_given_back() {
+    let page = page_size();
+    let region = Region::builder(20 * page).growth(Growth::Pages(1)).build().unwrap();
+    region.try_write(3 * page, 1u8).unwrap();
+    region.commit(10 * page..12 * page).unwrap();
+    region.decommit(11 * page..12 * page).unwrap();
+    for n in 0..21 {
+        let committed = query(region.as_ptr().wrapping_add(n * page)).0 == MEM_COMMIT;
+        assert_eq!(committed, [3, 10].contains(&n), "page {n}");
+    }
+}
+
+/// Handlers are process-wide: one test at a time.
+static HANDLERS: Mutex<()> = Mutex::new(());
+static SEEN: AtomicUsize = AtomicUsize::new(0);
+static FOREIGN: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts access violations, and repairs those of the foreign page.
+unsafe extern "system" fn counting(pointers: *mut EXCEPTION_POINTERS) -> i32 {
+    // SAFETY: Windows passes a valid structure.
+    let record = unsafe { &*(*pointers).ExceptionRecord };
+    if record.ExceptionCode != EXCEPTION_ACCESS_VIOLATION {
+        return EXCEPTION_CONTINUE_SEARCH;
+    }
+    SEEN.fetch_add(1, Ordering::Relaxed);
+    let address = record.ExceptionInformation[1];
+    if address & !(page_size() - 1) != FOREIGN.load(Ordering::Relaxed) {
+        return EXCEPTION_CONTINUE_SEARCH;
+    }
+    let mut before = 0;
+    // SAFETY: the foreign page is this test's own.
+    unsafe { VirtualProtect(ptr::with_exposed_provenance(address), 1, PAGE_READWRITE, &mut before) };
+    EXCEPTION_CONTINUE_EXECUTION
+}
+
+fn touch_foreign_page() {
+    // SAFETY: a new page where the system chooses.
+    let page = unsafe { VirtualAlloc(ptr::null(), page_size(), MEM_COMMIT | MEM_RESERVE, PAGE_NOACCESS) };
+    assert!(!page.is_null());
+    FOREIGN.store(page.expose_provenance(), Ordering::Relaxed);
+    // SAFETY: the handler of this test makes the page writable.
+    unsafe { page.cast::<u8>().write_volatile(1) };
+}
+
+#[test]
+fn handlers_before_and_after_ours_get_what_is_not_ours() {
+    let _one = HANDLERS.lock().unwrap();
+    for (first, in_front_of_ours) in [(0, false), (1, true)] {
+        let region = Region::builder(10 * page_size()).growth(Growth::Pages(1)).build().unwrap();
+        // SAFETY: a handler of the right type that stays in the program.
+        let handle = unsafe { AddVectoredExceptionHandler(first, Some(counting)) };
+        SEEN.store(0, Ordering::Relaxed);
+        region.try_write(0, 1u8).unwrap();
+        assert!(region.try_write(region.len(), 1u8).is_err());
+        assert_eq!(SEEN.load(Ordering::Relaxed), if in_front_of_ours { 2 } else { 0 });
+        touch_foreign_page();
+        assert_eq!(SEEN.load(Ordering::Relaxed), if in_front_of_ours { 3 } else { 1 });
+        // SAFETY: added above, removed once.
+        assert_ne!(unsafe { RemoveVectoredExceptionHandler(handle) }, 0);
+    }
+}
+
+#[test]
+fn a_guard_page_exception_reaches_the_filter_and_is_no_page_fault() {
+    let region = Region::builder(10 * page_size())
+        .growth(Growth::Pages(1))
+        .filter(|fault| {
+            let is_violation = fault.code() == FaultCode::Exception(EXCEPTION_ACCESS_VIOLATION as u32);
+            assert_eq!(fault.is_page_fault(), is_violation);
+            if !fault.is_page_fault() {
+                assert_eq!(fault.code(), FaultCode::Exception(EXCEPTION_GUARD_PAGE as u32));
+                assert!(fault.commit().is_err());
+            }
+            Verdict::Commit
+        })
+        .build()
+        .unwrap();
+    region.try_write(0, 1u8).unwrap();
+    let guard = region.as_ptr().wrapping_add(3 * page_size());
+    // SAFETY: a reserved page of the region, which nothing refers to.
+    let committed = unsafe { VirtualAlloc(guard.cast(), page_size(), MEM_COMMIT, PAGE_READWRITE | PAGE_GUARD) };
+    assert!(!committed.is_null());
+    let error = region.try_write(3 * page_size(), 1u8).unwrap_err();
+    assert!(error.to_string().contains("other than a page fault"), "{error}");
+    assert_eq!(region.stats().committed_bytes, page_size());
+}
+
+#[test]
+fn a_read_only_page_is_not_committed_away() {
+    let region = Region::builder(10 * page_size()).growth(Growth::Pages(1)).build().unwrap();
+    region.try_write(0, 7u8).unwrap();
+    let mut before = 0;
+    // SAFETY: a committed page of the region, which nothing refers to.
+    assert_ne!(unsafe { VirtualProtect(region.as_ptr().cast(), 1, PAGE_READONLY, &mut before) }, 0);
+    assert!(region.try_write(0, 8u8).unwrap_err().is_protected());
+    assert_eq!(region.try_read::<u8>(0).unwrap(), 7);
+}
+
+#[test]
+fn the_last_error_survives_a_touch() {
+    use windows_sys::Win32::Foundation::{GetLastError, SetLastError};
+    let region = Region::builder(10 * page_size()).commit_limit(page_size()).build().unwrap();
+    for offset in [0, 5 * page_size()] {
+        // SAFETY: sets this thread's last error.
+        unsafe { SetLastError(1234) };
+        let _ = region.try_write(offset, 1u8);
+        // SAFETY: reads it.
+        assert_eq!(unsafe { GetLastError() }, 1234);
+    }
+}
