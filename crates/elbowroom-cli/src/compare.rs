@@ -122,7 +122,7 @@ fn print_table(settings: &Compare, up_front: &Result<Cost, Error>, on_touch: &Re
     match os::accounting() {
         Accounting::Limited => {}
         Accounting::Unlimited => line(
-            "This system promises without limit (vm.overcommit_memory is 1), so committing up front does not fail here.",
+            "This system promises without limit (vm.overcommit_memory is 1): committing up front does not fail here.",
         )?,
         Accounting::Unknown => line("Whether this system limits its promises is not known.")?,
     }

@@ -1,8 +1,8 @@
 //! Microsoft's program, "Reserving and Committing Memory", with the library underneath.
 //!
 //! The original: a block of pages is reserved; a loop stores a character at a time through a plain pointer; on a page
-//! fault an exception *filter* commits one more page and the store runs again; if the filter declines, the *handler* ends
-//! the process. Here [`Program::run`] is its `_tmain`, and [`Seh::filter`] its `PageFaultExceptionFilter`.
+//! fault an exception *filter* commits one more page and the store runs again; if the filter declines, the *handler*
+//! ends the process. Here [`Program::run`] is its `_tmain`, and [`Seh::filter`] its `PageFaultExceptionFilter`.
 
 use std::fmt;
 use std::io;

@@ -90,8 +90,8 @@ impl std::error::Error for OsCode {}
 
 /// A refusal: the operation, the bytes it was for, and the reason.
 ///
-/// The predicates (`is_limit()`, `is_out_of_memory()` and so on) tell the reasons apart; the text tells a person what to
-/// try. Where the operating system refused, [`source`](std::error::Error::source) is its error and
+/// The predicates (`is_limit()`, `is_out_of_memory()` and so on) tell the reasons apart; the text tells a person what
+/// to try. Where the operating system refused, [`source`](std::error::Error::source) is its error and
 /// [`os_code`](Error::os_code) its number. Nothing on the heap: an error can be made and dropped inside a filter.
 ///
 /// ```
@@ -192,10 +192,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Range { start, end } = &self.range;
         write!(f, "cannot {} ", self.operation.verb())?;
-        if start < end {
-            write!(f, "bytes {start}..{end} ({} bytes)", end - start)?
-        } else {
-            write!(f, "at byte {start}")?
+        match end.saturating_sub(*start) {
+            0 | 1 => write!(f, "byte {start}")?,
+            bytes => write!(f, "bytes {start}..{end} ({bytes} bytes)")?,
         }
         f.write_str(": ")?;
         self.cause.fmt(f)

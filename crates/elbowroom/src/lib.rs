@@ -1,12 +1,12 @@
 //! Reserve address space once, commit pages when they are touched, never move the data.
 //!
 //! Microsoft's page "Reserving and Committing Memory" shows a program that reserves 80 pages, stores through a plain
-//! pointer, and commits one more page from its exception filter at each page fault. This library is that system, on Linux,
-//! Windows and macOS:
+//! pointer, and commits one more page from its exception filter at each page fault. This library is that system, on
+//! Linux, Windows and macOS:
 //!
 //! - [`Reservation`]: an owned range of addresses, committed and decommitted by hand.
-//! - [`Region`]: a reservation that commits on touch, within a limit, with a filter of yours, and with accessors that turn
-//!   a refused touch into an error.
+//! - [`Region`]: a reservation that commits on touch, within a limit, with a filter of yours, and with accessors that
+//!   turn a refused touch into an error.
 //!
 //! ```
 //! use elbowroom::Region;
@@ -20,13 +20,13 @@
 //! # Glossary
 //!
 //! ## Reserve
-//! To set addresses aside so that nothing else is put there. Costs no memory; 16 TiB cost what 16 KiB cost. A touch of a
-//! reserved page faults.
+//! To set addresses aside so that nothing else is put there. Costs no memory; 16 TiB cost what 16 KiB cost. A touch of
+//! a reserved page faults.
 //!
 //! ## Commit
 //! To make reserved pages usable: readable, writable, and zero. The system charges them, where it counts, to a limit
-//! (*commit charge*), and so can say no at this point, as an error, and not later by ending the process. A committed page
-//! takes no physical memory until it is first touched; then it is *resident*.
+//! (*commit charge*), and so can say no at this point, as an error, and not later by ending the process. A committed
+//! page takes no physical memory until it is first touched; then it is *resident*.
 //!
 //! ## Decommit
 //! To turn committed pages back into reserved ones. Contents are lost and the charge is refunded.
@@ -46,8 +46,8 @@
 //!
 //! # Units
 //!
-//! Ranges and lengths are in bytes; a method that works on pages takes every page that holds a byte of its range. Growth is
-//! in pages.
+//! Ranges and lengths are in bytes; a method that works on pages takes every page that holds a byte of its range.
+//! Growth is in pages.
 
 mod error;
 mod fault;

@@ -167,8 +167,8 @@ pub(crate) fn whole_pages(len: usize) -> Result<usize, Error> {
 /// nothing is charged. [`commit`](Reservation::commit) makes pages readable and writable, zero at first. The address
 /// never changes. Dropping it, or [`release`](Reservation::release), gives everything back.
 ///
-/// Ranges are in bytes from the base and are rounded outward to whole pages, as Win32 does: a range means every page that
-/// holds a byte of it. Every method may be called from any number of threads.
+/// Ranges are in bytes from the base and are rounded outward to whole pages, as Win32 does: a range means every page
+/// that holds a byte of it. Every method may be called from any number of threads.
 ///
 /// The memory is reached through [`as_ptr`](Reservation::as_ptr), at the caller's risk: a touch of a page that is not
 /// committed kills the process. See [`Region`](crate::Region) for memory that commits itself.
@@ -282,8 +282,8 @@ impl Reservation {
     /// Changes what may be done with the pages of `range`, all of which must be committed. Contents stay.
     ///
     /// # Errors
-    /// `is_invalid_range()` outside the reservation, `is_not_committed()` if a page in it is reserved; otherwise only if
-    /// the system refuses (mappings ran out; a security policy forbids execution).
+    /// `is_invalid_range()` outside the reservation, `is_not_committed()` if a page in it is reserved; otherwise only
+    /// if the system refuses (mappings ran out; a security policy forbids execution).
     pub fn protect(&self, range: Range<usize>, access: Access) -> Result<(), Error> {
         let pages = self.pages(Operation::Protect, &range)?;
         let mut committed = self.lock();
@@ -294,7 +294,8 @@ impl Reservation {
         if pages.is_empty() {
             return Ok(());
         }
-        // SAFETY: committed pages of this mapping; the memory is only reached through raw pointers, at their users' risk.
+        // SAFETY: committed pages of this mapping; the memory is only reached through raw pointers, at their users'
+        // risk.
         if let Err(code) = unsafe { self.mapping.protect(pages, access) } {
             return refuse(Cause::Os(code));
         }
@@ -442,8 +443,8 @@ impl ReservationBuilder {
         self
     }
 
-    /// Names it for diagnosis. On Linux with CONFIG_ANON_VMA_NAME the name shows in `/proc/PID/maps` as `[anon:NAME]`, its
-    /// first 79 bytes, and what the kernel forbids there replaced by `_`.
+    /// Names it for diagnosis. On Linux with CONFIG_ANON_VMA_NAME the name shows in `/proc/PID/maps` as `[anon:NAME]`,
+    /// its first 79 bytes, and what the kernel forbids there replaced by `_`.
     pub fn name(mut self, name: &str) -> ReservationBuilder {
         self.name = name.into();
         self

@@ -1,8 +1,8 @@
 //! The one lock that a fault handler may take.
 //!
-//! A mutex that an asynchronous signal never finds held by the code it interrupted: whoever locks it blocks those signals
-//! meanwhile. Under it, nothing is called that takes another lock, allocates or runs a filter, so the holder always gets
-//! to its end without waiting for a thread that waits for it.
+//! A mutex that an asynchronous signal never finds held by the code it interrupted: whoever locks it blocks those
+//! signals meanwhile. Under it, nothing is called that takes another lock, allocates or runs a filter, so the holder
+//! always gets to its end without waiting for a thread that waits for it.
 
 #![allow(unsafe_code, reason = "a lock hands out exclusive access to what it protects")]
 

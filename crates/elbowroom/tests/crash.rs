@@ -1,5 +1,5 @@
-//! What kills a process must kill it as if this library were not there. Each case is a child process: this program again,
-//! with ROLE set, doing its deed on the real main thread (so there is no test harness in between).
+//! What kills a process must kill it as if this library were not there. Each case is a child process: this program
+//! again, with ROLE set, doing its deed on the real main thread (so there is no test harness in between).
 
 #![allow(unsafe_code, reason = "wild pointers are the point")]
 
@@ -49,8 +49,8 @@ fn expect(holds: bool, what: &str, output: &std::process::Output) -> Result<(), 
     if holds { Ok(()) } else { Err(format!("{what}: {output:?}").into()) }
 }
 
-/// Whether the role came to its end. (Not a matter of the exit status: under Wine, a stack overflow of the main thread ends
-/// a process with status 0.)
+/// Whether the role came to its end. (Not a matter of the exit status: under Wine, a stack overflow of the main thread
+/// ends a process with status 0.)
 fn survived(output: &std::process::Output) -> bool {
     String::from_utf8_lossy(&output.stdout).contains("survived")
 }

@@ -1,13 +1,14 @@
-//! Every operating-system call is refused once, at every place where it is made: an error comes out, nothing has changed,
-//! and the next try works.
+//! Every operating-system call is refused once, at every place where it is made: an error comes out, nothing has
+//! changed, and the next try works.
 
 mod common;
 
 use elbowroom::faulty::{self, Call};
 use elbowroom::{Access, Error, Growth, PageState, Region, Reservation, page_size};
 
-/// Does `deed` with the nth call of a kind refused, for n from 1 until no call is left to refuse. Before each try `make`
-/// makes the subject; after a refusal `check` looks at it and the deed must work. Returns how many calls there were.
+/// Does `deed` with the nth call of a kind refused, for n from 1 until no call is left to refuse. Before each try
+/// `make` makes the subject; after a refusal `check` looks at it and the deed must work. Returns how many calls there
+/// were.
 fn refuse_each<S>(
     call: Call,
     make: impl Fn() -> S,

@@ -73,6 +73,9 @@ static SEEN: AtomicUsize = AtomicUsize::new(0);
 static FOREIGN: AtomicUsize = AtomicUsize::new(0);
 
 /// Counts access violations, and repairs those of the foreign page.
+///
+/// # Safety
+/// Called by Windows as a vectored handler.
 unsafe extern "system" fn counting(pointers: *mut EXCEPTION_POINTERS) -> i32 {
     // SAFETY: Windows passes a valid structure.
     let record = unsafe { &*(*pointers).ExceptionRecord };

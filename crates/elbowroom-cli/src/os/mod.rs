@@ -1,10 +1,9 @@
 //! What the command needs of the operating system beyond the library. The only place with platform `cfg`.
 //!
-//! | item | contract |
-//! |---|---|
-//! | `usage()` | the figures of [`Usage`](crate::meter::Usage) now, as far as the system tells |
-//! | `accounting()` | whether the system may refuse a commit |
-//! | `plant_other_fault(region, page)` | the next touch of that page of the region raises a fault that is not a page fault, if the page is not committed before |
+//! - `usage()`: the figures of [`Usage`](crate::meter::Usage) now, as far as the system tells.
+//! - `accounting()`: whether the system may refuse a commit.
+//! - `plant_other_fault(region, page)`: the next touch of that page of the region raises a fault that is not a page
+//!   fault, if the page is not committed before.
 //!
 //! [`UpFront`] is here because it, too, needs `unsafe`.
 

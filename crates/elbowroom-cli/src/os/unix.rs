@@ -31,8 +31,8 @@ pub(crate) fn plant_other_fault(region: &Region, page: usize) -> io::Result<()> 
     // An empty file cannot be mapped everywhere: QEMU, for one, refuses when its pages are larger than the host's.
     file.set_len(len as u64)?;
     let protection = libc::PROT_READ | libc::PROT_WRITE;
-    // SAFETY: MAP_FIXED replaces what is mapped at `address..address + len`: one page of the region, which belongs to this
-    // program alone, and which Rust has no reference into: it is only reached through accessors. The region's own
+    // SAFETY: MAP_FIXED replaces what is mapped at `address..address + len`: one page of the region, which belongs to
+    // this program alone, and which Rust has no reference into: it is only reached through accessors. The region's own
     // handling of the page, mprotect and munmap, works on any mapping.
     let mapped =
         unsafe { libc::mmap(address.cast(), len, protection, libc::MAP_SHARED | libc::MAP_FIXED, file.as_raw_fd(), 0) };

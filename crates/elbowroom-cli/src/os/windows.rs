@@ -54,9 +54,9 @@ fn process_counters() -> Option<PROCESS_MEMORY_COUNTERS_EX> {
 /// Commits the page with PAGE_GUARD: the next touch raises EXCEPTION_GUARD_PAGE.
 pub(crate) fn plant_other_fault(region: &Region, page: usize) -> io::Result<()> {
     let (address, len) = super::page_of(region, page)?;
-    // SAFETY: one page of the region's reservation, which belongs to this program alone, and which Rust has no reference
-    // into: it is only reached through accessors. Committing it takes nothing from anybody, and the region's own handling
-    // of the page works on a committed one too.
+    // SAFETY: one page of the region's reservation, which belongs to this program alone, and which Rust has no
+    // reference into: it is only reached through accessors. Committing it takes nothing from anybody, and the region's
+    // own handling of the page works on a committed one too.
     let committed = unsafe { VirtualAlloc(address.cast::<c_void>(), len, MEM_COMMIT, PAGE_READWRITE | PAGE_GUARD) };
     if committed.is_null() { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -2,15 +2,15 @@
 //!
 //! The code of an accessor stores, loads or copies in one asm block whose first and last address it writes into the
 //! table (`access_entry!`). If the fault handler refuses a fault at an address in between, it makes the thread continue
-//! at the end of the block, with the refusal in the first result register (rax, x0), which the block sets to 0 before it
-//! begins. No Rust frame is left, no destructor skipped: to the compiler the block has returned one of two values.
+//! at the end of the block, with the refusal in the first result register (rax, x0), which the block sets to 0 before
+//! it begins. No Rust frame is left, no destructor skipped: to the compiler the block has returned one of two values.
 //!
-//! What the compiler knows about each block: it may read and write any memory (no `nomem`), so a filter that runs in the
-//! middle of it is no more than a function called from it. To other threads, each block is a sequence of plain loads and
-//! stores, of which an aligned one of up to 8 bytes is indivisible.
+//! What the compiler knows about each block: it may read and write any memory (no `nomem`), so a filter that runs in
+//! the middle of it is no more than a function called from it. To other threads, each block is a sequence of plain
+//! loads and stores, of which an aligned one of up to 8 bytes is indivisible.
 //!
-//! Which bytes were touched when a block was refused is exact: single loads and stores are naturally aligned (so they lie
-//! in one page), copies go upwards and keep the number of bytes left in a register.
+//! Which bytes were touched when a block was refused is exact: single loads and stores are naturally aligned (so they
+//! lie in one page), copies go upwards and keep the number of bytes left in a register.
 
 #![allow(unsafe_code, reason = "asm that touches memory which may not be there")]
 

@@ -1,5 +1,5 @@
-//! x86-64. `rep movsb` and `rep stosb` keep their progress in registers and can be interrupted after any byte (Intel SDM
-//! volume 2, REP), so a refused copy knows what is left; the ABIs guarantee a clear direction flag.
+//! x86-64. `rep movsb` and `rep stosb` keep their progress in registers and can be interrupted after any byte (Intel
+//! SDM volume 2, REP), so a refused copy knows what is left; the ABIs guarantee a clear direction flag.
 
 use std::arch::asm;
 

@@ -1,7 +1,7 @@
 //! Where filters run, and which filters a thread is in.
 //!
-//! A frame is a stack of the library's own (see the platform's `FilterStack`) and a note of who is on it. There is a fixed
-//! number of them, so that taking one is lock-free and allocates nothing but, the first time, its stack.
+//! A frame is a stack of the library's own (see the platform's `FilterStack`) and a note of who is on it. There is a
+//! fixed number of them, so that taking one is lock-free and allocates nothing but, the first time, its stack.
 
 #![allow(unsafe_code, reason = "frames are shared by whoever faults, without a lock")]
 

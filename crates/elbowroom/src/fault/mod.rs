@@ -8,7 +8,8 @@
 //!    filter, find the window, keep within the limit, commit.
 //! 3. Resolved: run the instruction again.
 //! 4. Refused, at an instruction of an accessor ([`access`]): continue behind it with the reason in a register.
-//! 5. Refused anywhere else: say so on standard error, and pass the fault on, so that the process ends as it would have.
+//! 5. Refused anywhere else: say so on standard error, and pass the fault on, so that the process ends as it would
+//!    have.
 
 use std::fmt;
 
@@ -146,9 +147,11 @@ pub(crate) struct Figures {
     pub(crate) committed_bytes: usize,
 }
 
-/// Decides what becomes of a fault that the processor raised. Called by the system's handler on the thread that faulted.
+/// Decides what becomes of a fault that the processor raised. Called by the system's handler on the thread that
+/// faulted.
 ///
-/// Async-signal-safe but for the filter, which the docs of [`RegionBuilder::filter`](crate::RegionBuilder::filter) place.
+/// Async-signal-safe but for the filter, which the docs of [`RegionBuilder::filter`](crate::RegionBuilder::filter)
+/// place.
 pub(crate) fn decide(trap: &mut Trap) -> Outcome {
     let Some(region) = registry::pin(trap.address()) else { return Outcome::PassOn };
     let Err(refusal) = region.resolve(trap) else { return Outcome::Resume };

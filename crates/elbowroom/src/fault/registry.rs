@@ -5,8 +5,8 @@
 //! handful of entries and a lookup at most six loads, however many regions live.
 //!
 //! Readers never wait and never see freed memory:
-//! - nodes and records are never freed, only reused ([`Record`]s through a free list), so a stale pointer still points at
-//!   one. What is kept is bounded by the most there ever was at once, and by the address span it was spread over;
+//! - nodes and records are never freed, only reused ([`Record`]s through a free list), so a stale pointer still points
+//!   at one. What is kept is bounded by the most there ever was at once, and by the address span it was spread over;
 //! - a record is *pinned* before its region is looked at. One word holds the pins and whether the record is live: a pin
 //!   that finds it dead is taken back, and a record is killed first and its region freed only when no pin is left.
 //!
@@ -43,8 +43,8 @@ struct Node {
 
 /// The place of one region in the registry. Never freed; reused for another region after it is removed.
 struct Record {
-    // Twice the number of pins, plus LIVE. Invariant: while LIVE is set or a pin taken under LIVE is held, `core` points
-    // at a live Core.
+    // Twice the number of pins, plus LIVE. Invariant: while LIVE is set or a pin taken under LIVE is held, `core`
+    // points at a live Core.
     state: AtomicUsize,
     core: AtomicPtr<Core>,
 }
@@ -170,8 +170,8 @@ impl Entered {
     }
 }
 
-/// Stores `value` in the entries that cover `addresses`, of a table whose first entry starts at address `base` and whose
-/// entries span `1 << shift` bytes. The caller holds the writer's lock.
+/// Stores `value` in the entries that cover `addresses`, of a table whose first entry starts at address `base` and
+/// whose entries span `1 << shift` bytes. The caller holds the writer's lock.
 fn fill(entries: &[Entry], shift: u32, base: usize, addresses: &Range<usize>, value: *mut u8) {
     let first = (addresses.start.max(base) - base) >> shift;
     for (index, entry) in entries.iter().enumerate().skip(first) {

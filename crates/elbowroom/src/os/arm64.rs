@@ -4,7 +4,6 @@
 ///
 /// Arm Architecture Reference Manual, C4.1 "Loads and stores": bits 29..28, 27, 25 choose the group. Atomic
 /// read-modify-writes count as writes, as the hardware reports them.
-#[cfg_attr(not(all(unix, target_arch = "aarch64")), allow(dead_code, reason = "tested wherever the tests run"))]
 pub(crate) fn is_store(instruction: u32) -> bool {
     let bit = |n: u32| (instruction >> n) & 1 == 1;
     let field = |high: u32, low: u32| (instruction >> low) & ((1 << (high - low + 1)) - 1);

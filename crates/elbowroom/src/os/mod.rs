@@ -6,17 +6,17 @@
 //! access faults, nothing is charged) or *committed* (charged to the system's commit limit where the system has one;
 //! zero when first seen).
 //!
-//! | item | contract |
-//! |---|---|
-//! | `page_size()` | bytes, a power of two, at least 4096, constant |
-//! | `granularity()` | what the base of a reservation is a multiple of; a multiple of the page size |
-//! | `reserve(len, align, placement)` | `len > 0`, a multiple of the page size; `align` a power of two, at least the granularity. All pages reserved. Never replaces a mapping that exists |
-//! | `commit(base, len)` | reserved pages become committed, readable and writable, zero. On failure some may be; the caller decommits them |
-//! | `decommit(base, len)` | pages become reserved, whatever they were; contents lost, charge refunded |
-//! | `protect(base, len, access)` | committed pages get this access, contents kept |
-//! | `release(base, len)` | a whole reservation, as `reserve` made it, is given back |
-//! | `query(address)` | what the system lets the program do at an address right now; async-signal-safe |
-//! | `name(base, len, name)` | a label for diagnosis, where the system has such; failure is silent; allocates nothing |
+//! - `page_size()`: bytes, a power of two, at least 4096, constant.
+//! - `granularity()`: what the base of a reservation is a multiple of; a multiple of the page size.
+//! - `reserve(len, align, placement)`: `len > 0`, a multiple of the page size; `align` a power of two, at least the
+//!   granularity. All pages reserved. Never replaces a mapping that exists.
+//! - `commit(base, len)`: reserved pages become committed, readable and writable, zero. On failure some may be; the
+//!   caller decommits them.
+//! - `decommit(base, len)`: pages become reserved, whatever they were; contents lost, charge refunded.
+//! - `protect(base, len, access)`: committed pages get this access, contents kept.
+//! - `release(base, len)`: a whole reservation, as `reserve` made it, is given back.
+//! - `query(address)`: what the system lets the program do at an address right now. Async-signal-safe.
+//! - `name(base, len, name)`: a label for diagnosis, where the system has such. Failure is silent; allocates nothing.
 //!
 //! **Faults.** `handler::install()` makes the system call [`fault::decide`](crate::fault::decide) for each fault that
 //! the processor raised, with a `Trap` that describes it, on the thread that faulted; `handler::uninstall()` restores
@@ -25,8 +25,8 @@
 //!
 //! **Threads.** `thread_token()` tells threads apart and is never 0. `wait(word, expected)` sleeps while the word has
 //! that value and may wake early; `wake_one(word)` wakes one that waits on it; both async-signal-safe. `SignalsBlocked`
-//! keeps asynchronous signals from this thread while it lives. `FilterStack::run` calls a function with at least 128 KiB
-//! of stack, where the system does not call handlers on the thread's own.
+//! keeps asynchronous signals from this thread while it lives. `FilterStack::run` calls a function with at least 128
+//! KiB of stack, where the system does not call handlers on the thread's own.
 
 #![allow(unsafe_code, reason = "the contract's memory calls are unsafe: they change what pointers may be used for")]
 
@@ -35,6 +35,7 @@ use std::ptr::NonNull;
 use crate::error::OsCode;
 use crate::reservation::Access;
 
+#[cfg(any(test, all(target_os = "linux", target_arch = "aarch64")))]
 mod arm64;
 #[cfg(feature = "faulty")]
 pub mod faulty;

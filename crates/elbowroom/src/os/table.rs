@@ -1,7 +1,7 @@
 //! The exception table: where it lies in the program, by object format.
 //!
-//! Each accessor's asm writes one entry into a section of its own, with [`access_entry!`]. The linker gathers the entries
-//! of the whole program, wherever the accessors were inlined; here the gathered section is found again.
+//! Each accessor's asm writes one entry into a section of its own, with [`access_entry!`]. The linker gathers the
+//! entries of the whole program, wherever the accessors were inlined; here the gathered section is found again.
 
 #![allow(unsafe_code, reason = "makes a slice of what the linker gathered")]
 
@@ -25,8 +25,8 @@ impl AccessEntry {
 }
 
 // Nothing in the program refers to an entry, and it must stay as long as its code does. "R" (SHF_GNU_RETAIN) and
-// no_dead_strip say so to the linker. PE has no such flag, and GNU ld drops what nothing refers to: there, an instruction
-// that does nothing refers to the entry.
+// no_dead_strip say so to the linker. PE has no such flag, and GNU ld drops what nothing refers to: there, an
+// instruction that does nothing refers to the entry.
 
 #[cfg(not(any(windows, target_vendor = "apple")))]
 macro_rules! access_section {

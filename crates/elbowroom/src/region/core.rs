@@ -18,14 +18,16 @@ use crate::sync::{Guard, Lock};
 /// A filter, as a region keeps it.
 pub(crate) type Filter = dyn Fn(&Fault<'_>) -> Verdict + Send + Sync;
 
-/// A region without its owner. Lives at one address from before it is entered in the registry until after it is removed.
+/// A region without its owner. Lives at one address from before it is entered in the registry until after it is
+/// removed.
 ///
 /// ```text
 ///  base                    base + len
 ///  | data pages            | guard page | table, if it is not on the heap |
 /// ```
 ///
-/// The guard page is never committed. A touch of it is a fault of this region: its filter hears of it, and it is refused.
+/// The guard page is never committed. A touch of it is a fault of this region: its filter hears of it, and it is
+/// refused.
 pub(crate) struct Core {
     // Dropped after `pages`, which points into it: fields are dropped in this order.
     pages: Lock<PageMap>,
@@ -35,7 +37,8 @@ pub(crate) struct Core {
     commit_limit: PageCount,
     filter: Option<Box<Filter>>,
     name: Box<str>,
-    // Invariant: the number of pages that `pages` says are committed, at most `commit_limit`; written only under its lock.
+    // Invariant: the number of pages that `pages` says are committed, at most `commit_limit`; written only under its
+    // lock.
     committed: AtomicUsize,
     faults: AtomicU64,
     commits: AtomicU64,
@@ -140,6 +143,7 @@ impl Core {
                 return Err(Refusal::InOwnFilter);
             }
             match frames::run(self, || filter(&fault))? {
+                Verdict::Commit if fault.is_cured() => return Ok(()),
                 Verdict::Commit => {}
                 Verdict::Decline => return Err(Refusal::Filter),
             }

@@ -13,8 +13,8 @@ pub enum Growth {
 }
 
 impl Default for Growth {
-    /// 16 pages, 64 KiB of 4 KiB pages: the cost of a fault is mostly the same whatever its window, so this divides it by
-    /// 16 and commits at most 15 pages more than needed.
+    /// 16 pages, 64 KiB of 4 KiB pages: the cost of a fault is mostly the same whatever its window, so this divides it
+    /// by 16 and commits at most 15 pages more than needed.
     fn default() -> Growth {
         Growth::Pages(16)
     }
@@ -30,8 +30,8 @@ impl Growth {
     }
 }
 
-/// The part of `run` that is at most `room` pages and holds `page`: what starts at `page` first, then what lies before it.
-/// `None` without room.
+/// The part of `run` that is at most `room` pages and holds `page`: what starts at `page` first, then what lies before
+/// it. `None` without room.
 pub(super) fn clamp(run: PageRange, page: PageIndex, room: PageCount) -> Option<PageRange> {
     if room == PageCount::ZERO {
         return None;
@@ -49,7 +49,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_window_holds_its_page_and_stays_in_the_region(total in 1usize..10_000, at in 0usize..10_000, pages: usize) {
+        fn a_window_holds_its_page_and_stays_inside(total in 1usize..10_000, at in 0usize..10_000, pages: usize) {
             let page = PageIndex::new(at % total);
             let window = Growth::Pages(pages).window(page, PageCount::new(total));
             prop_assert!(window.contains(page));

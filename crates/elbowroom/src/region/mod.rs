@@ -6,6 +6,7 @@ use std::fmt;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytemuck::{AnyBitPattern, NoUninit};
 
@@ -30,6 +31,8 @@ pub struct Fault<'a> {
     access: FaultAccess,
     code: FaultCode,
     is_page_fault: bool,
+    // The filter has committed the page itself.
+    is_cured: AtomicBool,
 }
 
 impl<'a> Fault<'a> {
@@ -40,6 +43,7 @@ impl<'a> Fault<'a> {
             access: trap.access(),
             code: trap.code(),
             is_page_fault: trap.is_page_fault(),
+            is_cured: AtomicBool::new(false),
         }
     }
 
@@ -64,9 +68,9 @@ impl<'a> Fault<'a> {
         self.code
     }
 
-    /// Whether it is a page fault, which a commit cures: `EXCEPTION_ACCESS_VIOLATION`, or SIGSEGV for memory that is not
-    /// mapped or not accessible. Other faults in a region's addresses, such as a bus error of a file that somebody mapped
-    /// there, reach the filter too and are refused whatever it says.
+    /// Whether it is a page fault, which a commit cures: `EXCEPTION_ACCESS_VIOLATION`, or SIGSEGV for memory that is
+    /// not mapped or not accessible. Other faults in a region's addresses, such as a bus error of a file that somebody
+    /// mapped there, reach the filter too and are refused whatever it says.
     pub fn is_page_fault(&self) -> bool {
         self.is_page_fault
     }
@@ -94,7 +98,13 @@ impl<'a> Fault<'a> {
     /// # Errors
     /// As for [`Region::commit`], and `is_invalid_range()` for a touch of the guard page behind the region.
     pub fn commit(&self) -> Result<Range<usize>, Error> {
-        self.region.commit_for_filter(self)
+        self.region.commit_for_filter(self).inspect(|_| self.is_cured.store(true, Ordering::Relaxed))
+    }
+}
+
+impl Fault<'_> {
+    fn is_cured(&self) -> bool {
+        self.is_cured.load(Ordering::Relaxed)
     }
 }
 
@@ -115,8 +125,8 @@ impl fmt::Debug for Fault<'_> {
 pub enum Verdict {
     /// Commit the page, within the region's limits, and continue with the instruction that faulted.
     Commit,
-    /// Do not. An accessor returns an error; a touch through a plain pointer goes to the handlers that were there before,
-    /// which as a rule means that the process ends.
+    /// Do not. An accessor returns an error; a touch through a plain pointer goes to the handlers that were there
+    /// before, which as a rule means that the process ends.
     Decline,
 }
 
@@ -140,8 +150,9 @@ pub struct Stats {
 
 /// A range of addresses whose pages are committed when they are touched.
 ///
-/// The first touch of a page faults; the process-wide fault handler finds the region, asks its filter, commits a window of
-/// pages around the touch within the region's limits, and continues with the same instruction. The address never changes.
+/// The first touch of a page faults; the process-wide fault handler finds the region, asks its filter, commits a window
+/// of pages around the touch within the region's limits, and continues with the same instruction. The address never
+/// changes.
 ///
 /// ```
 /// use elbowroom::{Growth, Region, Verdict, page_size};
@@ -163,29 +174,29 @@ pub struct Stats {
 ///
 /// # Touching it
 ///
-/// *Accessors* (`try_read`, `try_write`, `try_fill`, `try_copy_from_slice`, `try_copy_to_slice`) are safe: if the touch is
-/// refused, they return an error that says by whom and why. They take `&self` and any number of threads may use them at
-/// once; to each other they are plain loads and stores, which are indivisible up to 8 bytes if aligned.
+/// *Accessors* (`try_read`, `try_write`, `try_fill`, `try_copy_from_slice`, `try_copy_to_slice`) are safe: if the touch
+/// is refused, they return an error that says by whom and why. They take `&self` and any number of threads may use them
+/// at once; to each other they are plain loads and stores, which are indivisible up to 8 bytes if aligned.
 ///
-/// *Plain pointers* from [`as_ptr`](Region::as_ptr) work as well, at the caller's risk: a refused touch is reported in a
-/// line on standard error and then goes to the handlers that were there before, as if this library were not. A Rust
+/// *Plain pointers* from [`as_ptr`](Region::as_ptr) work as well, at the caller's risk: a refused touch is reported in
+/// a line on standard error and then goes to the handlers that were there before, as if this library were not. A Rust
 /// reference must only point at memory that is committed, and stays so while the reference lives.
 ///
-/// A system call does not raise a fault: `read(2)` into uncommitted memory fails with EFAULT. [`commit`](Region::commit) the
-/// range first.
+/// A system call does not raise a fault: `read(2)` into uncommitted memory fails with EFAULT.
+/// [`commit`](Region::commit) the range first.
 ///
 /// # The end of the region
 ///
-/// Behind the last page lies a guard page, reserved and never committed. A touch of it is a fault of this region, as every
-/// run over the end begins: the filter hears of it ([`Fault::offset`] is then at least [`len`](Region::len)) and it is
-/// refused with `is_invalid_range()`. Accessors let the hardware decide up to there; past the guard page they refuse
-/// without a touch.
+/// Behind the last page lies a guard page, reserved and never committed. A touch of it is a fault of this region, as
+/// every run over the end begins: the filter hears of it ([`Fault::offset`] is then at least [`len`](Region::len)) and
+/// it is refused with `is_invalid_range()`. Accessors let the hardware decide up to there; past the guard page they
+/// refuse without a touch.
 ///
 /// # Platform differences
 ///
-/// On Unix the handler is a signal handler for SIGSEGV and SIGBUS, on Windows a vectored exception handler; it is installed
-/// with the first region and removed with the last. A thread must not block SIGSEGV and SIGBUS: a fault then kills the
-/// process (sigprocmask(2)). See PLATFORM.md.
+/// On Unix the handler is a signal handler for SIGSEGV and SIGBUS, on Windows a vectored exception handler; it is
+/// installed with the first region and removed with the last. A thread must not block SIGSEGV and SIGBUS: a fault then
+/// kills the process (sigprocmask(2)). See PLATFORM.md.
 pub struct Region {
     // Invariant: a leaked box; valid until `close` frees it. The handler shares it, so never `&mut`.
     core: NonNull<Core>,
@@ -258,8 +269,8 @@ impl Region {
         self.core().commit(range)
     }
 
-    /// Gives every page that holds a byte of `range` back: contents lost, charge refunded. The next touch commits it again,
-    /// and finds zeros.
+    /// Gives every page that holds a byte of `range` back: contents lost, charge refunded. The next touch commits it
+    /// again, and finds zeros.
     ///
     /// # Errors
     /// `is_invalid_range()` outside the region; otherwise only if the system refuses. Then nothing has changed.
@@ -305,14 +316,14 @@ impl Region {
     fn close(&mut self) -> Result<(), Cause> {
         let Some((entered, armed)) = self.live.take() else { return Ok(()) };
         if frames::is_inside_filter_of(self.core()) {
-            // The handler below us on this very thread still uses the region. It stays as it is for good: in the registry,
-            // and with a handler.
+            // The handler below us on this very thread still uses the region. It stays as it is for good: in the
+            // registry, and with a handler.
             std::mem::forget(armed);
             return Err(Cause::InOwnFilter);
         }
         entered.remove();
-        // SAFETY: from a leaked box (invariant); no handler looks at it any more, and `live` being None, nobody comes here
-        // again.
+        // SAFETY: from a leaked box (invariant); no handler looks at it any more, and `live` being None, nobody comes
+        // here again.
         let core = unsafe { Box::from_raw(self.core.as_ptr()) };
         core.release().map_err(Cause::Os)
     }
@@ -506,14 +517,15 @@ impl RegionBuilder {
 
     /// Asks `filter` about every fault in the region before anything is committed.
     ///
-    /// The filter runs on the thread that faulted, in the middle of the touch, on a stack of its own of at least 128 KiB
-    /// (on Windows, the thread's). It is ordinary Rust and may touch other regions, with what that implies: the touch is
-    /// where the filter is called from. If an accessor touched, it is called from the accessor; a lock that the caller of
-    /// the accessor holds is held. If a plain pointer touched, whatever code did so is in the middle of something: if that
-    /// may be the allocator, the filter must not allocate. Asynchronous signals wait until the filter has returned.
+    /// The filter runs on the thread that faulted, in the middle of the touch, on a stack of its own of at least 128
+    /// KiB (on Windows, the thread's). It is ordinary Rust and may touch other regions, with what that implies: the
+    /// touch is where the filter is called from. If an accessor touched, it is called from the accessor; a lock that
+    /// the caller of the accessor holds is held. If a plain pointer touched, whatever code did so is in the middle of
+    /// something: if that may be the allocator, the filter must not allocate. Asynchronous signals wait until the
+    /// filter has returned.
     ///
-    /// Two threads that touch the same page at once may both be asked. A touch of the region's own uncommitted pages from
-    /// its filter is refused. A panic in a filter aborts the process with its message.
+    /// Two threads that touch the same page at once may both be asked. A touch of the region's own uncommitted pages
+    /// from its filter is refused. A panic in a filter aborts the process with its message.
     pub fn filter(mut self, filter: impl Fn(&Fault<'_>) -> Verdict + Send + Sync + 'static) -> RegionBuilder {
         self.filter = Some(Box::new(filter));
         self
@@ -550,8 +562,8 @@ impl RegionBuilder {
         let core = Core::new(mapping, data, self.growth, limit, self.filter, self.name);
         let (base, reach) = (core.base(), core.reach());
         let core = NonNull::from(Box::leak(Box::new(core)));
-        // SAFETY: leaked just now and freed by `close`, after `Entered::remove`; its addresses are those of a mapping of
-        // its own.
+        // SAFETY: leaked just now and freed by `close`, after `Entered::remove`; its addresses are those of a mapping
+        // of its own.
         let entered = unsafe { registry::enter(core) };
         Ok(Region { core, base, reach, live: Some((entered, armed)) })
     }

@@ -10,8 +10,8 @@ use crate::reservation::Mapping;
 const BITS: usize = u64::BITS as usize;
 /// Tables up to this many words are on the heap: 32,768 pages, 128 MiB of 4 KiB each.
 const HEAP_WORDS: usize = 512;
-/// A larger table lies in the region's own mapping, behind the guard page, and is committed in chunks of this many words:
-/// 64 KiB, the bits of 524,288 pages.
+/// A larger table lies in the region's own mapping, behind the guard page, and is committed in chunks of this many
+/// words: 64 KiB, the bits of 524,288 pages.
 const CHUNK_WORDS: usize = 8192;
 
 /// Which pages of a region are committed.
@@ -23,8 +23,8 @@ pub(super) struct PageMap {
 enum Words {
     Heap(Box<[u64]>),
     Mapped {
-        // Invariant: the first of `present.len() * CHUNK_WORDS` words of the mapping that owns this map, used by nothing
-        // else; chunk i of them is committed, and so readable and writable, if `present[i]`.
+        // Invariant: the first of `present.len() * CHUNK_WORDS` words of the mapping that owns this map, used by
+        // nothing else; chunk i of them is committed, and so readable and writable, if `present[i]`.
         first: NonNull<u64>,
         // The page of the mapping that `first` is in.
         first_page: usize,
@@ -52,8 +52,8 @@ fn chunk_bytes() -> usize {
 }
 
 impl PageMap {
-    /// All of `total` pages reserved. The table, if it is not on the heap, starts at `first_page` of the mapping and takes
-    /// [`table_pages`] of it.
+    /// All of `total` pages reserved. The table, if it is not on the heap, starts at `first_page` of the mapping and
+    /// takes [`table_pages`] of it.
     ///
     /// The mapping must be the one that [`prepare`](PageMap::prepare) is given, and outlive the map.
     pub(super) fn new(total: PageCount, mapping: &Mapping, first_page: usize) -> PageMap {
@@ -120,7 +120,8 @@ impl PageMap {
         }
     }
 
-    /// Where the chunk that holds the bit of `page` ends, in pages, if that chunk is not there: all reserved until then.
+    /// Where the chunk that holds the bit of `page` ends, in pages, if that chunk is not there: all reserved until
+    /// then.
     fn absent_until(&self, page: usize) -> Option<usize> {
         let Words::Mapped { present, .. } = &self.words else { return None };
         let chunk = page / BITS / CHUNK_WORDS;

@@ -2,8 +2,8 @@
 //!
 //! Flags, and why:
 //! - `SA_SIGINFO`: the address and the context are the point.
-//! - `SA_ONSTACK`: the fault may be a stack overflow, which is somebody else's to report; without an alternate stack the
-//!   kernel could not call us, nor we them.
+//! - `SA_ONSTACK`: the fault may be a stack overflow, which is somebody else's to report; without an alternate stack
+//!   the kernel could not call us, nor we them.
 //! - `SA_NODEFER`: a filter may touch another region, so the same signal must be able to nest.
 //! - the mask blocks every asynchronous signal: whatever lock the handler takes, no other handler can interrupt its
 //!   holder on this thread and wait for it.
@@ -131,8 +131,8 @@ fn install_one(signal: i32, previous: &Previous) -> Result<(), OsCode> {
     set_action(signal, &our_action())
 }
 
-/// Restores what was there before, unless somebody has put their own handler in front meanwhile: that one may pass on to
-/// ours, so ours stays and passes everything on.
+/// Restores what was there before, unless somebody has put their own handler in front meanwhile: that one may pass on
+/// to ours, so ours stays and passes everything on.
 pub(crate) fn uninstall() {
     let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     uninstall_one(libc::SIGSEGV, &SEGV);

@@ -10,8 +10,8 @@ use crate::os::Protection;
 /// mmap(2): place exactly there, or fail with EEXIST (since 4.17; before that, a hint).
 pub(super) const MAP_EXACTLY: i32 = libc::MAP_FIXED_NOREPLACE;
 
-pub(super) const OUT_OF_MEMORY_ADVICE: &str = "memory, the commit limit (vm.overcommit_memory), RLIMIT_AS, RLIMIT_DATA or \
-     the number of mappings (vm.max_map_count) ran out; commit fewer or larger pieces, or raise that limit";
+pub(super) const OUT_OF_MEMORY_ADVICE: &str = "memory, the commit limit (vm.overcommit_memory), RLIMIT_AS, RLIMIT_DATA \
+    or the number of mappings (vm.max_map_count) ran out; ask for less or in fewer pieces, or raise that limit";
 
 pub(super) fn errno_location() -> *mut i32 {
     // SAFETY: no preconditions; returns the address of this thread's errno.

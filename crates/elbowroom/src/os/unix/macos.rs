@@ -10,7 +10,7 @@ use crate::os::Protection;
 /// There is no "exactly there or fail": the address is a hint, and the caller looks where the mapping went.
 pub(super) const MAP_EXACTLY: i32 = 0;
 
-pub(super) const OUT_OF_MEMORY_ADVICE: &str = "memory, swap or address space ran out; commit less, or free some";
+pub(super) const OUT_OF_MEMORY_ADVICE: &str = "memory, swap or address space ran out; ask for less, or free some";
 
 pub(super) fn errno_location() -> *mut i32 {
     // SAFETY: no preconditions; returns the address of this thread's errno.
@@ -57,8 +57,9 @@ struct Machine {
 
 /// A fault, as the kernel delivered it to the signal handler.
 pub(crate) struct Trap {
-    // Invariant: both point at what the kernel passed to the SA_SIGINFO handler that is running, so they and the machine
-    // context behind the second are valid to read, and the latter to write, until that handler returns (sigaction(2)).
+    // Invariant: both point at what the kernel passed to the SA_SIGINFO handler that is running, so they and the
+    // machine context behind the second are valid to read, and the latter to write, until that handler returns
+    // (sigaction(2)).
     info: *const libc::siginfo_t,
     context: *mut Context,
 }
@@ -143,8 +144,8 @@ impl Trap {
 
 #[cfg(target_arch = "aarch64")]
 impl Trap {
-    /// From the syndrome register (Arm ARM, ESR_EL1): exception class 0x20 and 0x21 are instruction aborts, and bit 6 of
-    /// a data abort is "write, not read".
+    /// From the syndrome register (Arm ARM, ESR_EL1): exception class 0x20 and 0x21 are instruction aborts, and bit 6
+    /// of a data abort is "write, not read".
     pub(crate) fn access(&self) -> FaultAccess {
         // SAFETY: the machine context is valid to read (invariant).
         let syndrome = unsafe { (*self.machine()).esr };

@@ -65,8 +65,9 @@ pub(crate) fn granularity() -> usize {
     page_size()
 }
 
-/// Private anonymous memory. Not MAP_NORESERVE: a mapping that may not be written is not charged anyway, and with the flag
-/// Linux would not charge it later either, when a commit makes it writable (mprotect(2) of a VM_NORESERVE mapping).
+/// Private anonymous memory. Not MAP_NORESERVE: a mapping that may not be written is not charged anyway, and with the
+/// flag Linux would not charge it later either, when a commit makes it writable (mprotect(2) of a VM_NORESERVE
+/// mapping).
 const RESERVED: i32 = libc::MAP_PRIVATE | libc::MAP_ANON;
 
 /// Maps `len` bytes that may not be touched and are not charged.
@@ -125,8 +126,8 @@ fn reserve_aligned(hint: usize, len: usize, align: usize) -> Result<NonNull<u8>,
 fn unmap_new(base: *mut u8, len: usize) {
     // SAFETY: the caller has just mapped these pages and given the address to nobody, so nothing refers to them.
     let result = unsafe { libc::munmap(base.cast(), len) };
-    // munmap(2) fails on a bad range, which this is not, or when splitting a mapping would exceed vm.max_map_count; then
-    // the pages stay reserved, which costs address space and nothing else.
+    // munmap(2) fails on a bad range, which this is not, or when splitting a mapping would exceed vm.max_map_count;
+    // then the pages stay reserved, which costs address space and nothing else.
     debug_assert_eq!(result, 0, "munmap: {:?}", last_error());
 }
 

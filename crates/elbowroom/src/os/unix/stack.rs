@@ -107,8 +107,8 @@ extern "C" fn on_filter_stack(call: *mut c_void) {
     let call = unsafe { &*call.cast::<Call>() };
     let ours = libc::stack_t { ss_sp: call.alternate.cast(), ss_flags: 0, ss_size: alternate_bytes() };
     let mut before = libc::stack_t { ss_sp: ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
-    // sigaltstack(2): EPERM while the thread is on its alternate stack. On Linux it is not: the stack pointer is ours. On
-    // macOS it may be, but there a nested signal then stays on the current stack, which is all that is wanted.
+    // sigaltstack(2): EPERM while the thread is on its alternate stack. On Linux it is not: the stack pointer is ours.
+    // On macOS it may be, but there a nested signal then stays on the current stack, which is all that is wanted.
     // SAFETY: `ours` describes mapped memory of that size that nothing else uses while the filter runs; `before` is
     // writable.
     let switched = unsafe { libc::sigaltstack(&ours, &mut before) } == 0;

@@ -47,6 +47,8 @@ pub(crate) fn uninstall() {
     }
 }
 
+/// # Safety
+/// Called by Windows as a vectored handler.
 unsafe extern "system" fn on_exception(pointers: *mut EXCEPTION_POINTERS) -> i32 {
     // SAFETY: Windows calls a vectored handler with a valid structure (PVECTORED_EXCEPTION_HANDLER).
     let EXCEPTION_POINTERS { ExceptionRecord: record, ContextRecord: context } = unsafe { *pointers };
