@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::platforms::{self, HOST_PAGE_SIZE, Platform};
-use crate::workspace::{Deadline, cargo};
+use crate::workspace::{Deadline, build_folder, cargo};
 use crate::{debian, msrv, tidy, trixie};
 
 /// What the command line asks for.
@@ -93,12 +93,18 @@ fn steps() -> Vec<Step> {
         Step::new("release", 15, |deadline| {
             deadline.run(cargo().args(["test", "--workspace", "--release", "--no-fail-fast"]))
         }),
+        // Every order of the threads' steps that the memory model allows.
+        Step::new("models", 10, |deadline| {
+            let mut test = cargo();
+            test.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", build_folder().join("models"));
+            deadline.run(test.args(["test", "-p", "elbowroom", "--lib", "--release", "models::"]))
+        }),
         test_on("windows", Platform::Windows),
         test_on("arm64-4k", Platform::Arm64 { page_size: HOST_PAGE_SIZE }),
         test_on("arm64-16k", Platform::Arm64 { page_size: 16 << 10 }),
         test_on("arm64-64k", Platform::Arm64 { page_size: 64 << 10 }),
         check_on("macos", "deny", &["aarch64-apple-darwin", "x86_64-apple-darwin"]),
-        check_on("windows-msvc", "deny", &["x86_64-pc-windows-msvc"]),
+        check_on("windows-msvc", "deny", &["x86_64-pc-windows-msvc", "aarch64-pc-windows-msvc"]),
         // A system that the library does not support: it must compile there, and refuse when it runs. Much of it has
         // no use there, so warnings say nothing.
         check_on("freebsd", "allow", &["x86_64-unknown-freebsd"]),

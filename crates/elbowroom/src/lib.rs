@@ -49,6 +49,8 @@
 //! Ranges and lengths are in bytes; a method that works on pages takes every page that holds a byte of its range.
 //! Growth is in pages.
 
+#![cfg_attr(loom, allow(dead_code, unused_imports, reason = "models run a part of it"))]
+
 mod error;
 mod fault;
 mod os;

@@ -19,6 +19,7 @@ use crate::os::{self, Trap};
 pub(crate) mod access;
 pub(crate) mod frames;
 pub(crate) mod registry;
+mod record;
 mod report;
 
 /// What the instruction that faulted was doing.

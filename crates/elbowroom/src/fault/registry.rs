@@ -15,11 +15,12 @@
 
 #![allow(unsafe_code, reason = "lock-free readers follow pointers whose validity is argued here")]
 
-use std::ops::{Deref, Range};
+use std::ops::Range;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::record::{Pinned, Record};
 use crate::region::Core;
 
 /// Addresses end here: 57 bits is the most any supported processor translates.
@@ -41,59 +42,13 @@ struct Node {
     entries: [Entry; NODE_ENTRIES],
 }
 
-/// The place of one region in the registry. Never freed; reused for another region after it is removed.
-struct Record {
-    // Twice the number of pins, plus LIVE. Invariant: while LIVE is set or a pin taken under LIVE is held, `core`
-    // points at a live Core.
-    state: AtomicUsize,
-    core: AtomicPtr<Core>,
-}
-
-const LIVE: usize = 1;
-const PIN: usize = 2;
-
 static ROOT: [Entry; ROOT_ENTRIES] = [const { AtomicPtr::new(ptr::null_mut()) }; ROOT_ENTRIES];
 
 /// Serialises writers, and holds the records that are free.
-static WRITER: Mutex<Vec<&'static Record>> = Mutex::new(Vec::new());
+static WRITER: Mutex<Vec<&'static Record<Core>>> = Mutex::new(Vec::new());
 
 /// A region that is not freed while this lives.
-pub(crate) struct Pin {
-    record: &'static Record,
-    // Invariant: valid while the record is pinned, which it is until this is dropped.
-    core: NonNull<Core>,
-}
-
-impl Deref for Pin {
-    type Target = Core;
-
-    fn deref(&self) -> &Core {
-        // SAFETY: the core outlives the pin (invariant), and a Core is only ever shared.
-        unsafe { self.core.as_ref() }
-    }
-}
-
-impl Drop for Pin {
-    fn drop(&mut self) {
-        // Release: what this thread did with the region happens before whoever frees it sees the pin gone.
-        self.record.state.fetch_sub(PIN, Ordering::Release);
-    }
-}
-
-impl Record {
-    fn pin(&'static self) -> Option<Pin> {
-        // Acquire: sees the `core` stored before the record was made LIVE. Every change of `state` is a
-        // read-modify-write, so this one stands in one order with the one that kills the record: either it comes later
-        // and finds LIVE gone, or earlier and its pin is waited for.
-        let before = self.state.fetch_add(PIN, Ordering::Acquire);
-        if before & LIVE == 0 {
-            self.state.fetch_sub(PIN, Ordering::Relaxed);
-            return None;
-        }
-        let core = NonNull::new(self.core.load(Ordering::Relaxed))?;
-        Some(Pin { record: self, core })
-    }
-}
+pub(crate) type Pin = Pinned<'static, Core>;
 
 /// The region whose addresses, guard page included, hold `address`. Async-signal-safe and wait-free.
 pub(crate) fn pin(address: usize) -> Option<Pin> {
@@ -118,18 +73,18 @@ pub(crate) fn pin(address: usize) -> Option<Pin> {
     }
 }
 
-fn as_record(entry: *mut u8) -> Option<&'static Record> {
+fn as_record(entry: *mut u8) -> Option<&'static Record<Core>> {
     if entry.addr() & RECORD_TAG == 0 {
         return None;
     }
-    let record: *mut Record = entry.map_addr(|address| address - RECORD_TAG).cast();
+    let record: *mut Record<Core> = entry.map_addr(|address| address - RECORD_TAG).cast();
     // SAFETY: a tagged entry is a leaked Record (invariant of `entries`, and of the root).
     Some(unsafe { &*record })
 }
 
 /// A region's entry in the registry; [`remove`](Entered::remove) takes it out.
 pub(crate) struct Entered {
-    record: &'static Record,
+    record: &'static Record<Core>,
     addresses: Range<usize>,
 }
 
@@ -142,11 +97,10 @@ pub(crate) unsafe fn enter(core: NonNull<Core>) -> Entered {
     // SAFETY: valid by the contract.
     let addresses = unsafe { core.as_ref() }.addresses();
     let mut free = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
-    let record = free.pop().unwrap_or_else(|| {
-        Box::leak(Box::new(Record { state: AtomicUsize::new(0), core: AtomicPtr::new(ptr::null_mut()) }))
-    });
-    record.core.store(core.as_ptr(), Ordering::Relaxed);
-    record.state.fetch_or(LIVE, Ordering::Release);
+    let record = free.pop().unwrap_or_else(|| Box::leak(Box::new(Record::new())));
+    // SAFETY: valid until `Entered::remove`, which kills the record and waits for its pins (contract); a record is filled
+    // when it is new or comes from the free list, where it is put when it is neither live nor pinned.
+    unsafe { record.fill(core.as_ptr()) };
     let entry = ptr::from_ref(record).cast_mut().cast::<u8>().map_addr(|address| address + RECORD_TAG);
     fill(&ROOT, ROOT_SHIFT, 0, &addresses, entry);
     drop(free);
@@ -158,11 +112,10 @@ impl Entered {
     pub(crate) fn remove(self) {
         let mut free = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
         fill(&ROOT, ROOT_SHIFT, 0, &self.addresses, ptr::null_mut());
-        self.record.state.fetch_and(!LIVE, Ordering::Relaxed);
+        self.record.kill();
         drop(free);
-        // Acquire: what those handlers did with the region happens before it is freed. Only a touch of a region that is
-        // being released, or a wild pointer that hit it, can make this wait at all.
-        while self.record.state.load(Ordering::Acquire) != 0 {
+        // Only a touch of a region that is being released, or a wild pointer that hit it, can make this wait at all.
+        while self.record.is_pinned() {
             std::thread::yield_now();
         }
         free = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
