@@ -18,8 +18,8 @@ use crate::os::{self, Trap};
 
 pub(crate) mod access;
 pub(crate) mod frames;
-pub(crate) mod registry;
 mod record;
+pub(crate) mod registry;
 mod report;
 
 /// What the instruction that faulted was doing.

@@ -1,9 +1,9 @@
 //! A slot that readers may look into while a writer empties it: the hand-over between the registry and a handler.
 //!
-//! One word says whether the slot is live and how many readers have it pinned. A reader pins first and then asks whether
-//! it was live; the writer kills first and then waits until no pin is left. Every change of the word is a
-//! read-modify-write, so the two stand in one order: a pin that comes after the kill sees it and is taken back, a pin that
-//! came before is waited for. (The model tests below try every order.)
+//! One word says whether the slot is live and how many readers have it pinned. A reader pins first and then asks
+//! whether it was live; the writer kills first and then waits until no pin is left. Every change of the word is a
+//! read-modify-write, so the two stand in one order: a pin that comes after the kill sees it and is taken back, a pin
+//! that came before is waited for. (The model tests below try every order.)
 
 #![allow(unsafe_code, reason = "hands out a reference whose validity the pin guarantees")]
 

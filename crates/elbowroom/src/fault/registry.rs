@@ -98,8 +98,8 @@ pub(crate) unsafe fn enter(core: NonNull<Core>) -> Entered {
     let addresses = unsafe { core.as_ref() }.addresses();
     let mut free = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
     let record = free.pop().unwrap_or_else(|| Box::leak(Box::new(Record::new())));
-    // SAFETY: valid until `Entered::remove`, which kills the record and waits for its pins (contract); a record is filled
-    // when it is new or comes from the free list, where it is put when it is neither live nor pinned.
+    // SAFETY: valid until `Entered::remove`, which kills the record and waits for its pins (contract); a record is
+    // filled when it is new or comes from the free list, where it is put when it is neither live nor pinned.
     unsafe { record.fill(core.as_ptr()) };
     let entry = ptr::from_ref(record).cast_mut().cast::<u8>().map_addr(|address| address + RECORD_TAG);
     fill(&ROOT, ROOT_SHIFT, 0, &addresses, entry);

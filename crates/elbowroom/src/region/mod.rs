@@ -24,6 +24,9 @@ mod state;
 pub(crate) use self::core::Core;
 pub use growth::Growth;
 
+/// No system has smaller pages, in bytes.
+const LEAST_PAGE: usize = 4096;
+
 /// A touch of an uncommitted page of a region, as its filter sees it.
 pub struct Fault<'a> {
     region: &'a Core,
@@ -200,7 +203,8 @@ pub struct Stats {
 pub struct Region {
     // Invariant: a leaked box; valid until `close` frees it. The handler shares it, so never `&mut`.
     core: NonNull<Core>,
-    // Copies for the accessors. Invariant: `base..base + reach` are the addresses in the registry.
+    // Copies for the accessors. Invariant: `base..base + reach` are the addresses in the registry; `reach` is at least
+    // two pages.
     base: *mut u8,
     reach: usize,
     // What makes its faults ours: the entry in the registry, and the handler. None once `close` has run.
@@ -331,10 +335,14 @@ impl Region {
     /// The address of `size` bytes at `offset`, if an accessor may try them: up to the end of the guard page.
     #[inline]
     fn within_reach(&self, operation: Operation, offset: usize, size: usize) -> Result<*mut u8, Error> {
-        match offset.checked_add(size) {
-            Some(end) if end <= self.reach => Ok(self.base.wrapping_add(offset)),
-            _ => Err(self.out_of_range(operation, offset, size)),
-        }
+        // A region is at least a page and its guard page, so what fits there needs one comparison and no overflow
+        // check.
+        let fits = if size <= 2 * LEAST_PAGE {
+            offset <= self.reach.wrapping_sub(size)
+        } else {
+            offset.checked_add(size).is_some_and(|end| end <= self.reach)
+        };
+        if fits { Ok(self.base.wrapping_add(offset)) } else { Err(self.out_of_range(operation, offset, size)) }
     }
 
     #[cold]
