@@ -5,6 +5,7 @@ use std::io;
 use std::ops::Range;
 
 use crate::os;
+use crate::region::Budget;
 
 /// What was being done when an [`Error`] arose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ impl Operation {
 }
 
 /// Why an operation was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
     /// A length of zero.
     Empty,
@@ -58,6 +59,8 @@ pub(crate) enum Cause {
     NotCommitted,
     /// The commit limit leaves no room.
     Limit { limit_bytes: usize, committed_bytes: usize },
+    /// This budget leaves no room.
+    Budget(Budget),
     /// The region's filter declined.
     Filter,
     /// The touch raised something other than a page fault.
@@ -142,9 +145,18 @@ impl Error {
         }
     }
 
-    /// A limit set by the program refused: [`commit_limit`](crate::RegionBuilder::commit_limit).
+    /// A limit set by the program refused: [`commit_limit`](crate::RegionBuilder::commit_limit), or a
+    /// [`budget`](Error::budget).
     pub fn is_limit(&self) -> bool {
-        matches!(self.cause, Cause::Limit { .. })
+        matches!(self.cause, Cause::Limit { .. } | Cause::Budget(_))
+    }
+
+    /// The budget that refused, if one did.
+    pub fn budget(&self) -> Option<&Budget> {
+        match &self.cause {
+            Cause::Budget(budget) => Some(budget),
+            _ => None,
+        }
     }
 
     /// The region's own filter answered [`Verdict::Decline`](crate::Verdict::Decline).
@@ -203,7 +215,7 @@ impl fmt::Display for Error {
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
+        match self {
             Cause::Empty => f.write_str("the length is zero; ask for at least one byte"),
             Cause::TooLarge => f.write_str("that is more than can be addressed; ask for less"),
             Cause::OutOfRange { len } => write!(f, "the range is not inside the {len} bytes there are"),
@@ -216,6 +228,13 @@ impl fmt::Display for Cause {
                 "the commit limit of {limit_bytes} bytes leaves no room ({committed_bytes} committed); \
                  raise the limit or decommit pages"
             ),
+            Cause::Budget(budget) => write!(
+                f,
+                "the budget {:?} of {} bytes leaves no room ({} committed); raise it or decommit pages",
+                budget.name(),
+                budget.limit_bytes(),
+                budget.committed_bytes(),
+            ),
             Cause::Filter => f.write_str("the region's filter declined"),
             Cause::NotAPageFault => {
                 f.write_str("it raised something other than a page fault, which a commit cannot cure")
@@ -224,7 +243,7 @@ impl fmt::Display for Cause {
             Cause::InOwnFilter => f.write_str("it was done from inside the region's own filter"),
             Cause::Os(code) => {
                 write!(f, "{code}")?;
-                match os::advice(code) {
+                match os::advice(*code) {
                     Some(advice) => write!(f, "; {advice}"),
                     None => Ok(()),
                 }

@@ -41,6 +41,9 @@
 //! ## Growth
 //! How many pages one fault commits: the *window*. See [`Growth`].
 //!
+//! ## Budget
+//! A limit on what several regions commit together; budgets nest. See [`Budget`].
+//!
 //! ## Accessor
 //! A method such as [`Region::try_write`] whose touch may be refused, and then returns an [`Error`].
 //!
@@ -63,7 +66,7 @@ pub use error::{Error, Operation};
 pub use fault::{FaultAccess, FaultCode};
 #[cfg(feature = "faulty")]
 pub use os::faulty;
-pub use region::{Fault, Growth, Region, RegionBuilder, Stats, Verdict};
+pub use region::{Budget, BudgetBuilder, Fault, Growth, Region, RegionBuilder, Stats, Verdict};
 pub use reservation::{Access, PageState, Reservation, ReservationBuilder, Span};
 
 /// The size of a page in bytes: what is committed, decommitted and protected at once. A power of two, at least 4096.

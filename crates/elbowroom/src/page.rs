@@ -44,6 +44,11 @@ impl PageCount {
         PageCount(bytes >> shift())
     }
 
+    /// The pages that it takes to hold `bytes`.
+    pub(crate) fn holding(bytes: usize) -> PageCount {
+        PageCount(bytes.div_ceil(size()))
+    }
+
     pub(crate) const fn get(self) -> usize {
         self.0
     }

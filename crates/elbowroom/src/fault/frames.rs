@@ -22,7 +22,7 @@ const FRAMES_MAX: usize = 1024;
 struct Frame {
     // The token of the thread that owns the frame; 0 if it is free.
     thread: AtomicUsize,
-    // The region whose filter that thread runs on it.
+    // The region whose filter that thread runs on it; null if it runs something else.
     region: AtomicPtr<Core>,
     // Invariant: touched only by the owner. Mapped when first needed, kept for good.
     stack: UnsafeCell<Option<FilterStack>>,
@@ -42,13 +42,14 @@ static USED: AtomicUsize = AtomicUsize::new(0);
 struct Owned(&'static Frame);
 
 impl Owned {
-    fn take(region: &Core) -> Owned {
+    fn take(region: Option<&Core>) -> Owned {
         let me = os::thread_token();
         loop {
             for (index, frame) in FRAMES.iter().enumerate() {
                 // Acquire: sees the stack as the last owner left it.
                 if frame.thread.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed).is_ok() {
-                    frame.region.store(ptr::from_ref(region).cast_mut(), Ordering::Relaxed);
+                    let region = region.map_or(ptr::null_mut(), |region| ptr::from_ref(region).cast_mut());
+                    frame.region.store(region, Ordering::Relaxed);
                     USED.fetch_max(index + 1, Ordering::Relaxed);
                     return Owned(frame);
                 }
@@ -84,9 +85,9 @@ pub(crate) fn is_inside_filter_of(region: &Core) -> bool {
         .any(|frame| frame.thread.load(Ordering::Relaxed) == me && frame.region.load(Ordering::Relaxed) == region)
 }
 
-/// Runs a filter of `region` on a stack of the library's own. A panic in it ends the process: there is no frame to
+/// Runs a filter of `region`, or a callback that is no region's, on a stack of the library's own. A panic in it ends the process: there is no frame to
 /// unwind to between the handler and the instruction that faulted.
-pub(crate) fn run<R>(region: &Core, filter: impl FnOnce() -> R) -> Result<R, Refusal> {
+pub(crate) fn run<R>(region: Option<&Core>, filter: impl FnOnce() -> R) -> Result<R, Refusal> {
     struct Job<F, R> {
         filter: Option<F>,
         result: Option<R>,

@@ -15,6 +15,7 @@ use std::fmt;
 
 use crate::error::{Cause, OsCode};
 use crate::os::{self, Trap};
+use crate::region::{Budget, RefusedBy};
 
 pub(crate) mod access;
 pub(crate) mod frames;
@@ -91,6 +92,7 @@ pub(crate) enum Outcome {
 pub(crate) enum Refusal {
     PastEnd,
     Limit,
+    Budget(RefusedBy),
     Filter,
     NotAPageFault,
     Protected,
@@ -109,6 +111,7 @@ impl Refusal {
             Refusal::Protected => 5,
             Refusal::InOwnFilter => 6,
             Refusal::Os(OsCode(code)) => 7 | (u64::from(code as u32) << 32),
+            Refusal::Budget(RefusedBy(depth)) => 8 | (u64::from(depth) << 32),
         }
     }
 
@@ -121,17 +124,23 @@ impl Refusal {
             4 => Refusal::NotAPageFault,
             5 => Refusal::Protected,
             6 => Refusal::InOwnFilter,
+            8 => Refusal::Budget(RefusedBy((packed >> 32) as u32)),
             _ => Refusal::Os(OsCode((packed >> 32) as u32 as i32)),
         }
     }
 
     /// The same with the figures of the region it happened in.
-    pub(crate) fn cause(self, region: &Figures) -> Cause {
+    pub(crate) fn cause(self, region: &Figures<'_>) -> Cause {
         match self {
             Refusal::PastEnd => Cause::OutOfRange { len: region.len },
             Refusal::Limit => {
                 Cause::Limit { limit_bytes: region.commit_limit_bytes, committed_bytes: region.committed_bytes }
             }
+            Refusal::Budget(by) => match region.budget {
+                Some(budget) => Cause::Budget(budget.refused_by(by).clone()),
+                // Only a region with a budget is refused by one.
+                None => Cause::Filter,
+            },
             Refusal::Filter => Cause::Filter,
             Refusal::NotAPageFault => Cause::NotAPageFault,
             Refusal::Protected => Cause::Protected,
@@ -142,10 +151,11 @@ impl Refusal {
 }
 
 /// The figures of a region that a refusal quotes.
-pub(crate) struct Figures {
+pub(crate) struct Figures<'a> {
     pub(crate) len: usize,
     pub(crate) commit_limit_bytes: usize,
     pub(crate) committed_bytes: usize,
+    pub(crate) budget: Option<&'a Budget>,
 }
 
 /// Decides what becomes of a fault that the processor raised. Called by the system's handler on the thread that
@@ -210,6 +220,8 @@ mod tests {
             Refusal::Os(OsCode(12)),
             Refusal::Os(OsCode(-1)),
             Refusal::Os(OsCode(0)),
+            Refusal::Budget(RefusedBy(0)),
+            Refusal::Budget(RefusedBy(u32::MAX)),
         ];
         for refusal in refusals {
             assert_ne!(refusal.pack(), 0);

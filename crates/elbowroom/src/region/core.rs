@@ -5,12 +5,13 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use super::budget::Budget;
 use super::growth::{self, Growth};
 use super::state::PageMap;
 use super::{Fault, Verdict};
 use crate::error::{Cause, Error, Operation, OsCode};
 use crate::fault::{FaultAccess, Figures, Refusal, frames};
-use crate::os::{self, Trap};
+use crate::os::{self, SignalsBlocked, Trap};
 use crate::page::{self, PageCount, PageIndex, PageRange};
 use crate::reservation::Mapping;
 use crate::sync::{Guard, Lock};
@@ -35,6 +36,8 @@ pub(crate) struct Core {
     data: PageCount,
     growth: Growth,
     commit_limit: PageCount,
+    // Charged with `committed`, under the same lock.
+    budget: Option<Budget>,
     filter: Option<Box<Filter>>,
     name: Box<str>,
     // Invariant: the number of pages that `pages` says are committed, at most `commit_limit`; written only under its
@@ -51,6 +54,7 @@ impl Core {
         data: PageCount,
         growth: Growth,
         commit_limit: PageCount,
+        budget: Option<Budget>,
         filter: Option<Box<Filter>>,
         name: Box<str>,
     ) -> Core {
@@ -61,6 +65,7 @@ impl Core {
             data,
             growth,
             commit_limit,
+            budget,
             filter,
             name,
             committed: AtomicUsize::new(0),
@@ -110,11 +115,12 @@ impl Core {
         [&self.faults, &self.commits, &self.declined].map(|count| count.load(Ordering::Relaxed))
     }
 
-    pub(crate) fn figures(&self) -> Figures {
+    pub(crate) fn figures(&self) -> Figures<'_> {
         Figures {
             len: self.len(),
             commit_limit_bytes: self.commit_limit_bytes(),
             committed_bytes: self.committed_bytes(),
+            budget: self.budget.as_ref(),
         }
     }
 
@@ -142,19 +148,27 @@ impl Core {
             if frames::is_inside_filter_of(self) {
                 return Err(Refusal::InOwnFilter);
             }
-            match frames::run(self, || filter(&fault))? {
+            match frames::run(Some(self), || filter(&fault))? {
                 Verdict::Commit if fault.is_cured() => return Ok(()),
                 Verdict::Commit => {}
                 Verdict::Decline => return Err(Refusal::Filter),
             }
         }
-        self.commit_around(&fault).map(drop)
+        let committed = self.commit_around(&fault)?;
+        if committed.is_some() && self.budget.as_ref().is_some_and(Budget::is_any_due) {
+            // The page is committed, whatever becomes of the news.
+            let _ = frames::run(None, || self.tell_budgets());
+        }
+        Ok(())
     }
 
     /// Commits for a filter that wants to see whether that works. The bytes committed: none if the page was already.
     pub(super) fn commit_for_filter(&self, fault: &Fault<'_>) -> Result<Range<usize>, Error> {
         match self.commit_around(fault) {
-            Ok(Some(pages)) => Ok(pages.bytes()),
+            Ok(Some(pages)) => {
+                self.tell_budgets();
+                Ok(pages.bytes())
+            }
             Ok(None) => Ok(fault.offset()..fault.offset()),
             Err(refusal) => {
                 let range = fault.offset()..fault.offset() + 1;
@@ -181,17 +195,40 @@ impl Core {
             return may(&pages, fault).map(|()| None);
         }
         let window = self.growth.window(page, self.data);
-        let run = growth::clamp(pages.reserved_run(page, window), page, self.room()).ok_or(Refusal::Limit)?;
-        let result = match self.commit_run(&mut pages, run) {
-            // The system may have room for the one page that is needed.
-            Err(code) if os::is_out_of_memory(code) && run != page.alone() => {
-                self.commit_run(&mut pages, page.alone()).map(|()| page.alone())
+        let mut run = growth::clamp(pages.reserved_run(page, window), page, self.room()).ok_or(Refusal::Limit)?;
+        loop {
+            let granted = self.charge(run.count(), PageCount::new(1))?;
+            run = growth::clamp(run, page, granted).ok_or(Refusal::Limit)?;
+            let Err(code) = self.commit_run(&mut pages, run) else { break };
+            self.refund(granted);
+            if !os::is_out_of_memory(code) || run == page.alone() {
+                return Err(Refusal::Os(code));
             }
-            result => result.map(|()| run),
-        };
-        let committed = result.map_err(Refusal::Os)?;
+            // The system may have room for the one page that is needed.
+            run = page.alone();
+        }
         self.commits.fetch_add(1, Ordering::Relaxed);
-        Ok(Some(committed))
+        Ok(Some(run))
+    }
+
+    /// Charges the budgets with as much of `wanted` as they allow, at least `least`. Under the lock of `pages`.
+    fn charge(&self, wanted: PageCount, least: PageCount) -> Result<PageCount, Refusal> {
+        match &self.budget {
+            Some(budget) => budget.charge(wanted, least).map_err(Refusal::Budget),
+            None => Ok(wanted),
+        }
+    }
+
+    /// Under the lock of `pages`, or where asynchronous signals are blocked otherwise.
+    fn refund(&self, pages: PageCount) {
+        if let Some(budget) = &self.budget {
+            budget.refund(pages);
+        }
+    }
+
+    /// Calls the callbacks of budgets whose threshold was reached. Under no lock.
+    fn tell_budgets(&self) {
+        self.budget.iter().flat_map(Budget::due).for_each(|callback| callback());
     }
 
     /// What the limit leaves.
@@ -219,6 +256,7 @@ impl Core {
         unsafe { self.mapping.decommit(run, &self.name) }?;
         pages.set(run, false);
         self.committed.fetch_sub(count.get(), Ordering::Relaxed);
+        self.refund(count);
         Ok(())
     }
 
@@ -236,6 +274,7 @@ impl Core {
         }
         let refuse_os = |code| refuse(Refusal::Os(code));
         pages.prepare(&self.mapping, wanted).map_err(refuse_os)?;
+        self.charge(missing, missing).map_err(refuse)?;
         // The map changes only when all is done: until then it says what to undo.
         for (gap, _) in pages.runs(wanted).filter(|&(_, committed)| !committed) {
             // SAFETY: data pages of this mapping, which the map says are reserved; the map stays locked.
@@ -246,12 +285,15 @@ impl Core {
                     // SAFETY: committed a moment ago; nobody has been told.
                     let _ = unsafe { self.mapping.decommit(done, &self.name) };
                 }
+                self.refund(missing);
                 return Err(refuse_os(code));
             }
         }
         pages.set(wanted, true);
         self.committed.fetch_add(missing.get(), Ordering::Relaxed);
         self.commits.fetch_add(1, Ordering::Relaxed);
+        drop(pages);
+        self.tell_budgets();
         Ok(())
     }
 
@@ -285,14 +327,19 @@ impl Core {
         }
     }
 
-    /// Gives the mapping back to the system.
+    /// Gives the mapping back to the system, and then the charge to the budgets: what the system keeps stays charged.
     pub(super) fn release(self) -> Result<(), OsCode> {
-        let Core { mapping, pages, filter, .. } = self;
+        let Core { mapping, pages, filter, budget, committed, .. } = self;
         // Before the memory goes that its table may be in.
         drop(pages);
         drop(filter);
         // SAFETY: nothing of the region is left that could use it; raw pointers are their users' risk.
-        unsafe { mapping.release() }
+        unsafe { mapping.release() }?;
+        if let Some(budget) = budget {
+            let _signals = SignalsBlocked::new();
+            budget.refund(PageCount::new(committed.into_inner()));
+        }
+        Ok(())
     }
 }
 

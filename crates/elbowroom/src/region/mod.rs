@@ -17,10 +17,13 @@ use crate::os::{self, Placement, Trap};
 use crate::page::{self, PageCount};
 use crate::reservation::{self, Access, Mapping, PageState, Span};
 
+mod budget;
 mod core;
 mod growth;
 mod state;
 
+pub(crate) use self::budget::RefusedBy;
+pub use self::budget::{Budget, BudgetBuilder};
 pub(crate) use self::core::Core;
 pub use growth::Growth;
 
@@ -236,6 +239,7 @@ impl Region {
         RegionBuilder {
             len,
             commit_limit_bytes: usize::MAX,
+            budget: None,
             growth: Growth::default(),
             filter: None,
             name: Box::default(),
@@ -506,6 +510,7 @@ pub struct RegionBuilder {
     len: usize,
     commit_limit_bytes: usize,
     growth: Growth,
+    budget: Option<Budget>,
     filter: Option<Box<core::Filter>>,
     name: Box<str>,
 }
@@ -514,6 +519,12 @@ impl RegionBuilder {
     /// Commits at most so many bytes at any moment, rounded down to whole pages. Without it, the whole region may be.
     pub fn commit_limit(mut self, bytes: usize) -> RegionBuilder {
         self.commit_limit_bytes = bytes;
+        self
+    }
+
+    /// Charges what the region commits to `budget` too, and to the budgets above it.
+    pub fn budget(mut self, budget: &Budget) -> RegionBuilder {
+        self.budget = Some(budget.clone());
         self
     }
 
@@ -567,7 +578,7 @@ impl RegionBuilder {
             mapping.name(&self.name);
         }
         let limit = PageCount::inside(self.commit_limit_bytes).min(data);
-        let core = Core::new(mapping, data, self.growth, limit, self.filter, self.name);
+        let core = Core::new(mapping, data, self.growth, limit, self.budget, self.filter, self.name);
         let (base, reach) = (core.base(), core.reach());
         let core = NonNull::from(Box::leak(Box::new(core)));
         // SAFETY: leaked just now and freed by `close`, after `Entered::remove`; its addresses are those of a mapping
@@ -582,6 +593,7 @@ impl fmt::Debug for RegionBuilder {
         f.debug_struct("RegionBuilder")
             .field("len", &self.len)
             .field("commit_limit_bytes", &self.commit_limit_bytes)
+            .field("budget", &self.budget)
             .field("growth", &self.growth)
             .field("filter", &self.filter.is_some())
             .field("name", &self.name)

@@ -1,0 +1,270 @@
+//! A limit on the committed bytes of several regions together, which may lie inside a larger one.
+
+use std::fmt;
+use std::iter;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crate::page::PageCount;
+use crate::sync::Lock;
+
+/// A limit on how much any number of regions may commit together.
+///
+/// Budgets nest: what a region commits is charged to its budget and to each one above, and the first that has no room
+/// refuses, by name. The charge comes before the system is asked, and is refunded when pages are decommitted or the
+/// region is dropped. It is exact: the limit holds at every moment, and nobody is refused because of a charge that is
+/// then taken back.
+///
+/// A clone is the same budget.
+///
+/// ```
+/// use elbowroom::{Budget, Growth, Region, page_size};
+///
+/// let process = Budget::new(64 << 20);
+/// let tenant = Budget::builder(10 * page_size()).name("tenant 7").child_of(&process).build();
+/// let region = Region::builder(1 << 30).growth(Growth::Pages(1)).budget(&tenant).build()?;
+///
+/// let error = region.try_fill(0..1 << 20, 1).unwrap_err();
+/// assert!(error.is_limit());
+/// assert_eq!(error.offset(), 10 * page_size());
+/// assert_eq!(error.budget().map(Budget::name), Some("tenant 7"));
+/// assert_eq!(process.committed_bytes(), 10 * page_size());
+///
+/// drop(region);
+/// assert_eq!(process.committed_bytes(), 0);
+/// assert_eq!(process.peak_bytes(), 10 * page_size());
+/// # Ok::<(), elbowroom::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Budget {
+    node: Arc<Node>,
+}
+
+struct Node {
+    name: Box<str>,
+    limit: PageCount,
+    parent: Option<Budget>,
+    // Shared by all budgets of a tree: a charge looks at and changes those up to the root in one step. Were each changed
+    // by itself, a large charge that the root refuses would for a moment stand in the way of a small one.
+    tree: Arc<Lock<()>>,
+    // Invariant: at most `limit`; written only under the lock of the tree.
+    committed: AtomicUsize,
+    // Invariant: the most that `committed` ever was; written only under the lock of the tree.
+    peak: AtomicUsize,
+    threshold: Option<Threshold>,
+}
+
+type Callback = dyn Fn(&Budget) + Send + Sync;
+
+struct Threshold {
+    pages: PageCount,
+    callback: Box<Callback>,
+    // The threshold was reached, and the callback has not been called for it yet.
+    is_due: AtomicBool,
+}
+
+/// A charge was refused: by the region's budget (0), the one above it (1), and so on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RefusedBy(pub(crate) u32);
+
+impl Budget {
+    /// A budget of so many bytes, rounded down to whole pages.
+    pub fn new(bytes: usize) -> Budget {
+        Budget::builder(bytes).build()
+    }
+
+    /// A budget inside this one.
+    pub fn child(&self, bytes: usize) -> Budget {
+        Budget::builder(bytes).child_of(self).build()
+    }
+
+    /// A budget with a name, a parent or a callback.
+    pub fn builder(bytes: usize) -> BudgetBuilder {
+        BudgetBuilder { bytes, name: Box::default(), parent: None, threshold: None }
+    }
+
+    /// The name it was given, or the empty string.
+    pub fn name(&self) -> &str {
+        &self.node.name
+    }
+
+    /// The most that may be committed at once, in bytes.
+    pub fn limit_bytes(&self) -> usize {
+        self.node.limit.bytes()
+    }
+
+    /// What is committed now, by the budgets below this one too, in bytes.
+    pub fn committed_bytes(&self) -> usize {
+        self.committed().bytes()
+    }
+
+    /// The most that ever was committed at once, in bytes.
+    pub fn peak_bytes(&self) -> usize {
+        PageCount::new(self.node.peak.load(Ordering::Relaxed)).bytes()
+    }
+
+    /// What may still be committed before this budget or one above refuses, in bytes. Other threads may take it first.
+    pub fn available_bytes(&self) -> usize {
+        let _tree = self.node.tree.lock();
+        self.path().map(|budget| budget.room().bytes()).min().unwrap_or(0)
+    }
+
+    fn committed(&self) -> PageCount {
+        PageCount::new(self.node.committed.load(Ordering::Relaxed))
+    }
+
+    fn room(&self) -> PageCount {
+        self.node.limit.saturating_sub(self.committed())
+    }
+
+    /// This budget and the ones above.
+    fn path(&self) -> impl Iterator<Item = &Budget> {
+        iter::successors(Some(self), |budget| budget.node.parent.as_ref())
+    }
+
+    /// The one that refused a charge to this one.
+    pub(crate) fn refused_by(&self, by: RefusedBy) -> &Budget {
+        self.path().nth(by.0 as usize).unwrap_or(self)
+    }
+
+    /// Charges as much of `wanted` as there is room for, at least `least`, to this budget and those above. The caller has
+    /// asynchronous signals blocked.
+    pub(super) fn charge(&self, wanted: PageCount, least: PageCount) -> Result<PageCount, RefusedBy> {
+        let _tree = self.node.tree.lock_in_handler();
+        let mut granted = wanted;
+        for (depth, budget) in self.path().enumerate() {
+            granted = granted.min(budget.room());
+            if granted < least {
+                return Err(RefusedBy(depth as u32));
+            }
+        }
+        for budget in self.path() {
+            let committed = budget.committed().get() + granted.get();
+            budget.node.committed.store(committed, Ordering::Relaxed);
+            budget.node.peak.fetch_max(committed, Ordering::Relaxed);
+            if let Some(threshold) = &budget.node.threshold {
+                let before = committed - granted.get();
+                if before < threshold.pages.get() && threshold.pages.get() <= committed {
+                    threshold.is_due.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+        Ok(granted)
+    }
+
+    /// Takes a charge back. The caller has asynchronous signals blocked.
+    pub(super) fn refund(&self, pages: PageCount) {
+        let _tree = self.node.tree.lock_in_handler();
+        for budget in self.path() {
+            let committed = budget.committed().saturating_sub(pages);
+            budget.node.committed.store(committed.get(), Ordering::Relaxed);
+            if let Some(threshold) = &budget.node.threshold {
+                if committed < threshold.pages {
+                    threshold.is_due.store(false, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    /// Whether a callback of this budget or one above is due.
+    pub(super) fn is_any_due(&self) -> bool {
+        let due = |threshold: &Threshold| threshold.is_due.load(Ordering::Relaxed);
+        self.path().any(|budget| budget.node.threshold.as_ref().is_some_and(due))
+    }
+
+    /// The callbacks that are due, each to be called once, by whoever takes it from here.
+    pub(super) fn due(&self) -> impl Iterator<Item = impl FnOnce() + '_> {
+        self.path().filter_map(|budget| {
+            let threshold = budget.node.threshold.as_ref()?;
+            threshold.is_due.swap(false, Ordering::Relaxed).then_some(|| (threshold.callback)(budget))
+        })
+    }
+}
+
+impl PartialEq for Budget {
+    /// Whether they are the same budget.
+    fn eq(&self, other: &Budget) -> bool {
+        Arc::ptr_eq(&self.node, &other.node)
+    }
+}
+
+impl Eq for Budget {}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Budget")
+            .field("name", &self.name())
+            .field("limit_bytes", &self.limit_bytes())
+            .field("committed_bytes", &self.committed_bytes())
+            .field("peak_bytes", &self.peak_bytes())
+            .field("parent", &self.node.parent)
+            .finish()
+    }
+}
+
+/// What a budget should be like; made by [`Budget::builder`].
+#[must_use = "a builder makes no budget until `build` is called"]
+pub struct BudgetBuilder {
+    bytes: usize,
+    name: Box<str>,
+    parent: Option<Budget>,
+    threshold: Option<(usize, Box<Callback>)>,
+}
+
+impl BudgetBuilder {
+    /// Names it, for errors.
+    pub fn name(mut self, name: &str) -> BudgetBuilder {
+        self.name = name.into();
+        self
+    }
+
+    /// Puts it inside another: what is charged to it is charged to that one as well.
+    pub fn child_of(mut self, parent: &Budget) -> BudgetBuilder {
+        self.parent = Some(parent.clone());
+        self
+    }
+
+    /// Calls `callback` each time that what is committed comes to `bytes` (rounded up to whole pages) or more, having
+    /// been less.
+    ///
+    /// It is called after the commit, on the thread that committed; if that was a page fault, on a filter's stack, with
+    /// what [`RegionBuilder::filter`](crate::RegionBuilder::filter) says of that. A panic in it then aborts the process.
+    pub fn on_reaching(mut self, bytes: usize, callback: impl Fn(&Budget) + Send + Sync + 'static) -> BudgetBuilder {
+        self.threshold = Some((bytes, Box::new(callback)));
+        self
+    }
+
+    /// Makes the budget.
+    pub fn build(self) -> Budget {
+        let tree = match &self.parent {
+            Some(parent) => Arc::clone(&parent.node.tree),
+            None => Arc::new(Lock::new(())),
+        };
+        let threshold = self.threshold.map(|(bytes, callback)| Threshold {
+            pages: PageCount::holding(bytes),
+            callback,
+            is_due: AtomicBool::new(false),
+        });
+        let node = Node {
+            name: self.name,
+            limit: PageCount::inside(self.bytes),
+            parent: self.parent,
+            tree,
+            committed: AtomicUsize::new(0),
+            peak: AtomicUsize::new(0),
+            threshold,
+        };
+        Budget { node: Arc::new(node) }
+    }
+}
+
+impl fmt::Debug for BudgetBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BudgetBuilder")
+            .field("bytes", &self.bytes)
+            .field("name", &self.name)
+            .field("parent", &self.parent)
+            .field("threshold", &self.threshold.as_ref().map(|(bytes, _)| bytes))
+            .finish()
+    }
+}
