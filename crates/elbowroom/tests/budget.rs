@@ -159,8 +159,8 @@ fn a_budget_outlives_its_children_and_its_handle() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Any tree of budgets, any commits and decommits: each budget holds the sum of what is below it, and a commit works
-    /// if and only if every budget above has room.
+    /// Any tree of budgets, any commits and decommits: each budget holds the sum of what is below it, and a commit
+    /// works if and only if every budget above has room.
     #[test]
     fn budgets_behave_like_sums(
         limits in prop::collection::vec((1usize..30, 0usize..8), 1..8),

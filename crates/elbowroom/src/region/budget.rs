@@ -44,8 +44,8 @@ struct Node {
     name: Box<str>,
     limit: PageCount,
     parent: Option<Budget>,
-    // Shared by all budgets of a tree: a charge looks at and changes those up to the root in one step. Were each changed
-    // by itself, a large charge that the root refuses would for a moment stand in the way of a small one.
+    // Shared by all budgets of a tree: a charge looks at and changes those up to the root in one step. Were each
+    // changed by itself, a large charge that the root refuses would for a moment stand in the way of a small one.
     tree: Arc<Lock<()>>,
     // Invariant: at most `limit`; written only under the lock of the tree.
     committed: AtomicUsize,
@@ -127,8 +127,8 @@ impl Budget {
         self.path().nth(by.0 as usize).unwrap_or(self)
     }
 
-    /// Charges as much of `wanted` as there is room for, at least `least`, to this budget and those above. The caller has
-    /// asynchronous signals blocked.
+    /// Charges as much of `wanted` as there is room for, at least `least`, to this budget and those above. The caller
+    /// has asynchronous signals blocked.
     pub(super) fn charge(&self, wanted: PageCount, least: PageCount) -> Result<PageCount, RefusedBy> {
         let _tree = self.node.tree.lock_in_handler();
         let mut granted = wanted;
@@ -228,7 +228,8 @@ impl BudgetBuilder {
     /// been less.
     ///
     /// It is called after the commit, on the thread that committed; if that was a page fault, on a filter's stack, with
-    /// what [`RegionBuilder::filter`](crate::RegionBuilder::filter) says of that. A panic in it then aborts the process.
+    /// what [`RegionBuilder::filter`](crate::RegionBuilder::filter) says of that. A panic in it then aborts the
+    /// process.
     pub fn on_reaching(mut self, bytes: usize, callback: impl Fn(&Budget) + Send + Sync + 'static) -> BudgetBuilder {
         self.threshold = Some((bytes, Box::new(callback)));
         self
