@@ -1,5 +1,7 @@
 //! Budgets: shared, nested, exact, refunded, and heard of.
 
+mod common;
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
@@ -125,7 +127,7 @@ fn budgets_hold_at_every_moment_and_nobody_is_refused_in_passing() {
                 scope.spawn(|| {
                     let region = region(tenant, 5);
                     barrier.wait();
-                    for round in 0..300 {
+                    for round in 0..common::times(300) as usize {
                         // A window of five that does not fit must shrink, not refuse.
                         region.commit(0..page(7)).unwrap();
                         region.try_write(page(100 + 5 * (round % 20)), 1u8).unwrap();
@@ -157,7 +159,7 @@ fn a_budget_outlives_its_children_and_its_handle() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: common::times(64), failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Any tree of budgets, any commits and decommits: each budget holds the sum of what is below it, and a commit
     /// works if and only if every budget above has room.

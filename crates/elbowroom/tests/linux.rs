@@ -6,7 +6,7 @@ mod common;
 
 use std::fs;
 
-use elbowroom::{Growth, Region, Reservation, page_size};
+use elbowroom::{Budget, Growth, Region, Reservation, page_size};
 
 /// The lines of /proc/self/smaps for the mappings that overlap `len` bytes at `address`.
 fn smaps(address: usize, len: usize) -> Vec<Vec<String>> {
@@ -143,4 +143,79 @@ fn running_out_of_mappings_is_an_error_and_the_region_lives_on() {
     region.decommit(0..region.len()).unwrap();
     assert_eq!(region.stats().committed_bytes, 0);
     region.try_write(error.offset(), 1u8).unwrap();
+}
+
+#[test]
+fn the_budget_of_a_process_is_the_tightest_limit() {
+    if skip() {
+        return;
+    }
+    for (limit, name) in [("as", "RLIMIT_AS"), ("data", "RLIMIT_DATA"), ("cgroup", "cgroup memory.")] {
+        let output = common::child("")
+            .args(["with_a_tight_limit", "--exact", "--ignored", "--nocapture"])
+            .env("LIMIT", limit)
+            .output()
+            .expect("the child starts");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{limit}: {output:?}");
+        assert!(text.contains(name) || text.contains("no control group can be made"), "{limit}: {text}");
+    }
+}
+
+#[test]
+#[ignore = "run by the_budget_of_a_process_is_the_tightest_limit in processes of its own"]
+fn with_a_tight_limit() {
+    let limit: usize = 256 << 20;
+    let set = |resource, bytes: usize| {
+        let limit = libc::rlimit { rlim_cur: bytes as u64, rlim_max: bytes as u64 };
+        // SAFETY: lowers a limit of this process.
+        assert_eq!(unsafe { libc::setrlimit(resource, &limit) }, 0);
+    };
+    let group = match std::env::var("LIMIT").unwrap_or_default().as_str() {
+        "as" => {
+            set(libc::RLIMIT_AS, limit);
+            None
+        }
+        "data" => {
+            set(libc::RLIMIT_DATA, limit);
+            None
+        }
+        _ => match control_group(limit) {
+            Some(group) => Some(group),
+            None => return println!("no control group can be made here"),
+        },
+    };
+    let budget = Budget::for_process();
+    println!("{budget:?}");
+    assert!(budget.limit_bytes() <= limit && budget.limit_bytes() >= limit / 4, "{budget:?}");
+    // What it allows, the system gives; what it does not, is an error.
+    let region = Region::builder(1 << 26).budget(&budget).build().unwrap();
+    region.try_fill(0..1 << 26, 1).unwrap();
+    let tight = Region::builder(1 << 26).budget(&budget.child(1 << 20)).build().unwrap();
+    assert!(tight.try_fill(0..1 << 26, 1).unwrap_err().is_limit());
+    drop((region, tight));
+    if let Some((group, home)) = group {
+        // A group that is in use cannot be removed.
+        fs::write(home.join("cgroup.procs"), std::process::id().to_string()).unwrap();
+        fs::remove_dir(group).unwrap();
+    }
+}
+
+/// Puts this process into a control group of its own with that much memory, where it may. The group, and the one that
+/// it came from.
+fn control_group(limit: usize) -> Option<(std::path::PathBuf, std::path::PathBuf)> {
+    for (root, file) in [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")] {
+        let home = std::path::PathBuf::from(root);
+        let group = home.join(format!("elbowroom-test-{}", std::process::id()));
+        if fs::create_dir(&group).is_err() {
+            continue;
+        }
+        let put = fs::write(group.join(file), limit.to_string())
+            .and_then(|()| fs::write(group.join("cgroup.procs"), std::process::id().to_string()));
+        match put {
+            Ok(()) => return Some((group, home)),
+            Err(_) => drop(fs::remove_dir(&group)),
+        }
+    }
+    None
 }

@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code, reason = "a reservation's memory is reached through plain pointers")]
 
+mod common;
+
 use std::ops::Range;
 
 use elbowroom::{Access, Growth, PageState, Region, Reservation, Span, page_size};
@@ -274,7 +276,7 @@ fn within_reach(mut step: Step) -> Step {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: common::times(48), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_reservation_behaves_like_its_model(steps in prop::collection::vec(step(), 1..40)) {

@@ -37,7 +37,7 @@ fn together(deed: impl Fn(usize) + Sync) {
 
 #[test]
 fn a_race_for_a_page_charges_it_once() {
-    for _ in 0..300 {
+    for _ in 0..common::times(300) {
         let region = Region::builder(4 * page_size()).growth(Growth::Pages(1)).build().unwrap();
         together(|thread| region.try_write(thread, thread as u8 + 1).unwrap());
         assert_eq!(region.stats().committed_bytes, page_size());
@@ -48,7 +48,7 @@ fn a_race_for_a_page_charges_it_once() {
 
 #[test]
 fn a_race_for_the_last_page_of_the_limit_declines_nobody() {
-    for _ in 0..300 {
+    for _ in 0..common::times(300) {
         let region = Region::builder(4 * page_size()).commit_limit(page_size()).build().unwrap();
         together(|thread| region.try_write(thread * 8, 1u64).unwrap());
         assert_eq!(region.stats().declined, 0);
@@ -72,7 +72,7 @@ fn the_limit_holds_at_every_moment() {
         });
         let _done = SetWhenDropped(&done);
         together(|thread| {
-            for round in 0..500 {
+            for round in 0..common::times(500) as usize {
                 let page = (round * 7 + thread * 31) % pages;
                 match region.try_write(page * page_size(), 1u8) {
                     Ok(()) => {}
@@ -117,7 +117,7 @@ fn regions_come_and_go_while_others_fault() {
         }
         let _done = SetWhenDropped(&done);
         together(|thread| {
-            for round in 0..200 {
+            for round in 0..common::times(200) as usize {
                 let size = [1, 5, 40, 1000, 70_000][round % 5] * page_size();
                 let regions: Vec<_> = (0..3).map(|_| Region::new(size).unwrap()).collect();
                 for (n, region) in regions.iter().enumerate() {

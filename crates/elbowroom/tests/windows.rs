@@ -168,3 +168,13 @@ fn the_last_error_survives_a_touch() {
         assert_eq!(unsafe { GetLastError() }, 1234);
     }
 }
+
+#[test]
+fn the_budget_of_a_process_has_a_limit_with_a_name() {
+    let budget = elbowroom::Budget::for_process();
+    assert!(budget.limit_bytes() > 1 << 20 && budget.limit_bytes() < usize::MAX / 2, "{budget:?}");
+    assert!(
+        ["commit limit", "job object, per process", "job object, all processes"].contains(&budget.name()),
+        "{budget:?}"
+    );
+}

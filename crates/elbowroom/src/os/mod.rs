@@ -17,6 +17,8 @@
 //! - `release(base, len)`: a whole reservation, as `reserve` made it, is given back.
 //! - `query(address)`: what the system lets the program do at an address right now. Async-signal-safe.
 //! - `name(base, len, name)`: a label for diagnosis, where the system has such. Failure is silent; allocates nothing.
+//! - `headroom()`: how much this process may still commit by the tightest limit that the system sets, and which that
+//!   is.
 //!
 //! **Faults.** `handler::install()` makes the system call [`fault::decide`](crate::fault::decide) for each fault that
 //! the processor raised, with a `Trap` that describes it, on the thread that faulted; `handler::uninstall()` restores
@@ -58,7 +60,7 @@ mod sys;
 compile_error!("elbowroom needs a 64-bit address space");
 
 pub(crate) use sys::{
-    FilterStack, SignalsBlocked, Trap, advice, granularity, handler, is_address_in_use, is_out_of_memory,
+    FilterStack, SignalsBlocked, Trap, advice, granularity, handler, headroom, is_address_in_use, is_out_of_memory,
     is_unsupported, name, page_size, query, thread_token, wait, wake_one, write_stderr,
 };
 pub(crate) use table::{AccessEntry, access_anchor, access_entry, access_section, exception_table};
@@ -72,6 +74,14 @@ pub(crate) enum Placement {
     Near(usize),
     /// Here or nowhere. A multiple of the granularity.
     Exactly(usize),
+}
+
+/// What this process may still commit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Headroom {
+    pub(crate) bytes: usize,
+    /// The limit that says so.
+    pub(crate) limit: &'static str,
 }
 
 /// What an instruction may do at an address.

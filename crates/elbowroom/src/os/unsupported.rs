@@ -4,7 +4,7 @@ use std::ffi::c_void;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 
-use super::{Placement, Protection};
+use super::{Headroom, Placement, Protection};
 use crate::error::OsCode;
 use crate::fault::{FaultAccess, FaultCode};
 use crate::reservation::Access;
@@ -69,6 +69,10 @@ pub(crate) unsafe fn release(_base: NonNull<u8>, _len: usize) -> Result<(), OsCo
 
 pub(crate) fn query(_address: usize) -> Option<Protection> {
     None
+}
+
+pub(crate) fn headroom() -> Headroom {
+    Headroom { bytes: 0, limit: "no support for this platform" }
 }
 
 pub(crate) fn name(_base: NonNull<u8>, _len: usize, _name: &str) {}

@@ -5,6 +5,7 @@ use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use crate::os;
 use crate::page::PageCount;
 use crate::sync::Lock;
 
@@ -76,6 +77,20 @@ impl Budget {
     /// A budget inside this one.
     pub fn child(&self, bytes: usize) -> Budget {
         Budget::builder(bytes).child_of(self).build()
+    }
+
+    /// A budget of what the system will still give this process, as far as it can be known: the tightest of its limits
+    /// less what is used of it, at this moment. The name of the budget says which limit that was.
+    ///
+    /// On Linux: the memory limits of its control groups (versions 1 and 2), RLIMIT_AS, RLIMIT_DATA, what is left of
+    /// the commit limit in strict mode (`vm.overcommit_memory=2`), or else memory and swap together. On Windows: the
+    /// commit limit, and that of its job. On macOS: the memory of the machine.
+    ///
+    /// What others take later is not known to it, so leave them something: `Budget::for_process().child(bytes)` for a
+    /// part of it, or [`available_bytes`](Budget::available_bytes) to reckon with.
+    pub fn for_process() -> Budget {
+        let os::Headroom { bytes, limit } = os::headroom();
+        Budget::builder(bytes).name(limit).build()
     }
 
     /// A budget with a name, a parent or a callback.

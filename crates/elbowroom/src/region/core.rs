@@ -3,7 +3,7 @@
 #![allow(unsafe_code, reason = "commits and decommits pages of a mapping that it owns")]
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::budget::Budget;
 use super::growth::{self, Growth};
@@ -46,7 +46,12 @@ pub(crate) struct Core {
     faults: AtomicU64,
     commits: AtomicU64,
     declined: AtomicU64,
+    // Faults on committed pages since the last commit that the system had no explanation for.
+    supposed_races: AtomicU32,
 }
+
+/// More threads than race for a page.
+const SUPPOSED_RACES_MAX: u32 = 10_000;
 
 impl Core {
     pub(super) fn new(
@@ -72,6 +77,7 @@ impl Core {
             faults: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             declined: AtomicU64::new(0),
+            supposed_races: AtomicU32::new(0),
         }
     }
 
@@ -141,7 +147,7 @@ impl Core {
         if fault.is_page_fault() && self.contains(page) {
             let pages = self.pages.lock_in_handler();
             if pages.is_committed(page) {
-                return may(&pages, &fault);
+                return self.may(&pages, &fault);
             }
         }
         if let Some(filter) = &self.filter {
@@ -192,7 +198,7 @@ impl Core {
         }
         let mut pages = self.pages.lock_in_handler();
         if pages.is_committed(page) {
-            return may(&pages, fault).map(|()| None);
+            return self.may(&pages, fault).map(|()| None);
         }
         let window = self.growth.window(page, self.data);
         let mut run = growth::clamp(pages.reserved_run(page, window), page, self.room()).ok_or(Refusal::Limit)?;
@@ -231,6 +237,23 @@ impl Core {
         self.budget.iter().flat_map(Budget::due).for_each(|callback| callback());
     }
 
+    /// For a page that is committed: whether the access that faulted will work now. It will if another thread has just
+    /// committed the page; it will not if the program has taken the access away, or fetches instructions from data.
+    ///
+    /// Under the lock, so that nobody decommits the page between our account and the system's.
+    fn may(&self, _pages: &Guard<'_, PageMap>, fault: &Fault<'_>) -> Result<(), Refusal> {
+        let allowed = match (os::query(fault.address()), fault.access()) {
+            (Some(protection), FaultAccess::Read) => protection.read,
+            (Some(protection), FaultAccess::Write) => protection.write,
+            (Some(protection), FaultAccess::Execute) => protection.execute,
+            // The system does not tell (Linux without /proc). Commits are never executable; for the rest, suppose that
+            // it was a race. Each race that is lost was won by a commit, so a row of faults without one is no race.
+            (None, FaultAccess::Execute) => false,
+            (None, _) => self.supposed_races.fetch_add(1, Ordering::Relaxed) < SUPPOSED_RACES_MAX,
+        };
+        if allowed { Ok(()) } else { Err(Refusal::Protected) }
+    }
+
     /// What the limit leaves.
     fn room(&self) -> PageCount {
         self.commit_limit.saturating_sub(PageCount::new(self.committed.load(Ordering::Relaxed)))
@@ -243,6 +266,7 @@ impl Core {
         unsafe { self.mapping.commit(run) }?;
         pages.set(run, true);
         self.committed.fetch_add(run.count().get(), Ordering::Relaxed);
+        self.supposed_races.store(0, Ordering::Relaxed);
         Ok(())
     }
 
@@ -341,18 +365,4 @@ impl Core {
         }
         Ok(())
     }
-}
-
-/// For a page that is committed: whether the access that faulted will work now. It will if another thread has just
-/// committed the page; it will not if the program has taken the access away, or fetches instructions from data.
-///
-/// Under the lock, so that nobody decommits the page between our account and the system's.
-fn may(_pages: &Guard<'_, PageMap>, fault: &Fault<'_>) -> Result<(), Refusal> {
-    // Where the system does not tell (no /proc), trust our own account.
-    let allowed = os::query(fault.address()).is_none_or(|protection| match fault.access() {
-        FaultAccess::Read => protection.read,
-        FaultAccess::Write => protection.write,
-        FaultAccess::Execute => protection.execute,
-    });
-    if allowed { Ok(()) } else { Err(Refusal::Protected) }
 }

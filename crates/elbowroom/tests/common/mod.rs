@@ -26,6 +26,11 @@ pub(crate) fn vast() -> usize {
     }
 }
 
+/// How many times to try something: fewer under an emulator, which is some fifty times slower.
+pub(crate) fn times(natively: u32) -> u32 {
+    if emulated() { natively.div_ceil(10) } else { natively }
+}
+
 /// A command that runs this test program again with ROLE set.
 pub(crate) fn child(role: &str) -> Command {
     let program = env::current_exe().expect("the test program's own path");

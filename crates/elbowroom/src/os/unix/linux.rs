@@ -4,6 +4,11 @@ use std::ffi::c_void;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 
+#[path = "linux_headroom.rs"]
+mod headroom;
+
+pub(crate) use headroom::headroom;
+
 use crate::fault::{FaultAccess, FaultCode};
 use crate::os::Protection;
 

@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 
 use crate::fault::{FaultAccess, FaultCode};
-use crate::os::Protection;
+use crate::os::{Headroom, Protection};
 
 /// There is no "exactly there or fail": the address is a hint, and the caller looks where the mapping went.
 pub(super) const MAP_EXACTLY: i32 = 0;
@@ -170,6 +170,14 @@ impl Trap {
         machine.pc = resume as u64;
         machine.x[0] = refusal;
     }
+}
+
+/// The memory of the machine: macOS sets a process no limit on commits.
+pub(crate) fn headroom() -> Headroom {
+    // SAFETY: sysconf reads a number and has no preconditions (sysconf(3)).
+    let pages = unsafe { libc::sysconf(libc::_SC_PHYS_PAGES) };
+    let bytes = usize::try_from(pages).map_or(usize::MAX, |pages| pages.saturating_mul(super::page_size()));
+    Headroom { bytes, limit: "memory" }
 }
 
 /// macOS has no names for private mappings.

@@ -19,7 +19,7 @@ mod flavour;
 #[path = "macos.rs"]
 mod flavour;
 
-pub(crate) use flavour::{Trap, name, query, wait, wake_one};
+pub(crate) use flavour::{Trap, headroom, name, query, wait, wake_one};
 pub(crate) use stack::FilterStack;
 
 /// What fault injection makes a call fail with.

@@ -25,9 +25,11 @@ use crate::error::OsCode;
 use crate::reservation::Access;
 
 pub(crate) mod handler;
+mod headroom;
 mod image;
 
 pub(crate) use handler::Trap;
+pub(crate) use headroom::headroom;
 pub(super) use image::image_section;
 
 /// What fault injection makes a call fail with.
