@@ -159,7 +159,7 @@ fn a_budget_outlives_its_children_and_its_handle() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: common::times(64), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(common::times(64)) })]
 
     /// Any tree of budgets, any commits and decommits: each budget holds the sum of what is below it, and a commit
     /// works if and only if every budget above has room.

@@ -276,7 +276,7 @@ fn within_reach(mut step: Step) -> Step {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: common::times(48), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(common::times(48)) })]
 
     #[test]
     fn a_reservation_behaves_like_its_model(steps in prop::collection::vec(step(), 1..40)) {
