@@ -149,3 +149,67 @@ fn a_plain_pointer_works_too() {
     unsafe { byte.write_volatile(5) };
     assert_eq!(region.try_read::<u8>(middle).unwrap(), 5);
 }
+
+/// Gives its bytes out in pieces of odd sizes, with an interruption now and then.
+struct Dribble<'a> {
+    rest: &'a [u8],
+    calls: usize,
+}
+
+impl std::io::Read for Dribble<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.calls += 1;
+        if self.calls % 5 == 0 {
+            return Err(std::io::ErrorKind::Interrupted.into());
+        }
+        let len = (self.calls * 977).min(buffer.len()).min(self.rest.len());
+        buffer[..len].copy_from_slice(&self.rest[..len]);
+        self.rest = &self.rest[len..];
+        Ok(len)
+    }
+}
+
+#[test]
+fn readers_fill_and_writers_drain() {
+    let bytes: Vec<u8> = (0..200_000u32).map(|n| (n.wrapping_mul(n) >> 3) as u8).collect();
+    let region = Region::new(1 << 20).unwrap();
+    let dribble = || Dribble { rest: &bytes, calls: 0 };
+    assert_eq!(region.read_from(5..1 << 20, &mut dribble()).unwrap(), bytes.len());
+    let mut copy = Vec::new();
+    region.write_to(5..5 + bytes.len(), &mut copy).unwrap();
+    assert!(copy == bytes);
+    assert_eq!(region.read_from(0..70_000, &mut dribble()).unwrap(), 70_000, "full");
+    assert_eq!(region.try_read::<u8>(70_000).unwrap(), bytes[70_000 - 5], "what lies behind is untouched");
+
+    let limited = Region::builder(1 << 20).commit_limit(page_size()).growth(Growth::Pages(1)).build().unwrap();
+    let error = limited.read_from(0..1 << 20, &mut dribble()).unwrap_err();
+    let inner = error.get_ref().and_then(|error| error.downcast_ref::<elbowroom::Error>()).unwrap();
+    assert!(inner.is_limit());
+    assert_eq!((error.kind(), inner.offset()), (std::io::ErrorKind::OutOfMemory, page_size()));
+    assert!(region.read_from(region.len()..usize::MAX, &mut dribble()).is_err());
+    #[expect(clippy::reversed_empty_ranges, reason = "what is tested")]
+    let backwards = 9..3;
+    assert!(region.write_to(backwards.clone(), &mut Vec::new()).is_err());
+    assert!(region.read_from(backwards, &mut dribble()).is_err());
+}
+
+#[cfg(unix)]
+#[test]
+fn the_kernel_fails_where_a_store_commits_and_prepared_memory_helps() {
+    use std::io::Write;
+
+    let region = Region::builder(100 * page_size()).growth(Growth::Pages(1)).build().unwrap();
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(&[7; 100]).unwrap();
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&reader);
+    let at = 3 * page_size() - 50;
+    // SAFETY: the kernel may write there or fail; nothing of Rust's refers to it.
+    let read = unsafe { libc::read(fd, region.as_ptr().wrapping_add(at).cast(), 100) };
+    assert_eq!((read, std::io::Error::last_os_error().raw_os_error()), (-1, Some(libc::EFAULT)));
+    let bytes = region.prepare(at..at + 100).unwrap();
+    assert_eq!(region.stats().committed_bytes, 2 * page_size());
+    // SAFETY: committed, and nothing of Rust's refers to it.
+    assert_eq!(unsafe { libc::read(fd, bytes.cast(), bytes.len()) }, 100);
+    assert_eq!(region.try_read::<[u8; 2]>(at + 98).unwrap(), [7, 7]);
+    assert_eq!(region.stats().faults, 0);
+}

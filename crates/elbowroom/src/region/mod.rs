@@ -20,6 +20,7 @@ use crate::reservation::{self, Access, Mapping, PageState, Span};
 mod budget;
 mod core;
 mod growth;
+mod io;
 mod state;
 
 pub(crate) use self::budget::RefusedBy;
@@ -189,7 +190,8 @@ pub struct Stats {
 /// reference must only point at memory that is committed, and stays so while the reference lives.
 ///
 /// A system call does not raise a fault: `read(2)` into uncommitted memory fails with EFAULT.
-/// [`commit`](Region::commit) the range first.
+/// [`prepare`](Region::prepare) the range first, or use [`read_from`](Region::read_from) and
+/// [`write_to`](Region::write_to).
 ///
 /// # The end of the region
 ///
@@ -438,9 +440,8 @@ impl Region {
     /// # Errors
     /// As [`try_write`](Region::try_write).
     pub fn try_fill(&self, range: Range<usize>, byte: u8) -> Result<(), Error> {
-        let Some(len) = range.end.checked_sub(range.start) else {
-            return Err(Error::new(Operation::Write, range, Cause::OutOfRange { len: self.len() }));
-        };
+        self.check_order(Operation::Write, &range)?;
+        let len = range.len();
         let to = self.within_reach(Operation::Write, range.start, len)?;
         // SAFETY: in reach, and no reference of Rust's points into a region.
         let filled = unsafe { access::fill(to, byte, len) };
