@@ -27,6 +27,8 @@ pub enum Operation {
     Write,
     /// Installing the process-wide fault handler.
     InstallHandler,
+    /// Starting the threads of a [`monitored`](crate::RegionBuilder::monitored) region.
+    StartMonitor,
 }
 
 impl Operation {
@@ -40,6 +42,7 @@ impl Operation {
             Operation::Read => "read",
             Operation::Write => "write",
             Operation::InstallHandler => "install the fault handler for",
+            Operation::StartMonitor => "start the monitor threads for",
         }
     }
 }
@@ -69,6 +72,8 @@ pub(crate) enum Cause {
     Protected,
     /// A filter touched an uncommitted page of its own region, or released it.
     InOwnFilter,
+    /// No monitor thread is left to run the filter.
+    MonitorGone,
     /// The operating system refused, with the code beside.
     Os(OsCode),
 }
@@ -159,9 +164,10 @@ impl Error {
         }
     }
 
-    /// The region's own filter answered [`Verdict::Decline`](crate::Verdict::Decline).
+    /// The region's own filter answered [`Verdict::Decline`](crate::Verdict::Decline), or the thread that runs it
+    /// ([`monitored`](crate::RegionBuilder::monitored)) is gone.
     pub fn is_declined(&self) -> bool {
-        matches!(self.cause, Cause::Filter)
+        matches!(self.cause, Cause::Filter | Cause::MonitorGone)
     }
 
     /// The operating system has no more to give: memory, commit charge, address space, or (on Linux) mappings.
@@ -240,6 +246,9 @@ impl fmt::Display for Cause {
                 f.write_str("it raised something other than a page fault, which a commit cannot cure")
             }
             Cause::Protected => f.write_str("the page is committed, but its protection forbids this access"),
+            Cause::MonitorGone => {
+                f.write_str("no monitor thread is left to ask: its filter panicked, or this is a forked child")
+            }
             Cause::InOwnFilter => f.write_str("it was done from inside the region's own filter"),
             Cause::Os(code) => {
                 write!(f, "{code}")?;

@@ -31,7 +31,7 @@ fn wait(_word: &AtomicU32, _expected: u32) {
 
 /// Nobody sleeps in a model.
 #[cfg(loom)]
-fn wake_one(_word: &AtomicU32) {}
+fn wake_one(_word: *const AtomicU32) {}
 
 /// How often the lock is tried before sleeping: its holder is usually in one system call of a microsecond or two.
 const SPINS: u32 = if cfg!(loom) { 1 } else { 100 };
@@ -65,7 +65,7 @@ impl<T> Lock<T> {
         Guard { lock: self, _signals: Some(signals) }
     }
 
-    /// Waits for the lock from inside the fault handler, where asynchronous signals are blocked already.
+    /// Waits for the lock where asynchronous signals are blocked already, as they are inside the fault handler.
     pub(crate) fn lock_in_handler(&self) -> Guard<'_, T> {
         self.acquire();
         Guard { lock: self, _signals: None }

@@ -53,6 +53,7 @@ mod unix {
         ("signals_that_touch_the_region", touching_signals, 0),
         ("a_forked_child_commits_for_itself", forked, 0),
         ("raised_in_a_filter", raised_in_a_filter, 0),
+        ("a_forked_child_of_a_monitored_region_is_declined", forked_monitored, 0),
     ];
 
     pub(super) fn main() -> ExitCode {
@@ -510,6 +511,32 @@ mod unix {
         assert_eq!(region.stats().committed_bytes, 2 * page_size());
         assert_eq!(region.try_read::<u8>(page_size()).unwrap(), 5);
         assert_eq!(region.try_read::<u8>(2 * page_size()).unwrap(), 0);
+    }
+
+    fn forked_monitored() {
+        let region = Region::builder(10 * page_size())
+            .growth(Growth::Pages(1))
+            .filter(|_| Verdict::Commit)
+            .monitored()
+            .build()
+            .unwrap();
+        region.try_write(0, 1u8).unwrap();
+        // SAFETY: the child touches the region, which needs no lock that the monitor thread holds, and ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let good = region.try_read::<u8>(0).ok() == Some(1)
+                && region.try_write(page_size(), 6u8).is_err_and(|error| error.is_declined())
+                && region.commit(page_size()..2 * page_size()).is_ok()
+                && region.try_write(page_size(), 6u8).is_ok();
+            drop(region);
+            // SAFETY: ends the child without running what the parent registered.
+            unsafe { libc::_exit(if good { 17 } else { 1 }) };
+        }
+        let mut status = 0;
+        // SAFETY: waits for the child.
+        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+        assert_eq!(libc::WEXITSTATUS(status), 17, "{status:#x}");
+        region.try_write(2 * page_size(), 1u8).unwrap();
     }
 
     fn raised_in_a_filter() {

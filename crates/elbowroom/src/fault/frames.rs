@@ -85,6 +85,12 @@ pub(crate) fn is_inside_filter_of(region: &Core) -> bool {
         .any(|frame| frame.thread.load(Ordering::Relaxed) == me && frame.region.load(Ordering::Relaxed) == region)
 }
 
+/// Runs `filter` right here, noting that this thread is in a filter of `region`.
+pub(crate) fn note<R>(region: &Core, filter: impl FnOnce() -> R) -> R {
+    let _frame = Owned::take(Some(region));
+    filter()
+}
+
 /// Runs a filter of `region`, or a callback that is no region's, on a stack of the library's own. A panic in it ends
 /// the process: there is no frame to unwind to between the handler and the instruction that faulted.
 pub(crate) fn run<R>(region: Option<&Core>, filter: impl FnOnce() -> R) -> Result<R, Refusal> {

@@ -97,6 +97,7 @@ pub(crate) enum Refusal {
     NotAPageFault,
     Protected,
     InOwnFilter,
+    MonitorGone,
     Os(OsCode),
 }
 
@@ -111,6 +112,7 @@ impl Refusal {
             Refusal::Protected => 5,
             Refusal::InOwnFilter => 6,
             Refusal::Os(OsCode(code)) => 7 | (u64::from(code as u32) << 32),
+            Refusal::MonitorGone => 9,
             Refusal::Budget(RefusedBy(depth)) => 8 | (u64::from(depth) << 32),
         }
     }
@@ -124,6 +126,7 @@ impl Refusal {
             4 => Refusal::NotAPageFault,
             5 => Refusal::Protected,
             6 => Refusal::InOwnFilter,
+            9 => Refusal::MonitorGone,
             8 => Refusal::Budget(RefusedBy((packed >> 32) as u32)),
             _ => Refusal::Os(OsCode((packed >> 32) as u32 as i32)),
         }
@@ -145,6 +148,7 @@ impl Refusal {
             Refusal::NotAPageFault => Cause::NotAPageFault,
             Refusal::Protected => Cause::Protected,
             Refusal::InOwnFilter => Cause::InOwnFilter,
+            Refusal::MonitorGone => Cause::MonitorGone,
             Refusal::Os(code) => Cause::Os(code),
         }
     }
@@ -217,6 +221,7 @@ mod tests {
             Refusal::NotAPageFault,
             Refusal::Protected,
             Refusal::InOwnFilter,
+            Refusal::MonitorGone,
             Refusal::Os(OsCode(12)),
             Refusal::Os(OsCode(-1)),
             Refusal::Os(OsCode(0)),

@@ -26,9 +26,10 @@
 //! `exception_table()` is the table that the accessors' asm wrote (see [`fault::access`](crate::fault::access)).
 //!
 //! **Threads.** `thread_token()` tells threads apart and is never 0. `wait(word, expected)` sleeps while the word has
-//! that value and may wake early; `wake_one(word)` wakes one that waits on it; both async-signal-safe. `SignalsBlocked`
-//! keeps asynchronous signals from this thread while it lives. `FilterStack::run` calls a function with at least 128
-//! KiB of stack, where the system does not call handlers on the thread's own.
+//! that value and may wake early; `wake_one(word)` wakes one that waits on it, and uses the word only as a key: it may
+//! be gone. Both are async-signal-safe. `SignalsBlocked` keeps asynchronous signals from this thread while it lives.
+//! `FilterStack::run` calls a function with at least 128 KiB of stack, where the system does not call handlers on the
+//! thread's own.
 
 #![allow(unsafe_code, reason = "the contract's memory calls are unsafe: they change what pointers may be used for")]
 

@@ -85,7 +85,7 @@ pub(crate) fn wait(_word: &AtomicU32, _expected: u32) {
     std::thread::yield_now();
 }
 
-pub(crate) fn wake_one(_word: &AtomicU32) {}
+pub(crate) fn wake_one(_word: *const AtomicU32) {}
 
 pub(crate) fn write_stderr(_bytes: &[u8]) {}
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::budget::Budget;
 use super::growth::{self, Growth};
+use super::monitor::Monitors;
 use super::state::PageMap;
 use super::{Fault, Verdict};
 use crate::error::{Cause, Error, Operation, OsCode};
@@ -18,6 +19,18 @@ use crate::sync::{Guard, Lock};
 
 /// A filter, as a region keeps it.
 pub(crate) type Filter = dyn Fn(&Fault<'_>) -> Verdict + Send + Sync;
+
+/// What the builder was told.
+pub(super) struct Policy {
+    pub(super) growth: Growth,
+    pub(super) commit_limit: PageCount,
+    // Charged with what the region commits, under the region's lock.
+    pub(super) budget: Option<Budget>,
+    pub(super) filter: Option<Box<Filter>>,
+    // Who runs the filter, if not the thread that faults.
+    pub(super) monitors: Option<Monitors>,
+    pub(super) name: Box<str>,
+}
 
 /// A region without its owner. Lives at one address from before it is entered in the registry until after it is
 /// removed.
@@ -34,13 +47,8 @@ pub(crate) struct Core {
     pages: Lock<PageMap>,
     mapping: Mapping,
     data: PageCount,
-    growth: Growth,
-    commit_limit: PageCount,
-    // Charged with `committed`, under the same lock.
-    budget: Option<Budget>,
-    filter: Option<Box<Filter>>,
-    name: Box<str>,
-    // Invariant: the number of pages that `pages` says are committed, at most `commit_limit`; written only under its
+    policy: Policy,
+    // Invariant: the number of pages that `pages` says are committed, at most the commit limit; written only under its
     // lock.
     committed: AtomicUsize,
     faults: AtomicU64,
@@ -54,25 +62,13 @@ pub(crate) struct Core {
 const SUPPOSED_RACES_MAX: u32 = 10_000;
 
 impl Core {
-    pub(super) fn new(
-        mapping: Mapping,
-        data: PageCount,
-        growth: Growth,
-        commit_limit: PageCount,
-        budget: Option<Budget>,
-        filter: Option<Box<Filter>>,
-        name: Box<str>,
-    ) -> Core {
+    pub(super) fn new(mapping: Mapping, data: PageCount, policy: Policy) -> Core {
         let pages = PageMap::new(data, &mapping, data.get() + 1);
         Core {
             pages: Lock::new(pages),
             mapping,
             data,
-            growth,
-            commit_limit,
-            budget,
-            filter,
-            name,
+            policy,
             committed: AtomicUsize::new(0),
             faults: AtomicU64::new(0),
             commits: AtomicU64::new(0),
@@ -82,7 +78,7 @@ impl Core {
     }
 
     pub(crate) fn name(&self) -> &str {
-        &self.name
+        &self.policy.name
     }
 
     pub(super) fn base(&self) -> *mut u8 {
@@ -113,7 +109,7 @@ impl Core {
     }
 
     pub(super) fn commit_limit_bytes(&self) -> usize {
-        self.commit_limit.bytes()
+        self.policy.commit_limit.bytes()
     }
 
     /// Faults, commits, refusals.
@@ -126,7 +122,7 @@ impl Core {
             len: self.len(),
             commit_limit_bytes: self.commit_limit_bytes(),
             committed_bytes: self.committed_bytes(),
-            budget: self.budget.as_ref(),
+            budget: self.policy.budget.as_ref(),
         }
     }
 
@@ -150,18 +146,22 @@ impl Core {
                 return self.may(&pages, &fault);
             }
         }
-        if let Some(filter) = &self.filter {
+        if self.policy.filter.is_some() {
             if frames::is_inside_filter_of(self) {
                 return Err(Refusal::InOwnFilter);
             }
-            match frames::run(Some(self), || filter(&fault))? {
+            let verdict = match &self.policy.monitors {
+                Some(monitors) => monitors.ask(&fault)?,
+                None => frames::run(Some(self), || self.ask_filter(&fault))?,
+            };
+            match verdict {
                 Verdict::Commit if fault.is_cured() => return Ok(()),
                 Verdict::Commit => {}
                 Verdict::Decline => return Err(Refusal::Filter),
             }
         }
         let committed = self.commit_around(&fault)?;
-        if committed.is_some() && self.budget.as_ref().is_some_and(Budget::is_any_due) {
+        if committed.is_some() && self.policy.budget.as_ref().is_some_and(Budget::is_any_due) {
             // The page is committed, whatever becomes of the news.
             let _ = frames::run(None, || self.tell_budgets());
         }
@@ -183,6 +183,11 @@ impl Core {
         }
     }
 
+    /// What the filter says; without one, every fault within the limits commits.
+    pub(super) fn ask_filter(&self, fault: &Fault<'_>) -> Verdict {
+        self.policy.filter.as_ref().map_or(Verdict::Commit, |filter| filter(fault))
+    }
+
     fn contains(&self, page: PageIndex) -> bool {
         PageRange::new(0, self.data.get()).contains(page)
     }
@@ -200,7 +205,7 @@ impl Core {
         if pages.is_committed(page) {
             return self.may(&pages, fault).map(|()| None);
         }
-        let window = self.growth.window(page, self.data);
+        let window = self.policy.growth.window(page, self.data);
         let mut run = growth::clamp(pages.reserved_run(page, window), page, self.room()).ok_or(Refusal::Limit)?;
         loop {
             let granted = self.charge(run.count(), PageCount::new(1))?;
@@ -219,7 +224,7 @@ impl Core {
 
     /// Charges the budgets with as much of `wanted` as they allow, at least `least`. Under the lock of `pages`.
     fn charge(&self, wanted: PageCount, least: PageCount) -> Result<PageCount, Refusal> {
-        match &self.budget {
+        match &self.policy.budget {
             Some(budget) => budget.charge(wanted, least).map_err(Refusal::Budget),
             None => Ok(wanted),
         }
@@ -227,14 +232,14 @@ impl Core {
 
     /// Under the lock of `pages`, or where asynchronous signals are blocked otherwise.
     fn refund(&self, pages: PageCount) {
-        if let Some(budget) = &self.budget {
+        if let Some(budget) = &self.policy.budget {
             budget.refund(pages);
         }
     }
 
     /// Calls the callbacks of budgets whose threshold was reached. Under no lock.
     fn tell_budgets(&self) {
-        self.budget.iter().flat_map(Budget::due).for_each(|callback| callback());
+        self.policy.budget.iter().flat_map(Budget::due).for_each(|callback| callback());
     }
 
     /// For a page that is committed: whether the access that faulted will work now. It will if another thread has just
@@ -256,7 +261,7 @@ impl Core {
 
     /// What the limit leaves.
     fn room(&self) -> PageCount {
-        self.commit_limit.saturating_sub(PageCount::new(self.committed.load(Ordering::Relaxed)))
+        self.policy.commit_limit.saturating_sub(PageCount::new(self.committed.load(Ordering::Relaxed)))
     }
 
     /// Commits reserved pages, for which there is room, and accounts for them.
@@ -277,7 +282,7 @@ impl Core {
             return Ok(());
         }
         // SAFETY: data pages of this mapping; only raw pointers and accessors reach them, never a reference of ours.
-        unsafe { self.mapping.decommit(run, &self.name) }?;
+        unsafe { self.mapping.decommit(run, &self.policy.name) }?;
         pages.set(run, false);
         self.committed.fetch_sub(count.get(), Ordering::Relaxed);
         self.refund(count);
@@ -307,7 +312,7 @@ impl Core {
                 for (done, _) in pages.runs(before).filter(|&(_, committed)| !committed) {
                     // Should this fail, the pages are accessible for nothing, until committed or released.
                     // SAFETY: committed a moment ago; nobody has been told.
-                    let _ = unsafe { self.mapping.decommit(done, &self.name) };
+                    let _ = unsafe { self.mapping.decommit(done, &self.policy.name) };
                 }
                 self.refund(missing);
                 return Err(refuse_os(code));
@@ -353,10 +358,13 @@ impl Core {
 
     /// Gives the mapping back to the system, and then the charge to the budgets: what the system keeps stays charged.
     pub(super) fn release(self) -> Result<(), OsCode> {
-        let Core { mapping, pages, filter, budget, committed, .. } = self;
+        let Core { mapping, pages, policy, committed, .. } = self;
+        let Policy { budget, filter, monitors, .. } = policy;
+        // Its threads run the filter.
+        drop(monitors);
+        drop(filter);
         // Before the memory goes that its table may be in.
         drop(pages);
-        drop(filter);
         // SAFETY: nothing of the region is left that could use it; raw pointers are their users' risk.
         unsafe { mapping.release() }?;
         if let Some(budget) = budget {

@@ -21,12 +21,14 @@ mod budget;
 mod core;
 mod growth;
 mod io;
+mod monitor;
 mod state;
 
 pub(crate) use self::budget::RefusedBy;
 pub use self::budget::{Budget, BudgetBuilder};
 pub(crate) use self::core::Core;
 pub use growth::Growth;
+use monitor::Monitors;
 
 /// No system has smaller pages, in bytes.
 const LEAST_PAGE: usize = 4096;
@@ -244,6 +246,7 @@ impl Region {
             budget: None,
             growth: Growth::default(),
             filter: None,
+            monitors: 0,
             name: Box::default(),
         }
     }
@@ -513,6 +516,7 @@ pub struct RegionBuilder {
     growth: Growth,
     budget: Option<Budget>,
     filter: Option<Box<core::Filter>>,
+    monitors: usize,
     name: Box<str>,
 }
 
@@ -551,6 +555,23 @@ impl RegionBuilder {
         self
     }
 
+    /// Runs the filter on a thread of its own, while the thread that faulted sleeps: it may then take locks, allocate,
+    /// do I/O and block, whatever the thread that faulted was in the middle of (but not wait for that thread).
+    ///
+    /// If the filter panics, the thread ends, and this fault and every later one are refused with `is_declined()`; so
+    /// it is in a forked child, which has no such thread. A fault costs two thread switches more. Without a filter this
+    /// does nothing.
+    pub fn monitored(self) -> RegionBuilder {
+        self.monitors(1)
+    }
+
+    /// As [`monitored`](RegionBuilder::monitored), with so many threads (0 means 1): as many faults are in the filter
+    /// at once, and a slow one does not hold up the others.
+    pub fn monitors(mut self, threads: usize) -> RegionBuilder {
+        self.monitors = threads.max(1);
+        self
+    }
+
     /// Names the region, in messages and, where the system can, in its own listing of the process's memory: see
     /// [`ReservationBuilder::name`](crate::ReservationBuilder::name).
     pub fn name(mut self, name: &str) -> RegionBuilder {
@@ -578,8 +599,23 @@ impl RegionBuilder {
         if !self.name.is_empty() {
             mapping.name(&self.name);
         }
-        let limit = PageCount::inside(self.commit_limit_bytes).min(data);
-        let core = Core::new(mapping, data, self.growth, limit, self.budget, self.filter, self.name);
+        let monitors = match self.monitors {
+            threads if threads > 0 && self.filter.is_some() => {
+                let code = |error: std::io::Error| OsCode(error.raw_os_error().unwrap_or(0));
+                let started = Monitors::start(threads, &self.name).map_err(code);
+                Some(started.map_err(refuse_os(Operation::StartMonitor))?)
+            }
+            _ => None,
+        };
+        let policy = core::Policy {
+            growth: self.growth,
+            commit_limit: PageCount::inside(self.commit_limit_bytes).min(data),
+            budget: self.budget,
+            filter: self.filter,
+            monitors,
+            name: self.name,
+        };
+        let core = Core::new(mapping, data, policy);
         let (base, reach) = (core.base(), core.reach());
         let core = NonNull::from(Box::leak(Box::new(core)));
         // SAFETY: leaked just now and freed by `close`, after `Entered::remove`; its addresses are those of a mapping
@@ -597,6 +633,7 @@ impl fmt::Debug for RegionBuilder {
             .field("budget", &self.budget)
             .field("growth", &self.growth)
             .field("filter", &self.filter.is_some())
+            .field("monitors", &self.monitors)
             .field("name", &self.name)
             .finish()
     }

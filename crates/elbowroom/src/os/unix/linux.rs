@@ -159,10 +159,10 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32) {
 }
 
 /// Wakes one thread that sleeps in [`wait`] on `word`.
-pub(crate) fn wake_one(word: &AtomicU32) {
+pub(crate) fn wake_one(word: *const AtomicU32) {
     let operation = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
-    // SAFETY: the word is a live, aligned u32 whose address is only used as a key.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, 1) };
+    // SAFETY: a wake does not read the word; its address is the key that waiters are found by (futex(2)).
+    unsafe { libc::syscall(libc::SYS_futex, word, operation, 1) };
 }
 
 /// A file descriptor of our own, closed when dropped.

@@ -183,14 +183,25 @@ pub(crate) fn headroom() -> Headroom {
 /// macOS has no names for private mappings.
 pub(crate) fn name(_base: NonNull<u8>, _len: usize, _name: &str) {}
 
-/// The public futex came with macOS 14.4; until that is the floor, give the processor away and look again.
-pub(crate) fn wait(_word: &AtomicU32, _expected: u32) {
-    // SAFETY: sched_yield(2) has no preconditions.
-    unsafe { libc::sched_yield() };
+// The futex of macOS, public as os_sync_wait_on_address only since 14.4; libc++ and others build on this since 10.12.
+unsafe extern "C" {
+    fn __ulock_wait(operation: u32, address: *mut c_void, value: u64, timeout_us: u32) -> i32;
+    fn __ulock_wake(operation: u32, address: *mut c_void, value: u64) -> i32;
+}
+const UL_COMPARE_AND_WAIT: u32 = 1;
+const ULF_NO_ERRNO: u32 = 0x0100_0000;
+
+/// Sleeps while `word` is `expected`. May wake early.
+pub(crate) fn wait(word: &AtomicU32, expected: u32) {
+    // SAFETY: the word is a live, aligned u32, which the kernel only reads; a timeout of 0 means none.
+    unsafe { __ulock_wait(UL_COMPARE_AND_WAIT | ULF_NO_ERRNO, word.as_ptr().cast(), u64::from(expected), 0) };
 }
 
-/// Nobody sleeps in [`wait`].
-pub(crate) fn wake_one(_word: &AtomicU32) {}
+/// Wakes one thread that sleeps in [`wait`] on `word`.
+pub(crate) fn wake_one(word: *const AtomicU32) {
+    // SAFETY: a wake does not read the word; its address is the key that waiters are found by.
+    unsafe { __ulock_wake(UL_COMPARE_AND_WAIT | ULF_NO_ERRNO, word.cast_mut().cast(), 0) };
+}
 
 /// What the kernel lets the program do at `address`; `None` if nothing is mapped there.
 pub(crate) fn query(address: usize) -> Option<Protection> {

@@ -202,9 +202,9 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32) {
 }
 
 /// Wakes one thread that sleeps in [`wait`] on `word`.
-pub(crate) fn wake_one(word: &AtomicU32) {
+pub(crate) fn wake_one(word: *const AtomicU32) {
     // SAFETY: the address is only used as a key.
-    unsafe { WakeByAddressSingle(word.as_ptr().cast()) };
+    unsafe { WakeByAddressSingle(word.cast()) };
 }
 
 /// Writes to standard error as far as that goes.
