@@ -74,6 +74,8 @@ pub(crate) enum Cause {
     InOwnFilter,
     /// No monitor thread is left to run the filter.
     MonitorGone,
+    /// As many filters run at once as can, and this touch is in one of them.
+    TooManyFilters,
     /// The operating system refused, with the code beside.
     Os(OsCode),
 }
@@ -100,7 +102,7 @@ impl std::error::Error for OsCode {}
 ///
 /// The predicates (`is_limit()`, `is_out_of_memory()` and so on) tell the reasons apart; the text tells a person what
 /// to try. Where the operating system refused, [`source`](std::error::Error::source) is its error and
-/// [`os_code`](Error::os_code) its number. Nothing on the heap: an error can be made and dropped inside a filter.
+/// [`os_code`](Error::os_code) its number. Making one allocates nothing.
 ///
 /// ```
 /// use elbowroom::{Region, page_size};
@@ -249,6 +251,7 @@ impl fmt::Display for Cause {
             Cause::MonitorGone => {
                 f.write_str("no monitor thread is left to ask: its filter panicked, or this is a forked child")
             }
+            Cause::TooManyFilters => f.write_str("1024 filters run at once, and it was done from inside one of them"),
             Cause::InOwnFilter => f.write_str("it was done from inside the region's own filter"),
             Cause::Os(code) => {
                 write!(f, "{code}")?;

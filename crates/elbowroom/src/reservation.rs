@@ -50,6 +50,7 @@ pub(crate) struct Mapping {
     // Invariant: `base` and `len` are those of one successful `os::reserve`, released only by dropping this.
     base: NonNull<u8>,
     len: usize,
+    name: Box<str>,
 }
 
 // SAFETY: a mapping belongs to the process, not to a thread.
@@ -58,8 +59,10 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    pub(crate) fn reserve(len: usize, align: usize, placement: Placement) -> Result<Mapping, OsCode> {
-        Ok(Mapping { base: os::reserve(len, align, placement)?, len })
+    pub(crate) fn reserve(len: usize, align: usize, placement: Placement, name: Box<str>) -> Result<Mapping, OsCode> {
+        let mapping = Mapping { base: os::reserve(len, align, placement)?, len, name };
+        mapping.label(mapping.base, len);
+        Ok(mapping)
     }
 
     pub(crate) fn base(&self) -> NonNull<u8> {
@@ -70,8 +73,15 @@ impl Mapping {
         self.len
     }
 
-    pub(crate) fn name(&self, name: &str) {
-        os::name(self.base, self.len, name);
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Shows the name in the system's listing.
+    fn label(&self, start: NonNull<u8>, len: usize) {
+        if !self.name.is_empty() {
+            os::name(start, len, &self.name);
+        }
     }
 
     /// The address and length of `pages`, which the callers take from inside this mapping.
@@ -97,6 +107,7 @@ impl Mapping {
             // released.
             // SAFETY: the same pages, which nothing can refer to yet.
             let _ = unsafe { os::decommit(start, len) };
+            self.label(start, len);
         })
     }
 
@@ -112,14 +123,12 @@ impl Mapping {
 
     /// # Safety
     /// `pages` are inside this mapping, and no reference points into them.
-    pub(crate) unsafe fn decommit(&self, pages: PageRange, name: &str) -> Result<(), OsCode> {
+    pub(crate) unsafe fn decommit(&self, pages: PageRange) -> Result<(), OsCode> {
         let (start, len) = self.part(pages);
         // SAFETY: whole pages of this live mapping without references (contract).
         unsafe { os::decommit(start, len) }?;
         // The pages are a new mapping now, where that is how a platform decommits.
-        if !name.is_empty() {
-            os::name(start, len, name);
-        }
+        self.label(start, len);
         Ok(())
     }
 
@@ -131,14 +140,21 @@ impl Mapping {
         unsafe { os::protect(start, len, access) }
     }
 
-    /// Gives the addresses back. On failure they stay reserved for good.
+    /// Gives the addresses back. On failure they stay reserved for good; whether at least nothing in them is committed
+    /// any more is the second part of the error.
     ///
     /// # Safety
     /// Nothing uses the memory any more.
-    pub(crate) unsafe fn release(self) -> Result<(), OsCode> {
+    pub(crate) unsafe fn release(mut self) -> Result<(), (OsCode, bool)> {
+        drop(std::mem::take(&mut self.name));
         let mapping = std::mem::ManuallyDrop::new(self);
         // SAFETY: the base and length of one reservation (invariant), released once: its drop does not run.
-        unsafe { os::release(mapping.base, mapping.len) }
+        unsafe { os::release(mapping.base, mapping.len) }.map_err(|code| {
+            // munmap(2) fails where it would split a mapping and vm.max_map_count is reached; a fresh mapping over it
+            // joins its neighbours.
+            // SAFETY: the same addresses, which nothing uses any more.
+            (code, unsafe { os::decommit(mapping.base, mapping.len) }.is_ok())
+        })
     }
 }
 
@@ -196,7 +212,6 @@ pub(crate) fn whole_pages(len: usize) -> Result<usize, Error> {
 /// where is in PLATFORM.md.
 pub struct Reservation {
     mapping: Mapping,
-    name: Box<str>,
     // The committed pages: start → (end, access). Invariant: runs are in order, do not overlap and are not empty; two
     // that touch differ in access. What is not here is reserved.
     committed: Mutex<BTreeMap<usize, (usize, Access)>>,
@@ -230,7 +245,7 @@ impl Reservation {
 
     /// The name it was given, or the empty string.
     pub fn name(&self) -> &str {
-        &self.name
+        self.mapping.name()
     }
 
     /// Commits the pages of `range`: readable, writable, and zero at first. Pages that are committed already keep their
@@ -249,7 +264,7 @@ impl Reservation {
                 for &gap in &gaps[..done] {
                     // Should this fail, the pages are accessible for nothing, until committed or released.
                     // SAFETY: committed a moment ago; nobody has been told.
-                    let _ = unsafe { self.mapping.decommit(gap, &self.name) };
+                    let _ = unsafe { self.mapping.decommit(gap) };
                 }
                 return Err(Error::new(Operation::Commit, range, Cause::Os(code)));
             }
@@ -273,7 +288,7 @@ impl Reservation {
             return Ok(());
         }
         // SAFETY: pages of this mapping; the memory is only reached through raw pointers, at their users' risk.
-        unsafe { self.mapping.decommit(pages, &self.name) }
+        unsafe { self.mapping.decommit(pages) }
             .map_err(|code| Error::new(Operation::Decommit, range, Cause::Os(code)))?;
         set(&mut committed, pages, None);
         Ok(())
@@ -332,7 +347,7 @@ impl Reservation {
     pub fn release(self) -> Result<(), Error> {
         let range = 0..self.len();
         // SAFETY: the reservation ends here; pointers from `as_ptr` are their users' risk.
-        unsafe { self.mapping.release() }.map_err(|code| Error::new(Operation::Release, range, Cause::Os(code)))
+        unsafe { self.mapping.release() }.map_err(|(code, _)| Error::new(Operation::Release, range, Cause::Os(code)))
     }
 
     fn pages(&self, operation: Operation, range: &Range<usize>) -> Result<PageRange, Error> {
@@ -457,7 +472,8 @@ impl ReservationBuilder {
     /// that is not a multiple of it, and `is_address_in_use()`.
     pub fn reserve(self) -> Result<Reservation, Error> {
         let len = whole_pages(self.len)?;
-        let refuse = |cause| Error::new(Operation::Reserve, 0..self.len, cause);
+        let asked = self.len;
+        let refuse = |cause| Error::new(Operation::Reserve, 0..asked, cause);
         if !self.align.is_power_of_two() {
             return Err(refuse(Cause::Misaligned { of: self.align.max(1) }));
         }
@@ -470,10 +486,8 @@ impl ReservationBuilder {
                 return Err(refuse(Cause::TooLarge));
             }
         }
-        let mapping = Mapping::reserve(len, align, self.placement).map_err(|code| refuse(Cause::Os(code)))?;
-        if !self.name.is_empty() {
-            mapping.name(&self.name);
-        }
-        Ok(Reservation { mapping, name: self.name, committed: Mutex::new(BTreeMap::new()) })
+        let mapping =
+            Mapping::reserve(len, align, self.placement, self.name).map_err(|code| refuse(Cause::Os(code)))?;
+        Ok(Reservation { mapping, committed: Mutex::new(BTreeMap::new()) })
     }
 }

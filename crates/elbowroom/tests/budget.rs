@@ -1,5 +1,7 @@
 //! Budgets: shared, nested, exact, refunded, and heard of.
 
+#![allow(unsafe_code, reason = "a region can only be released in its own fault if a plain pointer touched it")]
+
 mod common;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -142,6 +144,34 @@ fn budgets_hold_at_every_moment_and_nobody_is_refused_in_passing() {
     });
     assert_eq!(root.committed_bytes(), 0);
     assert!(root.peak_bytes() <= page(44) && root.peak_bytes() >= page(8));
+}
+
+#[test]
+fn a_deep_tree_is_dropped_without_recursion() {
+    let mut budget = Budget::new(page(1));
+    for _ in 0..common::times(200_000) {
+        budget = budget.child(page(1));
+    }
+    drop(budget);
+}
+
+#[test]
+fn a_region_that_is_dropped_by_a_budgets_callback_stays_valid() {
+    let own: Arc<Mutex<Option<Region>>> = Arc::default();
+    let in_callback = Arc::clone(&own);
+    let budget = Budget::builder(page(10))
+        .on_reaching(page(2), move |_| {
+            let region = in_callback.lock().unwrap().take().unwrap();
+            assert!(region.release().unwrap_err().to_string().contains("own filter"));
+        })
+        .build();
+    let region = region(&budget, 1);
+    let second = region.as_ptr().wrapping_add(page(1));
+    region.try_write(0, 1u8).unwrap();
+    *own.lock().unwrap() = Some(region);
+    // SAFETY: inside the region, which is leaked by the attempt to release it in the middle of this very touch.
+    unsafe { second.write_volatile(1) };
+    assert_eq!(budget.committed_bytes(), page(2));
 }
 
 #[test]

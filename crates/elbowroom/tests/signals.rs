@@ -53,6 +53,10 @@ mod unix {
         ("signals_that_touch_the_region", touching_signals, 0),
         ("a_forked_child_commits_for_itself", forked, 0),
         ("raised_in_a_filter", raised_in_a_filter, 0),
+        ("later_handler_that_does_not_chain_is_overtaken_by_the_next_region", overtaken, 0),
+        ("nested_faults_work_below_a_handler_that_chains", nested_below, 0),
+        ("earlier_handler_without_onstack_gets_stack", stack_hungry, 0),
+        ("declined_plain_touch_of_a_committed_page_goes_on", declined_but_committed, 0),
         ("a_forked_child_of_a_monitored_region_is_declined", forked_monitored, 0),
     ];
 
@@ -511,6 +515,88 @@ mod unix {
         assert_eq!(region.stats().committed_bytes, 2 * page_size());
         assert_eq!(region.try_read::<u8>(page_size()).unwrap(), 5);
         assert_eq!(region.try_read::<u8>(2 * page_size()).unwrap(), 0);
+    }
+
+    fn overtaken() {
+        let first = region();
+        install(libc::SIGSEGV, &repairing_action(libc::SA_ONSTACK));
+        // It is in front of ours and keeps what it gets.
+        first.try_write(page_size(), 1u8).unwrap();
+        assert_eq!(calls(), 1);
+        let second = region();
+        first.try_write(2 * page_size(), 1u8).unwrap();
+        second.try_write(2 * page_size(), 1u8).unwrap();
+        assert_eq!(calls(), 1, "ours is in front again");
+        touch(foreign_page());
+        assert_eq!(calls(), 2);
+        drop((first, second));
+        assert_eq!(current(libc::SIGSEGV).sa_sigaction, repairing_action(0).sa_sigaction);
+        for n in 0..3 {
+            let again = region();
+            again.try_write(page_size(), 1u8).unwrap();
+            touch(foreign_page());
+            assert_eq!(calls(), 3 + n);
+        }
+    }
+
+    fn nested_below() {
+        let inner = region();
+        let outer = Region::builder(100 * page_size())
+            .growth(Growth::Pages(1))
+            .filter(move |fault| {
+                let mut mask = action(0, 0).sa_mask;
+                // SAFETY: reads the mask of this thread.
+                unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), &mut mask) };
+                let blocked = [libc::SIGALRM, libc::SIGSEGV].map(|signal| {
+                    // SAFETY: the set is initialised.
+                    unsafe { libc::sigismember(&mask, signal) == 1 }
+                });
+                assert_eq!(blocked, [true, false]);
+                inner.try_write(fault.offset(), 1u8).unwrap();
+                Verdict::Commit
+            })
+            .build()
+            .unwrap();
+        // In front of ours, with SIGSEGV blocked while it runs and SIGALRM not.
+        NEXT.store(Box::leak(Box::new(current(libc::SIGSEGV))), Ordering::Relaxed);
+        let flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+        install(libc::SIGSEGV, &action(chaining as extern "C" fn(_, _, _) as usize, flags));
+        for n in 1..5 {
+            outer.try_write(n * page_size(), 1u8).unwrap();
+        }
+        assert_eq!(calls(), 8, "each fault, and the one nested in it");
+    }
+
+    extern "C" fn hungry(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
+        let mut bytes = [signal as u8; 64 << 10];
+        std::hint::black_box(&mut bytes);
+        repairing(signal, info, context);
+    }
+
+    fn stack_hungry() {
+        install(libc::SIGSEGV, &action(hungry as extern "C" fn(_, _, _) as usize, libc::SA_SIGINFO));
+        let region = region();
+        for n in 1..40 {
+            touch(foreign_page());
+            assert_eq!(calls(), n);
+            region.try_write(n * page_size(), 1u8).unwrap();
+        }
+    }
+
+    fn declined_but_committed() {
+        install(libc::SIGSEGV, &action(libc::SIG_DFL, 0));
+        let region = Region::builder(100 * page_size())
+            .growth(Growth::Pages(1))
+            .filter(|fault| {
+                fault.commit().unwrap();
+                Verdict::Decline
+            })
+            .build()
+            .unwrap();
+        touch(region.as_ptr());
+        assert_eq!(region.try_read::<u8>(0).unwrap(), 1);
+        assert!(region.try_write(page_size(), 1u8).unwrap_err().is_declined());
+        region.try_write(page_size(), 1u8).unwrap();
     }
 
     fn forked_monitored() {

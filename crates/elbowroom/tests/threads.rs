@@ -156,6 +156,29 @@ fn a_filter_may_use_64_kib_of_stack_on_any_thread() {
 }
 
 #[test]
+fn filters_nest_until_there_are_too_many() {
+    let mut chain = Region::builder(1).filter(|_| Verdict::Commit).build().unwrap();
+    let depth = 1100;
+    for _ in 0..depth {
+        let inner = chain;
+        chain = Region::builder(1)
+            .filter(move |_| match inner.try_write(0, 1u8) {
+                Ok(()) => Verdict::Commit,
+                Err(_) => Verdict::Decline,
+            })
+            .build()
+            .unwrap();
+        // On Windows filters nest on the thread's own stack.
+        if common::emulated() || cfg!(windows) {
+            break;
+        }
+    }
+    // The innermost is refused, so each one up to the outermost declines; and the next try, which finds no page
+    // committed, ends the same way. Nobody waits for a frame that only it could give back.
+    assert_eq!(chain.try_write(0, 1u8).is_err(), !(common::emulated() || cfg!(windows)));
+}
+
+#[test]
 fn a_filter_is_ordinary_rust() {
     // Allocates, locks, prints, and touches other regions, whose filters do the same.
     let log = Arc::new(Mutex::new(Vec::new()));

@@ -10,20 +10,31 @@ use std::ffi::c_void;
 use std::panic::{self, AssertUnwindSafe};
 use std::process;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 use super::Refusal;
 use crate::os::{self, FilterStack};
 use crate::region::Core;
 
-/// How many filters may run at once; a further thread waits for one of them to end.
+/// How many filters may run at once. A further thread waits for one of them to end, unless it is in a filter itself:
+/// then it is refused, or threads might wait for each other.
 const FRAMES_MAX: usize = 1024;
+
+/// What a thread does on a frame.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Work {
+    /// Runs the filter of its region.
+    Filter,
+    /// Runs something else while its region is being looked at.
+    Callback,
+}
 
 struct Frame {
     // The token of the thread that owns the frame; 0 if it is free.
     thread: AtomicUsize,
-    // The region whose filter that thread runs on it; null if it runs something else.
+    // The region that the thread is in the fault of.
     region: AtomicPtr<Core>,
+    is_filter: AtomicBool,
     // Invariant: touched only by the owner. Mapped when first needed, kept for good.
     stack: UnsafeCell<Option<FilterStack>>,
 }
@@ -31,9 +42,22 @@ struct Frame {
 // SAFETY: the atomics are shared by nature; `stack` belongs to whoever moved `thread` from 0 to its own token.
 unsafe impl Sync for Frame {}
 
-static FRAMES: [Frame; FRAMES_MAX] = [const {
-    Frame { thread: AtomicUsize::new(0), region: AtomicPtr::new(ptr::null_mut()), stack: UnsafeCell::new(None) }
-}; FRAMES_MAX];
+impl Frame {
+    const fn free() -> Frame {
+        Frame {
+            thread: AtomicUsize::new(0),
+            region: AtomicPtr::new(ptr::null_mut()),
+            is_filter: AtomicBool::new(false),
+            stack: UnsafeCell::new(None),
+        }
+    }
+}
+
+static FRAMES: [Frame; FRAMES_MAX] = [const { Frame::free() }; FRAMES_MAX];
+
+/// Frames for what has nothing to do with regions. A handler of somebody else's that never returns (siglongjmp) keeps
+/// its own for good, which must not cost a filter's.
+static APART: [Frame; 16] = [const { Frame::free() }; 16];
 
 /// Frames from here on have never been owned, so nobody need look at them.
 static USED: AtomicUsize = AtomicUsize::new(0);
@@ -42,17 +66,24 @@ static USED: AtomicUsize = AtomicUsize::new(0);
 struct Owned(&'static Frame);
 
 impl Owned {
-    fn take(region: Option<&Core>) -> Owned {
+    /// Takes a free frame, and its index.
+    fn try_take(frames: &'static [Frame]) -> Option<(usize, Owned)> {
         let me = os::thread_token();
+        // Acquire: sees the stack as the last owner left it.
+        let take = |frame: &Frame| frame.thread.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        frames.iter().enumerate().find(|(_, frame)| take(frame)).map(|(index, frame)| (index, Owned(frame)))
+    }
+
+    fn take(region: &Core, work: Work) -> Result<Owned, Refusal> {
         loop {
-            for (index, frame) in FRAMES.iter().enumerate() {
-                // Acquire: sees the stack as the last owner left it.
-                if frame.thread.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed).is_ok() {
-                    let region = region.map_or(ptr::null_mut(), |region| ptr::from_ref(region).cast_mut());
-                    frame.region.store(region, Ordering::Relaxed);
-                    USED.fetch_max(index + 1, Ordering::Relaxed);
-                    return Owned(frame);
-                }
+            if let Some((index, owned)) = Owned::try_take(&FRAMES) {
+                owned.0.region.store(ptr::from_ref(region).cast_mut(), Ordering::Relaxed);
+                owned.0.is_filter.store(work == Work::Filter, Ordering::Relaxed);
+                USED.fetch_max(index + 1, Ordering::Relaxed);
+                return Ok(owned);
+            }
+            if mine().next().is_some() {
+                return Err(Refusal::TooManyFilters);
             }
             std::thread::yield_now();
         }
@@ -75,56 +106,88 @@ impl Drop for Owned {
     }
 }
 
+/// The frames of the calling thread. What it wrote itself it sees; what others write meanwhile is not about it.
+fn mine() -> impl Iterator<Item = &'static Frame> {
+    let me = os::thread_token();
+    let used = &FRAMES[..USED.load(Ordering::Relaxed)];
+    used.iter().filter(move |frame| frame.thread.load(Ordering::Relaxed) == me)
+}
+
+fn mine_for(region: &Core) -> impl Iterator<Item = &'static Frame> {
+    let region = ptr::from_ref(region).cast_mut();
+    mine().filter(move |frame| frame.region.load(Ordering::Relaxed) == region)
+}
+
 /// Whether the calling thread is inside a filter of this region.
 pub(crate) fn is_inside_filter_of(region: &Core) -> bool {
-    let me = os::thread_token();
-    let region = ptr::from_ref(region).cast_mut();
-    // What this thread wrote it sees; what others write meanwhile is not about this thread.
-    FRAMES[..USED.load(Ordering::Relaxed)]
-        .iter()
-        .any(|frame| frame.thread.load(Ordering::Relaxed) == me && frame.region.load(Ordering::Relaxed) == region)
+    mine_for(region).any(|frame| frame.is_filter.load(Ordering::Relaxed))
+}
+
+/// Whether the calling thread is inside a fault of this region, in a filter or a callback.
+pub(crate) fn is_inside_fault_of(region: &Core) -> bool {
+    mine_for(region).next().is_some()
 }
 
 /// Runs `filter` right here, noting that this thread is in a filter of `region`.
-pub(crate) fn note<R>(region: &Core, filter: impl FnOnce() -> R) -> R {
-    let _frame = Owned::take(Some(region));
-    filter()
+pub(crate) fn note<R>(region: &Core, filter: impl FnOnce() -> R) -> Result<R, Refusal> {
+    let _frame = Owned::take(region, Work::Filter)?;
+    Ok(filter())
 }
 
-/// Runs a filter of `region`, or a callback that is no region's, on a stack of the library's own. A panic in it ends
-/// the process: there is no frame to unwind to between the handler and the instruction that faulted.
-pub(crate) fn run<R>(region: Option<&Core>, filter: impl FnOnce() -> R) -> Result<R, Refusal> {
+/// Runs a filter of `region` on a stack of the library's own. A panic in it ends the process: there is no frame to
+/// unwind to between the handler and the instruction that faulted.
+pub(crate) fn run_filter<R>(region: &Core, filter: impl FnOnce() -> R) -> Result<R, Refusal> {
+    run(region, Work::Filter, filter)
+}
+
+/// Runs something else that a fault of `region` has brought about, in the same way.
+pub(crate) fn run_callback<R>(region: &Core, callback: impl FnOnce() -> R) -> Result<R, Refusal> {
+    run(region, Work::Callback, callback)
+}
+
+fn run<R>(region: &Core, work: Work, filter: impl FnOnce() -> R) -> Result<R, Refusal> {
+    let frame = Owned::take(region, work)?;
+    let stack = frame.stack()?;
+    // SAFETY: this thread owns the frame, and is on it once.
+    unsafe { call_on(stack, filter) }.ok_or(Refusal::Filter)
+}
+
+/// Runs something that has nothing to do with regions on a stack of the library's own. False, without having run it, if
+/// there is none to be had.
+#[allow(dead_code, reason = "only where handlers have a small stack of their own")]
+pub(crate) fn run_apart(work: impl FnOnce()) -> bool {
+    let Some((_, frame)) = Owned::try_take(&APART) else { return false };
+    let Ok(stack) = frame.stack() else { return false };
+    // SAFETY: this thread owns the frame, and is on it once.
+    unsafe { call_on(stack, work) }.is_some()
+}
+
+/// Calls `work` on `stack`. Always `Some`: `work` returns, or a panic in it has ended the process.
+///
+/// # Safety
+/// Nobody else is on the stack.
+unsafe fn call_on<R, F: FnOnce() -> R>(stack: &FilterStack, work: F) -> Option<R> {
     struct Job<F, R> {
-        filter: Option<F>,
+        work: Option<F>,
         result: Option<R>,
     }
 
     extern "C" fn call<F: FnOnce() -> R, R>(job: *mut c_void) {
-        // SAFETY: `run` passes a pointer to its own Job of these very types, and waits.
+        // SAFETY: `call_on` passes a pointer to its own Job of these very types, and waits.
         let job = unsafe { &mut *job.cast::<Job<F, R>>() };
-        let Some(filter) = job.filter.take() else { return };
-        match panic::catch_unwind(AssertUnwindSafe(filter)) {
+        let Some(work) = job.work.take() else { return };
+        match panic::catch_unwind(AssertUnwindSafe(work)) {
             Ok(result) => job.result = Some(result),
             Err(_) => {
-                os::write_stderr(
-                    b"elbowroom: a filter panicked; there is nowhere to unwind to, so the process aborts\n",
-                );
+                let text = b"elbowroom: a filter panicked; there is nowhere to unwind to, so the process aborts\n";
+                os::write_stderr(text);
                 process::abort();
             }
         }
     }
 
-    fn trampoline<F: FnOnce() -> R, R>(_: &Job<F, R>) -> extern "C" fn(*mut c_void) {
-        call::<F, R>
-    }
-
-    let frame = Owned::take(region);
-    let stack = frame.stack()?;
-    let mut job = Job { filter: Some(filter), result: None };
-    let function = trampoline(&job);
-    // SAFETY: this thread owns the frame and is on it once; `function` is `call` for the types of `job`, and catches
-    // every unwind.
-    unsafe { stack.run(function, (&raw mut job).cast()) };
-    // `call` has stored a result, or it would not have come back.
-    job.result.ok_or(Refusal::Filter)
+    let mut job = Job { work: Some(work), result: None };
+    // SAFETY: nobody else is on the stack (contract); `call` is of the types of `job`, and catches every unwind.
+    unsafe { stack.run(call::<F, R>, (&raw mut job).cast()) };
+    job.result
 }

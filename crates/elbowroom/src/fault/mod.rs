@@ -98,6 +98,7 @@ pub(crate) enum Refusal {
     Protected,
     InOwnFilter,
     MonitorGone,
+    TooManyFilters,
     Os(OsCode),
 }
 
@@ -113,6 +114,7 @@ impl Refusal {
             Refusal::InOwnFilter => 6,
             Refusal::Os(OsCode(code)) => 7 | (u64::from(code as u32) << 32),
             Refusal::MonitorGone => 9,
+            Refusal::TooManyFilters => 10,
             Refusal::Budget(RefusedBy(depth)) => 8 | (u64::from(depth) << 32),
         }
     }
@@ -127,6 +129,7 @@ impl Refusal {
             5 => Refusal::Protected,
             6 => Refusal::InOwnFilter,
             9 => Refusal::MonitorGone,
+            10 => Refusal::TooManyFilters,
             8 => Refusal::Budget(RefusedBy((packed >> 32) as u32)),
             _ => Refusal::Os(OsCode((packed >> 32) as u32 as i32)),
         }
@@ -149,6 +152,7 @@ impl Refusal {
             Refusal::Protected => Cause::Protected,
             Refusal::InOwnFilter => Cause::InOwnFilter,
             Refusal::MonitorGone => Cause::MonitorGone,
+            Refusal::TooManyFilters => Cause::TooManyFilters,
             Refusal::Os(code) => Cause::Os(code),
         }
     }
@@ -174,6 +178,11 @@ pub(crate) fn decide(trap: &mut Trap) -> Outcome {
         trap.recover(resume, refusal.pack());
         return Outcome::Resume;
     }
+    // A plain touch that was declined works all the same if the page is committed, by now or by the filter itself; and
+    // the default disposition, which counts on the fault happening again, would be left in place of our handler.
+    if region.has_cured(trap) {
+        return Outcome::Resume;
+    }
     report::refused(&region, trap, refusal);
     Outcome::PassOn
 }
@@ -191,8 +200,9 @@ impl Armed {
         let mut armed = ARMED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if *armed == 0 {
             access::prepare();
-            os::install_handler()?;
         }
+        // Each time: somebody may have put a handler in front of ours that does not pass on.
+        os::install_handler()?;
         *armed += 1;
         Ok(Armed { _private: () })
     }
@@ -222,6 +232,7 @@ mod tests {
             Refusal::Protected,
             Refusal::InOwnFilter,
             Refusal::MonitorGone,
+            Refusal::TooManyFilters,
             Refusal::Os(OsCode(12)),
             Refusal::Os(OsCode(-1)),
             Refusal::Os(OsCode(0)),

@@ -12,14 +12,22 @@ pub(crate) fn is_store(instruction: u32) -> bool {
     if instruction & 0xffff_ffe0 == 0xd50b_7420 {
         return true;
     }
-    // Every load and store has bit 27 set and bit 25 clear.
+    // The scalable vector extension has its stores in one group.
+    if field(31, 25) == 0b111_0010 {
+        return true;
+    }
+    // Every other load and store has bit 27 set and bit 25 clear.
     if !bit(27) || bit(25) {
         return false;
     }
     match field(29, 28) {
-        // Advanced SIMD structures, and exclusives with acquire and release: bit 22 is L. Compare-and-swap, in the
-        // latter group with bit 21 set, writes whatever L says.
-        0b00 => !bit(22) || (!bit(26) && bit(21)),
+        // Advanced SIMD structures, and exclusives with acquire and release: bit 22 is L. With bit 21 set the latter
+        // are exclusive pairs (bits 31 and 23 are 1 and 0), or compare-and-swap, which writes whatever L says.
+        0b00 => {
+            let is_exclusive_pair = bit(31) && !bit(23);
+            let is_compare_and_swap = !bit(26) && bit(21) && !is_exclusive_pair;
+            !bit(22) || is_compare_and_swap
+        }
         // Literals only load. With bits 24 and 21 as 1 and 0, load-acquire and store-release of unscaled addresses:
         // opc in bits 23..22 is 0 for a store. Memory copy and set instructions write.
         0b01 => match (bit(24), bit(21)) {
@@ -32,7 +40,10 @@ pub(crate) fn is_store(instruction: u32) -> bool {
         // Single registers: with bit 24 clear, bit 21 set and bits 11..10 zero they are atomics, which write. Else opc
         // in bits 23..22: 00 stores, 10 stores for 128-bit vectors only, the rest loads or prefetches.
         _ => {
-            if !bit(24) && bit(21) && field(11, 10) == 0 && !bit(26) {
+            // LDAPR is among the atomics, and only loads.
+            if instruction & 0x3fff_fc00 == 0x38bf_c000 {
+                false
+            } else if !bit(24) && bit(21) && field(11, 10) == 0 && !bit(26) {
                 true
             } else {
                 match field(23, 22) {
@@ -67,6 +78,12 @@ mod tests {
             ("cas x1, x2, [x0]", 0xc8a1_7c02),
             ("st1 {v0.16b}, [x0]", 0x4c00_7000),
             ("dc zva, x0", 0xd50b_7420),
+            ("casp x0, x1, x2, x3, [x4]", 0x4820_7c82),
+            ("stxp w3, x1, x2, [x0]", 0xc823_0801),
+            ("swp x1, x2, [x0]", 0xf821_8002),
+            ("st1b {z0.b}, p0, [x0]", 0xe400_e000),
+            ("str z0, [x0]", 0xe580_4000),
+            ("str p0, [x0]", 0xe580_0000),
         ];
         for (text, code) in stores {
             assert!(is_store(code), "{text}");
@@ -89,6 +106,12 @@ mod tests {
             ("ldar x1, [x0]", 0xc8df_fc01),
             ("ld1 {v0.16b}, [x0]", 0x4c40_7000),
             ("prfm pldl1keep, [x0]", 0xf980_0000),
+            ("ldxp x1, x2, [x0]", 0xc87f_0801),
+            ("ldaxp x1, x2, [x0]", 0xc87f_8801),
+            ("ldapr x1, [x0]", 0xf8bf_c001),
+            ("ldaprb w1, [x0]", 0x38bf_c001),
+            ("ld1b {z0.b}, p0/z, [x0]", 0xa400_a000),
+            ("ldr z0, [x0]", 0x8580_4000),
         ];
         for (text, code) in loads {
             assert!(!is_store(code), "{text}");

@@ -15,7 +15,8 @@
 //! - `decommit(base, len)`: pages become reserved, whatever they were; contents lost, charge refunded.
 //! - `protect(base, len, access)`: committed pages get this access, contents kept.
 //! - `release(base, len)`: a whole reservation, as `reserve` made it, is given back.
-//! - `query(address)`: what the system lets the program do at an address right now. Async-signal-safe.
+//! - `allows(address, access)`: whether the system lets the program do that at an address right now, without a fault;
+//!   `None` if it cannot be asked. Async-signal-safe.
 //! - `name(base, len, name)`: a label for diagnosis, where the system has such. Failure is silent; allocates nothing.
 //! - `headroom()`: how much this process may still commit by the tightest limit that the system sets, and which that
 //!   is.
@@ -61,8 +62,8 @@ mod sys;
 compile_error!("elbowroom needs a 64-bit address space");
 
 pub(crate) use sys::{
-    FilterStack, SignalsBlocked, Trap, advice, granularity, handler, headroom, is_address_in_use, is_out_of_memory,
-    is_unsupported, name, page_size, query, thread_token, wait, wake_one, write_stderr,
+    FilterStack, SignalsBlocked, Trap, advice, allows, granularity, handler, headroom, is_address_in_use,
+    is_out_of_memory, is_unsupported, name, page_size, thread_token, wait, wake_one, write_stderr,
 };
 pub(crate) use table::{AccessEntry, access_anchor, access_entry, access_section, exception_table};
 
@@ -83,14 +84,6 @@ pub(crate) struct Headroom {
     pub(crate) bytes: usize,
     /// The limit that says so.
     pub(crate) limit: &'static str,
-}
-
-/// What an instruction may do at an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Protection {
-    pub(crate) read: bool,
-    pub(crate) write: bool,
-    pub(crate) execute: bool,
 }
 
 /// Asks the fault-injection layer first, where it is compiled in.

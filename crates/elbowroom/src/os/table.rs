@@ -24,6 +24,9 @@ impl AccessEntry {
     }
 }
 
+// The number is that of the entries' format: two versions of this library in one program share a section if they share
+// it.
+//
 // Nothing in the program refers to an entry, and it must stay as long as its code does. "R" (SHF_GNU_RETAIN) and
 // no_dead_strip say so to the linker. PE has no such flag, and GNU ld drops what nothing refers to: there, an
 // instruction that does nothing refers to the entry.
@@ -31,14 +34,14 @@ impl AccessEntry {
 #[cfg(not(any(windows, target_vendor = "apple")))]
 macro_rules! access_section {
     () => {
-        ".pushsection elbowroom_access,\"aR\",@progbits"
+        ".pushsection elbowroom_access_1,\"aR\",@progbits"
     };
 }
 
 #[cfg(target_vendor = "apple")]
 macro_rules! access_section {
     () => {
-        ".pushsection __TEXT,__elbowroom,regular,no_dead_strip"
+        ".pushsection __TEXT,__elbowroom_1,regular,no_dead_strip"
     };
 }
 
@@ -46,7 +49,7 @@ macro_rules! access_section {
 #[cfg(windows)]
 macro_rules! access_section {
     () => {
-        ".pushsection .elbroom,\"dr\""
+        ".pushsection .elbrm_1,\"dr\""
     };
 }
 
@@ -86,11 +89,11 @@ pub(crate) use {access_anchor, access_entry, access_section};
 pub(crate) fn exception_table() -> &'static [AccessEntry] {
     // The linker defines these two for a section whose name is an identifier (ELF), or on request (Mach-O).
     unsafe extern "C" {
-        #[cfg_attr(not(target_vendor = "apple"), link_name = "__start_elbowroom_access")]
-        #[cfg_attr(target_vendor = "apple", link_name = "\x01section$start$__TEXT$__elbowroom")]
+        #[cfg_attr(not(target_vendor = "apple"), link_name = "__start_elbowroom_access_1")]
+        #[cfg_attr(target_vendor = "apple", link_name = "\x01section$start$__TEXT$__elbowroom_1")]
         static START: [AccessEntry; 0];
-        #[cfg_attr(not(target_vendor = "apple"), link_name = "__stop_elbowroom_access")]
-        #[cfg_attr(target_vendor = "apple", link_name = "\x01section$end$__TEXT$__elbowroom")]
+        #[cfg_attr(not(target_vendor = "apple"), link_name = "__stop_elbowroom_access_1")]
+        #[cfg_attr(target_vendor = "apple", link_name = "\x01section$end$__TEXT$__elbowroom_1")]
         static STOP: [AccessEntry; 0];
     }
     // The two symbols exist only if the section does; a program without any accessor has it empty.
@@ -106,7 +109,7 @@ pub(crate) fn exception_table() -> &'static [AccessEntry] {
 /// All entries of the program, in the order of linking: the section is found by its name in the image's headers.
 #[cfg(windows)]
 pub(crate) fn exception_table() -> &'static [AccessEntry] {
-    super::sys::image_section(*b".elbroom").map_or(&[], |(start, bytes)| {
+    super::sys::image_section(*b".elbrm_1").map_or(&[], |(start, bytes)| {
         // SAFETY: the section holds nothing but entries written by `access_entry!`, each 8 bytes long and 4-byte
         // aligned, end to end from its start; it is mapped as long as this code is, and read-only.
         unsafe { slice::from_raw_parts(start.cast(), bytes / size_of::<AccessEntry>()) }

@@ -4,7 +4,7 @@ use std::ffi::c_void;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 
-use super::{Headroom, Placement, Protection};
+use super::{Headroom, Placement};
 use crate::error::OsCode;
 use crate::fault::{FaultAccess, FaultCode};
 use crate::reservation::Access;
@@ -67,7 +67,7 @@ pub(crate) unsafe fn release(_base: NonNull<u8>, _len: usize) -> Result<(), OsCo
     Err(UNSUPPORTED)
 }
 
-pub(crate) fn query(_address: usize) -> Option<Protection> {
+pub(crate) fn allows(_address: usize, _access: FaultAccess) -> Option<bool> {
     None
 }
 

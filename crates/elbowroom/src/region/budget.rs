@@ -16,7 +16,7 @@ use crate::sync::Lock;
 /// region is dropped. It is exact: the limit holds at every moment, and nobody is refused because of a charge that is
 /// then taken back.
 ///
-/// A clone is the same budget.
+/// A clone is the same budget. A charge looks at every budget up to the topmost, so nest by tens, not by thousands.
 ///
 /// ```
 /// use elbowroom::{Budget, Growth, Region, page_size};
@@ -54,6 +54,20 @@ struct Node {
     peak: AtomicUsize,
     threshold: Option<Threshold>,
 }
+
+impl Drop for Node {
+    /// Drops the parents one by one: by recursion, a deep tree would overflow the stack.
+    fn drop(&mut self) {
+        let mut next = self.parent.take();
+        while let Some(budget) = next {
+            next = Arc::into_inner(budget.node).and_then(|mut node| node.parent.take());
+        }
+    }
+}
+
+// A panic in a callback leaves the figures as they were: none runs while they change.
+impl std::panic::UnwindSafe for Budget {}
+impl std::panic::RefUnwindSafe for Budget {}
 
 type Callback = dyn Fn(&Budget) + Send + Sync;
 

@@ -29,7 +29,6 @@ pub(super) struct Policy {
     pub(super) filter: Option<Box<Filter>>,
     // Who runs the filter, if not the thread that faults.
     pub(super) monitors: Option<Monitors>,
-    pub(super) name: Box<str>,
 }
 
 /// A region without its owner. Lives at one address from before it is entered in the registry until after it is
@@ -78,7 +77,7 @@ impl Core {
     }
 
     pub(crate) fn name(&self) -> &str {
-        &self.policy.name
+        self.mapping.name()
     }
 
     pub(super) fn base(&self) -> *mut u8 {
@@ -136,6 +135,17 @@ impl Core {
         result
     }
 
+    /// Whether the access of a fault that was refused will work all the same.
+    pub(crate) fn has_cured(&self, trap: &Trap) -> bool {
+        let fault = Fault::new(self, trap);
+        let page = PageIndex::holding(fault.offset());
+        if !fault.is_page_fault() || !self.contains(page) {
+            return false;
+        }
+        let pages = self.pages.lock_in_handler();
+        pages.is_committed(page) && self.may(&pages, &fault).is_ok()
+    }
+
     fn try_resolve(&self, trap: &Trap) -> Result<(), Refusal> {
         let fault = Fault::new(self, trap);
         let page = PageIndex::holding(fault.offset());
@@ -152,7 +162,7 @@ impl Core {
             }
             let verdict = match &self.policy.monitors {
                 Some(monitors) => monitors.ask(&fault)?,
-                None => frames::run(Some(self), || self.ask_filter(&fault))?,
+                None => frames::run_filter(self, || self.ask_filter(&fault))?,
             };
             match verdict {
                 Verdict::Commit if fault.is_cured() => return Ok(()),
@@ -163,7 +173,7 @@ impl Core {
         let committed = self.commit_around(&fault)?;
         if committed.is_some() && self.policy.budget.as_ref().is_some_and(Budget::is_any_due) {
             // The page is committed, whatever becomes of the news.
-            let _ = frames::run(None, || self.tell_budgets());
+            let _ = frames::run_callback(self, || self.tell_budgets());
         }
         Ok(())
     }
@@ -205,7 +215,8 @@ impl Core {
         if pages.is_committed(page) {
             return self.may(&pages, fault).map(|()| None);
         }
-        let window = self.policy.growth.window(page, self.data);
+        // No more than there is room for, so that no more is looked at.
+        let window = growth::clip(self.policy.growth.window(page, self.data), page, self.room());
         let mut run = growth::clamp(pages.reserved_run(page, window), page, self.room()).ok_or(Refusal::Limit)?;
         loop {
             let granted = self.charge(run.count(), PageCount::new(1))?;
@@ -247,14 +258,12 @@ impl Core {
     ///
     /// Under the lock, so that nobody decommits the page between our account and the system's.
     fn may(&self, _pages: &Guard<'_, PageMap>, fault: &Fault<'_>) -> Result<(), Refusal> {
-        let allowed = match (os::query(fault.address()), fault.access()) {
-            (Some(protection), FaultAccess::Read) => protection.read,
-            (Some(protection), FaultAccess::Write) => protection.write,
-            (Some(protection), FaultAccess::Execute) => protection.execute,
+        let allowed = match os::allows(fault.address(), fault.access()) {
+            Some(allowed) => allowed,
             // The system does not tell (Linux without /proc). Commits are never executable; for the rest, suppose that
             // it was a race. Each race that is lost was won by a commit, so a row of faults without one is no race.
-            (None, FaultAccess::Execute) => false,
-            (None, _) => self.supposed_races.fetch_add(1, Ordering::Relaxed) < SUPPOSED_RACES_MAX,
+            None if fault.access() == FaultAccess::Execute => false,
+            None => self.supposed_races.fetch_add(1, Ordering::Relaxed) < SUPPOSED_RACES_MAX,
         };
         if allowed { Ok(()) } else { Err(Refusal::Protected) }
     }
@@ -282,8 +291,9 @@ impl Core {
             return Ok(());
         }
         // SAFETY: data pages of this mapping; only raw pointers and accessors reach them, never a reference of ours.
-        unsafe { self.mapping.decommit(run, &self.policy.name) }?;
+        unsafe { self.mapping.decommit(run) }?;
         pages.set(run, false);
+        pages.trim(&self.mapping, run);
         self.committed.fetch_sub(count.get(), Ordering::Relaxed);
         self.refund(count);
         Ok(())
@@ -312,7 +322,7 @@ impl Core {
                 for (done, _) in pages.runs(before).filter(|&(_, committed)| !committed) {
                     // Should this fail, the pages are accessible for nothing, until committed or released.
                     // SAFETY: committed a moment ago; nobody has been told.
-                    let _ = unsafe { self.mapping.decommit(done, &self.policy.name) };
+                    let _ = unsafe { self.mapping.decommit(done) };
                 }
                 self.refund(missing);
                 return Err(refuse_os(code));
@@ -366,11 +376,14 @@ impl Core {
         // Before the memory goes that its table may be in.
         drop(pages);
         // SAFETY: nothing of the region is left that could use it; raw pointers are their users' risk.
-        unsafe { mapping.release() }?;
+        let released = unsafe { mapping.release() };
+        if matches!(released, Err((_, false))) {
+            return released.map_err(|(code, _)| code);
+        }
         if let Some(budget) = budget {
             let _signals = SignalsBlocked::new();
             budget.refund(PageCount::new(committed.into_inner()));
         }
-        Ok(())
+        released.map_err(|(code, _)| code)
     }
 }

@@ -42,6 +42,15 @@ pub(super) fn clamp(run: PageRange, page: PageIndex, room: PageCount) -> Option<
     Some(PageRange::new(start, end))
 }
 
+/// The part of `window` that is at most `reach` pages away from `page`.
+pub(super) fn clip(window: PageRange, page: PageIndex, reach: PageCount) -> PageRange {
+    let (page, reach) = (page.get(), reach.get());
+    PageRange::new(
+        window.start().max(page.saturating_sub(reach)),
+        window.end().min(page.saturating_add(reach).saturating_add(1)),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +78,15 @@ mod tests {
             prop_assert!(run.start() <= clamped.start() && clamped.end() <= run.end());
             prop_assert_eq!(clamped.count().get(), len.min(room));
         }
+    }
+
+    #[test]
+    fn a_clipped_window_holds_its_page() {
+        let clip = |reach| super::clip(PageRange::new(10, 50), PageIndex::new(20), PageCount::new(reach));
+        assert_eq!(clip(0), PageRange::new(20, 21));
+        assert_eq!(clip(5), PageRange::new(15, 26));
+        assert_eq!(clip(15), PageRange::new(10, 36));
+        assert_eq!(clip(usize::MAX), PageRange::new(10, 50));
     }
 
     #[test]

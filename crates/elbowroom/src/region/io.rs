@@ -44,7 +44,7 @@ impl Region {
     ///
     /// # Errors
     /// The reader's, and whatever refuses a touch (as [`try_write`](Region::try_write)), as an [`io::Error`] around an
-    /// [`Error`](crate::Error). What was read before is in the region.
+    /// [`Error`]. What was read before is in the region.
     pub fn read_from(&self, range: Range<usize>, reader: &mut impl Read) -> io::Result<usize> {
         self.check_order(Operation::Write, &range)?;
         let mut buffer = [0; BUFFER_BYTES];

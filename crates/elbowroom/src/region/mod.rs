@@ -2,11 +2,11 @@
 
 #![allow(unsafe_code, reason = "owns what the fault handler shares, and calls the accessors' asm")]
 
+use std::cell::Cell;
 use std::fmt;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytemuck::{AnyBitPattern, NoUninit};
 
@@ -40,8 +40,9 @@ pub struct Fault<'a> {
     access: FaultAccess,
     code: FaultCode,
     is_page_fault: bool,
-    // The filter has committed the page itself.
-    is_cured: AtomicBool,
+    // The filter has committed the page itself. A Cell also keeps a fault on the thread that handles it, where
+    // asynchronous signals are blocked, as `commit` needs.
+    is_cured: Cell<bool>,
 }
 
 impl<'a> Fault<'a> {
@@ -52,7 +53,7 @@ impl<'a> Fault<'a> {
             access: trap.access(),
             code: trap.code(),
             is_page_fault: trap.is_page_fault(),
-            is_cured: AtomicBool::new(false),
+            is_cured: Cell::new(false),
         }
     }
 
@@ -107,13 +108,13 @@ impl<'a> Fault<'a> {
     /// # Errors
     /// As for [`Region::commit`], and `is_invalid_range()` for a touch of the guard page behind the region.
     pub fn commit(&self) -> Result<Range<usize>, Error> {
-        self.region.commit_for_filter(self).inspect(|_| self.is_cured.store(true, Ordering::Relaxed))
+        self.region.commit_for_filter(self).inspect(|_| self.is_cured.set(true))
     }
 }
 
 impl Fault<'_> {
     fn is_cured(&self) -> bool {
-        self.is_cured.load(Ordering::Relaxed)
+        self.is_cured.get()
     }
 }
 
@@ -328,7 +329,7 @@ impl Region {
 
     fn close(&mut self) -> Result<(), Cause> {
         let Some((entered, armed)) = self.live.take() else { return Ok(()) };
-        if frames::is_inside_filter_of(self.core()) {
+        if frames::is_inside_fault_of(self.core()) {
             // The handler below us on this very thread still uses the region. It stays as it is for good: in the
             // registry, and with a handler.
             std::mem::forget(armed);
@@ -594,15 +595,12 @@ impl RegionBuilder {
             return Err(refuse(Operation::Reserve, Cause::TooLarge));
         }
         let armed = Armed::new().map_err(refuse_os(Operation::InstallHandler))?;
-        let mapping =
-            Mapping::reserve(all, os::granularity(), Placement::Anywhere).map_err(refuse_os(Operation::Reserve))?;
-        if !self.name.is_empty() {
-            mapping.name(&self.name);
-        }
+        let mapping = Mapping::reserve(all, os::granularity(), Placement::Anywhere, self.name)
+            .map_err(refuse_os(Operation::Reserve))?;
         let monitors = match self.monitors {
             threads if threads > 0 && self.filter.is_some() => {
                 let code = |error: std::io::Error| OsCode(error.raw_os_error().unwrap_or(0));
-                let started = Monitors::start(threads, &self.name).map_err(code);
+                let started = Monitors::start(threads, mapping.name()).map_err(code);
                 Some(started.map_err(refuse_os(Operation::StartMonitor))?)
             }
             _ => None,
@@ -613,7 +611,6 @@ impl RegionBuilder {
             budget: self.budget,
             filter: self.filter,
             monitors,
-            name: self.name,
         };
         let core = Core::new(mapping, data, policy);
         let (base, reach) = (core.base(), core.reach());

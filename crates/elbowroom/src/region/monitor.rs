@@ -178,8 +178,9 @@ fn judge(request: *mut Request) -> u32 {
     let verdict =
         panic::catch_unwind(AssertUnwindSafe(|| frames::note(fault.region, || fault.region.ask_filter(fault))));
     match verdict {
-        Ok(Verdict::Commit) => COMMIT,
-        Ok(Verdict::Decline) => DECLINE,
+        Ok(Ok(Verdict::Commit)) => COMMIT,
+        // A monitor is in no other filter, so it waits for a frame and is not refused one.
+        Ok(Ok(Verdict::Decline) | Err(_)) => DECLINE,
         Err(_) => GONE,
     }
 }

@@ -1,5 +1,6 @@
 //! One bit a page: is it committed?
 
+use std::ops::Range;
 use std::ptr::NonNull;
 
 use crate::error::OsCode;
@@ -23,13 +24,21 @@ pub(super) struct PageMap {
 enum Words {
     Heap(Box<[u64]>),
     Mapped {
-        // Invariant: the first of `present.len() * CHUNK_WORDS` words of the mapping that owns this map, used by
-        // nothing else; chunk i of them is committed, and so readable and writable, if `present[i]`.
+        // Invariant: the first of `chunks.len() * CHUNK_WORDS` words of the mapping that owns this map, used by
+        // nothing else; chunk i of them is committed, and so readable and writable, if `chunks[i].is_present`.
         first: NonNull<u64>,
         // The page of the mapping that `first` is in.
         first_page: usize,
-        present: Box<[bool]>,
+        chunks: Box<[Chunk]>,
     },
+}
+
+/// A part of a table in the mapping.
+#[derive(Clone, Copy, Default)]
+struct Chunk {
+    is_present: bool,
+    // How many of its bits are set: none of a chunk that is not present.
+    committed: u32,
 }
 
 // SAFETY: the pointer is to memory that only this map uses and that belongs to no thread.
@@ -66,34 +75,43 @@ impl PageMap {
         // SAFETY: an offset inside the mapping, which neither wraps nor ends at address 0.
         #[allow(unsafe_code, reason = "points at the table's own pages")]
         let first = unsafe { mapping.base().add(offset) }.cast();
-        let present = vec![false; words.div_ceil(CHUNK_WORDS)].into();
-        PageMap { total, words: Words::Mapped { first, first_page, present } }
+        let chunks = vec![Chunk::default(); words.div_ceil(CHUNK_WORDS)].into();
+        PageMap { total, words: Words::Mapped { first, first_page, chunks } }
     }
 
     /// Makes the bits of `pages` writable. Needed before [`set`](PageMap::set) for them. Allocates nothing on the heap.
     pub(super) fn prepare(&mut self, mapping: &Mapping, pages: PageRange) -> Result<(), OsCode> {
-        let Words::Mapped { first_page, present, .. } = &mut self.words else { return Ok(()) };
-        if pages.is_empty() {
-            return Ok(());
-        }
-        let chunk_pages = chunk_bytes() / page::size();
-        for chunk in pages.start() / BITS / CHUNK_WORDS..=(pages.end() - 1) / BITS / CHUNK_WORDS {
-            if !present[chunk] {
-                let start = *first_page + chunk * chunk_pages;
+        let Words::Mapped { first_page, chunks, .. } = &mut self.words else { return Ok(()) };
+        for index in chunks_of(pages) {
+            if !chunks[index].is_present {
                 // SAFETY: pages of the mapping that are the table's and, not being present, reserved.
                 #[allow(unsafe_code, reason = "commits the table's own pages")]
-                unsafe { mapping.commit_bookkeeping(PageRange::new(start, start + chunk_pages)) }?;
-                present[chunk] = true;
+                unsafe { mapping.commit_bookkeeping(chunk_pages(*first_page, index)) }?;
+                chunks[index].is_present = true;
             }
         }
         Ok(())
+    }
+
+    /// Gives back what the table holds for `pages`, as far as it is all reserved there.
+    pub(super) fn trim(&mut self, mapping: &Mapping, pages: PageRange) {
+        let Words::Mapped { first_page, chunks, .. } = &mut self.words else { return };
+        for index in chunks_of(pages) {
+            if chunks[index].is_present && chunks[index].committed == 0 {
+                // SAFETY: pages of the mapping that are the table's; no reference of this map's outlives a call of its.
+                #[allow(unsafe_code, reason = "decommits the table's own pages")]
+                let decommitted = unsafe { mapping.decommit(chunk_pages(*first_page, index)) };
+                // If the system refuses, the chunk stays, all zero.
+                chunks[index].is_present = decommitted.is_err();
+            }
+        }
     }
 
     /// 64 bits; zero where the table is not there yet.
     fn word(&self, index: usize) -> u64 {
         match &self.words {
             Words::Heap(words) => words[index],
-            Words::Mapped { first, present, .. } if present[index / CHUNK_WORDS] => {
+            Words::Mapped { first, chunks, .. } if chunks[index / CHUNK_WORDS].is_present => {
                 let word = first.as_ptr().wrapping_add(index);
                 // SAFETY: a word of a chunk that is present (invariant of `first`).
                 #[allow(unsafe_code, reason = "reads the table's own words")]
@@ -105,27 +123,36 @@ impl PageMap {
         }
     }
 
-    fn word_mut(&mut self, index: usize) -> &mut u64 {
+    /// Sets or clears the bits of `mask` in a word.
+    fn write(&mut self, index: usize, mask: u64, committed: bool) {
+        let before = self.word(index);
+        let after = if committed { before | mask } else { before & !mask };
+        if before == after {
+            // Not even touched: it may be absent, or not resident.
+            return;
+        }
         match &mut self.words {
-            Words::Heap(words) => &mut words[index],
-            Words::Mapped { first, present, .. } => {
-                assert!(present[index / CHUNK_WORDS], "set without prepare");
+            Words::Heap(words) => words[index] = after,
+            Words::Mapped { first, chunks, .. } => {
+                let chunk = &mut chunks[index / CHUNK_WORDS];
+                assert!(chunk.is_present, "set without prepare"); // PANIC: `set` is only called after `prepare`.
+                chunk.committed = chunk.committed + after.count_ones() - before.count_ones();
                 let word = first.as_ptr().wrapping_add(index);
-                // SAFETY: a word of a chunk that is present (invariant of `first`), borrowed as exclusively as `self`.
+                // SAFETY: a word of a chunk that is present (invariant of `first`), which `self` has exclusively.
                 #[allow(unsafe_code, reason = "writes the table's own words")]
                 unsafe {
-                    &mut *word
+                    word.write(after)
                 }
             }
         }
     }
 
-    /// Where the chunk that holds the bit of `page` ends, in pages, if that chunk is not there: all reserved until
-    /// then.
-    fn absent_until(&self, page: usize) -> Option<usize> {
-        let Words::Mapped { present, .. } = &self.words else { return None };
-        let chunk = page / BITS / CHUNK_WORDS;
-        (!present[chunk]).then_some((chunk + 1) * CHUNK_WORDS * BITS)
+    /// The pages of the chunk that holds the bit of `page`, if none of them is committed.
+    fn empty_chunk(&self, page: usize) -> Option<PageRange> {
+        let Words::Mapped { chunks, .. } = &self.words else { return None };
+        let index = page / BITS / CHUNK_WORDS;
+        let start = index * CHUNK_WORDS * BITS;
+        (chunks[index].committed == 0).then(|| PageRange::new(start, start + CHUNK_WORDS * BITS))
     }
 
     pub(super) fn all(&self) -> PageRange {
@@ -156,11 +183,11 @@ impl PageMap {
         let flip = if committed { u64::MAX } else { 0 };
         let mut next = start;
         while next < end {
-            if let Some(until) = self.absent_until(next) {
+            if let Some(chunk) = self.empty_chunk(next) {
                 if committed {
                     return next;
                 }
-                next = until;
+                next = chunk.end();
                 continue;
             }
             let unlike = (self.word(next / BITS) ^ flip) >> (next % BITS);
@@ -178,6 +205,10 @@ impl PageMap {
         let mut start = page.get();
         while start > window.start() {
             let last = start - 1;
+            if let Some(chunk) = self.empty_chunk(last) {
+                start = chunk.start();
+                continue;
+            }
             // The page before `start` in the highest bit.
             let before = self.word(last / BITS) << (BITS - 1 - last % BITS);
             if before != 0 {
@@ -195,24 +226,33 @@ impl PageMap {
         PageCount::new(committed.map(|(run, _)| run.count().get()).sum())
     }
 
-    /// Marks all of `pages`, whose bits are [prepared](PageMap::prepare) or were set before.
+    /// Marks all of `pages`: committed only where their bits are [prepared](PageMap::prepare).
     pub(super) fn set(&mut self, pages: PageRange, committed: bool) {
         let mut next = pages.start();
         while next < pages.end() {
-            let end = pages.end().min((next / BITS + 1) * BITS);
-            if !committed {
-                // Clearing: what is not there is clear.
-                if let Some(until) = self.absent_until(next) {
-                    next = until;
-                    continue;
+            match self.empty_chunk(next) {
+                Some(chunk) if !committed => next = chunk.end(),
+                _ => {
+                    let end = pages.end().min((next / BITS + 1) * BITS);
+                    let mask = (u64::MAX >> (BITS - (end - next))) << (next % BITS);
+                    self.write(next / BITS, mask, committed);
+                    next = end;
                 }
             }
-            let mask = (u64::MAX >> (BITS - (end - next))) << (next % BITS);
-            let word = self.word_mut(next / BITS);
-            *word = if committed { *word | mask } else { *word & !mask };
-            next = end;
         }
     }
+}
+
+/// The chunks that hold the bits of `pages`.
+fn chunks_of(pages: PageRange) -> Range<usize> {
+    let pages_per_chunk = CHUNK_WORDS * BITS;
+    if pages.is_empty() { 0..0 } else { pages.start() / pages_per_chunk..pages.end().div_ceil(pages_per_chunk) }
+}
+
+/// The pages of the mapping that a chunk lies in, if the table starts at `first_page`.
+fn chunk_pages(first_page: usize, index: usize) -> PageRange {
+    let pages = chunk_bytes() / page::size();
+    PageRange::new(first_page + index * pages, first_page + (index + 1) * pages)
 }
 
 #[cfg(test)]
@@ -226,7 +266,7 @@ mod tests {
     fn map(total: usize) -> (PageMap, Mapping) {
         let total = PageCount::new(total);
         let len = (table_pages(total).get() + 1) * page::size();
-        let mapping = Mapping::reserve(len, os::granularity(), Placement::Anywhere).unwrap();
+        let mapping = Mapping::reserve(len, os::granularity(), Placement::Anywhere, Box::default()).unwrap();
         (PageMap::new(total, &mapping, 1), mapping)
     }
 
@@ -251,6 +291,7 @@ mod tests {
                     map.prepare(&mapping, pages).unwrap();
                 }
                 map.set(pages, committed);
+                map.trim(&mapping, pages);
                 model[start..end].fill(committed);
 
                 let whole = PageRange::new(base, base + size);
@@ -287,5 +328,11 @@ mod tests {
         map.prepare(&mapping, last).unwrap();
         map.set(last, true);
         assert_eq!(map.count_committed(map.all()), PageCount::new(1));
+        assert_eq!(map.reserved_run(PageIndex::new(5), map.all()), PageRange::new(0, pages - 1));
+        map.set(map.all(), false);
+        map.trim(&mapping, map.all());
+        assert_eq!(map.runs(map.all()).count(), 1);
+        let Words::Mapped { chunks, .. } = &map.words else { panic!("a large table is mapped") };
+        assert!(chunks.iter().all(|chunk| !chunk.is_present), "what is not needed is given back");
     }
 }

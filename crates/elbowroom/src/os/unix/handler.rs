@@ -6,12 +6,18 @@
 //!   the kernel could not call us, nor we them.
 //! - `SA_NODEFER`: a filter may touch another region, so the same signal must be able to nest.
 //! - the mask blocks every asynchronous signal: whatever lock the handler takes, no other handler can interrupt its
-//!   holder on this thread and wait for it.
+//!   holder on this thread and wait for it. If another handler is in front of ours and passes on to it, the kernel has
+//!   applied that one's mask, so ours is set once more on entry.
 //!
-//! Chaining keeps what the earlier handler would have seen without us: its mask, its flags, and, for a default
-//! disposition, death by the same signal at the same instruction. If the earlier handler resets the disposition to the
-//! default (std's does, after any signal that is not a stack overflow), then that default becomes what comes after us
-//! and we stay in front.
+//! Chaining keeps what the earlier handler would have seen without us: its mask, its flags, enough stack, and, for a
+//! default disposition, death by the same signal at the same instruction. If the earlier handler resets the disposition
+//! to the default (std's does, after any signal that is not a stack overflow), then that default becomes what comes
+//! after us and we stay in front.
+//!
+//! Somebody may put a handler of their own in front of ours; it may pass on to ours or not. The next region puts ours
+//! in front again. What comes after us then may pass back to us: a mark in the signal's own record tells, and the
+//! second time around it goes on to what was there at first. If theirs is in front when the last region goes, ours
+//! stays below.
 
 use std::ffi::c_void;
 use std::mem;
@@ -21,24 +27,32 @@ use std::sync::{Mutex, PoisonError};
 
 use super::{Trap, asynchronous_signals, flavour, last_error};
 use crate::error::OsCode;
-use crate::fault::{self, Outcome};
+use crate::fault::{self, Outcome, frames};
 
-/// What a signal meant before us.
+/// What comes after us.
 struct Previous {
-    // Null, or a leaked action that is never changed or freed: the handler may be reading it at any time.
+    // What ours was put in front of. Null (the default action), or a leaked action that is never changed or freed: the
+    // handler may be reading it at any time. So for `below`.
     action: AtomicPtr<libc::sigaction>,
-    // The last uninstall found somebody else's handler in front of ours, and had to leave ours where it was.
-    buried: AtomicBool,
+    // If ours has been put in front of a handler that may pass back to it: what ours was in front of at first.
+    below: AtomicPtr<libc::sigaction>,
+    // Ours was in front once and has not been taken back since: whatever else is in front may pass on to it.
+    is_in_chain: AtomicBool,
 }
 
 impl Previous {
     const fn new() -> Previous {
-        Previous { action: AtomicPtr::new(ptr::null_mut()), buried: AtomicBool::new(false) }
+        Previous {
+            action: AtomicPtr::new(ptr::null_mut()),
+            below: AtomicPtr::new(ptr::null_mut()),
+            is_in_chain: AtomicBool::new(false),
+        }
     }
 
-    /// A copy of the action; the default one if there was none.
-    fn load(&self) -> libc::sigaction {
-        let action = self.action.load(Ordering::Acquire);
+    /// What to pass a signal on to, which has come round to us a second time or not.
+    fn next(&self, second_time: bool) -> libc::sigaction {
+        let below = self.below.load(Ordering::Acquire);
+        let action = if second_time && !below.is_null() { below } else { self.action.load(Ordering::Acquire) };
         // SAFETY: null or leaked (invariant), so valid to read.
         match unsafe { action.as_ref() } {
             Some(action) => *action,
@@ -48,7 +62,7 @@ impl Previous {
 
     /// Remembers `action`. Allocates, so not for signal context; the same action again is not leaked again.
     fn store(&self, action: &libc::sigaction) {
-        let known = self.load();
+        let known = self.next(false);
         let same_mask =
             (1..=HIGHEST_SIGNAL).all(|signal| is_member(&known.sa_mask, signal) == is_member(&action.sa_mask, signal));
         let same = known.sa_sigaction == action.sa_sigaction && known.sa_flags == action.sa_flags && same_mask;
@@ -112,7 +126,7 @@ fn is_ours(action: &libc::sigaction) -> bool {
 pub(crate) fn install() -> Result<(), OsCode> {
     let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     install_one(libc::SIGSEGV, &SEGV)?;
-    install_one(libc::SIGBUS, &BUS).inspect_err(|_| uninstall_one(libc::SIGSEGV, &SEGV))
+    install_one(libc::SIGBUS, &BUS)
 }
 
 fn install_one(signal: i32, previous: &Previous) -> Result<(), OsCode> {
@@ -120,15 +134,16 @@ fn install_one(signal: i32, previous: &Previous) -> Result<(), OsCode> {
     if is_ours(&current) {
         return Ok(());
     }
-    let is_default = current.sa_sigaction == libc::SIG_DFL || current.sa_sigaction == libc::SIG_IGN;
-    if previous.buried.load(Ordering::Relaxed) && !is_default {
-        // Our handler was left below this one, which presumably passes on to it. In front of it as well, ours would
-        // pass on to itself, round and round.
-        return Ok(());
+    let passes_on = current.sa_sigaction != libc::SIG_DFL && current.sa_sigaction != libc::SIG_IGN;
+    if !passes_on {
+        previous.below.store(ptr::null_mut(), Ordering::Release);
+    } else if previous.is_in_chain.load(Ordering::Relaxed) && previous.below.load(Ordering::Relaxed).is_null() {
+        previous.below.store(Box::leak(Box::new(previous.next(false))), Ordering::Release);
     }
     previous.store(&current);
-    previous.buried.store(false, Ordering::Relaxed);
-    set_action(signal, &our_action())
+    set_action(signal, &our_action())?;
+    previous.is_in_chain.store(true, Ordering::Relaxed);
+    Ok(())
 }
 
 /// Restores what was there before, unless somebody has put their own handler in front meanwhile: that one may pass on
@@ -140,11 +155,17 @@ pub(crate) fn uninstall() {
 }
 
 fn uninstall_one(signal: i32, previous: &Previous) {
-    let restored = match current_action(signal) {
-        Ok(current) if is_ours(&current) => set_action(signal, &previous.load()).is_ok(),
-        _ => false,
-    };
-    previous.buried.store(!restored, Ordering::Relaxed);
+    let is_in_front = current_action(signal).is_ok_and(|current| is_ours(&current));
+    if !is_in_front || set_action(signal, &previous.next(false)).is_err() {
+        return;
+    }
+    // What is in front now may go on passing to ours, if it did before; from there only what was there at first is
+    // left.
+    let below = previous.below.swap(ptr::null_mut(), Ordering::AcqRel);
+    previous.is_in_chain.store(!below.is_null(), Ordering::Relaxed);
+    if !below.is_null() {
+        previous.action.store(below, Ordering::Release);
+    }
 }
 
 /// The signal handler.
@@ -153,7 +174,11 @@ extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut c
     // SAFETY: errno_location points at this thread's errno for as long as the thread lives.
     let saved = unsafe { *errno };
 
-    // SAFETY: these are the arguments that the kernel gave this SA_SIGINFO handler, and the trap ends before it.
+    let wanted = asynchronous_signals();
+    let before = swap_mask(&wanted);
+
+    // SAFETY: these are the arguments that the kernel gave to an SA_SIGINFO handler, this one or one in front of it
+    // that passes them on, and the trap ends before it.
     let mut trap = unsafe { Trap::new(info, context) };
     let resolved = trap.is_raised_by_processor() && matches!(fault::decide(&mut trap), Outcome::Resume);
     if !resolved {
@@ -161,8 +186,42 @@ extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut c
         unsafe { chain(signal, info, context, &trap) };
     }
 
+    // Called by the kernel, the mask was ours from the start, and the kernel puts back what was before.
+    if !resolved || !is_same_mask(&before, &wanted) {
+        swap_mask(&before);
+    }
     // SAFETY: as above.
     unsafe { *errno = saved };
+}
+
+/// Sets the thread's signal mask; the one before.
+fn swap_mask(mask: &libc::sigset_t) -> libc::sigset_t {
+    let mut before = *mask;
+    // SAFETY: both sets are live and initialised; it fails only for an unknown `how` (pthread_sigmask(3)).
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, mask, &mut before) };
+    before
+}
+
+fn is_same_mask(one: &libc::sigset_t, other: &libc::sigset_t) -> bool {
+    // The kernel's part: 64 signals on Linux, 32 on macOS.
+    let bits = |set: &libc::sigset_t| {
+        let mut bytes = [0u8; 8];
+        let len = size_of::<libc::sigset_t>().min(bytes.len());
+        // SAFETY: a set is plain data, of which at least `len` bytes are there.
+        unsafe { ptr::copy_nonoverlapping(ptr::from_ref(set).cast::<u8>(), bytes.as_mut_ptr(), len) };
+        bytes
+    };
+    bits(one) == bits(other)
+}
+
+/// The last word of a signal's record, which no fault uses and the kernel fills with zero.
+fn mark(info: *mut libc::siginfo_t) -> *mut usize {
+    info.cast::<u8>().wrapping_add(size_of::<libc::siginfo_t>() - size_of::<usize>()).cast()
+}
+
+/// The mark in a record that we are passing on.
+fn passed_on() -> usize {
+    (&raw const SEGV).addr()
 }
 
 /// Does what the handler or disposition before ours would have done.
@@ -171,14 +230,17 @@ extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut c
 /// Called from our signal handler with its own arguments.
 unsafe fn chain(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void, trap: &Trap) {
     let slot = if signal == libc::SIGBUS { &BUS } else { &SEGV };
-    let previous = slot.load();
+    let mark = mark(info);
+    // SAFETY: the record is the handler's to read and write until it returns, and `mark` is its last word.
+    let second_time = unsafe { mark.read() } == passed_on();
+    let previous = slot.next(second_time);
 
     match previous.sa_sigaction {
         libc::SIG_IGN if !trap.is_raised_by_processor() => {}
         // The kernel kills on a fault whose signal is ignored, as if by default (signal(7)).
         libc::SIG_DFL | libc::SIG_IGN => die(signal, trap),
         handler => {
-            if previous.sa_flags & libc::SA_RESETHAND != 0 {
+            if previous.sa_flags & libc::SA_RESETHAND != 0 && !second_time {
                 slot.store_default();
             }
             let mut mask = trap.signal_mask();
@@ -189,22 +251,42 @@ unsafe fn chain(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void, t
                 // SAFETY: the mask is initialised; an unknown signal number is refused.
                 unsafe { libc::sigaddset(&mut mask, other) };
             }
-            // The kernel puts the interrupted mask back when our handler returns.
-            // SAFETY: the mask is initialised, and the old one is not wanted.
-            unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &mask, ptr::null_mut()) };
+            swap_mask(&mask);
 
-            if previous.sa_flags & libc::SA_SIGINFO != 0 {
-                // SAFETY: whoever installed this address with SA_SIGINFO gave a function of this type (sigaction(2)).
-                let handler: extern "C" fn(i32, *mut libc::siginfo_t, *mut c_void) = unsafe { mem::transmute(handler) };
-                handler(signal, info, context);
-            } else {
-                // SAFETY: without SA_SIGINFO it is a function of this type (sigaction(2)).
-                let handler: extern "C" fn(i32) = unsafe { mem::transmute(handler) };
-                handler(signal);
+            // SAFETY: as above.
+            unsafe { mark.write(passed_on()) };
+            let call = || {
+                if previous.sa_flags & libc::SA_SIGINFO != 0 {
+                    type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut c_void);
+                    // SAFETY: whoever installed this address with SA_SIGINFO gave a function of this type
+                    // (sigaction(2)).
+                    let handler: Handler = unsafe { mem::transmute(handler) };
+                    handler(signal, info, context);
+                } else {
+                    // SAFETY: without SA_SIGINFO it is a function of this type (sigaction(2)).
+                    let handler: extern "C" fn(i32) = unsafe { mem::transmute(handler) };
+                    handler(signal);
+                }
+            };
+            // Without SA_ONSTACK it would have run on the thread's own stack, and may need more than the few kilobytes
+            // of an alternate one.
+            let wants_stack = previous.sa_flags & libc::SA_ONSTACK == 0 && is_on(&trap.alternate_stack());
+            if !wants_stack || !frames::run_apart(call) {
+                call();
             }
-            stay_in_front(signal, slot);
+            // SAFETY: as above.
+            unsafe { mark.write(0) };
+            if !second_time {
+                stay_in_front(signal, slot);
+            }
         }
     }
+}
+
+/// Whether the caller runs on this alternate stack.
+fn is_on(stack: &libc::stack_t) -> bool {
+    let here = (&raw const stack).addr();
+    stack.ss_flags & libc::SS_DISABLE == 0 && here.wrapping_sub(stack.ss_sp.addr()) < stack.ss_size
 }
 
 /// After an earlier handler ran: if it reset the disposition to the default, let the default come after us.

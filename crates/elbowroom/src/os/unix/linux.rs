@@ -2,15 +2,16 @@
 
 use std::ffi::c_void;
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 #[path = "linux_headroom.rs"]
 mod headroom;
 
 pub(crate) use headroom::headroom;
 
+use crate::error::OsCode;
 use crate::fault::{FaultAccess, FaultCode};
-use crate::os::Protection;
+use crate::page;
 
 /// mmap(2): place exactly there, or fail with EEXIST (since 4.17; before that, a hint).
 pub(super) const MAP_EXACTLY: i32 = libc::MAP_FIXED_NOREPLACE;
@@ -74,6 +75,12 @@ impl Trap {
         self.signo() == libc::SIGSEGV && matches!(self.si_code(), SEGV_MAPERR | SEGV_ACCERR)
     }
 
+    /// The alternate stack that the thread had when it was interrupted.
+    pub(super) fn alternate_stack(&self) -> libc::stack_t {
+        // SAFETY: the context is valid to read (invariant).
+        unsafe { (*self.context).uc_stack }
+    }
+
     pub(super) fn signal_mask(&self) -> libc::sigset_t {
         // SAFETY: the context is valid to read (invariant).
         unsafe { (*self.context).uc_sigmask }
@@ -118,11 +125,39 @@ impl Trap {
         if self.program_counter() == self.address() {
             return FaultAccess::Execute;
         }
-        // The kernel's own record of the syndrome is optional in the frame (and absent under emulators); the
-        // instruction is always there.
+        if let Some(syndrome) = self.syndrome() {
+            // Arm ARM, ESR_EL1: bit 6 of a data abort is "write, not read".
+            return if syndrome & (1 << 6) != 0 { FaultAccess::Write } else { FaultAccess::Read };
+        }
+        // Emulators leave the syndrome out; the instruction is always there.
         // SAFETY: the processor has just fetched and executed the instruction at this address, so 4 bytes can be read.
         let instruction = unsafe { std::ptr::with_exposed_provenance::<u32>(self.program_counter()).read() };
         if super::super::arm64::is_store(instruction) { FaultAccess::Write } else { FaultAccess::Read }
+    }
+
+    /// The syndrome of the fault, if the kernel put it into the frame: the records behind the registers
+    /// (arch/arm64/include/uapi/asm/sigcontext.h), each of which starts with a magic number and its size.
+    fn syndrome(&self) -> Option<u64> {
+        const RESERVED_BYTES: usize = 4096;
+        const ESR_MAGIC: u32 = 0x4553_5201;
+        // SAFETY: a field of the context (invariant).
+        let pstate = unsafe { &raw const (*self.context).uc_mcontext.pstate };
+        let records = pstate.wrapping_add(1).cast::<u8>().map_addr(|address| address.next_multiple_of(16));
+        let mut offset = 0;
+        while offset + 16 <= RESERVED_BYTES {
+            let head = records.wrapping_add(offset).cast::<[u32; 2]>();
+            // SAFETY: within the 4096 bytes that the context ends with, 16-byte aligned as every record is.
+            let [magic, size] = unsafe { head.read() };
+            match (magic, size as usize) {
+                (0, _) | (_, 0..8) => return None,
+                (ESR_MAGIC, _) => {
+                    // SAFETY: the record is 16 bytes long and ends with the syndrome.
+                    return Some(unsafe { head.add(1).cast::<u64>().read() });
+                }
+                (_, size) => offset += size,
+            }
+        }
+        None
     }
 
     pub(crate) fn program_counter(&self) -> usize {
@@ -165,6 +200,64 @@ pub(crate) fn wake_one(word: *const AtomicU32) {
     unsafe { libc::syscall(libc::SYS_futex, word, operation, 1) };
 }
 
+/// What an instruction may do at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Protection {
+    read: bool,
+    write: bool,
+    execute: bool,
+}
+
+impl Protection {
+    fn allows(self, access: FaultAccess) -> bool {
+        match access {
+            FaultAccess::Read => self.read,
+            FaultAccess::Write => self.write,
+            FaultAccess::Execute => self.execute,
+        }
+    }
+}
+
+/// Whether the program may do this at `address` without a fault.
+///
+/// For data the kernel is asked to bring the page in as that access would (madvise(2), MADV_POPULATE_READ and
+/// MADV_POPULATE_WRITE, since 5.14), which knows of guard pages (MADV_GUARD_INSTALL), too. Else /proc tells.
+pub(crate) fn allows(address: usize, access: FaultAccess) -> Option<bool> {
+    let advice = match access {
+        FaultAccess::Read => Some(libc::MADV_POPULATE_READ),
+        FaultAccess::Write => Some(libc::MADV_POPULATE_WRITE),
+        FaultAccess::Execute => None,
+    };
+    match advice.filter(|_| populates()).map(|advice| populate(address, advice)) {
+        Some(Ok(())) => Some(true),
+        // "Populating failed because a SIGBUS would have been generated on actual memory access", or a guard page.
+        Some(Err(OsCode(libc::EFAULT))) => Some(false),
+        // The permissions do not allow it, or something else: /proc has the last word.
+        _ => query(address).map(|protection| protection.allows(access)),
+    }
+}
+
+fn populate(address: usize, advice: i32) -> Result<(), OsCode> {
+    let page = std::ptr::without_provenance_mut(address & !(page::size() - 1));
+    // SAFETY: brings a page in as a touch would, and changes no contents; an address that is not mapped is an error.
+    let result = unsafe { libc::madvise(page, page::size(), advice) };
+    if result == 0 { Ok(()) } else { Err(super::last_error()) }
+}
+
+/// Whether the kernel knows how to populate. Emulators that do not know it say yes to everything, so the first page of
+/// the address space is tried, where nothing is.
+fn populates() -> bool {
+    const UNKNOWN: u32 = 0;
+    const YES: u32 = 1;
+    const NO: u32 = 2;
+    static ANSWER: AtomicU32 = AtomicU32::new(UNKNOWN);
+    if ANSWER.load(Ordering::Relaxed) == UNKNOWN {
+        let refused = populate(0, libc::MADV_POPULATE_READ) == Err(OsCode(libc::ENOMEM));
+        ANSWER.store(if refused { YES } else { NO }, Ordering::Relaxed);
+    }
+    ANSWER.load(Ordering::Relaxed) == YES
+}
+
 /// A file descriptor of our own, closed when dropped.
 struct Maps(i32);
 
@@ -191,7 +284,7 @@ impl Drop for Maps {
 }
 
 /// What the kernel lets the program do at `address`; `None` if nothing is mapped there or /proc cannot be read.
-pub(crate) fn query(address: usize) -> Option<Protection> {
+fn query(address: usize) -> Option<Protection> {
     let maps = Maps::open()?;
     match query_by_ioctl(&maps, address) {
         Ok(answer) => answer,
@@ -315,7 +408,6 @@ impl MapsParser {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::page;
 
     const NONE: Protection = Protection { read: false, write: false, execute: false };
 
@@ -347,5 +439,33 @@ mod tests {
             }
         }
         assert_eq!(query(8), None, "nothing is mapped in page 0");
+    }
+
+    #[test]
+    fn what_is_allowed_is_what_was_mapped() {
+        let cases = [
+            (libc::PROT_NONE, [false, false, false]),
+            (libc::PROT_READ, [true, false, false]),
+            (libc::PROT_READ | libc::PROT_WRITE, [true, true, false]),
+            (libc::PROT_READ | libc::PROT_EXEC, [true, false, true]),
+        ];
+        if std::env::var_os("ELBOWROOM_TEST_RUNNER").is_some() {
+            return;
+        }
+        for (bits, expected) in cases {
+            let address = map_page(bits) + 9;
+            let accesses = [FaultAccess::Read, FaultAccess::Write, FaultAccess::Execute];
+            assert_eq!(accesses.map(|access| allows(address, access)), expected.map(Some), "{bits}");
+        }
+        // A guard page in a mapping that may be written (Linux 6.13; an older kernel refuses the advice).
+        const MADV_GUARD_INSTALL: i32 = 102;
+        let address = map_page(libc::PROT_READ | libc::PROT_WRITE);
+        // SAFETY: a page of this test's own.
+        let guarded =
+            unsafe { libc::madvise(std::ptr::without_provenance_mut(address), page::size(), MADV_GUARD_INSTALL) };
+        if guarded == 0 {
+            assert_eq!(allows(address, FaultAccess::Write), Some(false));
+            assert_eq!(allows(address, FaultAccess::Read), Some(false));
+        }
     }
 }

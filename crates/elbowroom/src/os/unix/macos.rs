@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 
 use crate::fault::{FaultAccess, FaultCode};
-use crate::os::{Headroom, Protection};
+use crate::os::Headroom;
 
 /// There is no "exactly there or fail": the address is a hint, and the caller looks where the mapping went.
 pub(super) const MAP_EXACTLY: i32 = 0;
@@ -100,6 +100,12 @@ impl Trap {
     /// systems as SIGSEGV; both with codes 1 and 2.
     pub(crate) fn is_page_fault(&self) -> bool {
         matches!(self.si_code(), 1 | 2)
+    }
+
+    /// The alternate stack that the thread had when it was interrupted.
+    pub(super) fn alternate_stack(&self) -> libc::stack_t {
+        // SAFETY: the context is valid to read (invariant).
+        unsafe { (*self.context).stack }
     }
 
     pub(super) fn signal_mask(&self) -> libc::sigset_t {
@@ -203,8 +209,8 @@ pub(crate) fn wake_one(word: *const AtomicU32) {
     unsafe { __ulock_wake(UL_COMPARE_AND_WAIT | ULF_NO_ERRNO, word.cast_mut().cast(), 0) };
 }
 
-/// What the kernel lets the program do at `address`; `None` if nothing is mapped there.
-pub(crate) fn query(address: usize) -> Option<Protection> {
+/// Whether the program may do this at `address` without a fault; `None` if nothing is mapped there.
+pub(crate) fn allows(address: usize, access: FaultAccess) -> Option<bool> {
     // mach/vm_region.h; the library is always there (libSystem).
     const VM_REGION_BASIC_INFO_64: i32 = 9;
     const VM_REGION_BASIC_INFO_COUNT_64: u32 = 9;
@@ -248,10 +254,10 @@ pub(crate) fn query(address: usize) -> Option<Protection> {
     if result != 0 || start > address as u64 {
         return None;
     }
-    let bits = info.protection;
-    Some(Protection {
-        read: bits & libc::VM_PROT_READ != 0,
-        write: bits & libc::VM_PROT_WRITE != 0,
-        execute: bits & libc::VM_PROT_EXECUTE != 0,
-    })
+    let needed = match access {
+        FaultAccess::Read => libc::VM_PROT_READ,
+        FaultAccess::Write => libc::VM_PROT_WRITE,
+        FaultAccess::Execute => libc::VM_PROT_EXECUTE,
+    };
+    Some(info.protection & needed != 0)
 }

@@ -19,7 +19,7 @@ mod flavour;
 #[path = "macos.rs"]
 mod flavour;
 
-pub(crate) use flavour::{Trap, headroom, name, query, wait, wake_one};
+pub(crate) use flavour::{Trap, allows, headroom, name, wait, wake_one};
 pub(crate) use stack::FilterStack;
 
 /// What fault injection makes a call fail with.
@@ -33,7 +33,8 @@ fn last_error() -> OsCode {
 }
 
 pub(crate) fn is_out_of_memory(code: OsCode) -> bool {
-    code.0 == libc::ENOMEM
+    // mmap(2): EAGAIN is "too much memory has been locked", under mlockall(MCL_FUTURE).
+    matches!(code.0, libc::ENOMEM | libc::EAGAIN)
 }
 
 pub(crate) fn is_address_in_use(code: OsCode) -> bool {
@@ -48,6 +49,7 @@ pub(crate) fn is_unsupported(code: OsCode) -> bool {
 pub(crate) fn advice(code: OsCode) -> Option<&'static str> {
     match code.0 {
         libc::ENOMEM => Some(flavour::OUT_OF_MEMORY_ADVICE),
+        libc::EAGAIN => Some("memory is locked as it is mapped (mlockall), and RLIMIT_MEMLOCK leaves no room"),
         libc::EEXIST => Some("another mapping is there; choose another address, or let the system choose"),
         _ => None,
     }

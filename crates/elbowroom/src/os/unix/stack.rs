@@ -26,7 +26,7 @@ const FILTER_STACK_BYTES: usize = 128 << 10;
 const ALTERNATE_STACK_BYTES: usize = 64 << 10;
 
 /// Read as zero by whoever unwinds past a filter's first frame: the end of the stack.
-const PAD_BYTES: usize = 256;
+const PAD_BYTES: usize = 1024;
 
 /// A mapping that is never given back: stacks are reused by whichever thread faults next.
 pub(crate) struct FilterStack {
@@ -123,6 +123,7 @@ extern "C" fn on_filter_stack(call: *mut c_void) {
 /// `top` is 16-byte aligned and the high end of enough unused stack; `function` may be called with `data` and does not
 /// unwind.
 #[cfg(target_arch = "x86_64")]
+#[inline(never)] // A small frame: whoever unwinds past it reads zeros in the pad, the end of the stack.
 unsafe fn call_on_stack(top: *mut u8, function: extern "C" fn(*mut c_void), data: *mut c_void) {
     // SAFETY: rsp is put back from r12, which the callee keeps (System V ABI); every register that it may change is
     // declared; the direction flag is clear and the stack aligned at the call.
@@ -144,6 +145,7 @@ unsafe fn call_on_stack(top: *mut u8, function: extern "C" fn(*mut c_void), data
 /// # Safety
 /// As above.
 #[cfg(target_arch = "aarch64")]
+#[inline(never)] // As above.
 unsafe fn call_on_stack(top: *mut u8, function: extern "C" fn(*mut c_void), data: *mut c_void) {
     // SAFETY: sp is put back from x20, which the callee keeps (AAPCS64); every register that it may change is declared,
     // the link register among them.

@@ -20,8 +20,9 @@ use windows_sys::Win32::System::Memory::{
 use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, SYSTEM_INFO};
 use windows_sys::Win32::System::Threading::{GetCurrentThreadId, INFINITE, WaitOnAddress, WakeByAddressSingle};
 
-use super::{Placement, Protection};
+use super::Placement;
 use crate::error::OsCode;
+use crate::fault::FaultAccess;
 use crate::reservation::Access;
 
 pub(crate) mod handler;
@@ -167,22 +168,27 @@ pub(crate) unsafe fn release(base: NonNull<u8>, _len: usize) -> Result<(), OsCod
     if result == 0 { Err(last_error()) } else { Ok(()) }
 }
 
-/// What the system lets the program do at `address`; `None` if no committed page is there.
-pub(crate) fn query(address: usize) -> Option<Protection> {
+/// Whether the program may do this at `address` without a fault.
+pub(crate) fn allows(address: usize, access: FaultAccess) -> Option<bool> {
     let mut info = MEMORY_BASIC_INFORMATION::default();
     let size = size_of::<MEMORY_BASIC_INFORMATION>();
     // SAFETY: any address may be asked about; the structure is writable and `size` its size.
     let written = unsafe { VirtualQuery(ptr::without_provenance(address), &mut info, size) };
-    if written == 0 || info.State != MEM_COMMIT {
+    if written == 0 {
         return None;
     }
-    let bits = info.Protect & 0xff;
-    let execute = [PAGE_EXECUTE, PAGE_EXECUTE_READ, PAGE_EXECUTE_READWRITE, PAGE_EXECUTE_WRITECOPY].contains(&bits);
-    let write = [PAGE_READWRITE, PAGE_WRITECOPY, PAGE_EXECUTE_READWRITE, PAGE_EXECUTE_WRITECOPY].contains(&bits);
-    let read = write || bits == PAGE_READONLY || bits == PAGE_EXECUTE_READ;
     // A guard page raises its exception at the first touch, whatever else it allows.
-    let open = info.Protect & PAGE_GUARD == 0;
-    Some(Protection { read: open && read, write: open && write, execute: open && execute })
+    if info.State != MEM_COMMIT || info.Protect & PAGE_GUARD != 0 {
+        return Some(false);
+    }
+    let bits = info.Protect & 0xff;
+    let executable = [PAGE_EXECUTE, PAGE_EXECUTE_READ, PAGE_EXECUTE_READWRITE, PAGE_EXECUTE_WRITECOPY].contains(&bits);
+    let writable = [PAGE_READWRITE, PAGE_WRITECOPY, PAGE_EXECUTE_READWRITE, PAGE_EXECUTE_WRITECOPY].contains(&bits);
+    Some(match access {
+        FaultAccess::Read => writable || bits == PAGE_READONLY || bits == PAGE_EXECUTE_READ,
+        FaultAccess::Write => writable,
+        FaultAccess::Execute => executable,
+    })
 }
 
 /// Windows has no names for private memory.
