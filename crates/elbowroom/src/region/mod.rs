@@ -206,8 +206,10 @@ pub struct Stats {
 /// # Platform differences
 ///
 /// On Unix the handler is a signal handler for SIGSEGV and SIGBUS, on Windows a vectored exception handler; it is
-/// installed with the first region and removed with the last. A thread must not block SIGSEGV and SIGBUS: a fault then
-/// kills the process (sigprocmask(2)). See PLATFORM.md.
+/// installed with the first region and removed with the last. What is not a region's goes to the handlers that were
+/// there before. One that the program puts in front of ours later has to pass on what it does not know; each new region
+/// puts ours in front again. A thread must not block SIGSEGV and SIGBUS: a fault then kills the process
+/// (sigprocmask(2)). See PLATFORM.md.
 pub struct Region {
     // Invariant: a leaked box; valid until `close` frees it. The handler shares it, so never `&mut`.
     core: NonNull<Core>,
@@ -284,7 +286,7 @@ impl Region {
     }
 
     /// Gives every page that holds a byte of `range` back: contents lost, charge refunded. The next touch commits it
-    /// again, and finds zeros.
+    /// again, and finds zeros. What was asked of the system for these pages (madvise, mbind, locking) is forgotten.
     ///
     /// # Errors
     /// `is_invalid_range()` outside the region; otherwise only if the system refuses. Then nothing has changed.
@@ -547,7 +549,7 @@ impl RegionBuilder {
     /// touch is where the filter is called from. If an accessor touched, it is called from the accessor; a lock that
     /// the caller of the accessor holds is held. If a plain pointer touched, whatever code did so is in the middle of
     /// something: if that may be the allocator, the filter must not allocate. Asynchronous signals wait until the
-    /// filter has returned.
+    /// filter has returned; a thread that it starts inherits that, so start threads elsewhere.
     ///
     /// Two threads that touch the same page at once may both be asked. A touch of the region's own uncommitted pages
     /// from its filter is refused. A panic in a filter aborts the process with its message.

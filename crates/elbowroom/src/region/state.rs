@@ -25,7 +25,7 @@ enum Words {
     Heap(Box<[u64]>),
     Mapped {
         // Invariant: the first of `chunks.len() * CHUNK_WORDS` words of the mapping that owns this map, used by
-        // nothing else; chunk i of them is committed, and so readable and writable, if `chunks[i].is_present`.
+        // nothing else; chunk i of them is committed, and so readable and writable, if `chunks[i].is_present()`.
         first: NonNull<u64>,
         // The page of the mapping that `first` is in.
         first_page: usize,
@@ -33,13 +33,30 @@ enum Words {
     },
 }
 
-/// A part of a table in the mapping.
-#[derive(Clone, Copy, Default)]
-struct Chunk {
-    is_present: bool,
-    // How many of its bits are set: none of a chunk that is not present.
-    committed: u32,
+/// A part of a table in the mapping: whether it is present, and how many of its bits are set (none of one that is not).
+/// In one small number, since a vast region has many.
+#[derive(Clone, Copy)]
+struct Chunk(u32);
+
+impl Chunk {
+    const ABSENT: Chunk = Chunk(0);
+    const PRESENT: u32 = 1 << 31;
+
+    fn is_present(self) -> bool {
+        self.0 & Chunk::PRESENT != 0
+    }
+
+    fn set_present(&mut self, present: bool) {
+        self.0 = self.committed() | if present { Chunk::PRESENT } else { 0 };
+    }
+
+    fn committed(self) -> u32 {
+        self.0 & !Chunk::PRESENT
+    }
 }
+
+// As many bits as a chunk has can be counted.
+const _: () = assert!(CHUNK_WORDS * BITS < Chunk::PRESENT as usize);
 
 // SAFETY: the pointer is to memory that only this map uses and that belongs to no thread.
 #[allow(unsafe_code, reason = "the invariant of `first`")]
@@ -75,7 +92,7 @@ impl PageMap {
         // SAFETY: an offset inside the mapping, which neither wraps nor ends at address 0.
         #[allow(unsafe_code, reason = "points at the table's own pages")]
         let first = unsafe { mapping.base().add(offset) }.cast();
-        let chunks = vec![Chunk::default(); words.div_ceil(CHUNK_WORDS)].into();
+        let chunks = vec![Chunk::ABSENT; words.div_ceil(CHUNK_WORDS)].into();
         PageMap { total, words: Words::Mapped { first, first_page, chunks } }
     }
 
@@ -83,11 +100,11 @@ impl PageMap {
     pub(super) fn prepare(&mut self, mapping: &Mapping, pages: PageRange) -> Result<(), OsCode> {
         let Words::Mapped { first_page, chunks, .. } = &mut self.words else { return Ok(()) };
         for index in chunks_of(pages) {
-            if !chunks[index].is_present {
+            if !chunks[index].is_present() {
                 // SAFETY: pages of the mapping that are the table's and, not being present, reserved.
                 #[allow(unsafe_code, reason = "commits the table's own pages")]
                 unsafe { mapping.commit_bookkeeping(chunk_pages(*first_page, index)) }?;
-                chunks[index].is_present = true;
+                chunks[index].set_present(true);
             }
         }
         Ok(())
@@ -97,12 +114,12 @@ impl PageMap {
     pub(super) fn trim(&mut self, mapping: &Mapping, pages: PageRange) {
         let Words::Mapped { first_page, chunks, .. } = &mut self.words else { return };
         for index in chunks_of(pages) {
-            if chunks[index].is_present && chunks[index].committed == 0 {
+            if chunks[index].is_present() && chunks[index].committed() == 0 {
                 // SAFETY: pages of the mapping that are the table's; no reference of this map's outlives a call of its.
                 #[allow(unsafe_code, reason = "decommits the table's own pages")]
                 let decommitted = unsafe { mapping.decommit(chunk_pages(*first_page, index)) };
                 // If the system refuses, the chunk stays, all zero.
-                chunks[index].is_present = decommitted.is_err();
+                chunks[index].set_present(decommitted.is_err());
             }
         }
     }
@@ -111,7 +128,7 @@ impl PageMap {
     fn word(&self, index: usize) -> u64 {
         match &self.words {
             Words::Heap(words) => words[index],
-            Words::Mapped { first, chunks, .. } if chunks[index / CHUNK_WORDS].is_present => {
+            Words::Mapped { first, chunks, .. } if chunks[index / CHUNK_WORDS].is_present() => {
                 let word = first.as_ptr().wrapping_add(index);
                 // SAFETY: a word of a chunk that is present (invariant of `first`).
                 #[allow(unsafe_code, reason = "reads the table's own words")]
@@ -135,8 +152,8 @@ impl PageMap {
             Words::Heap(words) => words[index] = after,
             Words::Mapped { first, chunks, .. } => {
                 let chunk = &mut chunks[index / CHUNK_WORDS];
-                assert!(chunk.is_present, "set without prepare"); // PANIC: `set` is only called after `prepare`.
-                chunk.committed = chunk.committed + after.count_ones() - before.count_ones();
+                assert!(chunk.is_present(), "set without prepare"); // PANIC: `set` is only called after `prepare`.
+                chunk.0 = chunk.0 + after.count_ones() - before.count_ones();
                 let word = first.as_ptr().wrapping_add(index);
                 // SAFETY: a word of a chunk that is present (invariant of `first`), which `self` has exclusively.
                 #[allow(unsafe_code, reason = "writes the table's own words")]
@@ -152,7 +169,7 @@ impl PageMap {
         let Words::Mapped { chunks, .. } = &self.words else { return None };
         let index = page / BITS / CHUNK_WORDS;
         let start = index * CHUNK_WORDS * BITS;
-        (chunks[index].committed == 0).then(|| PageRange::new(start, start + CHUNK_WORDS * BITS))
+        (chunks[index].committed() == 0).then(|| PageRange::new(start, start + CHUNK_WORDS * BITS))
     }
 
     pub(super) fn all(&self) -> PageRange {
@@ -333,6 +350,6 @@ mod tests {
         map.trim(&mapping, map.all());
         assert_eq!(map.runs(map.all()).count(), 1);
         let Words::Mapped { chunks, .. } = &map.words else { panic!("a large table is mapped") };
-        assert!(chunks.iter().all(|chunk| !chunk.is_present), "what is not needed is given back");
+        assert!(chunks.iter().all(|chunk| !chunk.is_present()), "what is not needed is given back");
     }
 }
