@@ -71,6 +71,25 @@ impl<T> Lock<T> {
         Guard { lock: self, _signals: None }
     }
 
+    /// Takes the lock and keeps it, with no guard. For a fork; the caller has asynchronous signals blocked.
+    pub(crate) fn hold(&self) {
+        self.acquire();
+    }
+
+    /// Gives back what [`hold`](Lock::hold) took.
+    ///
+    /// # Safety
+    /// The calling thread holds the lock by `hold`, or is the copy in a forked child of one that did.
+    pub(crate) unsafe fn let_go(&self) {
+        self.release();
+    }
+
+    fn release(&self) {
+        if self.state.swap(FREE, Ordering::Release) == CONTENDED {
+            wake_one(&self.state);
+        }
+    }
+
     fn acquire(&self) {
         for _ in 0..SPINS {
             if self.state.compare_exchange_weak(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok() {
@@ -110,9 +129,7 @@ impl<T> DerefMut for Guard<'_, T> {
 
 impl<T> Drop for Guard<'_, T> {
     fn drop(&mut self) {
-        if self.lock.state.swap(FREE, Ordering::Release) == CONTENDED {
-            wake_one(&self.lock.state);
-        }
+        self.lock.release();
     }
 }
 

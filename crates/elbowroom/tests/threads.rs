@@ -8,18 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
+use common::SetWhenDropped;
 use elbowroom::{Growth, PageState, Region, Verdict, page_size};
 
 const THREADS: usize = 4;
-
-/// Sets its flag when dropped: also when the thread that holds it panics, so that those who wait for the flag stop.
-struct SetWhenDropped<'a>(&'a AtomicBool);
-
-impl Drop for SetWhenDropped<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
 
 /// Runs `deed(thread)` on all threads at once.
 fn together(deed: impl Fn(usize) + Sync) {

@@ -128,6 +128,21 @@ pub(crate) fn is_inside_fault_of(region: &Core) -> bool {
     mine_for(region).next().is_some()
 }
 
+/// How many frames of the calling thread are for this region.
+pub(super) fn count_mine_for(region: &Core) -> usize {
+    mine_for(region).count()
+}
+
+/// In a forked child: frees the frames of the threads that it does not have.
+pub(super) fn forget_other_threads() {
+    let me = os::thread_token();
+    for frame in FRAMES.iter().chain(&APART) {
+        if frame.thread.load(Ordering::Relaxed) != me {
+            frame.thread.store(0, Ordering::Release);
+        }
+    }
+}
+
 /// Runs `filter` right here, noting that this thread is in a filter of `region`.
 pub(crate) fn note<R>(region: &Core, filter: impl FnOnce() -> R) -> Result<R, Refusal> {
     let _frame = Owned::take(region, Work::Filter)?;

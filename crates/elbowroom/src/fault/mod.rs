@@ -18,6 +18,7 @@ use crate::os::{self, Trap};
 use crate::region::{Budget, RefusedBy};
 
 pub(crate) mod access;
+mod fork;
 pub(crate) mod frames;
 mod record;
 pub(crate) mod registry;
@@ -200,6 +201,7 @@ impl Armed {
         let mut armed = ARMED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if *armed == 0 {
             access::prepare();
+            fork::prepare();
         }
         // Each time: somebody may have put a handler in front of ours that does not pass on.
         os::install_handler()?;

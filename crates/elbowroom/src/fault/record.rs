@@ -56,6 +56,11 @@ impl<T> Record<T> {
         self.state.fetch_and(!LIVE, Ordering::Relaxed);
     }
 
+    /// In a forked child, where all readers but the calling thread are gone: leaves it that many pins on a live slot.
+    pub(super) fn set_pins(&self, pins: usize) {
+        self.state.store(pins * PIN + LIVE, Ordering::Relaxed);
+    }
+
     /// Whether a reader may still use the value of a slot that was killed.
     pub(super) fn is_pinned(&self) -> bool {
         // Acquire: what the readers did happens before what the caller does once they are gone.

@@ -15,13 +15,17 @@
 
 #![allow(unsafe_code, reason = "lock-free readers follow pointers whose validity is argued here")]
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::frames;
 use super::record::{Pinned, Record};
 use crate::region::Core;
+use crate::sync::Lock;
 
 /// Addresses end here: 57 bits is the most any supported processor translates.
 const ADDRESS_BITS: u32 = 57;
@@ -44,8 +48,15 @@ struct Node {
 
 static ROOT: [Entry; ROOT_ENTRIES] = [const { AtomicPtr::new(ptr::null_mut()) }; ROOT_ENTRIES];
 
-/// Serialises writers, and holds the records that are free.
-static WRITER: Mutex<Vec<&'static Record<Core>>> = Mutex::new(Vec::new());
+/// Serialises writers.
+static WRITER: Mutex<Writer> = Mutex::new(Writer { free: Vec::new(), live: BTreeMap::new() });
+
+struct Writer {
+    // Neither live nor pinned.
+    free: Vec<&'static Record<Core>>,
+    // The regions that are entered, by their base.
+    live: BTreeMap<usize, &'static Record<Core>>,
+}
 
 /// A region that is not freed while this lives.
 pub(crate) type Pin = Pinned<'static, Core>;
@@ -96,30 +107,32 @@ pub(crate) struct Entered {
 pub(crate) unsafe fn enter(core: NonNull<Core>) -> Entered {
     // SAFETY: valid by the contract.
     let addresses = unsafe { core.as_ref() }.addresses();
-    let mut free = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
-    let record = free.pop().unwrap_or_else(|| Box::leak(Box::new(Record::new())));
+    let mut writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
+    let record = writer.free.pop().unwrap_or_else(|| Box::leak(Box::new(Record::new())));
     // SAFETY: valid until `Entered::remove`, which kills the record and waits for its pins (contract); a record is
     // filled when it is new or comes from the free list, where it is put when it is neither live nor pinned.
     unsafe { record.fill(core.as_ptr()) };
     let entry = ptr::from_ref(record).cast_mut().cast::<u8>().map_addr(|address| address + RECORD_TAG);
     fill(&ROOT, ROOT_SHIFT, 0, &addresses, entry);
-    drop(free);
+    writer.live.insert(addresses.start, record);
+    drop(writer);
     Entered { record, addresses }
 }
 
 impl Entered {
     /// Takes the region out, and waits until no handler is looking at it.
     pub(crate) fn remove(self) {
-        let mut free = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
         fill(&ROOT, ROOT_SHIFT, 0, &self.addresses, ptr::null_mut());
         self.record.kill();
-        drop(free);
+        writer.live.remove(&self.addresses.start);
+        drop(writer);
         // Only a touch of a region that is being released, or a wild pointer that hit it, can make this wait at all.
         while self.record.is_pinned() {
             std::thread::yield_now();
         }
-        free = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
-        free.push(self.record);
+        writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.free.push(self.record);
     }
 }
 
@@ -152,5 +165,47 @@ fn fill(entries: &[Entry], shift: u32, base: usize, addresses: &Range<usize>, va
         let node = unsafe { &*node };
         debug_assert!(shift > LEAF_SHIFT, "regions are made of pages");
         fill(&node.entries, shift - NODE_BITS, start, addresses, value);
+    }
+}
+
+/// The registry and every region in it, locked across a fork.
+pub(super) struct Held {
+    writer: MutexGuard<'static, Writer>,
+    // The regions' locks, and those of their budgets, each once.
+    regions: Vec<Pin>,
+    trees: Vec<Arc<Lock<()>>>,
+}
+
+/// Waits until nobody is in the middle of anything, and keeps it so.
+pub(super) fn hold() -> Held {
+    let writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
+    let regions: Vec<Pin> = writer.live.values().filter_map(|record| record.pin()).collect();
+    regions.iter().for_each(|region| region.hold());
+    let mut trees: Vec<_> = regions.iter().filter_map(|region| region.budget_tree()).collect();
+    trees.sort_by_key(Arc::as_ptr);
+    trees.dedup_by_key(|tree| Arc::as_ptr(tree));
+    trees.iter().for_each(|tree| tree.hold());
+    Held { writer, regions, trees }
+}
+
+impl Held {
+    pub(super) fn let_go(self) {
+        for tree in self.trees {
+            // SAFETY: taken in `hold`, by this thread or the one that it is a copy of.
+            unsafe { tree.let_go() };
+        }
+        for region in self.regions {
+            // SAFETY: as above.
+            unsafe { region.let_go() };
+        }
+    }
+
+    /// In a forked child: takes off the pins of the threads that it does not have.
+    pub(super) fn forget_other_threads(&self) {
+        let records = self.writer.live.values();
+        for (record, region) in records.zip(&self.regions) {
+            // One for each filter or callback that this thread is in, and the one of `hold`.
+            record.set_pins(frames::count_mine_for(region) + 1);
+        }
     }
 }

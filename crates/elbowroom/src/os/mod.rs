@@ -18,6 +18,8 @@
 //! - `allows(address, access)`: whether the system lets the program do that at an address right now, without a fault;
 //!   `None` if it cannot be asked. Async-signal-safe.
 //! - `name(base, len, name)`: a label for diagnosis, where the system has such. Failure is silent; allocates nothing.
+//! - `at_fork(before, in_parent, in_child)`: where processes fork, calls these around every fork, on the thread that
+//!   forks.
 //! - `headroom()`: how much this process may still commit by the tightest limit that the system sets, and which that
 //!   is.
 //!
@@ -62,7 +64,7 @@ mod sys;
 compile_error!("elbowroom needs a 64-bit address space");
 
 pub(crate) use sys::{
-    FilterStack, SignalsBlocked, Trap, advice, allows, granularity, handler, headroom, is_address_in_use,
+    FilterStack, SignalsBlocked, Trap, advice, allows, at_fork, granularity, handler, headroom, is_address_in_use,
     is_out_of_memory, is_unsupported, name, page_size, thread_token, wait, wake_one, write_stderr,
 };
 pub(crate) use table::{AccessEntry, access_anchor, access_entry, access_section, exception_table};

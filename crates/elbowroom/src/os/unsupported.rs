@@ -89,8 +89,14 @@ pub(crate) fn wake_one(_word: *const AtomicU32) {}
 
 pub(crate) fn write_stderr(_bytes: &[u8]) {}
 
+pub(crate) fn at_fork(_before: extern "C" fn(), _in_parent: extern "C" fn(), _in_child: extern "C" fn()) {}
+
 pub(crate) mod handler {
+    use std::sync::Mutex;
+
     use super::{OsCode, UNSUPPORTED};
+
+    pub(crate) static INSTALLING: Mutex<()> = Mutex::new(());
 
     pub(crate) fn install() -> Result<(), OsCode> {
         Err(UNSUPPORTED)

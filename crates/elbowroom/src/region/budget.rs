@@ -138,6 +138,11 @@ impl Budget {
         self.path().map(|budget| budget.room().bytes()).min().unwrap_or(0)
     }
 
+    /// The lock of the tree.
+    pub(super) fn tree(&self) -> Arc<Lock<()>> {
+        Arc::clone(&self.node.tree)
+    }
+
     fn committed(&self) -> PageCount {
         PageCount::new(self.node.committed.load(Ordering::Relaxed))
     }

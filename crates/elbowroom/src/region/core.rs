@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "commits and decommits pages of a mapping that it owns")]
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::budget::Budget;
@@ -191,6 +192,25 @@ impl Core {
                 Err(Error::new(Operation::Commit, range, refusal.cause(&self.figures())))
             }
         }
+    }
+
+    /// Takes the region's locks and keeps them across a fork, with asynchronous signals blocked.
+    pub(crate) fn hold(&self) {
+        self.pages.hold();
+    }
+
+    /// Gives back what [`hold`](Core::hold) took.
+    ///
+    /// # Safety
+    /// As for [`Lock::let_go`].
+    pub(crate) unsafe fn let_go(&self) {
+        // SAFETY: the contract, passed on.
+        unsafe { self.pages.let_go() };
+    }
+
+    /// The lock of its budgets, if it has any.
+    pub(crate) fn budget_tree(&self) -> Option<Arc<Lock<()>>> {
+        self.policy.budget.as_ref().map(Budget::tree)
     }
 
     /// What the filter says; without one, every fault within the limits commits.

@@ -113,11 +113,11 @@ impl Monitors {
 
 impl Drop for Monitors {
     fn drop(&mut self) {
-        self.shared.close();
         if process::id() != self.process {
-            // The threads are the parent's.
+            // The threads are the parent's, and so are the requests: their threads' stacks may be anything here.
             return self.threads.drain(..).for_each(std::mem::forget);
         }
+        self.shared.close();
         for thread in self.threads.drain(..) {
             // A monitor that panicked has said so; and one that drops its own region cannot wait for itself.
             if thread.thread().id() != thread::current().id() {

@@ -4,6 +4,7 @@
 
 use std::env;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The words of ELBOWROOM_TEST_RUNNER, through which programs are started under an emulator.
 fn runner() -> Vec<String> {
@@ -29,6 +30,15 @@ pub(crate) fn vast() -> usize {
 /// How many times to try something: fewer under an emulator, which is some fifty times slower.
 pub(crate) fn times(natively: u32) -> u32 {
     if emulated() { natively.div_ceil(10) } else { natively }
+}
+
+/// Sets its flag when dropped: also when the thread that holds it panics, so that those who wait for the flag stop.
+pub(crate) struct SetWhenDropped<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for SetWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A command that runs this test program again with ROLE set.

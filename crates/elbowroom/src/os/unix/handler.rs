@@ -81,7 +81,7 @@ static SEGV: Previous = Previous::new();
 static BUS: Previous = Previous::new();
 
 /// Serialises installing and uninstalling.
-static INSTALLING: Mutex<()> = Mutex::new(());
+pub(crate) static INSTALLING: Mutex<()> = Mutex::new(());
 
 /// Real-time signals end at 64 on Linux, and there are 31 on macOS; asking for a higher one is answered "no".
 const HIGHEST_SIGNAL: i32 = 64;

@@ -176,6 +176,16 @@ pub(crate) unsafe fn release(base: NonNull<u8>, len: usize) -> Result<(), OsCode
     if result == 0 { Ok(()) } else { Err(last_error()) }
 }
 
+/// pthread_atfork(3). It fails only for want of memory; then a fork is as it would be without.
+pub(crate) fn at_fork(before: extern "C" fn(), in_parent: extern "C" fn(), in_child: extern "C" fn()) {
+    // SAFETY: functions of the right type that stay in the program.
+    unsafe { libc::pthread_atfork(Some(as_c(before)), Some(as_c(in_parent)), Some(as_c(in_child))) };
+}
+
+fn as_c(function: extern "C" fn()) -> unsafe extern "C" fn() {
+    function
+}
+
 /// Names the calling thread: never 0, unique among live threads.
 pub(crate) fn thread_token() -> usize {
     // SAFETY: pthread_self(3) cannot fail; it reads the thread pointer, which is set up before any Rust code runs.

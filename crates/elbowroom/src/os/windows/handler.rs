@@ -5,6 +5,7 @@
 //! has a code of its own and is never looked at.
 
 use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use windows_sys::Win32::Foundation::{
@@ -19,31 +20,34 @@ use super::last_error;
 use crate::error::OsCode;
 use crate::fault::{self, FaultAccess, FaultCode, Outcome};
 
+/// Serialises installing and uninstalling.
+pub(crate) static INSTALLING: Mutex<()> = Mutex::new(());
+
 /// The handle of our handler while it is installed, else 0.
-static INSTALLED: Mutex<usize> = Mutex::new(0);
+static INSTALLED: AtomicUsize = AtomicUsize::new(0);
 
 /// Puts our handler first.
 pub(crate) fn install() -> Result<(), OsCode> {
-    let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
-    if *installed == 0 {
+    let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+    if INSTALLED.load(Ordering::Relaxed) == 0 {
         // SAFETY: the handler below has the right type, does not unwind, and stays in the program for good.
         let handle = unsafe { AddVectoredExceptionHandler(1, Some(on_exception)) };
         if handle.is_null() {
             return Err(last_error());
         }
-        *installed = handle.expose_provenance();
+        INSTALLED.store(handle.expose_provenance(), Ordering::Relaxed);
     }
     Ok(())
 }
 
 /// Takes it away again.
 pub(crate) fn uninstall() {
-    let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
-    if *installed != 0 {
+    let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+    let handle = INSTALLED.swap(0, Ordering::Relaxed);
+    if handle != 0 {
         // SAFETY: the handle came from AddVectoredExceptionHandler and is removed once. A thread that is in the handler
         // meanwhile finishes there: Windows removes the entry, not the code.
-        unsafe { RemoveVectoredExceptionHandler(ptr::with_exposed_provenance(*installed)) };
-        *installed = 0;
+        unsafe { RemoveVectoredExceptionHandler(ptr::with_exposed_provenance(handle)) };
     }
 }
 

@@ -194,6 +194,9 @@ pub(crate) fn allows(address: usize, access: FaultAccess) -> Option<bool> {
 /// Windows has no names for private memory.
 pub(crate) fn name(_base: NonNull<u8>, _len: usize, _name: &str) {}
 
+/// Windows processes do not fork.
+pub(crate) fn at_fork(_before: extern "C" fn(), _in_parent: extern "C" fn(), _in_child: extern "C" fn()) {}
+
 /// Names the calling thread: never 0, unique among live threads.
 pub(crate) fn thread_token() -> usize {
     // SAFETY: no preconditions.

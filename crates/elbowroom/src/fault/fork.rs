@@ -1,0 +1,66 @@
+//! What a fork finds: every lock free, every region at rest, and only the thread that forked.
+//!
+//! Before the fork the thread takes every lock of the library, in the order in which they nest, and so waits until no
+//! other thread is in the middle of anything. After it, parent and child each give them back. The child then has one
+//! thread: the frames of the others are freed, and their pins on regions taken off, or a drop in the child would wait
+//! for them.
+
+#![allow(unsafe_code, reason = "locks that are held across a fork have no guard")]
+
+use std::cell::UnsafeCell;
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+
+use super::{frames, registry};
+use crate::os::{self, SignalsBlocked};
+
+/// What a thread holds between the two sides of its fork.
+struct Held {
+    registry: registry::Held,
+    _installing: MutexGuard<'static, ()>,
+    _armed: MutexGuard<'static, usize>,
+    // Dropped last: a signal handler that touches a region would wait for this very thread.
+    _signals: SignalsBlocked,
+}
+
+struct Place(UnsafeCell<Option<Held>>);
+
+// SAFETY: touched only between `before` and `after`, by the thread that holds the locks in it.
+unsafe impl Sync for Place {}
+
+static HELD: Place = Place(UnsafeCell::new(None));
+
+/// Sees to it that forks are prepared from now on.
+pub(super) fn prepare() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| os::at_fork(before, after_in_parent, after_in_child));
+}
+
+extern "C" fn before() {
+    let signals = SignalsBlocked::new();
+    let armed = lock(&super::ARMED);
+    let installing = lock(&os::handler::INSTALLING);
+    let held = Held { registry: registry::hold(), _installing: installing, _armed: armed, _signals: signals };
+    // SAFETY: this thread now holds the locks, so no other is between its `before` and `after`.
+    unsafe { *HELD.0.get() = Some(held) };
+}
+
+extern "C" fn after_in_parent() {
+    // SAFETY: this thread, or the one that it is a copy of, was in `before`, and holds the locks.
+    let held = unsafe { (*HELD.0.get()).take() };
+    if let Some(held) = held {
+        held.registry.let_go();
+    }
+}
+
+extern "C" fn after_in_child() {
+    frames::forget_other_threads();
+    // SAFETY: as above.
+    if let Some(held) = unsafe { (*HELD.0.get()).as_ref() } {
+        held.registry.forget_other_threads();
+    }
+    after_in_parent();
+}
+
+fn lock<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
