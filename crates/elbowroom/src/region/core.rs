@@ -138,34 +138,38 @@ impl Core {
 
     /// Whether the access of a fault that was refused will work all the same.
     pub(crate) fn has_cured(&self, trap: &Trap) -> bool {
-        let fault = Fault::new(self, trap);
+        matches!(self.is_committed(&Fault::new(self, trap)), Some(Ok(())))
+    }
+
+    /// If the page of a fault is committed: whether the access will work.
+    fn is_committed(&self, fault: &Fault<'_>) -> Option<Result<(), Refusal>> {
         let page = PageIndex::holding(fault.offset());
         if !fault.is_page_fault() || !self.contains(page) {
-            return false;
+            return None;
         }
         let pages = self.pages.lock_in_handler();
-        pages.is_committed(page) && self.may(&pages, &fault).is_ok()
+        pages.is_committed(page).then(|| self.may(&pages, fault))
+    }
+
+    /// Asks the filter, wherever it runs.
+    fn ask(&self, fault: &Fault<'_>) -> Result<Verdict, Refusal> {
+        if frames::is_inside_filter_of(self) {
+            return Err(Refusal::InOwnFilter);
+        }
+        match &self.policy.monitors {
+            Some(monitors) => monitors.ask(fault),
+            None => frames::run_filter(self, || self.ask_filter(fault)),
+        }
     }
 
     fn try_resolve(&self, trap: &Trap) -> Result<(), Refusal> {
         let fault = Fault::new(self, trap);
-        let page = PageIndex::holding(fault.offset());
-        // A thread that raced for the same page may have won; then there is nothing to ask anybody.
-        if fault.is_page_fault() && self.contains(page) {
-            let pages = self.pages.lock_in_handler();
-            if pages.is_committed(page) {
-                return self.may(&pages, &fault);
-            }
-        }
         if self.policy.filter.is_some() {
-            if frames::is_inside_filter_of(self) {
-                return Err(Refusal::InOwnFilter);
+            // A thread that raced for the same page may have won; then there is nothing to ask anybody.
+            if let Some(may) = self.is_committed(&fault) {
+                return may;
             }
-            let verdict = match &self.policy.monitors {
-                Some(monitors) => monitors.ask(&fault)?,
-                None => frames::run_filter(self, || self.ask_filter(&fault))?,
-            };
-            match verdict {
+            match self.ask(&fault)? {
                 Verdict::Commit if fault.is_cured() => return Ok(()),
                 Verdict::Commit => {}
                 Verdict::Decline => return Err(Refusal::Filter),

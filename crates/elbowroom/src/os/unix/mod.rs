@@ -4,6 +4,7 @@
 
 use std::ffi::c_void;
 use std::ptr::{self, NonNull};
+use std::sync::OnceLock;
 
 use super::Placement;
 use crate::error::OsCode;
@@ -211,6 +212,20 @@ const SYNCHRONOUS: [i32; 6] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::
 
 /// All signals but the [`SYNCHRONOUS`] ones.
 fn asynchronous_signals() -> libc::sigset_t {
+    // Made once: a handler that comes before that makes its own.
+    static MADE: OnceLock<libc::sigset_t> = OnceLock::new();
+    match MADE.get() {
+        Some(set) => *set,
+        None => {
+            let set = make_asynchronous_signals();
+            // Another thread may have made it meanwhile; it is the same.
+            let _ = MADE.set(set);
+            set
+        }
+    }
+}
+
+fn make_asynchronous_signals() -> libc::sigset_t {
     // SAFETY: sigset_t is plain data; all zeroes is a value of it, and sigfillset overwrites it.
     let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
     // SAFETY: `set` is a live sigset_t (sigsetops(3)).
