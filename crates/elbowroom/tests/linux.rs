@@ -219,3 +219,21 @@ fn control_group(limit: usize) -> Option<(std::path::PathBuf, std::path::PathBuf
     }
     None
 }
+
+#[test]
+fn a_refused_commit_leaves_no_tables_behind() {
+    if skip() {
+        return;
+    }
+    let budget = Budget::new(1 << 20);
+    let region = Region::builder(16 << 40).budget(&budget).build().unwrap();
+    let address = region.as_ptr().addr();
+    let with_tables = region.len() + region.len() / 1024;
+    assert!(region.commit(0..region.len()).unwrap_err().is_limit());
+    assert_eq!(charged(address, with_tables), 0);
+    region.try_write(1 << 40, 1u8).unwrap();
+    assert!(charged(address, with_tables) > 0);
+    region.decommit(0..region.len()).unwrap();
+    assert_eq!(charged(address, with_tables), 0, "the tables are given back too");
+    assert_eq!(budget.committed_bytes(), 0);
+}

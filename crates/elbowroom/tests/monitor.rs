@@ -198,3 +198,17 @@ fn monitors_end_with_their_region() {
     // Without a filter there is nothing to monitor.
     builder(3).monitored().build().unwrap().try_write(0, 1u8).unwrap();
 }
+
+#[test]
+fn a_monitor_whose_panic_panics_again_still_answers() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("dropped, on purpose");
+        }
+    }
+    let region = builder(3).filter(|_| std::panic::panic_any(Bomb)).monitored().build().unwrap();
+    for _ in 0..2 {
+        assert!(region.try_write(0, 1u8).unwrap_err().is_declined());
+    }
+}

@@ -53,6 +53,9 @@ mod unix {
         ("signals_that_touch_the_region", touching_signals, 0),
         ("a_forked_child_commits_for_itself", forked, 0),
         ("raised_in_a_filter", raised_in_a_filter, 0),
+        ("handlers_between_regions_each_get_a_signal_once", between_regions, 0),
+        ("a_handler_that_takes_itself_back_is_gone", taken_back, 0),
+        ("signals_that_the_thread_blocks_stay_blocked", blocked_trap, 0),
         ("forks_in_the_middle_of_commits", forks_under_way, 0),
         ("a_fork_in_a_filter", fork_in_a_filter, 0),
         ("later_handler_that_does_not_chain_is_overtaken_by_the_next_region", overtaken, 0),
@@ -591,6 +594,74 @@ mod unix {
         for n in 1..4 {
             region.try_write(n * page_size(), 1u8).unwrap();
         }
+    }
+
+    static SECOND: AtomicUsize = AtomicUsize::new(0);
+    static SECOND_NEXT: AtomicPtr<libc::sigaction> = AtomicPtr::new(ptr::null_mut());
+
+    /// As `chaining`, another one.
+    extern "C" fn chaining_too(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
+        assert!(SECOND.fetch_add(1, Ordering::Relaxed) < 100, "round and round");
+        // SAFETY: stored by the installer, never freed.
+        let next = unsafe { &*SECOND_NEXT.load(Ordering::Relaxed) };
+        // SAFETY: an SA_SIGINFO handler.
+        let next: extern "C" fn(i32, *mut libc::siginfo_t, *mut c_void) =
+            unsafe { std::mem::transmute(next.sa_sigaction) };
+        next(signal, info, context);
+    }
+
+    fn between_regions() {
+        install(libc::SIGSEGV, &repairing_action(0));
+        let first = region();
+        install_chaining();
+        let second = region();
+        SECOND_NEXT.store(Box::leak(Box::new(current(libc::SIGSEGV))), Ordering::Relaxed);
+        let flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
+        install(libc::SIGSEGV, &action(chaining_too as extern "C" fn(_, _, _) as usize, flags));
+        let third = region();
+        for n in 1..4 {
+            touch(foreign_page());
+            // `chaining` and `repairing` count together.
+            assert_eq!((SECOND.load(Ordering::Relaxed), calls()), (n, 2 * n));
+            for region in [&first, &second, &third] {
+                region.try_write(n * page_size(), 1u8).unwrap();
+            }
+        }
+        drop((first, second, third));
+        touch(foreign_page());
+        assert_eq!((SECOND.load(Ordering::Relaxed), calls()), (4, 8), "and with no region left");
+    }
+
+    fn taken_back() {
+        let before = current(libc::SIGSEGV);
+        let first = region();
+        // In front, and back again, with a region made in between.
+        let ours = install(libc::SIGSEGV, &repairing_action(libc::SA_ONSTACK));
+        let second = region();
+        install(libc::SIGSEGV, &ours);
+        let third = region();
+        for region in [&first, &second, &third] {
+            region.try_write(page_size(), 1u8).unwrap();
+        }
+        drop((first, second, third));
+        assert_eq!(calls(), 0);
+        assert_eq!(current(libc::SIGSEGV).sa_sigaction, before.sa_sigaction);
+    }
+
+    fn blocked_trap() {
+        let mut set = action(0, 0).sa_mask;
+        // SAFETY: an initialised set.
+        unsafe { libc::sigaddset(&mut set, libc::SIGTRAP) };
+        // SAFETY: blocks SIGTRAP for this thread.
+        unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &set, ptr::null_mut()) };
+        raise(libc::SIGTRAP);
+        // Pending meanwhile, and not delivered in the middle of a fault.
+        let region = filtered_region();
+        region.try_write(page_size(), 1u8).unwrap();
+        let mut got = 0;
+        // SAFETY: takes the pending signal.
+        assert_eq!(unsafe { libc::sigwait(&set, &mut got) }, 0);
+        assert_eq!(got, libc::SIGTRAP);
     }
 
     fn overtaken() {

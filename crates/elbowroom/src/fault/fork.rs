@@ -8,6 +8,7 @@
 #![allow(unsafe_code, reason = "locks that are held across a fork have no guard")]
 
 use std::cell::UnsafeCell;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use super::{frames, registry};
@@ -52,7 +53,16 @@ extern "C" fn after_in_parent() {
     }
 }
 
+/// How many forks lie between this process and the one that the library was first used in.
+static GENERATION: AtomicUsize = AtomicUsize::new(0);
+
+/// Tells a forked child from its parent, also where both have the same process number (pid namespaces).
+pub(crate) fn generation() -> usize {
+    GENERATION.load(Ordering::Relaxed)
+}
+
 extern "C" fn after_in_child() {
+    GENERATION.fetch_add(1, Ordering::Relaxed);
     frames::forget_other_threads();
     // SAFETY: as above.
     if let Some(held) = unsafe { (*HELD.0.get()).as_ref() } {

@@ -18,7 +18,7 @@ use crate::os::{self, Trap};
 use crate::region::{Budget, RefusedBy};
 
 pub(crate) mod access;
-mod fork;
+pub(crate) mod fork;
 pub(crate) mod frames;
 mod record;
 pub(crate) mod registry;

@@ -180,21 +180,22 @@ pub(super) struct Held {
 pub(super) fn hold() -> Held {
     let writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
     let regions: Vec<Pin> = writer.live.values().filter_map(|record| record.pin()).collect();
-    regions.iter().for_each(|region| region.hold());
     let mut trees: Vec<_> = regions.iter().filter_map(|region| region.budget_tree()).collect();
-    trees.sort_by_key(Arc::as_ptr);
+    trees.sort_unstable_by_key(Arc::as_ptr);
     trees.dedup_by_key(|tree| Arc::as_ptr(tree));
+    // From here until all are given back nothing is allocated or freed: the allocator may be made of a region.
+    regions.iter().for_each(|region| region.hold());
     trees.iter().for_each(|tree| tree.hold());
     Held { writer, regions, trees }
 }
 
 impl Held {
     pub(super) fn let_go(self) {
-        for tree in self.trees {
+        for tree in &self.trees {
             // SAFETY: taken in `hold`, by this thread or the one that it is a copy of.
             unsafe { tree.let_go() };
         }
-        for region in self.regions {
+        for region in &self.regions {
             // SAFETY: as above.
             unsafe { region.let_go() };
         }

@@ -127,14 +127,13 @@ impl Budget {
         self.committed().bytes()
     }
 
-    /// The most that ever was committed at once, in bytes.
+    /// The most that ever was charged at once, in bytes: what was committed, and what was just being tried.
     pub fn peak_bytes(&self) -> usize {
         PageCount::new(self.node.peak.load(Ordering::Relaxed)).bytes()
     }
 
     /// What may still be committed before this budget or one above refuses, in bytes. Other threads may take it first.
     pub fn available_bytes(&self) -> usize {
-        let _tree = self.node.tree.lock();
         self.path().map(|budget| budget.room().bytes()).min().unwrap_or(0)
     }
 

@@ -336,21 +336,29 @@ impl Core {
             return Err(refuse(Refusal::Limit));
         }
         let refuse_os = |code| refuse(Refusal::Os(code));
-        pages.prepare(&self.mapping, wanted).map_err(refuse_os)?;
         self.charge(missing, missing).map_err(refuse)?;
+        if let Err(code) = pages.prepare(&self.mapping, wanted) {
+            pages.trim(&self.mapping, wanted);
+            self.refund(missing);
+            return Err(refuse_os(code));
+        }
         // The map changes only when all is done: until then it says what to undo.
-        for (gap, _) in pages.runs(wanted).filter(|&(_, committed)| !committed) {
+        let mut gaps = pages.runs(wanted).filter(|&(_, committed)| !committed);
+        let refused = gaps.find_map(|(gap, _)| {
             // SAFETY: data pages of this mapping, which the map says are reserved; the map stays locked.
-            if let Err(code) = unsafe { self.mapping.commit(gap) } {
-                let before = PageRange::new(wanted.start(), gap.start());
-                for (done, _) in pages.runs(before).filter(|&(_, committed)| !committed) {
-                    // Should this fail, the pages are accessible for nothing, until committed or released.
-                    // SAFETY: committed a moment ago; nobody has been told.
-                    let _ = unsafe { self.mapping.decommit(done) };
-                }
-                self.refund(missing);
-                return Err(refuse_os(code));
+            unsafe { self.mapping.commit(gap) }.err().map(|code| (gap, code))
+        });
+        drop(gaps);
+        if let Some((gap, code)) = refused {
+            let before = PageRange::new(wanted.start(), gap.start());
+            for (done, _) in pages.runs(before).filter(|&(_, committed)| !committed) {
+                // Should this fail, the pages are accessible for nothing, until committed or released.
+                // SAFETY: committed a moment ago; nobody has been told.
+                let _ = unsafe { self.mapping.decommit(done) };
             }
+            pages.trim(&self.mapping, wanted);
+            self.refund(missing);
+            return Err(refuse_os(code));
         }
         pages.set(wanted, true);
         self.committed.fetch_add(missing.get(), Ordering::Relaxed);
@@ -394,9 +402,9 @@ impl Core {
     pub(super) fn release(self) -> Result<(), OsCode> {
         let Core { mapping, pages, policy, committed, .. } = self;
         let Policy { budget, filter, monitors, .. } = policy;
-        // Its threads run the filter.
+        // Its threads run the filter. The filter itself is dropped last: that is the program's code, and may panic.
         drop(monitors);
-        drop(filter);
+        let _filter = filter;
         // Before the memory goes that its table may be in.
         drop(pages);
         // SAFETY: nothing of the region is left that could use it; raw pointers are their users' risk.

@@ -10,14 +10,13 @@
 #![allow(unsafe_code, reason = "requests lie on the stacks of the threads that wait for them")]
 
 use std::panic::{self, AssertUnwindSafe};
-use std::process;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 
 use super::{Fault, Verdict};
-use crate::fault::{Refusal, frames};
+use crate::fault::{Refusal, fork, frames};
 use crate::os::{self, SignalsBlocked};
 use crate::sync::Lock;
 
@@ -59,7 +58,7 @@ pub(super) struct Monitors {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     // A forked child has a copy of this, and no threads.
-    process: u32,
+    generation: usize,
 }
 
 impl Monitors {
@@ -68,7 +67,7 @@ impl Monitors {
         let queue = Queue { first: ptr::null_mut(), last: ptr::null_mut(), is_open: true };
         let shared = Arc::new(Shared { queue: Lock::new(queue), bell: AtomicU32::new(0) });
         // Dropped on an early return, it ends the threads there are.
-        let mut monitors = Monitors { shared, threads: Vec::new(), process: process::id() };
+        let mut monitors = Monitors { shared, threads: Vec::new(), generation: fork::generation() };
         for _ in 0..threads.max(1) {
             let shared = Arc::clone(&monitors.shared);
             let thread = thread::Builder::new().name(format!("monitor {}", name.replace('\0', "_")));
@@ -84,7 +83,7 @@ impl Monitors {
     /// Asks a monitor to run the filter, and waits for its verdict. Async-signal-safe; the caller has asynchronous
     /// signals blocked.
     pub(super) fn ask(&self, fault: &Fault<'_>) -> Result<Verdict, Refusal> {
-        if process::id() != self.process {
+        if fork::generation() != self.generation {
             return Err(Refusal::MonitorGone);
         }
         let fault: *const Fault<'_> = fault;
@@ -113,7 +112,7 @@ impl Monitors {
 
 impl Drop for Monitors {
     fn drop(&mut self) {
-        if process::id() != self.process {
+        if fork::generation() != self.generation {
             // The threads are the parent's, and so are the requests: their threads' stacks may be anything here.
             return self.threads.drain(..).for_each(std::mem::forget);
         }
@@ -181,7 +180,11 @@ fn judge(request: *mut Request) -> u32 {
         Ok(Ok(Verdict::Commit)) => COMMIT,
         // A monitor is in no other filter, so it waits for a frame and is not refused one.
         Ok(Ok(Verdict::Decline) | Err(_)) => DECLINE,
-        Err(_) => GONE,
+        Err(payload) => {
+            // Dropping it could panic again.
+            std::mem::forget(payload);
+            GONE
+        }
     }
 }
 

@@ -15,44 +15,54 @@
 //! after us and we stay in front.
 //!
 //! Somebody may put a handler of their own in front of ours; it may pass on to ours or not. The next region puts ours
-//! in front again. What comes after us then may pass back to us: a mark in the signal's own record tells, and the
-//! second time around it goes on to what was there at first. If theirs is in front when the last region goes, ours
-//! stays below.
+//! in front again, by another entry: each of a few *levels* has an entry function of its own and knows what it was put
+//! in front of. So a handler that passes back to the entry that it found goes on down from there, each handler gets a
+//! signal once, and an entry that is found in front again says that those above it have been taken back.
 
 use std::ffi::c_void;
 use std::mem;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::{Trap, asynchronous_signals, flavour, last_error};
 use crate::error::OsCode;
 use crate::fault::{self, Outcome, frames};
 
-/// What comes after us.
-struct Previous {
-    // What ours was put in front of. Null (the default action), or a leaked action that is never changed or freed: the
-    // handler may be reading it at any time. So for `below`.
-    action: AtomicPtr<libc::sigaction>,
-    // If ours has been put in front of a handler that may pass back to it: what ours was in front of at first.
-    below: AtomicPtr<libc::sigaction>,
-    // Ours was in front once and has not been taken back since: whatever else is in front may pass on to it.
-    is_in_chain: AtomicBool,
+/// How often ours can be in the chain at once. Beyond, a handler that somebody puts in front stays there.
+const LEVELS: usize = 8;
+
+type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut c_void);
+
+/// The entry of each level.
+static ENTRIES: [Handler; LEVELS] = [
+    on_signal::<0>,
+    on_signal::<1>,
+    on_signal::<2>,
+    on_signal::<3>,
+    on_signal::<4>,
+    on_signal::<5>,
+    on_signal::<6>,
+    on_signal::<7>,
+];
+
+/// Our places in the chain of one signal.
+struct Chain {
+    // What each level comes before. Null (the default action), or a leaked action that is never changed or freed: the
+    // handler may be reading it at any time.
+    next: [AtomicPtr<libc::sigaction>; LEVELS],
+    // How many levels are in the chain. Written only under INSTALLING.
+    used: AtomicUsize,
 }
 
-impl Previous {
-    const fn new() -> Previous {
-        Previous {
-            action: AtomicPtr::new(ptr::null_mut()),
-            below: AtomicPtr::new(ptr::null_mut()),
-            is_in_chain: AtomicBool::new(false),
-        }
+impl Chain {
+    const fn new() -> Chain {
+        Chain { next: [const { AtomicPtr::new(ptr::null_mut()) }; LEVELS], used: AtomicUsize::new(0) }
     }
 
-    /// What to pass a signal on to, which has come round to us a second time or not.
-    fn next(&self, second_time: bool) -> libc::sigaction {
-        let below = self.below.load(Ordering::Acquire);
-        let action = if second_time && !below.is_null() { below } else { self.action.load(Ordering::Acquire) };
+    /// What a level passes on to.
+    fn next(&self, level: usize) -> libc::sigaction {
+        let action = self.next[level].load(Ordering::Acquire);
         // SAFETY: null or leaked (invariant), so valid to read.
         match unsafe { action.as_ref() } {
             Some(action) => *action,
@@ -60,25 +70,29 @@ impl Previous {
         }
     }
 
-    /// Remembers `action`. Allocates, so not for signal context; the same action again is not leaked again.
-    fn store(&self, action: &libc::sigaction) {
-        let known = self.next(false);
-        let same_mask =
-            (1..=HIGHEST_SIGNAL).all(|signal| is_member(&known.sa_mask, signal) == is_member(&action.sa_mask, signal));
-        let same = known.sa_sigaction == action.sa_sigaction && known.sa_flags == action.sa_flags && same_mask;
+    /// Remembers what a level comes before. Allocates, so not for signal context; the same again is not leaked again.
+    fn store(&self, level: usize, action: &libc::sigaction) {
+        let known = self.next(level);
+        let same = known.sa_sigaction == action.sa_sigaction
+            && known.sa_flags == action.sa_flags
+            && bits(&known.sa_mask) == bits(&action.sa_mask);
         if !same {
-            self.action.store(Box::leak(Box::new(*action)), Ordering::Release);
+            self.next[level].store(Box::leak(Box::new(*action)), Ordering::Release);
         }
     }
 
     /// Remembers the default action. Async-signal-safe.
-    fn store_default(&self) {
-        self.action.store(ptr::null_mut(), Ordering::Release);
+    fn store_default(&self, level: usize) {
+        self.next[level].store(ptr::null_mut(), Ordering::Release);
     }
 }
 
-static SEGV: Previous = Previous::new();
-static BUS: Previous = Previous::new();
+static SEGV: Chain = Chain::new();
+static BUS: Chain = Chain::new();
+
+fn chain_of(signal: i32) -> &'static Chain {
+    if signal == libc::SIGBUS { &BUS } else { &SEGV }
+}
 
 /// Serialises installing and uninstalling.
 pub(crate) static INSTALLING: Mutex<()> = Mutex::new(());
@@ -96,9 +110,9 @@ fn default_action() -> libc::sigaction {
     unsafe { mem::zeroed() }
 }
 
-fn our_action() -> libc::sigaction {
+fn our_action(level: usize) -> libc::sigaction {
     let mut action = default_action();
-    action.sa_sigaction = on_signal as extern "C" fn(_, _, _) as usize;
+    action.sa_sigaction = ENTRIES[level] as usize;
     action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
     action.sa_mask = asynchronous_signals();
     action
@@ -118,31 +132,34 @@ fn set_action(signal: i32, action: &libc::sigaction) -> Result<(), OsCode> {
     if result == 0 { Ok(()) } else { Err(last_error()) }
 }
 
-fn is_ours(action: &libc::sigaction) -> bool {
-    action.sa_sigaction == our_action().sa_sigaction
+/// Which of our levels an action is.
+fn level_of(action: &libc::sigaction) -> Option<usize> {
+    ENTRIES.iter().position(|&entry| action.sa_sigaction == entry as usize)
 }
 
 /// Puts our handler in front for both signals, if it is not there.
 pub(crate) fn install() -> Result<(), OsCode> {
     let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
-    install_one(libc::SIGSEGV, &SEGV)?;
-    install_one(libc::SIGBUS, &BUS)
+    install_one(libc::SIGSEGV)?;
+    install_one(libc::SIGBUS)
 }
 
-fn install_one(signal: i32, previous: &Previous) -> Result<(), OsCode> {
+fn install_one(signal: i32) -> Result<(), OsCode> {
+    let chain = chain_of(signal);
     let current = current_action(signal)?;
-    if is_ours(&current) {
+    if let Some(level) = level_of(&current) {
+        // Whatever was in front of that level has been taken back, and our levels before it with it.
+        chain.used.store(level + 1, Ordering::Relaxed);
         return Ok(());
     }
     let passes_on = current.sa_sigaction != libc::SIG_DFL && current.sa_sigaction != libc::SIG_IGN;
-    if !passes_on {
-        previous.below.store(ptr::null_mut(), Ordering::Release);
-    } else if previous.is_in_chain.load(Ordering::Relaxed) && previous.below.load(Ordering::Relaxed).is_null() {
-        previous.below.store(Box::leak(Box::new(previous.next(false))), Ordering::Release);
+    let level = if passes_on { chain.used.load(Ordering::Relaxed) } else { 0 };
+    if level == LEVELS {
+        return Ok(());
     }
-    previous.store(&current);
-    set_action(signal, &our_action())?;
-    previous.is_in_chain.store(true, Ordering::Relaxed);
+    chain.store(level, &current);
+    set_action(signal, &our_action(level))?;
+    chain.used.store(level + 1, Ordering::Relaxed);
     Ok(())
 }
 
@@ -150,32 +167,31 @@ fn install_one(signal: i32, previous: &Previous) -> Result<(), OsCode> {
 /// to ours, so ours stays and passes everything on.
 pub(crate) fn uninstall() {
     let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
-    uninstall_one(libc::SIGSEGV, &SEGV);
-    uninstall_one(libc::SIGBUS, &BUS);
+    uninstall_one(libc::SIGSEGV);
+    uninstall_one(libc::SIGBUS);
 }
 
-fn uninstall_one(signal: i32, previous: &Previous) {
-    let is_in_front = current_action(signal).is_ok_and(|current| is_ours(&current));
-    if !is_in_front || set_action(signal, &previous.next(false)).is_err() {
-        return;
-    }
-    // What is in front now may go on passing to ours, if it did before; from there only what was there at first is
-    // left.
-    let below = previous.below.swap(ptr::null_mut(), Ordering::AcqRel);
-    previous.is_in_chain.store(!below.is_null(), Ordering::Relaxed);
-    if !below.is_null() {
-        previous.action.store(below, Ordering::Release);
+fn uninstall_one(signal: i32) {
+    let chain = chain_of(signal);
+    let Some(level) = current_action(signal).ok().as_ref().and_then(level_of) else { return };
+    // Lower levels stay: what is restored here may pass on to them.
+    if set_action(signal, &chain.next(level)).is_ok() {
+        chain.used.store(level, Ordering::Relaxed);
     }
 }
 
-/// The signal handler.
-extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
+/// The signal handler, as the entry of a level.
+extern "C" fn on_signal<const LEVEL: usize>(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
     let errno = flavour::errno_location();
     // SAFETY: errno_location points at this thread's errno for as long as the thread lives.
     let saved = unsafe { *errno };
 
-    let wanted = asynchronous_signals();
-    let before = swap_mask(&wanted);
+    let asynchronous = asynchronous_signals();
+    let before = change_mask(libc::SIG_BLOCK, &asynchronous);
+    let may_not_nest = [libc::SIGSEGV, libc::SIGBUS].iter().any(|&signal| is_member(&before, signal));
+    if may_not_nest {
+        change_mask(libc::SIG_UNBLOCK, &faults());
+    }
 
     // SAFETY: these are the arguments that the kernel gave to an SA_SIGINFO handler, this one or one in front of it
     // that passes them on, and the trap ends before it.
@@ -183,81 +199,71 @@ extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut c
     let resolved = trap.is_raised_by_processor() && matches!(fault::decide(&mut trap), Outcome::Resume);
     if !resolved {
         // SAFETY: the arguments of this handler, for the signal it was called for.
-        unsafe { chain(signal, info, context, &trap) };
+        unsafe { pass_on(signal, info, context, &trap, LEVEL) };
     }
 
     // Called by the kernel, the mask was ours from the start, and the kernel puts back what was before.
-    if !resolved || !is_same_mask(&before, &wanted) {
-        swap_mask(&before);
+    if !resolved || may_not_nest || bits(&before) & bits(&asynchronous) != bits(&asynchronous) {
+        change_mask(libc::SIG_SETMASK, &before);
     }
     // SAFETY: as above.
     unsafe { *errno = saved };
 }
 
-/// Sets the thread's signal mask; the one before.
-fn swap_mask(mask: &libc::sigset_t) -> libc::sigset_t {
-    let mut before = *mask;
+/// Changes the thread's signal mask; the one before.
+fn change_mask(how: i32, set: &libc::sigset_t) -> libc::sigset_t {
+    let mut before = *set;
     // SAFETY: both sets are live and initialised; it fails only for an unknown `how` (pthread_sigmask(3)).
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, mask, &mut before) };
+    unsafe { libc::pthread_sigmask(how, set, &mut before) };
     before
 }
 
-fn is_same_mask(one: &libc::sigset_t, other: &libc::sigset_t) -> bool {
-    // The kernel's part: 64 signals on Linux, 32 on macOS.
-    let bits = |set: &libc::sigset_t| {
-        let mut bytes = [0u8; 8];
-        let len = size_of::<libc::sigset_t>().min(bytes.len());
-        // SAFETY: a set is plain data, of which at least `len` bytes are there.
-        unsafe { ptr::copy_nonoverlapping(ptr::from_ref(set).cast::<u8>(), bytes.as_mut_ptr(), len) };
-        bytes
-    };
-    bits(one) == bits(other)
+/// SIGSEGV and SIGBUS.
+fn faults() -> libc::sigset_t {
+    let mut set = default_action().sa_mask;
+    for signal in [libc::SIGSEGV, libc::SIGBUS] {
+        // SAFETY: an initialised set and a valid signal.
+        unsafe { libc::sigaddset(&mut set, signal) };
+    }
+    set
 }
 
-/// The last word of a signal's record, which no fault uses and the kernel fills with zero.
-fn mark(info: *mut libc::siginfo_t) -> *mut usize {
-    info.cast::<u8>().wrapping_add(size_of::<libc::siginfo_t>() - size_of::<usize>()).cast()
+/// The kernel's part of a set: 64 signals on Linux, 32 on macOS.
+fn bits(set: &libc::sigset_t) -> u64 {
+    let mut bytes = [0u8; 8];
+    let len = size_of::<libc::sigset_t>().min(bytes.len());
+    // SAFETY: a set is plain data, of which at least `len` bytes are there.
+    unsafe { ptr::copy_nonoverlapping(ptr::from_ref(set).cast::<u8>(), bytes.as_mut_ptr(), len) };
+    u64::from_ne_bytes(bytes)
 }
 
-/// The mark in a record that we are passing on.
-fn passed_on() -> usize {
-    (&raw const SEGV).addr()
-}
-
-/// Does what the handler or disposition before ours would have done.
+/// Does what the handler or disposition that a level comes before would have done.
 ///
 /// # Safety
 /// Called from our signal handler with its own arguments.
-unsafe fn chain(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void, trap: &Trap) {
-    let slot = if signal == libc::SIGBUS { &BUS } else { &SEGV };
-    let mark = mark(info);
-    // SAFETY: the record is the handler's to read and write until it returns, and `mark` is its last word.
-    let second_time = unsafe { mark.read() } == passed_on();
-    let previous = slot.next(second_time);
+unsafe fn pass_on(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void, trap: &Trap, level: usize) {
+    let chain = chain_of(signal);
+    let next = chain.next(level);
 
-    match previous.sa_sigaction {
+    match next.sa_sigaction {
         libc::SIG_IGN if !trap.is_raised_by_processor() => {}
         // The kernel kills on a fault whose signal is ignored, as if by default (signal(7)).
         libc::SIG_DFL | libc::SIG_IGN => die(signal, trap),
         handler => {
-            if previous.sa_flags & libc::SA_RESETHAND != 0 && !second_time {
-                slot.store_default();
+            if next.sa_flags & libc::SA_RESETHAND != 0 {
+                chain.store_default(level);
             }
             let mut mask = trap.signal_mask();
-            let blocks = |other| {
-                is_member(&previous.sa_mask, other) || (other == signal && previous.sa_flags & libc::SA_NODEFER == 0)
-            };
+            let blocks =
+                |other| is_member(&next.sa_mask, other) || (other == signal && next.sa_flags & libc::SA_NODEFER == 0);
             for other in (1..=HIGHEST_SIGNAL).filter(|&other| blocks(other)) {
                 // SAFETY: the mask is initialised; an unknown signal number is refused.
                 unsafe { libc::sigaddset(&mut mask, other) };
             }
-            swap_mask(&mask);
+            change_mask(libc::SIG_SETMASK, &mask);
 
-            // SAFETY: as above.
-            unsafe { mark.write(passed_on()) };
             let call = || {
-                if previous.sa_flags & libc::SA_SIGINFO != 0 {
-                    type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut c_void);
+                if next.sa_flags & libc::SA_SIGINFO != 0 {
                     // SAFETY: whoever installed this address with SA_SIGINFO gave a function of this type
                     // (sigaction(2)).
                     let handler: Handler = unsafe { mem::transmute(handler) };
@@ -270,15 +276,11 @@ unsafe fn chain(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void, t
             };
             // Without SA_ONSTACK it would have run on the thread's own stack, and may need more than the few kilobytes
             // of an alternate one.
-            let wants_stack = previous.sa_flags & libc::SA_ONSTACK == 0 && is_on(&trap.alternate_stack());
+            let wants_stack = next.sa_flags & libc::SA_ONSTACK == 0 && is_on(&trap.alternate_stack());
             if !wants_stack || !frames::run_apart(call) {
                 call();
             }
-            // SAFETY: as above.
-            unsafe { mark.write(0) };
-            if !second_time {
-                stay_in_front(signal, slot);
-            }
+            stay_in_front(signal, level);
         }
     }
 }
@@ -289,12 +291,15 @@ fn is_on(stack: &libc::stack_t) -> bool {
     stack.ss_flags & libc::SS_DISABLE == 0 && here.wrapping_sub(stack.ss_sp.addr()) < stack.ss_size
 }
 
-/// After an earlier handler ran: if it reset the disposition to the default, let the default come after us.
-fn stay_in_front(signal: i32, slot: &Previous) {
+/// After the handler that a level comes before ran: if it reset the disposition to the default, let the default come
+/// after that level.
+fn stay_in_front(signal: i32, level: usize) {
+    let chain = chain_of(signal);
     if current_action(signal).is_ok_and(|current| current.sa_sigaction == libc::SIG_DFL) {
-        slot.store_default();
+        chain.store_default(level);
+        let front = chain.used.load(Ordering::Relaxed).clamp(1, LEVELS) - 1;
         // Cannot fail for a valid signal and action; if it did, the default disposition is what the handler wanted.
-        let _ = set_action(signal, &our_action());
+        let _ = set_action(signal, &our_action(front));
     }
 }
 
