@@ -228,7 +228,8 @@ fn a_refused_commit_leaves_no_tables_behind() {
     let budget = Budget::new(1 << 20);
     let region = Region::builder(16 << 40).budget(&budget).build().unwrap();
     let address = region.as_ptr().addr();
-    let with_tables = region.len() + region.len() / 1024;
+    // The data, the guard page, and a bit for each page.
+    let with_tables = region.len() + page_size() + region.len() / (8 * page_size());
     assert!(region.commit(0..region.len()).unwrap_err().is_limit());
     assert_eq!(charged(address, with_tables), 0);
     region.try_write(1 << 40, 1u8).unwrap();
