@@ -39,9 +39,11 @@ impl Trap {
         Trap { info, context: context.cast() }
     }
 
-    /// si_code is positive for what the kernel raised at an instruction, and not for kill, raise and sigqueue.
+    /// si_code is positive for what the kernel raised, and not for kill, raise and sigqueue. All of it at an
+    /// instruction, but the news of a memory error somewhere else (BUS_MCEERR_AO).
     pub(super) fn is_raised_by_processor(&self) -> bool {
-        self.si_code() > 0
+        const BUS_MCEERR_AO: i32 = 5;
+        self.si_code() > 0 && (self.signo(), self.si_code()) != (libc::SIGBUS, BUS_MCEERR_AO)
     }
 
     fn signo(&self) -> i32 {
