@@ -562,8 +562,8 @@ impl RegionBuilder {
     /// do I/O and block, whatever the thread that faulted was in the middle of (but not wait for that thread).
     ///
     /// If the filter panics, the thread ends, and this fault and every later one are refused with `is_declined()`; so
-    /// it is in a forked child, which has no such thread. A fault costs two thread switches more. Without a filter this
-    /// does nothing.
+    /// it is in a forked child, which has no such thread. Two monitored regions whose filters touch each other wait for
+    /// each other. A fault costs two thread switches more. Without a filter this does nothing.
     pub fn monitored(self) -> RegionBuilder {
         self.monitors(1)
     }
