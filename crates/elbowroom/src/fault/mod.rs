@@ -204,7 +204,13 @@ impl Armed {
             fork::prepare();
         }
         // Each time: somebody may have put a handler in front of ours that does not pass on.
-        os::install_handler()?;
+        if let Err(code) = os::install_handler() {
+            if *armed == 0 {
+                // One of the two signals may have been done.
+                os::handler::uninstall();
+            }
+            return Err(code);
+        }
         *armed += 1;
         Ok(Armed { _private: () })
     }

@@ -302,10 +302,15 @@ impl Core {
         pages.prepare(&self.mapping, run)?;
         // SAFETY: data pages of this mapping, which the map says are reserved; the map stays locked.
         unsafe { self.mapping.commit(run) }?;
-        pages.set(run, true);
-        self.committed.fetch_add(run.count().get(), Ordering::Relaxed);
-        self.supposed_races.store(0, Ordering::Relaxed);
+        self.note_committed(pages, run, run.count());
         Ok(())
+    }
+
+    /// Accounts for pages that have just been committed, `new` of which were not before.
+    fn note_committed(&self, pages: &mut Guard<'_, PageMap>, run: PageRange, new: PageCount) {
+        pages.set(run, true);
+        self.committed.fetch_add(new.get(), Ordering::Relaxed);
+        self.supposed_races.store(0, Ordering::Relaxed);
     }
 
     /// Decommits pages and accounts for them.
@@ -335,37 +340,36 @@ impl Core {
         if missing > self.room() {
             return Err(refuse(Refusal::Limit));
         }
-        let refuse_os = |code| refuse(Refusal::Os(code));
         self.charge(missing, missing).map_err(refuse)?;
-        if let Err(code) = pages.prepare(&self.mapping, wanted) {
+        if let Err(code) = self.commit_gaps(&mut pages, wanted) {
             pages.trim(&self.mapping, wanted);
             self.refund(missing);
-            return Err(refuse_os(code));
+            return Err(refuse(Refusal::Os(code)));
         }
+        self.note_committed(&mut pages, wanted, missing);
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        drop(pages);
+        self.tell_budgets();
+        Ok(())
+    }
+
+    /// Commits what is reserved of `wanted`, or nothing. Not yet accounted for.
+    fn commit_gaps(&self, pages: &mut Guard<'_, PageMap>, wanted: PageRange) -> Result<(), OsCode> {
+        pages.prepare(&self.mapping, wanted)?;
         // The map changes only when all is done: until then it says what to undo.
         let mut gaps = pages.runs(wanted).filter(|&(_, committed)| !committed);
         let refused = gaps.find_map(|(gap, _)| {
             // SAFETY: data pages of this mapping, which the map says are reserved; the map stays locked.
             unsafe { self.mapping.commit(gap) }.err().map(|code| (gap, code))
         });
-        drop(gaps);
-        if let Some((gap, code)) = refused {
-            let before = PageRange::new(wanted.start(), gap.start());
-            for (done, _) in pages.runs(before).filter(|&(_, committed)| !committed) {
-                // Should this fail, the pages are accessible for nothing, until committed or released.
-                // SAFETY: committed a moment ago; nobody has been told.
-                let _ = unsafe { self.mapping.decommit(done) };
-            }
-            pages.trim(&self.mapping, wanted);
-            self.refund(missing);
-            return Err(refuse_os(code));
+        let Some((gap, code)) = refused else { return Ok(()) };
+        let before = PageRange::new(wanted.start(), gap.start());
+        for (done, _) in pages.runs(before).filter(|&(_, committed)| !committed) {
+            // Should this fail, the pages are accessible for nothing, until committed or released.
+            // SAFETY: committed a moment ago; nobody has been told.
+            let _ = unsafe { self.mapping.decommit(done) };
         }
-        pages.set(wanted, true);
-        self.committed.fetch_add(missing.get(), Ordering::Relaxed);
-        self.commits.fetch_add(1, Ordering::Relaxed);
-        drop(pages);
-        self.tell_budgets();
-        Ok(())
+        Err(code)
     }
 
     /// Decommits every page of `range`.
