@@ -64,6 +64,8 @@ pub(crate) enum Cause {
     Limit { limit_bytes: usize, committed_bytes: usize },
     /// This budget leaves no room.
     Budget(Budget),
+    /// A container holds as many as it was made for.
+    Full { max: usize, unit: &'static str },
     /// The region's filter declined.
     Filter,
     /// The touch raised something other than a page fault.
@@ -152,10 +154,10 @@ impl Error {
         }
     }
 
-    /// A limit set by the program refused: [`commit_limit`](crate::RegionBuilder::commit_limit), or a
-    /// [`budget`](Error::budget).
+    /// A limit set by the program refused: [`commit_limit`](crate::RegionBuilder::commit_limit), a
+    /// [`budget`](Error::budget), or the maximum that a container was made with.
     pub fn is_limit(&self) -> bool {
-        matches!(self.cause, Cause::Limit { .. } | Cause::Budget(_))
+        matches!(self.cause, Cause::Limit { .. } | Cause::Budget(_) | Cause::Full { .. })
     }
 
     /// The budget that refused, if one did.
@@ -243,6 +245,7 @@ impl fmt::Display for Cause {
                 budget.limit_bytes(),
                 budget.committed_bytes(),
             ),
+            Cause::Full { max, unit } => write!(f, "its maximum of {max} {unit} is reached; make it with a larger one"),
             Cause::Filter => f.write_str("the region's filter declined"),
             Cause::NotAPageFault => {
                 f.write_str("it raised something other than a page fault, which a commit cannot cure")

@@ -54,6 +54,7 @@
 
 #![cfg_attr(loom, allow(dead_code, unused_imports, reason = "models run a part of it"))]
 
+mod containers;
 mod error;
 mod fault;
 mod os;
@@ -62,6 +63,7 @@ mod region;
 mod reservation;
 mod sync;
 
+pub use containers::{ContainerBuilder, ContainerStats, ReservedVec};
 pub use error::{Error, Operation};
 pub use fault::{FaultAccess, FaultCode};
 #[cfg(feature = "faulty")]

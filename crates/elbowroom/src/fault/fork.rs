@@ -1,9 +1,9 @@
 //! What a fork finds: every lock free, every region at rest, and only the thread that forked.
 //!
-//! Before the fork the thread takes every lock of the library, in the order in which they nest, and so waits until no
-//! other thread is in the middle of anything. After it, parent and child each give them back. The child then has one
-//! thread: the frames of the others are freed, and their pins on regions taken off, or a drop in the child would wait
-//! for them.
+//! Before the fork the thread takes every lock of the library (of containers: the gate that all growth passes), in the
+//! order in which they nest, and so waits until no other thread is in the middle of anything. After it, parent and
+//! child each give them back. The child then has one thread: the frames of the others are freed, and their pins on
+//! regions taken off, or a drop in the child would wait for them.
 
 #![allow(unsafe_code, reason = "locks that are held across a fork have no guard")]
 
@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use super::{frames, registry};
+use crate::containers::gate;
 use crate::os::{self, SignalsBlocked};
 
 /// What a thread holds between the two sides of its fork.
@@ -31,13 +32,14 @@ unsafe impl Sync for Place {}
 static HELD: Place = Place(UnsafeCell::new(None));
 
 /// Sees to it that forks are prepared from now on.
-pub(super) fn prepare() {
+pub(crate) fn prepare() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| os::at_fork(before, after_in_parent, after_in_child));
 }
 
 extern "C" fn before() {
     let signals = SignalsBlocked::new();
+    gate::hold();
     let armed = lock(&super::ARMED);
     let installing = lock(&os::handler::INSTALLING);
     let held = Held { registry: registry::hold(), _installing: installing, _armed: armed, _signals: signals };
@@ -50,6 +52,8 @@ extern "C" fn after_in_parent() {
     let held = unsafe { (*HELD.0.get()).take() };
     if let Some(held) = held {
         held.registry.let_go();
+        // SAFETY: taken in `before`, by this thread or the one that it is a copy of.
+        unsafe { gate::let_go() };
     }
 }
 

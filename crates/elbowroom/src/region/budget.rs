@@ -162,7 +162,7 @@ impl Budget {
 
     /// Charges as much of `wanted` as there is room for, at least `least`, to this budget and those above. The caller
     /// has asynchronous signals blocked.
-    pub(super) fn charge(&self, wanted: PageCount, least: PageCount) -> Result<PageCount, RefusedBy> {
+    pub(crate) fn charge(&self, wanted: PageCount, least: PageCount) -> Result<PageCount, RefusedBy> {
         let _tree = self.node.tree.lock_in_handler();
         let mut granted = wanted;
         for (depth, budget) in self.path().enumerate() {
@@ -186,7 +186,7 @@ impl Budget {
     }
 
     /// Takes a charge back. The caller has asynchronous signals blocked.
-    pub(super) fn refund(&self, pages: PageCount) {
+    pub(crate) fn refund(&self, pages: PageCount) {
         let _tree = self.node.tree.lock_in_handler();
         for budget in self.path() {
             let committed = budget.committed().saturating_sub(pages);
@@ -200,13 +200,13 @@ impl Budget {
     }
 
     /// Whether a callback of this budget or one above is due.
-    pub(super) fn is_any_due(&self) -> bool {
+    pub(crate) fn is_any_due(&self) -> bool {
         let due = |threshold: &Threshold| threshold.is_due.load(Ordering::Relaxed);
         self.path().any(|budget| budget.node.threshold.as_ref().is_some_and(due))
     }
 
     /// The callbacks that are due, each to be called once, by whoever takes it from here.
-    pub(super) fn due(&self) -> impl Iterator<Item = impl FnOnce() + '_> {
+    pub(crate) fn due(&self) -> impl Iterator<Item = impl FnOnce() + '_> {
         self.path().filter_map(|budget| {
             let threshold = budget.node.threshold.as_ref()?;
             threshold.is_due.swap(false, Ordering::Relaxed).then_some(|| (threshold.callback)(budget))

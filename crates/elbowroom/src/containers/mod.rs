@@ -1,0 +1,128 @@
+//! Containers that grow and never move.
+//!
+//! Each keeps its elements in a *prefix* of a reservation: pages committed from the first on, ahead of need, without
+//! any fault ([`prefix`]). A reference is only ever made to an element on pages that were committed before.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use crate::error::{Cause, Error, Operation};
+use crate::os;
+use crate::region::{Budget, Growth};
+
+pub(crate) mod gate;
+mod prefix;
+mod reserved_vec;
+
+pub use reserved_vec::ReservedVec;
+
+/// What a container has used and done so far. Containers commit before they touch, so there are no faults to count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ContainerStats {
+    /// The bytes it can ever commit: its maximum, rounded up to whole pages. 0 before anything is reserved.
+    pub reserved_bytes: usize,
+    /// How much of them is committed now.
+    pub committed_bytes: usize,
+    /// How much may be.
+    pub commit_limit_bytes: usize,
+    /// Times that it grew.
+    pub commits: u64,
+}
+
+impl ContainerStats {
+    /// Those of a container that has reserved nothing.
+    const NOTHING: ContainerStats =
+        ContainerStats { reserved_bytes: 0, committed_bytes: 0, commit_limit_bytes: 0, commits: 0 };
+}
+
+/// What a container should be like; made by the container's own `builder`, such as [`ReservedVec::builder`].
+///
+/// ```
+/// use elbowroom::{Budget, ReservedVec};
+///
+/// let budget = Budget::new(1 << 20);
+/// let mut log = ReservedVec::<u64>::builder(1 << 30).name("log").budget(&budget).build()?;
+/// log.push(7);
+/// assert!(budget.committed_bytes() > 0);
+/// # Ok::<(), elbowroom::Error>(())
+/// ```
+#[must_use = "a builder makes no container until `build` is called"]
+pub struct ContainerBuilder<C> {
+    // In the container's unit.
+    max: usize,
+    options: Options,
+    container: PhantomData<fn() -> C>,
+}
+
+/// What a builder was told, but for the size.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) name: Box<str>,
+    pub(crate) budget: Option<Budget>,
+    pub(crate) growth: Growth,
+    pub(crate) commit_limit_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { name: Box::default(), budget: None, growth: Growth::default(), commit_limit_bytes: usize::MAX }
+    }
+}
+
+impl<C> ContainerBuilder<C> {
+    /// For a container of at most `max` of whatever it counts.
+    fn new(max: usize) -> ContainerBuilder<C> {
+        ContainerBuilder { max, options: Options::default(), container: PhantomData }
+    }
+
+    /// Names the container, in the system's own listing of the process's memory where there is one: see
+    /// [`ReservationBuilder::name`](crate::ReservationBuilder::name).
+    pub fn name(mut self, name: &str) -> ContainerBuilder<C> {
+        self.options.name = name.into();
+        self
+    }
+
+    /// Charges what the container commits to `budget` too, and to the budgets above it.
+    pub fn budget(mut self, budget: &Budget) -> ContainerBuilder<C> {
+        self.options.budget = Some(budget.clone());
+        self
+    }
+
+    /// How far ahead of need the container commits when it grows.
+    pub fn growth(mut self, growth: Growth) -> ContainerBuilder<C> {
+        self.options.growth = growth;
+        self
+    }
+
+    /// Commits at most so many bytes at any moment, rounded down to whole pages. Without it, the whole container may
+    /// be.
+    pub fn commit_limit(mut self, bytes: usize) -> ContainerBuilder<C> {
+        self.options.commit_limit_bytes = bytes;
+        self
+    }
+}
+
+impl<C> fmt::Debug for ContainerBuilder<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ContainerBuilder").field("max", &self.max).field("options", &self.options).finish()
+    }
+}
+
+/// The bytes of `count` elements of `size` bytes, as the end of a range in an error.
+fn saturating_bytes(count: usize, size: usize) -> usize {
+    count.saturating_mul(size)
+}
+
+/// The error of a container that holds `len` elements of `size` bytes, may hold `max_len`, and was to take `more`.
+#[cold]
+fn full(len: usize, more: usize, max_len: usize, size: usize) -> Error {
+    let range = saturating_bytes(len, size)..saturating_bytes(len.saturating_add(more), size);
+    Error::new(Operation::Commit, range, Cause::Full { max: max_len, unit: "elements" })
+}
+
+/// Spreads threads over a table, quickly and with nothing stored for each.
+fn thread_hash() -> usize {
+    // Tokens are addresses or small numbers; the golden ratio's digits mix them into the upper bits.
+    os::thread_token().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (usize::BITS - 8)
+}
