@@ -50,7 +50,7 @@
 //! # Units
 //!
 //! Ranges and lengths are in bytes; a method that works on pages takes every page that holds a byte of its range.
-//! Growth is in pages.
+//! Growth is in pages, and where it adapts, its largest window in bytes.
 
 #![cfg_attr(loom, allow(dead_code, unused_imports, reason = "models run a part of it"))]
 

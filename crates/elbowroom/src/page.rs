@@ -19,6 +19,13 @@ pub(crate) fn size() -> usize {
     }
 }
 
+/// What a page table full of pages covers: the next larger page of x86-64 and arm64, 2 MiB where pages have 4 KiB. In
+/// bytes.
+pub(crate) fn huge_size() -> usize {
+    const ENTRY_BYTES: usize = 8;
+    size() * (size() / ENTRY_BYTES)
+}
+
 fn shift() -> u32 {
     size().trailing_zeros()
 }

@@ -111,6 +111,20 @@ impl Mapping {
         })
     }
 
+    /// Brings committed pages in, where the system can, without changing them. Pages that are not committed stay so.
+    pub(crate) fn populate(&self, pages: PageRange) {
+        let (start, len) = self.part(pages);
+        // SAFETY: whole pages of this live mapping.
+        unsafe { os::populate(start, len) };
+    }
+
+    /// Lets the system use huge pages for committed ones, where it has such.
+    pub(crate) fn advise_huge(&self, pages: PageRange) {
+        let (start, len) = self.part(pages);
+        // SAFETY: whole pages of this live mapping.
+        unsafe { os::advise_huge(start, len) };
+    }
+
     /// [`commit`](Mapping::commit) for pages that hold the library's own tables.
     ///
     /// # Safety

@@ -19,7 +19,7 @@ use super::{ContainerStats, Options};
 use crate::error::{Cause, Error, Operation};
 use crate::os::{self, Placement};
 use crate::page::{PageCount, PageRange};
-use crate::region::{Budget, Growth};
+use crate::region::Budget;
 use crate::reservation::{self, Access, Mapping, PageState, Span};
 use crate::sync::Lock;
 
@@ -148,7 +148,7 @@ impl Prefix {
             }));
         }
         let mut target = match extent {
-            Extent::Ahead => ahead(self.options.growth, needed_pages).min(self.commit_limit),
+            Extent::Ahead => self.options.growth.ahead(committed, needed_pages, self.commit_limit),
             Extent::Exact => needed_pages,
         };
         let grown = loop {
@@ -235,12 +235,6 @@ impl Prefix {
         let reserved_span = Span { range: committed..usable, state: PageState::Reserved, access: Access::None };
         [committed_span, reserved_span].into_iter().filter(|span| !span.range.is_empty()).collect()
     }
-}
-
-/// How many pages should be committed when `needed` are.
-fn ahead(growth: Growth, needed: PageCount) -> PageCount {
-    let Growth::Pages(window) = growth;
-    PageCount::new(needed.get().checked_next_multiple_of(window.max(1)).unwrap_or(usize::MAX))
 }
 
 impl Drop for Prefix {

@@ -38,11 +38,13 @@ pub enum Call {
     Release,
     /// Installing the fault handler.
     InstallHandler,
+    /// Bringing in committed pages ahead of their use. It is only done to save time, so a refusal is no error.
+    Populate,
 }
 
 impl Call {
     /// Every kind, for tests that try them all.
-    pub const ALL: [Call; 7] = [
+    pub const ALL: [Call; 8] = [
         Call::Reserve,
         Call::Commit,
         Call::CommitBookkeeping,
@@ -50,6 +52,7 @@ impl Call {
         Call::Protect,
         Call::Release,
         Call::InstallHandler,
+        Call::Populate,
     ];
 }
 

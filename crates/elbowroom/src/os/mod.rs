@@ -14,6 +14,11 @@
 //!   caller decommits them.
 //! - `decommit(base, len)`: pages become reserved, whatever they were; contents lost, charge refunded.
 //! - `protect(base, len, access)`: committed pages get this access, contents kept.
+//! - `populate(base, len)`: brings committed pages in as a write would, without changing their contents, as far as the
+//!   system has a call for that; returns when they are in. A touch would do the same later, so failure is silent, also
+//!   where pages are not committed. Async-signal-safe.
+//! - `advise_huge(base, len)`: lets the system use huge pages for committed ones, where it has such and would not by
+//!   itself. Failure is silent. Async-signal-safe.
 //! - `release(base, len)`: a whole reservation, as `reserve` made it, is given back.
 //! - `allows(address, access)`: whether the system lets the program do that at an address right now, without a fault;
 //!   `None` if it cannot be asked. Async-signal-safe.
@@ -134,6 +139,24 @@ pub(crate) unsafe fn protect(base: NonNull<u8>, len: usize, access: Access) -> R
     refusable!(Protect);
     // SAFETY: the same contract, passed on.
     unsafe { sys::protect(base, len, access) }
+}
+
+/// # Safety
+/// `base..base + len` are whole pages of one live reservation of the caller's.
+pub(crate) unsafe fn populate(base: NonNull<u8>, len: usize) {
+    #[cfg(feature = "faulty")]
+    if faulty::check(faulty::Call::Populate).is_err() {
+        return;
+    }
+    // SAFETY: the same contract, passed on.
+    unsafe { sys::populate(base, len) };
+}
+
+/// # Safety
+/// `base..base + len` are whole pages of one live reservation of the caller's.
+pub(crate) unsafe fn advise_huge(base: NonNull<u8>, len: usize) {
+    // SAFETY: the same contract, passed on.
+    unsafe { sys::advise_huge(base, len) };
 }
 
 /// # Safety

@@ -62,6 +62,14 @@ pub(crate) unsafe fn protect(_base: NonNull<u8>, _len: usize, _access: Access) -
 }
 
 /// # Safety
+/// See [`os::populate`](super::populate). None: it does nothing.
+pub(crate) unsafe fn populate(_base: NonNull<u8>, _len: usize) {}
+
+/// # Safety
+/// See [`os::advise_huge`](super::advise_huge). None: it does nothing.
+pub(crate) unsafe fn advise_huge(_base: NonNull<u8>, _len: usize) {}
+
+/// # Safety
 /// See [`os::release`](super::release). None: it refuses.
 pub(crate) unsafe fn release(_base: NonNull<u8>, _len: usize) -> Result<(), OsCode> {
     Err(UNSUPPORTED)

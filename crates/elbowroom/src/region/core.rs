@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::budget::Budget;
-use super::growth::{self, Growth};
+use super::growth::{self, Growth, Layout};
 use super::monitor::Monitors;
 use super::state::PageMap;
 use super::{Fault, Verdict};
@@ -24,6 +24,8 @@ pub(crate) type Filter = dyn Fn(&Fault<'_>) -> Verdict + Send + Sync;
 /// What the builder was told.
 pub(super) struct Policy {
     pub(super) growth: Growth,
+    // Whether large windows ask for huge pages.
+    pub(super) huge_pages: bool,
     pub(super) commit_limit: PageCount,
     // Charged with what the region commits, under the region's lock.
     pub(super) budget: Option<Budget>,
@@ -226,6 +228,12 @@ impl Core {
         PageRange::new(0, self.data.get()).contains(page)
     }
 
+    fn layout(&self) -> Layout {
+        let huge = PageCount::inside(page::huge_size());
+        let first = PageCount::inside(self.base().addr()).get() % huge.get();
+        Layout { total: self.data, huge, first }
+    }
+
     /// Commits the window of a fault, within the limit. `None` if the page was committed when the lock was taken.
     fn commit_around(&self, fault: &Fault<'_>) -> Result<Option<PageRange>, Refusal> {
         if !fault.is_page_fault() {
@@ -240,7 +248,8 @@ impl Core {
             return self.may(&pages, fault).map(|()| None);
         }
         // No more than there is room for, so that no more is looked at.
-        let window = growth::clip(self.policy.growth.window(page, self.data), page, self.room());
+        let window = self.policy.growth.window(&pages.streams, page, self.layout());
+        let window = growth::clip(window, page, self.room());
         let mut run = growth::clamp(pages.reserved_run(page, window), page, self.room()).ok_or(Refusal::Limit)?;
         loop {
             let granted = self.charge(run.count(), PageCount::new(1))?;
@@ -254,7 +263,28 @@ impl Core {
             run = page.alone();
         }
         self.commits.fetch_add(1, Ordering::Relaxed);
+        pages.streams.note(self.policy.growth, page, run);
+        drop(pages);
+        self.bring_in(run, fault);
         Ok(Some(run))
+    }
+
+    /// Makes what a fault has just committed resident, if the program seems to be about to write it. Not under the
+    /// lock, since it takes a while: another thread may decommit the pages meanwhile, and then they stay reserved.
+    fn bring_in(&self, run: PageRange, fault: &Fault<'_>) {
+        // A fixed window is a commit and no guess. Reads see zeros without any memory. A single page the program
+        // brings in itself when its instruction runs again.
+        let is_ahead = matches!(self.policy.growth, Growth::Adaptive { .. }) && run.count() > PageCount::new(1);
+        if !is_ahead || fault.access() != FaultAccess::Write {
+            return;
+        }
+        if self.policy.huge_pages {
+            let huge = self.layout().huge_pages_in(run);
+            if !huge.is_empty() {
+                self.mapping.advise_huge(huge);
+            }
+        }
+        self.mapping.populate(run);
     }
 
     /// Charges the budgets with as much of `wanted` as they allow, at least `least`. Under the lock of `pages`.
@@ -322,6 +352,7 @@ impl Core {
         // SAFETY: data pages of this mapping; only raw pointers and accessors reach them, never a reference of ours.
         unsafe { self.mapping.decommit(run) }?;
         pages.set(run, false);
+        pages.streams.forget(run);
         pages.trim(&self.mapping, run);
         self.committed.fetch_sub(count.get(), Ordering::Relaxed);
         self.refund(count);

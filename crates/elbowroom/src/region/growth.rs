@@ -2,32 +2,243 @@
 
 use crate::page::{PageCount, PageIndex, PageRange};
 
-/// How many pages a fault commits.
+/// How many pages a fault commits: the *window*.
+///
+/// Whatever the growth, a window is clamped to the region, to pages that are still reserved, and to what the commit
+/// limit and the budgets leave, at least to the page that was touched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Growth {
     /// The aligned window of this many pages that holds the page touched: with `Pages(16)`, a touch of page 20 commits
-    /// pages 16 to 31. Clamped to the region, to pages that are still reserved, and to what the commit limit leaves.
-    /// 0 means 1.
+    /// pages 16 to 31. 0 means 1.
     Pages(usize),
+    /// A window that follows the program: one page for a touch out of the blue, twice as much at each fault where the
+    /// program runs on, upwards or downwards, until a window has `max_bytes` (at least a page).
+    ///
+    /// Faults never commit more than twice the pages that the program has run over, and never more than those and one
+    /// largest window. A *run* goes on where a fault lies next to what the run has committed, or skips at most an
+    /// eighth of what it has run over (and of the largest window), so that threads which overtake each other do not
+    /// end it. Pages within a run that are skipped count as run over: a program that begins densely and goes on
+    /// sparsely, but in steps shorter than that, is taken for a dense one. One that goes in steps of two pages or more
+    /// from the start is not: it gets one page for each touch. Up to 16 runs of a region are followed at once, which
+    /// may be those of as many threads; touches out of the blue do not end them.
+    ///
+    /// A window of more than one page that a write needs is also made resident at once, where the system has a call
+    /// for that (Linux 5.14), which takes a fraction of the time that a kernel fault for each page takes. From the
+    /// size of a huge page on (2 MiB, where pages have 4 KiB), windows end at multiples of it and, unless
+    /// [`RegionBuilder::huge_pages`](crate::RegionBuilder::huge_pages) says otherwise, consist of huge pages.
+    Adaptive {
+        /// The size of the largest window in bytes, rounded down to pages: what one fault may take the time for, and
+        /// what may be committed ahead of use, at most.
+        max_bytes: usize,
+    },
 }
 
 impl Default for Growth {
-    /// 16 pages, 64 KiB of 4 KiB pages: the cost of a fault is mostly the same whatever its window, so this divides it
-    /// by 16 and commits at most 15 pages more than needed.
+    /// Adaptive, with windows of up to 16 MiB.
     fn default() -> Growth {
-        Growth::Pages(16)
+        Growth::Adaptive { max_bytes: 16 << 20 }
+    }
+}
+
+/// The pages of a region, and where they lie.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layout {
+    pub(super) total: PageCount,
+    /// The pages that a huge page takes the place of.
+    pub(super) huge: PageCount,
+    /// The number of the first page, counted from an address that is a multiple of a huge page's size.
+    pub(super) first: usize,
+}
+
+impl Layout {
+    /// How far `page` lies behind the last boundary between huge pages.
+    fn behind_boundary(self, page: usize) -> usize {
+        (self.first + page) % self.huge.get()
+    }
+
+    /// How far `page` lies before the next boundary between huge pages, or at one.
+    fn before_boundary(self, page: usize) -> usize {
+        (self.huge.get() - self.behind_boundary(page)) % self.huge.get()
+    }
+
+    /// The whole huge pages in `run`.
+    pub(super) fn huge_pages_in(self, run: PageRange) -> PageRange {
+        let start = (run.start() + self.before_boundary(run.start())).min(run.end());
+        PageRange::new(start, run.end().saturating_sub(self.behind_boundary(run.end())))
     }
 }
 
 impl Growth {
-    /// The pages that a fault on `page` should commit, of a region of `total` pages.
-    pub(super) fn window(self, page: PageIndex, total: PageCount) -> PageRange {
-        let Growth::Pages(pages) = self;
-        let pages = pages.max(1);
-        let start = page.get() - page.get() % pages;
-        PageRange::new(start, start.saturating_add(pages).min(total.get()))
+    /// The pages that a fault on `page` should commit, where faults have run as `streams` says.
+    pub(super) fn window(self, streams: &Streams, page: PageIndex, layout: Layout) -> PageRange {
+        let total = layout.total.get();
+        match self {
+            Growth::Pages(pages) => {
+                let pages = pages.max(1);
+                let start = page.get() - page.get() % pages;
+                PageRange::new(start, start.saturating_add(pages).min(total))
+            }
+            Growth::Adaptive { max_bytes } => match streams.continued_by(page, largest(max_bytes)) {
+                Some((_, stream)) => stream.window(page, largest(max_bytes), layout),
+                None => page.alone(),
+            },
+        }
     }
+
+    /// For memory that is used from its start without a gap: how many pages should be committed in all, of `total`,
+    /// when `committed` are and `needed` are about to be in use. At least `needed`, and without need no more than
+    /// `committed`.
+    ///
+    /// A fixed growth rounds up to whole windows; an adaptive one adds as much as there was, up to the largest window.
+    pub(crate) fn ahead(self, committed: PageCount, needed: PageCount, total: PageCount) -> PageCount {
+        if needed <= committed {
+            return committed;
+        }
+        let wanted = match self {
+            Growth::Pages(pages) => needed.get().checked_next_multiple_of(pages.max(1)).unwrap_or(usize::MAX),
+            Growth::Adaptive { max_bytes } => {
+                committed.get().saturating_add(committed.min(largest(max_bytes)).get()).max(needed.get())
+            }
+        };
+        PageCount::new(wanted.min(total.get().max(needed.get())))
+    }
+}
+
+/// The pages of the largest window.
+fn largest(max_bytes: usize) -> PageCount {
+    PageCount::inside(max_bytes).max(PageCount::new(1))
+}
+
+/// A run of faults: the program touches page after page, upwards, downwards, or both in turn.
+///
+/// ```text
+///   committed.start   seen.start        seen.end   committed.end
+///   | ahead           | run over               | ahead        |
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stream {
+    // Invariant: not empty and inside `committed`, which is at most twice as long. From the lowest to the highest page
+    // that faulted.
+    seen: PageRange,
+    // What these faults have committed, and what lay in between.
+    committed: PageRange,
+}
+
+impl Stream {
+    /// The run that faults at `page` as well.
+    fn seen_with(self, page: PageIndex) -> PageRange {
+        hull(self.seen, page.alone())
+    }
+
+    /// Whether a fault at `page`, which is not committed, goes on with this run.
+    fn is_continued_by(self, page: PageIndex, max: PageCount) -> bool {
+        let skipped = if page.get() >= self.committed.end() {
+            page.get() - self.committed.end()
+        } else if page.get() < self.committed.start() {
+            self.committed.start() - 1 - page.get()
+        } else {
+            return false;
+        };
+        skipped <= self.seen.count().min(max).get() / 8
+    }
+
+    /// The window of a fault that goes on with this run: as many pages as keep the invariant, rounded down to a power
+    /// of two, at most `max`. Next to what is committed, and with `page` in it: at least `2 * skipped + 2` pages keep
+    /// the invariant, and `max` is more than `8 * skipped`.
+    fn window(self, page: PageIndex, max: PageCount, layout: Layout) -> PageRange {
+        let allowed = 2 * self.seen_with(page).count().get() - self.committed.count().get();
+        let pages = if allowed >= max.get() { max.get() } else { 1 << allowed.ilog2() };
+        let is_large = pages >= layout.huge.get();
+        if page.get() >= self.committed.end() {
+            let start = self.committed.end();
+            let end = (start + pages).min(layout.total.get());
+            let aligned = end.saturating_sub(layout.behind_boundary(end));
+            let is_better = is_large && end < layout.total.get() && aligned > page.get();
+            PageRange::new(start, if is_better { aligned } else { end })
+        } else {
+            let end = self.committed.start();
+            let start = end.saturating_sub(pages);
+            let aligned = start + layout.before_boundary(start);
+            let is_better = is_large && start > 0 && aligned <= page.get();
+            PageRange::new(if is_better { aligned } else { start }, end)
+        }
+    }
+}
+
+/// How many runs of a region are followed at once, and how many touches that may become one are remembered: more than
+/// threads, as a rule, fill one region.
+const STREAMS: usize = 16;
+
+/// Where the faults of a region have run of late. Under the region's lock; of a fixed size.
+#[derive(Debug)]
+pub(super) struct Streams {
+    // Runs of two faults and more, the latest first.
+    runs: [Option<Stream>; STREAMS],
+    // Touches out of the blue, the latest first. Apart, so that however many there are, they displace no run.
+    touches: [Option<PageIndex>; STREAMS],
+}
+
+/// Where a run is kept.
+#[derive(Clone, Copy)]
+enum Place {
+    Run(usize),
+    Touch(usize),
+}
+
+impl Streams {
+    pub(super) const NONE: Streams = Streams { runs: [None; STREAMS], touches: [None; STREAMS] };
+
+    /// The latest run that a fault at `page` goes on with.
+    fn continued_by(&self, page: PageIndex, max: PageCount) -> Option<(Place, Stream)> {
+        let runs = self.runs.iter().enumerate().filter_map(|(at, &run)| Some((Place::Run(at), run?)));
+        let touches = self.touches.iter().enumerate().filter_map(|(at, &touch)| {
+            let alone = touch?.alone();
+            Some((Place::Touch(at), Stream { seen: alone, committed: alone }))
+        });
+        runs.chain(touches).find(|(_, stream)| stream.is_continued_by(page, max))
+    }
+
+    /// Notes that a fault on `page` committed `run`, which holds it and is no more than its window.
+    pub(super) fn note(&mut self, growth: Growth, page: PageIndex, run: PageRange) {
+        let Growth::Adaptive { max_bytes } = growth else { return };
+        let Some((place, stream)) = self.continued_by(page, largest(max_bytes)) else {
+            push(&mut self.touches, page);
+            return;
+        };
+        match place {
+            Place::Run(at) => self.runs[at] = None,
+            Place::Touch(at) => self.touches[at] = None,
+        }
+        let continued = Stream { seen: stream.seen_with(page), committed: hull(stream.committed, run) };
+        push(&mut self.runs, continued);
+    }
+
+    /// Forgets the runs over `pages`, which are decommitted.
+    pub(super) fn forget(&mut self, pages: PageRange) {
+        for run in &mut self.runs {
+            run.take_if(|run| overlap(run.committed, pages));
+        }
+        for touch in &mut self.touches {
+            touch.take_if(|touch| pages.contains(*touch));
+        }
+    }
+}
+
+/// Puts `item` in front, in place of nothing or else of the last.
+fn push<T>(list: &mut [Option<T>; STREAMS], item: T) {
+    let displaced = list.iter().position(Option::is_none).unwrap_or(STREAMS - 1);
+    list[..=displaced].rotate_right(1);
+    list[0] = Some(item);
+}
+
+/// The smallest range that holds both.
+fn hull(a: PageRange, b: PageRange) -> PageRange {
+    PageRange::new(a.start().min(b.start()), a.end().max(b.end()))
+}
+
+fn overlap(a: PageRange, b: PageRange) -> bool {
+    a.start() < b.end() && b.start() < a.end()
 }
 
 /// The part of `run` that is at most `room` pages and holds `page`: what starts at `page` first, then what lies before
@@ -54,17 +265,173 @@ pub(super) fn clip(window: PageRange, page: PageIndex, reach: PageCount) -> Page
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::page;
     use proptest::prelude::*;
+
+    fn layout(total: usize) -> Layout {
+        Layout { total: PageCount::new(total), huge: PageCount::new(512), first: 0 }
+    }
+
+    fn adaptive(max_pages: usize) -> Growth {
+        Growth::Adaptive { max_bytes: max_pages * page::size() }
+    }
+
+    /// A region that only the program and growth know: what is committed, and what was touched.
+    struct Model {
+        growth: Growth,
+        layout: Layout,
+        streams: Streams,
+        committed: Vec<bool>,
+        touched: Vec<bool>,
+        // So far: pages that were committed, and pages that were touched while they had not been since.
+        commits: usize,
+        used: usize,
+    }
+
+    impl Model {
+        fn new(growth: Growth, layout: Layout) -> Model {
+            let pages = layout.total.get();
+            let (committed, touched) = (vec![false; pages], vec![false; pages]);
+            Model { growth, layout, streams: Streams::NONE, committed, touched, commits: 0, used: 0 }
+        }
+
+        /// Touches a page, and answers with the window if that is a fault.
+        fn touch(&mut self, at: usize) -> Option<PageRange> {
+            self.used += usize::from(!std::mem::replace(&mut self.touched[at], true));
+            if self.committed[at] {
+                return None;
+            }
+            let page = PageIndex::new(at);
+            let window = self.growth.window(&self.streams, page, self.layout);
+            assert!(window.contains(page) && window.end() <= self.layout.total.get(), "{window:?} for {at}");
+            let start = (window.start()..at).rev().find(|&at| self.committed[at]).map_or(window.start(), |at| at + 1);
+            let end = (at..window.end()).find(|&at| self.committed[at]).unwrap_or(window.end());
+            self.committed[start..end].fill(true);
+            self.commits += end - start;
+            self.streams.note(self.growth, page, PageRange::new(start, end));
+            Some(window)
+        }
+
+        fn decommit(&mut self, pages: PageRange) {
+            self.committed[pages.start()..pages.end()].fill(false);
+            self.touched[pages.start()..pages.end()].fill(false);
+            self.streams.forget(pages);
+        }
+    }
+
+    impl Streams {
+        /// The run that the latest fault, on `page`, went on with or began.
+        fn latest(&self, page: PageIndex) -> Stream {
+            let alone = Stream { seen: page.alone(), committed: page.alone() };
+            self.runs[0].filter(|run| run.seen.contains(page)).unwrap_or(alone)
+        }
+    }
+
+    /// What one thread of a program does: it goes over pages, one after the other.
+    fn walk() -> impl Strategy<Value = Vec<usize>> {
+        (0..PAGES / 2, 0..PAGES / 2, any::<bool>()).prop_map(|(start, len, up)| {
+            let pages = start..start + len;
+            if up { pages.collect() } else { pages.rev().collect() }
+        })
+    }
+
+    const PAGES: usize = 6000;
 
     proptest! {
         #[test]
-        fn a_window_holds_its_page_and_stays_inside(total in 1usize..10_000, at in 0usize..10_000, pages: usize) {
+        fn a_fixed_window_holds_its_page_and_stays_inside(total in 1usize..10_000, at in 0usize..10_000, pages: usize) {
             let page = PageIndex::new(at % total);
-            let window = Growth::Pages(pages).window(page, PageCount::new(total));
+            let window = Growth::Pages(pages).window(&Streams::NONE, page, layout(total));
             prop_assert!(window.contains(page));
             prop_assert!(window.end() <= total);
             prop_assert!(window.count().get() <= pages.max(1));
             prop_assert_eq!(window.start() % pages.max(1), 0);
+        }
+
+        /// Threads that go over memory, each page by page and at its own pace, through each other's parts too; and a
+        /// decommit in the middle.
+        #[test]
+        fn no_more_is_committed_than_twice_what_was_used(
+            walks in prop::collection::vec(walk(), 1..6),
+            paces in prop::collection::vec((0usize..6, 1usize..300), 1..100),
+            max in 1usize..3000,
+            first in 0usize..512,
+            decommit in prop::option::of((0..PAGES, 0..PAGES)),
+        ) {
+            let mut model = Model::new(adaptive(max), Layout { first, ..layout(PAGES) });
+            let mut walks: Vec<_> = walks.into_iter().map(Vec::into_iter).collect();
+            let count = walks.len();
+            let check = |model: &mut Model, at: usize| {
+                let window = model.touch(at).map_or(1, |window| window.count().get());
+                assert!(window <= max, "a window of {window} pages, not {max}");
+                // Where a walk begins, or goes on after the decommit, it may seem to go on with a run nearby, and what
+                // lies between, an eighth of a window at most, to have been run over.
+                let skipped = 2 * count * max / 8;
+                let (commits, used) = (model.commits, model.used);
+                assert!(commits <= 2 * (used + skipped), "{commits} committed, {used} used");
+            };
+            for (n, (who, steps)) in paces.into_iter().enumerate() {
+                for at in walks[who % count].by_ref().take(steps) {
+                    check(&mut model, at);
+                }
+                if let (10, Some((a, b))) = (n, decommit) {
+                    model.decommit(PageRange::new(a.min(b), a.max(b)));
+                }
+            }
+            for at in walks.into_iter().flatten() {
+                check(&mut model, at);
+            }
+        }
+
+        /// One thread that touches every page needs a window for each doubling, and then for each largest window.
+        #[test]
+        fn a_walk_takes_few_faults(pages in walk(), max in 1usize..3000, first in 0usize..512) {
+            let mut model = Model::new(adaptive(max), Layout { first, ..layout(PAGES) });
+            let faults = pages.iter().filter_map(|&at| model.touch(at)).count();
+            // Alignment takes away less than a huge page of each window that is larger, at most half on average.
+            prop_assert!(faults <= 14 + 2 * pages.len() / max, "{} faults for {} pages", faults, pages.len());
+            prop_assert!(model.commits <= 2 * model.used, "{} committed, {} used", model.commits, model.used);
+        }
+
+        /// Any touches whatever.
+        #[test]
+        fn no_more_is_committed_than_twice_what_was_run_over(
+            touches in prop::collection::vec((0..PAGES, -3isize..40), 1..300),
+            max in 1usize..3000,
+            first in 0usize..512,
+        ) {
+            let mut model = Model::new(adaptive(max), Layout { first, ..layout(PAGES) });
+            let mut run_over = 0;
+            for (start, step) in touches {
+                for n in 0..5 {
+                    let at = start.saturating_add_signed(n * step).min(PAGES - 1);
+                    let page = PageIndex::new(at);
+                    let run = model.streams.continued_by(page, PageCount::new(max));
+                    let before = run.map_or(0, |(_, run)| run.seen.count().get());
+                    if model.touch(at).is_some() {
+                        run_over += model.streams.latest(page).seen.count().get() - before;
+                    }
+                }
+                prop_assert!(model.commits <= 2 * run_over, "{} committed, {} run over", model.commits, run_over);
+                for stream in model.streams.runs.iter().flatten() {
+                    prop_assert!(stream.committed.count().get() <= 2 * stream.seen.count().get(), "{stream:?}");
+                    prop_assert_eq!(hull(stream.seen, stream.committed), stream.committed);
+                }
+            }
+        }
+
+        #[test]
+        fn a_prefix_grows_ahead_of_need(
+            committed in 0usize..9000, needed in 0usize..9000, total in 0usize..20_000, n in 0usize..99,
+        ) {
+            let count = PageCount::new;
+            for growth in [Growth::Pages(n), adaptive(n)] {
+                let ahead = growth.ahead(count(committed), count(needed), count(total)).get();
+                prop_assert!(ahead >= committed && ahead >= needed);
+                prop_assert!(needed > committed || ahead == committed);
+                prop_assert!(ahead <= needed.max(committed) + n.max(1));
+                prop_assert!(ahead <= total.max(needed).max(committed));
+            }
         }
 
         #[test]
@@ -77,6 +444,88 @@ mod tests {
             prop_assert!(clamped.contains(page));
             prop_assert!(run.start() <= clamped.start() && clamped.end() <= run.end());
             prop_assert_eq!(clamped.count().get(), len.min(room));
+        }
+    }
+
+    /// The windows of the faults when these pages are touched.
+    fn windows(layout: Layout, max: usize, pages: impl Iterator<Item = usize>) -> Vec<(usize, usize)> {
+        let mut model = Model::new(adaptive(max), layout);
+        pages.filter_map(|at| model.touch(at)).map(|window| (window.start(), window.end())).collect()
+    }
+
+    #[test]
+    fn windows_double_and_align() {
+        let ends =
+            |layout, max| windows(layout, max, 0..layout.total.get()).iter().map(|&(_, end)| end).collect::<Vec<_>>();
+        let to_512 = [1, 3, 7, 15, 31, 63, 127, 255, 511, 512];
+        let large = [1024, 2048, 4096, 8192, 12_288, 16_384, 20_000];
+        assert_eq!(ends(layout(20_000), 4096), [&to_512[..], &large[..]].concat());
+        // Where the region does not start at a boundary between huge pages.
+        let shifted = ends(Layout { first: 12, ..layout(20_000) }, 4096);
+        assert_eq!(shifted[8..14], [511, 1012, 1524, 2548, 4596, 8692]);
+        assert_eq!(ends(layout(40), 10), [1, 3, 7, 15, 25, 35, 40]);
+        assert_eq!(ends(layout(3), 0), [1, 2, 3]);
+
+        let down: Vec<_> = windows(layout(20_000), 4096, (0..20_000).rev()).iter().map(|&(start, _)| start).collect();
+        let aligned = [18_944, 17_920, 15_872, 11_776, 7680, 3584, 0];
+        assert_eq!(down[..3], [19_999, 19_997, 19_993]);
+        assert_eq!(down[down.len() - 7..], aligned);
+    }
+
+    #[test]
+    fn touches_out_of_the_blue_get_one_page_and_end_no_run() {
+        let mut model = Model::new(adaptive(4096), layout(1_000_000));
+        let mut sizes = Vec::new();
+        for at in 0..3000 {
+            sizes.extend(model.touch(at).map(|window| window.count().get()));
+            // Every third page from the start, far away.
+            let window = model.touch(500_000 + 3 * at).expect("not committed");
+            assert_eq!(window.count().get(), 1);
+        }
+        assert_eq!(sizes, [1, 2, 4, 8, 16, 32, 64, 128, 256, 1, 512, 1024, 2048]);
+    }
+
+    #[test]
+    fn threads_are_told_apart() {
+        let mut model = Model::new(adaptive(64), layout(100_000));
+        let mut faults = 0;
+        for at in 0..1000 {
+            for thread in 0..STREAMS {
+                faults += usize::from(model.touch(thread * 5000 + at).is_some());
+            }
+        }
+        // 1, 2, 4, 8, 16 and 32 pages, and then 64.
+        assert_eq!(faults, STREAMS * (6 + (1000 - 63usize).div_ceil(64)));
+    }
+
+    #[test]
+    fn threads_that_overtake_each_other_at_the_end_of_a_run_do_not_end_it() {
+        let mut model = Model::new(adaptive(64), layout(10_000));
+        // In order at first; then each page after the one behind it.
+        let pages = (0..16).chain((8..1000).flat_map(|n| [2 * n + 1, 2 * n]));
+        let faults = pages.filter_map(|at| model.touch(at)).count();
+        assert_eq!(faults, 6 + (2000 - 63usize).div_ceil(64));
+    }
+
+    #[test]
+    fn after_a_decommit_a_run_begins_anew() {
+        let mut model = Model::new(adaptive(64), layout(1000));
+        let sizes = |model: &mut Model| {
+            (0..100).filter_map(|at| model.touch(at)).map(|window| window.count().get()).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(&mut model), [1, 2, 4, 8, 16, 32, 64]);
+        model.decommit(PageRange::new(0, 1000));
+        assert_eq!(sizes(&mut model), [1, 2, 4, 8, 16, 32, 64]);
+    }
+
+    #[test]
+    fn huge_pages_are_those_wholly_inside() {
+        let inside = |first, start, end| Layout { first, ..layout(9999) }.huge_pages_in(PageRange::new(start, end));
+        assert_eq!(inside(0, 0, 1024), PageRange::new(0, 1024));
+        assert_eq!(inside(0, 1, 1025), PageRange::new(512, 1024));
+        assert_eq!(inside(12, 0, 1025), PageRange::new(500, 1012));
+        for (start, end) in [(1, 511), (1, 512), (1, 1023), (0, 511), (513, 1023)] {
+            assert!(inside(0, start, end).is_empty(), "{start}..{end}");
         }
     }
 
@@ -95,8 +544,8 @@ mod tests {
     }
 
     #[test]
-    fn windows_are_aligned() {
-        let window = |pages, page| Growth::Pages(pages).window(PageIndex::new(page), PageCount::new(40));
+    fn fixed_windows_are_aligned() {
+        let window = |pages, page| Growth::Pages(pages).window(&Streams::NONE, PageIndex::new(page), layout(40));
         assert_eq!(window(16, 20), PageRange::new(16, 32));
         assert_eq!(window(16, 39), PageRange::new(32, 40));
         assert_eq!(window(1, 7), PageRange::new(7, 8));

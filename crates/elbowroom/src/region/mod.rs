@@ -248,6 +248,7 @@ impl Region {
             commit_limit_bytes: usize::MAX,
             budget: None,
             growth: Growth::default(),
+            huge_pages: true,
             filter: None,
             monitors: 0,
             name: Box::default(),
@@ -517,6 +518,7 @@ pub struct RegionBuilder {
     len: usize,
     commit_limit_bytes: usize,
     growth: Growth,
+    huge_pages: bool,
     budget: Option<Budget>,
     filter: Option<Box<core::Filter>>,
     monitors: usize,
@@ -536,9 +538,19 @@ impl RegionBuilder {
         self
     }
 
-    /// How many pages a fault commits.
+    /// How many pages a fault commits. Without it, [`Growth::default`].
     pub fn growth(mut self, growth: Growth) -> RegionBuilder {
         self.growth = growth;
+        self
+    }
+
+    /// Whether windows that have the size of a huge page ask the system for huge pages, where it has such for private
+    /// memory (Linux); they do unless told otherwise. Fewer of them are needed, so that memory is faster to bring in
+    /// and to reach. Only windows of [`Growth::Adaptive`] that a write made do so: a region that stays small, or is
+    /// touched here and there, has none. `false` asks for none; a system that is set to give them to all memory does
+    /// so all the same.
+    pub fn huge_pages(mut self, huge_pages: bool) -> RegionBuilder {
+        self.huge_pages = huge_pages;
         self
     }
 
@@ -609,6 +621,7 @@ impl RegionBuilder {
         };
         let policy = core::Policy {
             growth: self.growth,
+            huge_pages: self.huge_pages,
             commit_limit: PageCount::inside(self.commit_limit_bytes).min(data),
             budget: self.budget,
             filter: self.filter,
@@ -631,6 +644,7 @@ impl fmt::Debug for RegionBuilder {
             .field("commit_limit_bytes", &self.commit_limit_bytes)
             .field("budget", &self.budget)
             .field("growth", &self.growth)
+            .field("huge_pages", &self.huge_pages)
             .field("filter", &self.filter.is_some())
             .field("monitors", &self.monitors)
             .field("name", &self.name)

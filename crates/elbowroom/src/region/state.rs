@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::ptr::NonNull;
 
+use super::growth::Streams;
 use crate::error::OsCode;
 use crate::page::{self, PageCount, PageIndex, PageRange};
 use crate::reservation::Mapping;
@@ -19,6 +20,8 @@ const CHUNK_WORDS: usize = 8192;
 pub(super) struct PageMap {
     total: PageCount,
     words: Words,
+    /// Which of them faults have committed one after the other.
+    pub(super) streams: Box<Streams>,
 }
 
 enum Words {
@@ -85,7 +88,7 @@ impl PageMap {
     pub(super) fn new(total: PageCount, mapping: &Mapping, first_page: usize) -> PageMap {
         let words = total.get().div_ceil(BITS);
         if words <= HEAP_WORDS {
-            return PageMap { total, words: Words::Heap(vec![0; words].into()) };
+            return PageMap { total, words: Words::Heap(vec![0; words].into()), streams: Box::new(Streams::NONE) };
         }
         let offset = PageRange::new(0, first_page).byte_len();
         debug_assert!(offset + table_pages(total).bytes() <= mapping.len());
@@ -93,7 +96,7 @@ impl PageMap {
         #[allow(unsafe_code, reason = "points at the table's own pages")]
         let first = unsafe { mapping.base().add(offset) }.cast();
         let chunks = vec![Chunk::ABSENT; words.div_ceil(CHUNK_WORDS)].into();
-        PageMap { total, words: Words::Mapped { first, first_page, chunks } }
+        PageMap { total, words: Words::Mapped { first, first_page, chunks }, streams: Box::new(Streams::NONE) }
     }
 
     /// Makes the bits of `pages` writable. Needed before [`set`](PageMap::set) for them. Allocates nothing on the heap.

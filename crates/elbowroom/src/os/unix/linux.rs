@@ -230,7 +230,7 @@ pub(crate) fn allows(address: usize, access: FaultAccess) -> Option<bool> {
         FaultAccess::Write => Some(libc::MADV_POPULATE_WRITE),
         FaultAccess::Execute => None,
     };
-    match advice.filter(|_| populates()).map(|advice| populate(address, advice)) {
+    match advice.filter(|_| populates()).map(|advice| populate_page(address, advice)) {
         Some(Ok(())) => Some(true),
         // "Populating failed because a SIGBUS would have been generated on actual memory access", or a guard page.
         Some(Err(OsCode(libc::EFAULT))) => Some(false),
@@ -239,11 +239,44 @@ pub(crate) fn allows(address: usize, access: FaultAccess) -> Option<bool> {
     }
 }
 
-fn populate(address: usize, advice: i32) -> Result<(), OsCode> {
+fn populate_page(address: usize, advice: i32) -> Result<(), OsCode> {
     let page = std::ptr::without_provenance_mut(address & !(page::size() - 1));
     // SAFETY: brings a page in as a touch would, and changes no contents; an address that is not mapped is an error.
     let result = unsafe { libc::madvise(page, page::size(), advice) };
     if result == 0 { Ok(()) } else { Err(super::last_error()) }
+}
+
+/// madvise(2), MADV_POPULATE_WRITE, in pieces: the kernel keeps the process's other changes to its mappings waiting
+/// during a call.
+///
+/// # Safety
+/// See [`os::populate`](crate::os::populate).
+pub(crate) unsafe fn populate(base: NonNull<u8>, len: usize) {
+    let piece = page::huge_size();
+    if !populates() {
+        return;
+    }
+    let mut done = 0;
+    while done < len {
+        // As far as the next boundary between huge pages, so that each is brought in at once.
+        let start = base.as_ptr().wrapping_add(done);
+        let bytes = (piece - start.addr() % piece).min(len - done);
+        // SAFETY: pages of the caller's reservation, which it brings in as a write would and whose contents it does not
+        // change; what may not be written is an error.
+        if unsafe { libc::madvise(start.cast(), bytes, libc::MADV_POPULATE_WRITE) } != 0 {
+            return;
+        }
+        done += bytes;
+    }
+}
+
+/// madvise(2), MADV_HUGEPAGE. Without effect where huge pages are given to all memory, or to none.
+///
+/// # Safety
+/// See [`os::advise_huge`](crate::os::advise_huge).
+pub(crate) unsafe fn advise_huge(base: NonNull<u8>, len: usize) {
+    // SAFETY: pages of the caller's reservation, of which it changes neither the contents nor what may be done.
+    unsafe { libc::madvise(base.as_ptr().cast(), len, libc::MADV_HUGEPAGE) };
 }
 
 /// Whether the kernel knows how to populate. Emulators that do not know it say yes to everything, so the first page of
@@ -254,7 +287,7 @@ fn populates() -> bool {
     const NO: u32 = 2;
     static ANSWER: AtomicU32 = AtomicU32::new(UNKNOWN);
     if ANSWER.load(Ordering::Relaxed) == UNKNOWN {
-        let refused = populate(0, libc::MADV_POPULATE_READ) == Err(OsCode(libc::ENOMEM));
+        let refused = populate_page(0, libc::MADV_POPULATE_READ) == Err(OsCode(libc::ENOMEM));
         ANSWER.store(if refused { YES } else { NO }, Ordering::Relaxed);
     }
     ANSWER.load(Ordering::Relaxed) == YES

@@ -55,6 +55,18 @@ struct Machine {
     pc: u64,
 }
 
+/// macOS has no call for it.
+///
+/// # Safety
+/// See [`os::populate`](crate::os::populate). None: it does nothing.
+pub(crate) unsafe fn populate(_base: NonNull<u8>, _len: usize) {}
+
+/// macOS decides by itself.
+///
+/// # Safety
+/// See [`os::advise_huge`](crate::os::advise_huge). None: it does nothing.
+pub(crate) unsafe fn advise_huge(_base: NonNull<u8>, _len: usize) {}
+
 /// A fault, as the kernel delivered it to the signal handler.
 pub(crate) struct Trap {
     // Invariant: both point at what the kernel passed to the SA_SIGINFO handler that is running, so they and the

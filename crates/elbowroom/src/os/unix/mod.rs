@@ -20,7 +20,7 @@ mod flavour;
 #[path = "macos.rs"]
 mod flavour;
 
-pub(crate) use flavour::{Trap, allows, headroom, name, wait, wake_one};
+pub(crate) use flavour::{Trap, advise_huge, allows, headroom, name, populate, wait, wake_one};
 pub(crate) use stack::FilterStack;
 
 /// What fault injection makes a call fail with.

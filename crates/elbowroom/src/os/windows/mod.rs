@@ -160,6 +160,20 @@ pub(crate) unsafe fn protect(base: NonNull<u8>, len: usize, access: Access) -> R
     if result == 0 { Err(last_error()) } else { Ok(()) }
 }
 
+/// Windows has no call for it: PrefetchVirtualMemory reads what is on disk, and a touch of each page from here would
+/// cost what the program's own touches cost.
+///
+/// # Safety
+/// See [`os::populate`](super::populate). None: it does nothing.
+pub(crate) unsafe fn populate(_base: NonNull<u8>, _len: usize) {}
+
+/// Large pages are reserved and committed in one step, by a process with a privilege of its own (VirtualAlloc,
+/// MEM_LARGE_PAGES).
+///
+/// # Safety
+/// See [`os::advise_huge`](super::advise_huge). None: it does nothing.
+pub(crate) unsafe fn advise_huge(_base: NonNull<u8>, _len: usize) {}
+
 /// # Safety
 /// See [`os::release`](super::release).
 pub(crate) unsafe fn release(base: NonNull<u8>, _len: usize) -> Result<(), OsCode> {
