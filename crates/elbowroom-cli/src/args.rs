@@ -19,7 +19,8 @@ const EXAMPLES: &str = "\
 Examples:
   elbowroom demo                                      Microsoft's program, its transcript to the letter
   elbowroom demo --reserve 64GiB --summary            the same in a much larger reservation, and what it cost
-  elbowroom compare --reserve 1TiB --touch 64MiB      committing up front and on touch, side by side";
+  elbowroom compare --reserve 1TiB --touch 64MiB      committing up front and on touch, side by side
+  elbowroom stress --minutes 5                        random operations by many threads, checked";
 
 const DEMO_EXAMPLES: &str = concat!(
     size_help!(),
@@ -42,10 +43,17 @@ Examples:
   elbowroom compare --reserve 1GiB --touch 1GiB --growth 512"
 );
 
+const STRESS_EXAMPLES: &str = "\
+Examples:
+  elbowroom stress                                    one minute, a thread for each processor
+  elbowroom stress --minutes 480 --threads 16         a night
+  elbowroom stress --seed 7 --threads 2 --steps 9000  the same operations each time";
+
 /// What is to be done.
 pub(crate) enum Command {
     Demo(Demo),
     Compare(Compare),
+    Stress(Stress),
 }
 
 /// `elbowroom demo`, resolved.
@@ -104,6 +112,17 @@ pub(crate) struct Compare {
     pub(crate) json: bool,
 }
 
+/// `elbowroom stress`, resolved.
+pub(crate) struct Stress {
+    pub(crate) threads: usize,
+    /// Chosen by the clock if `None`.
+    pub(crate) seed: Option<u64>,
+    /// How long; not with `steps`.
+    pub(crate) minutes: Option<u64>,
+    /// Operations of each thread.
+    pub(crate) steps: Option<u64>,
+}
+
 /// Reads the command line. Ends the process with a message if it cannot be followed.
 pub(crate) fn parse() -> Command {
     match Cli::parse().command {
@@ -111,6 +130,7 @@ pub(crate) fn parse() -> Command {
         RawCommand::Compare(raw) => {
             Command::Compare(raw.resolve().unwrap_or_else(|message| refuse("compare", message)))
         }
+        RawCommand::Stress(raw) => Command::Stress(raw.resolve()),
     }
 }
 
@@ -135,6 +155,7 @@ struct Cli {
 enum RawCommand {
     Demo(RawDemo),
     Compare(RawCompare),
+    Stress(RawStress),
 }
 
 /// Run Microsoft's program "Reserving and Committing Memory"
@@ -224,6 +245,36 @@ struct RawCompare {
     json: bool,
 }
 
+/// Do random things to regions by many threads, and check everything against a model
+///
+/// Each thread has regions, reservations and budgets of its own, of which every byte, count and error is
+/// known beforehand, and shares others with all threads, of which the invariants are known. Beside them come
+/// forked children, foreign signals and faults, and refused system calls. What a thread does follows from
+/// the seed. It ends with the first finding, which says how to see it again, or with a table of what was
+/// done.
+///
+/// The exit status is 0 if nothing was found, and 1 for a finding, or when no thread gets anywhere for a
+/// minute. A crash is a finding, too.
+#[derive(Args)]
+#[command(after_help = STRESS_EXAMPLES, verbatim_doc_comment)]
+struct RawStress {
+    /// How long it goes on [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    minutes: Option<u64>,
+
+    /// Stop after so many operations of each thread instead
+    #[arg(long, value_name = "N", conflicts_with = "minutes", value_parser = clap::value_parser!(u64).range(1..))]
+    steps: Option<u64>,
+
+    /// How many threads, 1 to 32 [default: one for each processor, at least 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=32))]
+    threads: Option<u64>,
+
+    /// What the operations follow from [default: the clock]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
 fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("it must be at least 1".to_owned()),
@@ -273,6 +324,18 @@ impl RawCompare {
         }
         let RawCompare { reserve: reserve_bytes, touch: touch_bytes, growth, json } = self;
         Ok(Compare { reserve_bytes, touch_bytes, growth, json })
+    }
+}
+
+impl RawStress {
+    fn resolve(self) -> Stress {
+        let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let threads = self.threads.map_or(processors.clamp(2, 32), |threads| threads as usize);
+        let minutes = match (self.minutes, self.steps) {
+            (None, None) => Some(1),
+            (minutes, _) => minutes,
+        };
+        Stress { threads, seed: self.seed, minutes, steps: self.steps }
     }
 }
 

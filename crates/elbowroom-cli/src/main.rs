@@ -7,6 +7,7 @@ mod meter;
 mod os;
 mod output;
 mod size;
+mod stress;
 
 use args::Command;
 
@@ -14,6 +15,7 @@ fn main() {
     let status = match args::parse() {
         Command::Demo(settings) => demo::run(&settings),
         Command::Compare(settings) => compare::run(&settings),
+        Command::Stress(settings) => stress::run(&settings),
     };
     // Not ExitCode, which is one byte: a Windows error number needs more.
     std::process::exit(status);

@@ -13,7 +13,7 @@ fn without_a_command_there_is_help() {
 
 #[test]
 fn help_and_version_are_printed() {
-    for args in ["--help", "demo --help", "compare --help", "demo -h"] {
+    for args in ["--help", "demo --help", "compare --help", "stress --help", "demo -h"] {
         let outcome = run(args);
         assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{args}");
         assert!(outcome.stdout.contains("Examples:"), "{args}");
@@ -49,6 +49,9 @@ fn what_makes_no_sense_is_refused() {
         ("compare --reserve 1MiB", "--touch"),
         ("compare --reserve 1MiB --touch 2MiB", "more than --reserve"),
         ("compare --reserve 1MiB --touch 0", "at least one byte"),
+        ("stress --threads 0", "not in 1..=32"),
+        ("stress --minutes 0", "not in 1..="),
+        ("stress --minutes 1 --steps 5", "cannot be used with"),
     ] {
         let outcome = run(args);
         assert_eq!((outcome.status, outcome.stdout.as_str()), (2, ""), "{args}");

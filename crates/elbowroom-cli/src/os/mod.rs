@@ -7,6 +7,7 @@
 //!
 //! [`UpFront`] is here because it, too, needs `unsafe`.
 
+pub(crate) mod foreign;
 mod up_front;
 
 #[cfg(target_os = "linux")]
