@@ -214,3 +214,50 @@ fn the_tables_of_a_large_region() {
         assert_eq!((touch, commit), (1, 2), "a chunk of the table covers 2 GiB");
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_forked_child_has_no_plans_of_other_threads() {
+    // In a process of its own: as many threads have a plan as can.
+    let output = common::child("")
+        .args(["with_every_plan_taken", "--exact", "--ignored", "--nocapture"])
+        .output()
+        .expect("the child starts");
+    assert!(output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("refused in the child"), "{output:?}");
+}
+
+#[cfg(unix)]
+#[test]
+#[ignore = "run by a_forked_child_has_no_plans_of_other_threads in a process of its own"]
+#[allow(unsafe_code, reason = "forks")]
+fn with_every_plan_taken() {
+    let _region = Region::new(1).unwrap();
+    let (ready, done) = (std::sync::Barrier::new(65), std::sync::Barrier::new(65));
+    std::thread::scope(|scope| {
+        for _ in 0..64 {
+            scope.spawn(|| {
+                let _plan = faulty::refuse(Call::Protect, 100);
+                ready.wait();
+                done.wait();
+            });
+        }
+        ready.wait();
+        // SAFETY: the child uses this library, whose locks a fork leaves free, and ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let refused = std::panic::catch_unwind(|| {
+                let _plan = faulty::refuse(Call::Reserve, 1);
+                Region::new(1).is_err()
+            });
+            // SAFETY: ends the child without running what the parent registered.
+            unsafe { libc::_exit(if refused.is_ok_and(|refused| refused) { 17 } else { 1 }) };
+        }
+        let mut status = 0;
+        // SAFETY: waits for the child.
+        let waited = unsafe { libc::waitpid(child, &mut status, 0) };
+        done.wait();
+        assert_eq!((waited, libc::WEXITSTATUS(status)), (child, 17), "{status:#x}");
+    });
+    println!("refused in the child");
+}

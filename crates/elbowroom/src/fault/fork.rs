@@ -68,6 +68,8 @@ pub(crate) fn generation() -> usize {
 extern "C" fn after_in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
     frames::forget_other_threads();
+    #[cfg(feature = "faulty")]
+    os::faulty::forget_other_threads();
     // SAFETY: as above.
     if let Some(held) = unsafe { (*HELD.0.get()).as_ref() } {
         held.registry.forget_other_threads();

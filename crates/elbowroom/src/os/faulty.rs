@@ -110,6 +110,16 @@ pub fn refuse(call: Call, nth: u64) -> Plan {
     Plan { slot, _not_send: PhantomData }
 }
 
+/// In a forked child: ends the plans of the threads that it does not have, whose tokens new threads may get.
+pub(crate) fn forget_other_threads() {
+    let me = thread_token();
+    for slot in &SLOTS {
+        if slot.thread.load(Ordering::Relaxed) != me {
+            slot.thread.store(0, Ordering::Release);
+        }
+    }
+}
+
 /// Called before each operating-system call. Async-signal-safe.
 pub(super) fn check(call: Call) -> Result<(), OsCode> {
     let me = thread_token();
