@@ -63,7 +63,7 @@ mod region;
 mod reservation;
 mod sync;
 
-pub use containers::{ContainerBuilder, ContainerStats, ReservedVec};
+pub use containers::{ContainerBuilder, ContainerStats, PushError, ReservedVec, reserved_vec};
 pub use error::{Error, Operation};
 pub use fault::{FaultAccess, FaultCode};
 #[cfg(feature = "faulty")]

@@ -12,8 +12,10 @@ use crate::region::{Budget, Growth};
 
 pub(crate) mod gate;
 mod prefix;
-mod reserved_vec;
+mod push_error;
+pub mod reserved_vec;
 
+pub use push_error::PushError;
 pub use reserved_vec::ReservedVec;
 
 /// What a container has used and done so far. Containers commit before they touch, so there are no faults to count.

@@ -2,10 +2,9 @@
 
 #![allow(unsafe_code, reason = "keeps elements in memory that it commits itself")]
 
-use std::fmt;
 use std::marker::PhantomData;
-use std::mem;
-use std::ops::{Deref, DerefMut};
+use std::mem::{self, MaybeUninit};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::{self, NonNull};
 use std::slice;
 
@@ -14,13 +13,29 @@ use super::{ContainerBuilder, ContainerStats, Options, full};
 use crate::error::{Cause, Error, Operation};
 use crate::reservation::Span;
 
-/// The bytes that a vector reserves if it is told no maximum.
+mod drain;
+mod edit;
+mod extend;
+mod into_iter;
+mod retain;
+#[cfg(feature = "serde")]
+mod serde;
+mod splice;
+mod traits;
+
+pub use drain::Drain;
+pub use into_iter::IntoIter;
+pub use retain::ExtractIf;
+pub use splice::Splice;
+
+/// The bytes that a vector can hold if it is told no maximum.
 const DEFAULT_MAX_BYTES: usize = 64 << 30;
 
-/// A `Vec` that never moves.
+/// A `Vec` that never moves: the growth of a vector, the address of a static.
 ///
-/// It reserves addresses for its maximum length, and commits pages from the first on as it grows. An element stays
-/// where it was pushed, so growing copies nothing and pointers to elements stay valid until the vector is dropped.
+/// It reserves addresses for its maximum length and commits pages from the first on as it grows. An element stays where
+/// it was pushed: growing copies nothing, takes no second block of memory while it does, and pointers to elements stay
+/// valid for the life of the vector.
 ///
 /// ```
 /// use elbowroom::ReservedVec;
@@ -32,15 +47,39 @@ const DEFAULT_MAX_BYTES: usize = 64 << 30;
 /// assert_eq!(names.as_ptr(), first);
 /// assert_eq!(names[0], "first");
 /// ```
+///
+/// # As `Vec`, but
+///
+/// Methods have `Vec`'s names and do what they do there; what takes a `&[T]` or `&mut [T]` takes this too. The
+/// differences:
+///
+/// - The length is bounded, by [`max_len`](ReservedVec::max_len) and by the limits given to the
+///   [builder](ReservedVec::builder).
+/// - Each method that may need memory has a form that returns an [`Error`] where `Vec` would abort: `try_push`,
+///   `try_extend` and so on. On an error the vector holds what it held. The plain forms panic with the error's text.
+/// - [`shrink_to_fit`](ReservedVec::shrink_to_fit) gives pages back to the system in place.
+///
+/// # What it costs
+///
+/// Reserving takes a system call and no memory, but of addresses there is an end: 128 TiB on most machines, some two
+/// thousand vectors of the default maximum of 64 GiB. Where there are more of them, say how long each can get. A vector
+/// takes at least a page once it has an element, and on Linux two of the 65,530 mappings that a process may have
+/// (`vm.max_map_count`): use `Vec` for tens of thousands of little things.
+///
+/// # Pointers
+///
+/// From the first element on, [`as_ptr`](ReservedVec::as_ptr) gives the same address for the life of the vector, moves
+/// of the vector itself included. A pointer from it may be used wherever an element is, also after the vector has
+/// grown, as long as no `&mut` to the same element is alive.
 pub struct ReservedVec<T> {
-    // Invariant: the base of `prefix`, or dangling before there is one and where T takes no space.
+    // Invariant: the base of `prefix`; dangling before there is one and where T takes no space.
     ptr: NonNull<T>,
     // Invariant: at most `max_len`, and so many elements lie in committed pages of `prefix`. Where T takes no space, it
     // is `max_len`.
     capacity: usize,
     // Invariant: at most `capacity`; so many elements are initialised.
     len: usize,
-    // Constant. Where there is a prefix, it has room for so many.
+    // Invariant: constant. Where there is a prefix, it has room for so many, so that their bytes do not overflow.
     max_len: usize,
     prefix: Option<Prefix>,
     // It owns elements, and drops them.
@@ -52,6 +91,10 @@ unsafe impl<T: Send> Send for ReservedVec<T> {}
 // SAFETY: `&self` gives out `&T` and figures only.
 unsafe impl<T: Sync> Sync for ReservedVec<T> {}
 
+// A panic leaves the vector whole: what it holds then is what its methods say.
+impl<T: UnwindSafe> UnwindSafe for ReservedVec<T> {}
+impl<T: RefUnwindSafe> RefUnwindSafe for ReservedVec<T> {}
+
 impl<T> ReservedVec<T> {
     const IS_ZERO_SIZED: bool = size_of::<T>() == 0;
 
@@ -61,7 +104,8 @@ impl<T> ReservedVec<T> {
         ReservedVec::with_max_len(max_len)
     }
 
-    /// A vector that can hold `max_len` elements. Nothing is reserved until the first one comes.
+    /// A vector that can hold `max_len` elements. Nothing is reserved until the first one comes, and then the addresses
+    /// for all of them.
     pub const fn with_max_len(max_len: usize) -> ReservedVec<T> {
         ReservedVec {
             ptr: NonNull::dangling(),
@@ -73,12 +117,23 @@ impl<T> ReservedVec<T> {
         }
     }
 
-    /// A vector with a limit, a budget, a growth policy or a name.
+    /// A vector with a commit limit, a budget, a growth policy or a name, for at most `max_len` elements.
+    ///
+    /// ```
+    /// use elbowroom::{ReservedVec, page_size};
+    ///
+    /// let mut bytes = ReservedVec::<u8>::builder(1 << 30).name("input").commit_limit(page_size()).build()?;
+    /// bytes.resize(page_size(), 0);
+    /// let refused = bytes.try_push(1).unwrap_err();
+    /// assert!(refused.error().is_limit());
+    /// assert_eq!(refused.into_value(), 1);
+    /// # Ok::<(), elbowroom::Error>(())
+    /// ```
     pub fn builder(max_len: usize) -> ContainerBuilder<ReservedVec<T>> {
         ContainerBuilder::new(max_len)
     }
 
-    /// Reserves the addresses.
+    /// Reserves the addresses, which has not been done.
     fn reserve_addresses(&mut self, options: Options) -> Result<&mut Prefix, Error> {
         let max_bytes = self.max_len.checked_mul(size_of::<T>());
         let max_bytes = max_bytes.ok_or_else(|| Error::new(Operation::Reserve, 0..usize::MAX, Cause::TooLarge))?;
@@ -87,54 +142,67 @@ impl<T> ReservedVec<T> {
         Ok(self.prefix.insert(prefix))
     }
 
-    /// Makes room for `more` elements, of which there is not enough.
-    fn grow(&mut self, more: usize, extent: Extent) -> Result<(), Error> {
-        let needed = self.len.checked_add(more).filter(|&needed| needed <= self.max_len);
-        let needed = needed.ok_or_else(|| full(self.len, more, self.max_len, size_of::<T>()))?;
+    /// An empty vector with the same maximum, limits, budget, growth and name.
+    fn like(&self) -> Result<ReservedVec<T>, Error> {
+        let mut vec = ReservedVec::with_max_len(self.max_len);
+        if let Some(prefix) = &self.prefix {
+            vec.reserve_addresses(prefix.options().clone())?;
+        }
+        Ok(vec)
+    }
+
+    /// Commits memory for `more` elements behind the first `used`, for which the capacity is too small. `used` is the
+    /// length, or more while elements are on their way inside the vector.
+    #[cold]
+    fn grow(&mut self, used: usize, more: usize, extent: Extent) -> Result<(), Error> {
+        let needed = used.checked_add(more).filter(|&needed| needed <= self.max_len);
+        let needed = needed.ok_or_else(|| full(used, more, self.max_len, size_of::<T>()))?;
         if self.prefix.is_none() {
             self.reserve_addresses(Options::default())?;
         }
-        // Always there; and what is at most the maximum in elements is so in bytes.
         if let Some(prefix) = &mut self.prefix {
             let committed = prefix.grow_mut(needed * size_of::<T>(), extent)?;
-            self.capacity = (committed / size_of::<T>()).min(self.max_len);
+            self.note_committed(committed);
         }
         Ok(())
     }
 
-    #[cold]
-    #[inline(never)]
-    #[track_caller]
-    fn grow_for_push(&mut self) {
-        if let Err(error) = self.grow(1, Extent::Ahead) {
-            refused(&error);
-        }
+    /// Makes room for `more` elements behind the last.
+    #[inline]
+    fn make_room(&mut self, more: usize, extent: Extent) -> Result<(), Error> {
+        if more <= self.capacity - self.len { Ok(()) } else { self.grow(self.len, more, extent) }
     }
 
-    /// Appends an element.
+    /// Takes over how many bytes of the prefix are committed.
+    fn note_committed(&mut self, bytes: usize) {
+        self.capacity = (bytes / size_of::<T>()).min(self.max_len);
+    }
+
+    /// Makes room for `additional` elements more, and ahead of them what the growth policy says.
     ///
     /// # Panics
-    /// If there is no memory for it, with the error's text; see [`try_reserve`](ReservedVec::try_reserve).
-    #[inline]
+    /// With the text of the error that [`try_reserve`](ReservedVec::try_reserve) would return.
     #[track_caller]
-    pub fn push(&mut self, value: T) {
-        if self.len == self.capacity {
-            self.grow_for_push();
-        }
-        // SAFETY: below the capacity, so inside the committed pages (or of no size), and behind the last element.
-        let place = unsafe { self.ptr.add(self.len) };
-        // SAFETY: valid for writes and aligned, as the base is; nothing is there that would have to be dropped.
-        unsafe { place.write(value) };
-        self.len += 1;
+    pub fn reserve(&mut self, additional: usize) {
+        accept(self.try_reserve(additional));
     }
 
-    /// Makes room for `additional` elements more, and ahead of that what the growth policy says.
+    /// Makes room for `additional` elements more, and ahead of them what the growth policy says.
     ///
     /// # Errors
     /// `is_limit()` beyond the maximum length, the commit limit or a budget; `is_out_of_memory()` if the system
-    /// refuses. Then nothing has changed.
+    /// refuses; `is_invalid_range()` if the maximum length is beyond the address space. Then nothing has changed.
     pub fn try_reserve(&mut self, additional: usize) -> Result<(), Error> {
-        if additional <= self.capacity - self.len { Ok(()) } else { self.grow(additional, Extent::Ahead) }
+        self.make_room(additional, Extent::Ahead)
+    }
+
+    /// Makes room for `additional` elements more, in whole pages.
+    ///
+    /// # Panics
+    /// With the text of the error that [`try_reserve`](ReservedVec::try_reserve) would return.
+    #[track_caller]
+    pub fn reserve_exact(&mut self, additional: usize) {
+        accept(self.try_reserve_exact(additional));
     }
 
     /// Makes room for `additional` elements more, in whole pages.
@@ -142,41 +210,47 @@ impl<T> ReservedVec<T> {
     /// # Errors
     /// As [`try_reserve`](ReservedVec::try_reserve).
     pub fn try_reserve_exact(&mut self, additional: usize) -> Result<(), Error> {
-        if additional <= self.capacity - self.len { Ok(()) } else { self.grow(additional, Extent::Exact) }
+        self.make_room(additional, Extent::Exact)
     }
 
-    /// Keeps the first `len` elements and drops the rest.
-    pub fn truncate(&mut self, len: usize) {
-        let Some(dropped) = self.len.checked_sub(len) else { return };
-        // SAFETY: at most the length.
-        let first = unsafe { self.ptr.add(len) };
-        let rest = ptr::slice_from_raw_parts_mut(first.as_ptr(), dropped);
-        // Before anything is dropped: if that panics, the rest leaks and nothing is dropped twice.
-        self.len = len;
-        // SAFETY: initialised elements that the vector no longer counts as its own.
-        unsafe { ptr::drop_in_place(rest) };
+    /// Gives back the pages behind the last element, as far as the system lets it (on Linux it may refuse where the
+    /// process has run out of mappings). The addresses stay reserved.
+    pub fn shrink_to_fit(&mut self) {
+        self.shrink_to(0);
     }
 
-    /// Gives back what is committed beyond `min_capacity` elements and the length, as far as the system lets it.
+    /// Gives back the pages behind the last element and behind the first `min_capacity`, as far as the system lets it.
     pub fn shrink_to(&mut self, min_capacity: usize) {
         let Some(prefix) = &mut self.prefix else { return };
-        let keep = min_capacity.clamp(self.len, self.max_len);
-        // SAFETY: the elements are before it, and the exclusive borrow says that nobody has a reference to the rest.
-        let shrunk = unsafe { prefix.shrink(keep * size_of::<T>()) };
-        if let Ok(committed) = shrunk {
-            self.capacity = (committed / size_of::<T>()).min(self.max_len);
+        let keep = min_capacity.min(self.max_len).max(self.len) * size_of::<T>();
+        // SAFETY: the elements are before that, and the exclusive borrow says that nobody has a reference to the rest.
+        if let Ok(committed) = unsafe { prefix.shrink(keep) } {
+            // Taken anew from the mapping: whatever was known of the pages that are gone is known of an old pointer.
             self.ptr = prefix.base().cast();
+            self.note_committed(committed);
         }
     }
 
     /// How many elements fit into what is committed.
-    pub fn capacity(&self) -> usize {
+    pub const fn capacity(&self) -> usize {
         self.capacity
     }
 
     /// How many elements the vector can ever hold.
-    pub fn max_len(&self) -> usize {
+    pub const fn max_len(&self) -> usize {
         self.max_len
+    }
+
+    /// How many elements the vector holds.
+    #[inline]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it holds none.
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// The name it was given, or the empty string.
@@ -189,14 +263,79 @@ impl<T> ReservedVec<T> {
         self.prefix.as_ref().map_or(ContainerStats::NOTHING, Prefix::stats)
     }
 
-    /// The state of every page, in order.
+    /// The state of every page, in order: what is committed, then what is only reserved. Empty before anything is
+    /// reserved.
     pub fn spans(&self) -> Vec<Span> {
         self.prefix.as_ref().map_or_else(Vec::new, Prefix::spans)
     }
 
-    /// The first element, or a dangling pointer before there is one.
+    /// Where the elements are: the same for the life of the vector from the first element on (from the beginning if the
+    /// builder made it), dangling before that.
+    #[inline]
     pub const fn as_ptr(&self) -> *const T {
         self.ptr.as_ptr()
+    }
+
+    /// [`as_ptr`](ReservedVec::as_ptr), to write through.
+    #[inline]
+    pub const fn as_mut_ptr(&mut self) -> *mut T {
+        self.ptr.as_ptr()
+    }
+
+    /// The elements.
+    #[inline]
+    pub const fn as_slice(&self) -> &[T] {
+        // SAFETY: so many elements are initialised, on committed pages (or of no size), and stay so while borrowed:
+        // what decommits takes `&mut self`.
+        unsafe { slice::from_raw_parts(self.ptr.as_ptr(), self.len) }
+    }
+
+    /// The elements.
+    #[inline]
+    pub const fn as_mut_slice(&mut self) -> &mut [T] {
+        // SAFETY: as in `as_slice`, and borrowed exclusively.
+        unsafe { slice::from_raw_parts_mut(self.ptr.as_ptr(), self.len) }
+    }
+
+    /// What is committed behind the last element, to be filled and then counted with
+    /// [`set_len`](ReservedVec::set_len). What it holds is unknown: perhaps what a vector that is gone left there.
+    #[inline]
+    pub fn spare_capacity_mut(&mut self) -> &mut [MaybeUninit<T>] {
+        let spare = self.place(self.len).cast();
+        // SAFETY: from the last element to the capacity the pages are committed (or T takes no space), and borrowed
+        // exclusively; MaybeUninit asks for nothing else.
+        unsafe { slice::from_raw_parts_mut(spare, self.capacity - self.len) }
+    }
+
+    /// Changes the length, and nothing else.
+    ///
+    /// # Safety
+    /// `len` is at most the [`capacity`](ReservedVec::capacity), and the first `len` elements are initialised.
+    #[inline]
+    pub unsafe fn set_len(&mut self, len: usize) {
+        debug_assert!(len <= self.capacity);
+        self.len = len;
+    }
+
+    /// The place of an element, which may be used up to the capacity.
+    #[inline(always)]
+    const fn place(&self, index: usize) -> *mut T {
+        self.ptr.as_ptr().wrapping_add(index)
+    }
+
+    /// Gives up the vector and lets its elements live for ever. Their memory is never given back, nor its charge.
+    pub fn leak<'a>(self) -> &'a mut [T]
+    where
+        T: 'a,
+    {
+        mem::ManuallyDrop::new(self).leaked()
+    }
+
+    /// The elements, for as long as the caller will keep the vector from being dropped.
+    fn leaked<'a>(&mut self) -> &'a mut [T] {
+        // SAFETY: initialised and committed; the one caller forgets the vector, so they stay so for good, and nobody
+        // else can reach them.
+        unsafe { slice::from_raw_parts_mut(self.ptr.as_ptr(), self.len) }
     }
 }
 
@@ -205,7 +344,7 @@ impl<T> ContainerBuilder<ReservedVec<T>> {
     ///
     /// # Errors
     /// `is_invalid_range()` if the maximum is beyond the address space, `is_out_of_memory()` if no gap that large is
-    /// free or the process may not have more.
+    /// free or the process may not have more (RLIMIT_AS, a job object).
     pub fn build(self) -> Result<ReservedVec<T>, Error> {
         let mut vec = ReservedVec::with_max_len(self.max);
         if self.max > 0 && !ReservedVec::<T>::IS_ZERO_SIZED {
@@ -215,53 +354,27 @@ impl<T> ContainerBuilder<ReservedVec<T>> {
     }
 }
 
-/// Panics as a method does that cannot return an error.
-#[cold]
+/// Panics with the error's text, as a method does that cannot return it.
+#[inline]
 #[track_caller]
-fn refused(error: &Error) -> ! {
-    panic!("{error}") // PANIC: what std's vector does too; each caller's documentation says so.
+fn accept<T>(result: Result<T, Error>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => refused(&error),
+    }
 }
 
-impl<T> Default for ReservedVec<T> {
-    fn default() -> ReservedVec<T> {
-        ReservedVec::new()
-    }
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn refused(error: &Error) -> ! {
+    panic!("{error}") // PANIC: as std's vector; each caller's documentation says so.
 }
 
 impl<T> Drop for ReservedVec<T> {
     fn drop(&mut self) {
-        if mem::needs_drop::<T>() {
-            self.truncate(0);
-        }
-    }
-}
-
-impl<T> Deref for ReservedVec<T> {
-    type Target = [T];
-
-    #[inline]
-    fn deref(&self) -> &[T] {
-        // SAFETY: so many elements are initialised, on committed pages (or of no size), which stay so while borrowed.
-        unsafe { slice::from_raw_parts(self.ptr.as_ptr(), self.len) }
-    }
-}
-
-impl<T> DerefMut for ReservedVec<T> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut [T] {
-        // SAFETY: as above, and borrowed exclusively.
-        unsafe { slice::from_raw_parts_mut(self.ptr.as_ptr(), self.len) }
-    }
-}
-
-impl<T: fmt::Debug> fmt::Debug for ReservedVec<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&**self, f)
-    }
-}
-
-impl<T> Extend<T> for ReservedVec<T> {
-    fn extend<I: IntoIterator<Item = T>>(&mut self, elements: I) {
-        elements.into_iter().for_each(|element| self.push(element));
+        let elements = ptr::from_mut(self.as_mut_slice());
+        // SAFETY: initialised elements, dropped once: nothing looks at them after this.
+        unsafe { ptr::drop_in_place(elements) };
     }
 }

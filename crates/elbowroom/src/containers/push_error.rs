@@ -1,0 +1,71 @@
+//! An element that a container did not take.
+
+use std::error;
+use std::fmt;
+
+use crate::error::Error;
+
+/// An element that a container had no memory for, and why.
+///
+/// With `?` it becomes the [`Error`], and the element is dropped.
+///
+/// ```
+/// use elbowroom::{Error, ReservedVec};
+///
+/// let mut queue = ReservedVec::with_max_len(1);
+/// queue.try_push(String::from("first"))?;
+/// let refused = queue.try_push(String::from("second")).unwrap_err();
+/// assert!(refused.error().is_limit());
+/// assert_eq!(refused.into_value(), "second");
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct PushError<T> {
+    value: T,
+    error: Error,
+}
+
+impl<T> PushError<T> {
+    pub(super) fn new(value: T, error: Error) -> PushError<T> {
+        PushError { value, error }
+    }
+
+    /// Why it was not taken.
+    pub fn error(&self) -> &Error {
+        &self.error
+    }
+
+    /// The element.
+    pub fn into_value(self) -> T {
+        self.value
+    }
+
+    /// Both.
+    pub fn into_parts(self) -> (T, Error) {
+        (self.value, self.error)
+    }
+}
+
+impl<T> From<PushError<T>> for Error {
+    fn from(refusal: PushError<T>) -> Error {
+        refusal.error
+    }
+}
+
+impl<T> fmt::Display for PushError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<T> fmt::Debug for PushError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PushError").field("error", &self.error).finish_non_exhaustive()
+    }
+}
+
+impl<T> error::Error for PushError<T> {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        self.error.source()
+    }
+}

@@ -1,0 +1,149 @@
+//! Appending from iterators and slices.
+
+#![allow(unsafe_code, reason = "writes into memory that the vector has committed")]
+
+use std::ops::RangeBounds;
+
+use super::{Extent, ReservedVec, accept, drain};
+use crate::error::Error;
+
+/// The length of a vector that is being filled, kept in a register: written back at the end, also when what makes the
+/// elements panics.
+struct Filling<'a> {
+    len: &'a mut usize,
+    // Invariant: so many elements are initialised.
+    filled: usize,
+}
+
+impl<'a> Filling<'a> {
+    fn new(len: &'a mut usize) -> Filling<'a> {
+        let filled = *len;
+        Filling { len, filled }
+    }
+}
+
+impl Drop for Filling<'_> {
+    fn drop(&mut self) {
+        *self.len = self.filled;
+    }
+}
+
+impl<T> ReservedVec<T> {
+    /// Appends what `make` returns, `count` times. There is room for them.
+    #[inline]
+    pub(super) fn fill_capacity(&mut self, count: usize, mut make: impl FnMut() -> T) {
+        self.extend_in_capacity((0..count).map(|_| make()));
+    }
+
+    /// Appends from an iterator until it ends or the capacity is used up. The elements count as soon as they are there.
+    #[inline]
+    fn extend_in_capacity(&mut self, elements: impl Iterator<Item = T>) {
+        let base = self.ptr;
+        let room = self.capacity - self.len;
+        let mut filling = Filling::new(&mut self.len);
+        elements.take(room).for_each(|element| {
+            // SAFETY: below the capacity, since `take` lets no more through than there is room for.
+            let place = unsafe { base.add(filling.filled) };
+            // SAFETY: on committed pages, or of no size; aligned as the base is; behind the last element.
+            unsafe { place.write(element) };
+            filling.filled += 1;
+        });
+    }
+
+    /// Appends all of an iterator. What came before an error stays.
+    fn extend_until_refused(&mut self, mut elements: impl Iterator<Item = T>) -> Result<(), Error> {
+        self.make_room(elements.size_hint().0, Extent::Ahead)?;
+        loop {
+            self.extend_in_capacity(elements.by_ref());
+            if self.len < self.capacity {
+                return Ok(()); // It has ended, and is not asked again.
+            }
+            let Some(element) = elements.next() else { return Ok(()) };
+            self.make_room(elements.size_hint().0.saturating_add(1), Extent::Ahead)?;
+            // SAFETY: there is room for at least one.
+            unsafe { self.push_in_capacity(element) };
+        }
+    }
+
+    /// Appends all of an iterator, or on an error nothing: what it had yielded by then is dropped.
+    ///
+    /// # Errors
+    /// As [`try_reserve`](ReservedVec::try_reserve).
+    pub fn try_extend(&mut self, elements: impl IntoIterator<Item = T>) -> Result<(), Error> {
+        let before = self.len;
+        let result = self.extend_until_refused(elements.into_iter());
+        if result.is_err() {
+            self.truncate(before);
+        }
+        result
+    }
+}
+
+impl<T: Clone> ReservedVec<T> {
+    /// Appends clones of all elements of a slice.
+    ///
+    /// # Panics
+    /// With the text of the error that [`try_extend_from_slice`](ReservedVec::try_extend_from_slice) would return.
+    #[track_caller]
+    pub fn extend_from_slice(&mut self, elements: &[T]) {
+        accept(self.try_extend_from_slice(elements));
+    }
+
+    /// Appends clones of all elements of a slice.
+    ///
+    /// # Errors
+    /// As [`try_reserve`](ReservedVec::try_reserve).
+    pub fn try_extend_from_slice(&mut self, elements: &[T]) -> Result<(), Error> {
+        self.make_room(elements.len(), Extent::Ahead)?;
+        self.extend_in_capacity(elements.iter().cloned());
+        Ok(())
+    }
+
+    /// Appends clones of the elements of `range`.
+    ///
+    /// # Panics
+    /// If the range is inverted or ends beyond the length; and with the text of the error that
+    /// [`try_extend_from_within`](ReservedVec::try_extend_from_within) would return.
+    #[track_caller]
+    pub fn extend_from_within(&mut self, range: impl RangeBounds<usize>) {
+        accept(self.try_extend_from_within(range));
+    }
+
+    /// Appends clones of the elements of `range`.
+    ///
+    /// # Errors
+    /// As [`try_reserve`](ReservedVec::try_reserve).
+    ///
+    /// # Panics
+    /// If the range is inverted or ends beyond the length.
+    #[track_caller]
+    pub fn try_extend_from_within(&mut self, range: impl RangeBounds<usize>) -> Result<(), Error> {
+        let range = drain::resolve(range, self.len);
+        self.make_room(range.len(), Extent::Ahead)?;
+        for index in range {
+            let clone = self.as_slice()[index].clone();
+            // SAFETY: there is room for all of them.
+            unsafe { self.push_in_capacity(clone) };
+        }
+        Ok(())
+    }
+}
+
+impl<T> Extend<T> for ReservedVec<T> {
+    /// # Panics
+    /// With the text of the error that [`try_reserve`](ReservedVec::try_reserve) would return. What the iterator
+    /// yielded before that stays.
+    #[track_caller]
+    fn extend<I: IntoIterator<Item = T>>(&mut self, elements: I) {
+        accept(self.extend_until_refused(elements.into_iter()));
+    }
+}
+
+impl<'a, T: Copy + 'a> Extend<&'a T> for ReservedVec<T> {
+    /// # Panics
+    /// As for elements by value.
+    #[track_caller]
+    fn extend<I: IntoIterator<Item = &'a T>>(&mut self, elements: I) {
+        accept(self.extend_until_refused(elements.into_iter().copied()));
+    }
+}

@@ -1,0 +1,186 @@
+//! Dropping or taking the elements that a function chooses.
+
+#![allow(unsafe_code, reason = "moves elements down inside a vector")]
+
+use std::fmt;
+use std::ops::RangeBounds;
+use std::ptr;
+
+use super::{ReservedVec, drain};
+
+/// A vector with a gap, which moves up as elements are looked at:
+///
+/// ```text
+///  0        kept       read             end
+///  | kept   | nothing  | not looked at  |
+/// ```
+///
+/// Meanwhile the vector's length is 0: what is forgotten leaks. Dropping this closes the gap, also when a function of
+/// the caller's panics.
+struct Sieve<'a, T> {
+    vec: &'a mut ReservedVec<T>,
+    // Invariant: kept <= read <= end <= capacity; elements 0..kept and read..end are initialised, and none in between.
+    kept: usize,
+    read: usize,
+    end: usize,
+}
+
+impl<'a, T> Sieve<'a, T> {
+    /// With the first `start` elements kept, which are at most the length.
+    fn new(vec: &'a mut ReservedVec<T>, start: usize) -> Sieve<'a, T> {
+        let end = vec.len;
+        vec.len = 0;
+        Sieve { vec, kept: start, read: start, end }
+    }
+
+    /// The next element to look at, of which there is one.
+    fn next(&mut self) -> &mut T {
+        // SAFETY: initialised, since it is not at the end (invariant); borrowed from the vector.
+        unsafe { &mut *self.vec.place(self.read) }
+    }
+
+    /// The last element kept, of which there is one, and the next to look at.
+    fn last_and_next(&mut self) -> (&mut T, &mut T) {
+        debug_assert!(self.kept > 0 && self.read < self.end);
+        let last = self.vec.place(self.kept - 1);
+        let next = self.vec.place(self.read);
+        // SAFETY: initialised and different elements (invariant: kept <= read); borrowed from the vector.
+        let last = unsafe { &mut *last };
+        // SAFETY: as above.
+        (last, unsafe { &mut *next })
+    }
+
+    fn keep(&mut self) {
+        if self.kept != self.read {
+            let (from, to) = (self.vec.place(self.read), self.vec.place(self.kept));
+            // SAFETY: the element is moved to a place in the gap.
+            unsafe { ptr::copy_nonoverlapping(from, to, 1) };
+        }
+        self.read += 1;
+        self.kept += 1;
+    }
+
+    fn take(&mut self) -> T {
+        let place = self.vec.place(self.read);
+        // Before whatever becomes of it can panic.
+        self.read += 1;
+        // SAFETY: initialised, and now in the gap.
+        unsafe { place.read() }
+    }
+
+    /// As [`take`](Sieve::take), without moving it.
+    fn discard(&mut self) {
+        let place = self.vec.place(self.read);
+        self.read += 1;
+        // SAFETY: initialised, and now in the gap.
+        unsafe { ptr::drop_in_place(place) };
+    }
+}
+
+impl<T> Drop for Sieve<'_, T> {
+    fn drop(&mut self) {
+        let rest = self.end - self.read;
+        if self.kept != self.read {
+            let (from, to) = (self.vec.place(self.read), self.vec.place(self.kept));
+            // SAFETY: elements that were not looked at are moved down over the gap.
+            unsafe { ptr::copy(from, to, rest) };
+        }
+        self.vec.len = self.kept + rest;
+    }
+}
+
+impl<T> ReservedVec<T> {
+    /// Keeps the elements for which `keep` says so, in order, and drops the others.
+    pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
+        self.retain_mut(|element| keep(element));
+    }
+
+    /// Keeps the elements for which `keep` says so, in order, and drops the others.
+    pub fn retain_mut(&mut self, mut keep: impl FnMut(&mut T) -> bool) {
+        let mut sieve = Sieve::new(self, 0);
+        while sieve.read < sieve.end {
+            if keep(sieve.next()) {
+                sieve.keep();
+            } else {
+                sieve.discard();
+            }
+        }
+    }
+
+    /// Drops each element that equals the one before it.
+    pub fn dedup(&mut self)
+    where
+        T: PartialEq,
+    {
+        self.dedup_by(|a, b| a == b);
+    }
+
+    /// Drops each element whose key equals that of the one before it.
+    pub fn dedup_by_key<K: PartialEq>(&mut self, mut key: impl FnMut(&mut T) -> K) {
+        self.dedup_by(|a, b| key(a) == key(b));
+    }
+
+    /// Drops each element `a` for which `same(a, b)` says that it equals the one before it, `b`.
+    pub fn dedup_by(&mut self, mut same: impl FnMut(&mut T, &mut T) -> bool) {
+        if self.len < 2 {
+            return;
+        }
+        let mut sieve = Sieve::new(self, 1);
+        while sieve.read < sieve.end {
+            let (last, next) = sieve.last_and_next();
+            if same(next, last) {
+                sieve.discard();
+            } else {
+                sieve.keep();
+            }
+        }
+    }
+
+    /// Takes the elements of `range` out for which `take` says so, when the iterator is asked for them; the others
+    /// stay, in order, also those that it was not asked for. (If it is forgotten, all may be lost.)
+    ///
+    /// # Panics
+    /// If the range is inverted or ends beyond the length.
+    #[track_caller]
+    pub fn extract_if<F: FnMut(&mut T) -> bool>(
+        &mut self,
+        range: impl RangeBounds<usize>,
+        take: F,
+    ) -> ExtractIf<'_, T, F> {
+        let range = drain::resolve(range, self.len);
+        ExtractIf { sieve: Sieve::new(self, range.start), end: range.end, take }
+    }
+}
+
+/// Elements that are taken out of a [`ReservedVec`]; made by [`ReservedVec::extract_if`].
+#[must_use = "an iterator does nothing until it is asked"]
+pub struct ExtractIf<'a, T, F> {
+    sieve: Sieve<'a, T>,
+    // At most the end of the sieve.
+    end: usize,
+    take: F,
+}
+
+impl<T, F: FnMut(&mut T) -> bool> Iterator for ExtractIf<'_, T, F> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        while self.sieve.read < self.end {
+            if (self.take)(self.sieve.next()) {
+                return Some(self.sieve.take());
+            }
+            self.sieve.keep();
+        }
+        None
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (0, Some(self.end - self.sieve.read))
+    }
+}
+
+impl<T, F> fmt::Debug for ExtractIf<'_, T, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExtractIf").field("left", &(self.end - self.sieve.read)).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,77 @@
+//! Replacing a range by what an iterator yields.
+
+use std::ops::RangeBounds;
+
+use super::{Drain, ReservedVec, drain};
+
+/// Elements on their way out of a [`ReservedVec`], to be replaced; made by [`ReservedVec::splice`].
+#[derive(Debug)]
+pub struct Splice<'a, I: Iterator + 'a> {
+    drain: Drain<'a, I::Item>,
+    replacement: I,
+}
+
+impl<T> ReservedVec<T> {
+    /// Takes the elements of `range` out, and puts what `replacement` yields in their place when the iterator is
+    /// dropped. (If it is forgotten, elements behind the range may be lost.)
+    ///
+    /// If the replacement may be longer than the range, [`try_reserve`](ReservedVec::try_reserve) the difference first
+    /// where a panic is not wanted.
+    ///
+    /// # Panics
+    /// If the range is inverted or ends beyond the length. When it is dropped, with the text of the error that
+    /// [`try_reserve`](ReservedVec::try_reserve) would return; then a part of the replacement is in place.
+    #[track_caller]
+    pub fn splice<I: IntoIterator<Item = T>>(
+        &mut self,
+        range: impl RangeBounds<usize>,
+        replacement: I,
+    ) -> Splice<'_, I::IntoIter> {
+        let range = drain::resolve(range, self.len);
+        Splice { drain: Drain::new(self, range), replacement: replacement.into_iter() }
+    }
+}
+
+impl<I: Iterator> Iterator for Splice<'_, I> {
+    type Item = I::Item;
+
+    fn next(&mut self) -> Option<I::Item> {
+        self.drain.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.drain.size_hint()
+    }
+}
+
+impl<I: Iterator> DoubleEndedIterator for Splice<'_, I> {
+    fn next_back(&mut self) -> Option<I::Item> {
+        self.drain.next_back()
+    }
+}
+
+impl<I: Iterator> ExactSizeIterator for Splice<'_, I> {}
+
+impl<I: Iterator> Drop for Splice<'_, I> {
+    fn drop(&mut self) {
+        self.drain.by_ref().for_each(drop);
+        if !self.drain.fill_gap(&mut self.replacement) {
+            return;
+        }
+        // As many more as are announced; what comes beyond that is collected first, so that the tail moves once for all
+        // of it.
+        let announced = self.replacement.size_hint().0;
+        if announced > 0 {
+            self.drain.widen_gap(announced);
+            if !self.drain.fill_gap(&mut self.replacement) {
+                return;
+            }
+        }
+        let mut rest = self.replacement.by_ref().collect::<Vec<_>>().into_iter();
+        if rest.len() > 0 {
+            self.drain.widen_gap(rest.len());
+            self.drain.fill_gap(&mut rest);
+        }
+        // The drain's own drop closes what is left of the gap.
+    }
+}

@@ -1,0 +1,272 @@
+//! What makes a vector one: slices, comparisons, conversions.
+
+#![allow(unsafe_code, reason = "moves the elements of vectors as bytes")]
+
+use std::borrow::{Borrow, BorrowMut};
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::io;
+use std::ops::{Deref, DerefMut, Index, IndexMut};
+use std::ptr;
+use std::slice::SliceIndex;
+
+use super::{Extent, ReservedVec, accept};
+use crate::error::Error;
+
+impl<T> Default for ReservedVec<T> {
+    fn default() -> ReservedVec<T> {
+        ReservedVec::new()
+    }
+}
+
+impl<T> Deref for ReservedVec<T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        self.as_slice()
+    }
+}
+
+impl<T> DerefMut for ReservedVec<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        self.as_mut_slice()
+    }
+}
+
+impl<T, I: SliceIndex<[T]>> Index<I> for ReservedVec<T> {
+    type Output = I::Output;
+
+    #[inline]
+    fn index(&self, index: I) -> &I::Output {
+        &self.as_slice()[index] // PANIC: as every slice.
+    }
+}
+
+impl<T, I: SliceIndex<[T]>> IndexMut<I> for ReservedVec<T> {
+    #[inline]
+    fn index_mut(&mut self, index: I) -> &mut I::Output {
+        &mut self.as_mut_slice()[index] // PANIC: as every slice.
+    }
+}
+
+impl<T> Borrow<[T]> for ReservedVec<T> {
+    fn borrow(&self) -> &[T] {
+        self
+    }
+}
+
+impl<T> BorrowMut<[T]> for ReservedVec<T> {
+    fn borrow_mut(&mut self) -> &mut [T] {
+        self
+    }
+}
+
+impl<T> AsRef<[T]> for ReservedVec<T> {
+    fn as_ref(&self) -> &[T] {
+        self
+    }
+}
+
+impl<T> AsMut<[T]> for ReservedVec<T> {
+    fn as_mut(&mut self) -> &mut [T] {
+        self
+    }
+}
+
+impl<T> AsRef<ReservedVec<T>> for ReservedVec<T> {
+    fn as_ref(&self) -> &ReservedVec<T> {
+        self
+    }
+}
+
+impl<T> AsMut<ReservedVec<T>> for ReservedVec<T> {
+    fn as_mut(&mut self) -> &mut ReservedVec<T> {
+        self
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for ReservedVec<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_slice(), f)
+    }
+}
+
+/// Equality with whatever is a slice.
+macro_rules! equals {
+    ($([$($parameters:tt)*] $left:ty, $right:ty;)*) => {$(
+        impl<T: PartialEq<U>, U, $($parameters)*> PartialEq<$right> for $left {
+            #[inline]
+            fn eq(&self, other: &$right) -> bool {
+                self[..] == other[..]
+            }
+        }
+    )*};
+}
+
+equals! {
+    [] ReservedVec<T>, ReservedVec<U>;
+    [] ReservedVec<T>, [U];
+    [] ReservedVec<T>, &[U];
+    [] ReservedVec<T>, &mut [U];
+    [] ReservedVec<T>, Vec<U>;
+    [const N: usize] ReservedVec<T>, [U; N];
+    [const N: usize] ReservedVec<T>, &[U; N];
+    [] [T], ReservedVec<U>;
+    [] &[T], ReservedVec<U>;
+    [] &mut [T], ReservedVec<U>;
+    [] Vec<T>, ReservedVec<U>;
+    [const N: usize] [T; N], ReservedVec<U>;
+    [const N: usize] &[T; N], ReservedVec<U>;
+}
+
+impl<T: Eq> Eq for ReservedVec<T> {}
+
+impl<T: PartialOrd> PartialOrd for ReservedVec<T> {
+    fn partial_cmp(&self, other: &ReservedVec<T>) -> Option<Ordering> {
+        self.as_slice().partial_cmp(other.as_slice())
+    }
+}
+
+impl<T: Ord> Ord for ReservedVec<T> {
+    fn cmp(&self, other: &ReservedVec<T>) -> Ordering {
+        self.as_slice().cmp(other.as_slice())
+    }
+}
+
+impl<T: Hash> Hash for ReservedVec<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_slice().hash(state);
+    }
+}
+
+impl<T: Clone> ReservedVec<T> {
+    /// A clone with the same maximum, limits, budget, growth and name.
+    ///
+    /// # Errors
+    /// As [`try_reserve`](ReservedVec::try_reserve), and as of the builder.
+    pub fn try_clone(&self) -> Result<ReservedVec<T>, Error> {
+        let mut clone = self.like()?;
+        clone.try_extend_from_slice(self)?;
+        Ok(clone)
+    }
+}
+
+impl<T: Clone> Clone for ReservedVec<T> {
+    /// A clone with the same maximum, limits, budget, growth and name.
+    ///
+    /// # Panics
+    /// With the text of the error that [`try_clone`](ReservedVec::try_clone) would return.
+    #[track_caller]
+    fn clone(&self) -> ReservedVec<T> {
+        accept(self.try_clone())
+    }
+
+    /// Takes over the elements, and nothing else.
+    ///
+    /// # Panics
+    /// As [`extend_from_slice`](ReservedVec::extend_from_slice).
+    #[track_caller]
+    fn clone_from(&mut self, source: &ReservedVec<T>) {
+        self.truncate(source.len);
+        let (replaced, more) = source.split_at(self.len);
+        self.clone_from_slice(replaced);
+        self.extend_from_slice(more);
+    }
+}
+
+impl<T> FromIterator<T> for ReservedVec<T> {
+    /// With the maximum of [`ReservedVec::new`].
+    ///
+    /// # Panics
+    /// As [`extend`](ReservedVec::extend).
+    #[track_caller]
+    fn from_iter<I: IntoIterator<Item = T>>(elements: I) -> ReservedVec<T> {
+        let mut vec = ReservedVec::new();
+        vec.extend(elements);
+        vec
+    }
+}
+
+impl<T> ReservedVec<T> {
+    /// An empty vector with the maximum of [`ReservedVec::new`], or of `len` if that is more.
+    fn for_at_least(len: usize) -> ReservedVec<T> {
+        let vec = ReservedVec::new();
+        if len <= vec.max_len { vec } else { ReservedVec::with_max_len(len) }
+    }
+}
+
+impl<T> From<Vec<T>> for ReservedVec<T> {
+    /// Moves the elements, with the maximum of [`ReservedVec::new`] or of the length if that is more.
+    ///
+    /// # Panics
+    /// With the text of the error that [`try_reserve`](ReservedVec::try_reserve) would return.
+    #[track_caller]
+    fn from(mut elements: Vec<T>) -> ReservedVec<T> {
+        let count = elements.len();
+        let mut vec = ReservedVec::for_at_least(count);
+        accept(vec.make_room(count, Extent::Ahead));
+        // SAFETY: the vector no longer counts them as its own.
+        unsafe { elements.set_len(0) };
+        // SAFETY: initialised elements, into room for as many.
+        unsafe { ptr::copy_nonoverlapping(elements.as_ptr(), vec.as_mut_ptr(), count) };
+        vec.len = count;
+        vec
+    }
+}
+
+impl<T: Clone> From<&[T]> for ReservedVec<T> {
+    /// # Panics
+    /// As from a `Vec`.
+    #[track_caller]
+    fn from(elements: &[T]) -> ReservedVec<T> {
+        let mut vec = ReservedVec::for_at_least(elements.len());
+        vec.extend_from_slice(elements);
+        vec
+    }
+}
+
+impl<T, const N: usize> From<[T; N]> for ReservedVec<T> {
+    /// # Panics
+    /// As from a `Vec`.
+    #[track_caller]
+    fn from(elements: [T; N]) -> ReservedVec<T> {
+        let mut vec = ReservedVec::for_at_least(N);
+        vec.extend(elements);
+        vec
+    }
+}
+
+impl<T> From<ReservedVec<T>> for Vec<T> {
+    fn from(mut elements: ReservedVec<T>) -> Vec<T> {
+        let mut vec = Vec::with_capacity(elements.len);
+        let count = elements.len;
+        elements.len = 0;
+        // SAFETY: initialised elements, which the other no longer counts as its own, into room for as many.
+        unsafe { ptr::copy_nonoverlapping(elements.as_ptr(), vec.as_mut_ptr(), count) };
+        // SAFETY: so many were moved in.
+        unsafe { vec.set_len(count) };
+        vec
+    }
+}
+
+impl io::Write for ReservedVec<u8> {
+    /// Appends all of `bytes`.
+    ///
+    /// # Errors
+    /// That of [`try_extend_from_slice`](ReservedVec::try_extend_from_slice), inside the [`io::Error`].
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        Ok(self.try_extend_from_slice(bytes)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
