@@ -27,6 +27,8 @@ pub enum Operation {
     Write,
     /// Installing the process-wide fault handler.
     InstallHandler,
+    /// Setting up a region's [`Backend`](crate::Backend).
+    SetUpBackend,
     /// Starting the threads of a [`monitored`](crate::RegionBuilder::monitored) region.
     StartMonitor,
 }
@@ -42,6 +44,7 @@ impl Operation {
             Operation::Read => "read",
             Operation::Write => "write",
             Operation::InstallHandler => "install the fault handler for",
+            Operation::SetUpBackend => "set up userfaultfd for",
             Operation::StartMonitor => "start the monitor threads for",
         }
     }
@@ -78,6 +81,10 @@ pub(crate) enum Cause {
     MonitorGone,
     /// As many filters run at once as can, and this touch is in one of them.
     TooManyFilters,
+    /// The process has as many mappings as the system allows, which answered with this code.
+    Mappings(OsCode),
+    /// There is no userfaultfd to be had; the system answered with this code.
+    Userfault(OsCode),
     /// The operating system refused, with the code beside.
     Os(OsCode),
 }
@@ -88,6 +95,9 @@ pub(crate) struct OsCode(pub(crate) i32);
 
 impl fmt::Display for OsCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == os::UNSUPPORTED {
+            return f.write_str("not supported on this system");
+        }
         io::Error::from_raw_os_error(self.0).fmt(f)
     }
 }
@@ -148,10 +158,7 @@ impl Error {
     /// The operating system's error number, where it was the operating system that refused: `errno` on Unix,
     /// `GetLastError` on Windows.
     pub fn os_code(&self) -> Option<i32> {
-        match self.cause {
-            Cause::Os(code) => Some(code.0),
-            _ => None,
-        }
+        self.cause.code().map(|code| code.0)
     }
 
     /// A limit set by the program refused: [`commit_limit`](crate::RegionBuilder::commit_limit), a
@@ -176,7 +183,14 @@ impl Error {
 
     /// The operating system has no more to give: memory, commit charge, address space, or (on Linux) mappings.
     pub fn is_out_of_memory(&self) -> bool {
-        matches!(self.cause, Cause::Os(code) if os::is_out_of_memory(code))
+        matches!(self.cause, Cause::Os(code) | Cause::Mappings(code) if os::is_out_of_memory(code))
+    }
+
+    /// What the operating system has no more of is mappings, not memory: on Linux, each separate run of committed pages
+    /// is one, of which a process may have `vm.max_map_count`. [`Backend::Userfault`](crate::Backend::Userfault) takes
+    /// none.
+    pub fn is_out_of_mappings(&self) -> bool {
+        matches!(self.cause, Cause::Mappings(_))
     }
 
     /// The range is empty where it must not be, inverted, larger than the address space, or past the end.
@@ -206,7 +220,7 @@ impl Error {
 
     /// This platform cannot do it.
     pub fn is_unsupported(&self) -> bool {
-        matches!(self.cause, Cause::Os(code) if os::is_unsupported(code))
+        matches!(self.cause, Cause::Os(code) | Cause::Userfault(code) if os::is_unsupported(code))
     }
 }
 
@@ -220,6 +234,16 @@ impl fmt::Display for Error {
         }
         f.write_str(": ")?;
         self.cause.fmt(f)
+    }
+}
+
+impl Cause {
+    /// What the operating system answered, if it was asked.
+    fn code(&self) -> Option<&OsCode> {
+        match self {
+            Cause::Os(code) | Cause::Mappings(code) | Cause::Userfault(code) => Some(code),
+            _ => None,
+        }
     }
 }
 
@@ -256,6 +280,12 @@ impl fmt::Display for Cause {
             }
             Cause::TooManyFilters => f.write_str("1024 filters run at once, and it was done from inside one of them"),
             Cause::InOwnFilter => f.write_str("it was done from inside the region's own filter"),
+            Cause::Mappings(_) => f.write_str(
+                "the process has as many mappings as it may (vm.max_map_count), and each separate run of committed \
+                 pages is one; commit in fewer, larger pieces, raise that limit, or use Backend::Userfault, which \
+                 takes none",
+            ),
+            Cause::Userfault(code) => write!(f, "{code}; {}", os::userfault_advice(*code)),
             Cause::Os(code) => {
                 write!(f, "{code}")?;
                 match os::advice(*code) {
@@ -279,10 +309,7 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.cause {
-            Cause::Os(code) => Some(code),
-            _ => None,
-        }
+        self.cause.code().map(|code| code as &(dyn std::error::Error + 'static))
     }
 }
 

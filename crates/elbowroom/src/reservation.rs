@@ -9,8 +9,8 @@ use std::ptr::NonNull;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Cause, Error, Operation, OsCode};
-use crate::os::{self, Placement};
-use crate::page::{self, PageRange};
+use crate::os::{self, Placement, Userfault};
+use crate::page::{self, PageIndex, PageRange};
 
 /// What a program may do with a committed page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -154,6 +154,60 @@ impl Mapping {
         unsafe { os::protect(start, len, access) }
     }
 
+    /// Makes reserved pages accessible and missing, for [`fill`](Mapping::fill).
+    ///
+    /// # Safety
+    /// `pages` are inside this mapping and reserved, and nobody touches them yet.
+    pub(crate) unsafe fn attach(&self, pages: PageRange, userfault: &Userfault) -> Result<(), OsCode> {
+        let (start, len) = self.part(pages);
+        // SAFETY: whole reserved pages of this live mapping, untouched (contract).
+        unsafe { userfault.attach(start, len) }?;
+        self.label(start, len);
+        Ok(())
+    }
+
+    /// In a forked child: attaches the pages again, or, if that fails, makes what is missing inaccessible.
+    pub(crate) fn reattach(&self, pages: PageRange, userfault: &Userfault) -> Result<(), OsCode> {
+        let (start, len) = self.part(pages);
+        userfault.register(start, len)
+    }
+
+    /// Commits attached pages: those that are missing become zero.
+    ///
+    /// # Safety
+    /// `pages` are attached to this userfaultfd.
+    pub(crate) unsafe fn fill(&self, pages: PageRange, userfault: &Userfault) -> Result<(), OsCode> {
+        let (start, len) = self.part(pages);
+        // SAFETY: whole attached pages (contract).
+        unsafe { os::fill(userfault, start, len) }
+    }
+
+    /// [`fill`](Mapping::fill) for one page that is about to be written.
+    ///
+    /// # Safety
+    /// As for `fill`.
+    pub(crate) unsafe fn fill_written(&self, page: PageIndex, userfault: &Userfault) -> Result<(), OsCode> {
+        let (start, _) = self.part(page.alone());
+        // SAFETY: a whole attached page (contract).
+        unsafe { os::fill_written(userfault, start) }
+    }
+
+    /// Decommits attached pages.
+    ///
+    /// # Safety
+    /// `pages` are attached to this userfaultfd, and no reference points into them.
+    pub(crate) unsafe fn empty(&self, pages: PageRange, userfault: &Userfault) -> Result<(), OsCode> {
+        let (start, len) = self.part(pages);
+        // SAFETY: whole attached pages without references (contract).
+        unsafe { os::empty(userfault, start, len) }
+    }
+
+    /// After a commit of reserved `pages` failed with `code`: whether the mappings of the process ran out.
+    pub(crate) fn is_out_of_mappings(&self, pages: PageRange, code: OsCode) -> bool {
+        let (start, len) = self.part(pages);
+        os::is_out_of_memory(code) && os::is_out_of_mappings(start, len)
+    }
+
     /// Gives the addresses back. On failure they stay reserved for good; whether at least nothing in them is committed
     /// any more is the second part of the error.
     ///
@@ -280,7 +334,9 @@ impl Reservation {
                     // SAFETY: committed a moment ago; nobody has been told.
                     let _ = unsafe { self.mapping.decommit(gap) };
                 }
-                return Err(Error::new(Operation::Commit, range, Cause::Os(code)));
+                let out_of_mappings = self.mapping.is_out_of_mappings(gap, code);
+                let cause = if out_of_mappings { Cause::Mappings(code) } else { Cause::Os(code) };
+                return Err(Error::new(Operation::Commit, range, cause));
             }
         }
         for gap in gaps {

@@ -4,7 +4,7 @@
 mod common;
 
 use elbowroom::faulty::{self, Call};
-use elbowroom::{Access, Error, Growth, PageState, Region, Reservation, page_size};
+use elbowroom::{Access, Backend, Error, Growth, Operation, PageState, Region, Reservation, page_size};
 
 /// Does `deed` with the nth call of a kind refused, for n from 1 until no call is left to refuse. Before each try
 /// `make` makes the subject; after a refusal `check` looks at it and the deed must work. Returns how many calls there
@@ -135,9 +135,12 @@ fn releasing() {
     assert!(plan.happened());
 }
 
+/// With and, where there is such a thing, without protection.
+const BACKENDS: [Backend; 2] = [Backend::Protection, Backend::Auto];
+
 /// A region with pages 2..4 and 6..7 of 10 committed.
-fn patchy_region() -> Region {
-    let region = Region::builder(page(10)).growth(Growth::Pages(1)).build().unwrap();
+fn patchy_region(backend: Backend) -> Region {
+    let region = Region::builder(page(10)).growth(Growth::Pages(1)).backend(backend).build().unwrap();
     region.commit(page(2)..page(4)).unwrap();
     region.try_fill(page(6)..page(7), 5).unwrap();
     region
@@ -145,54 +148,77 @@ fn patchy_region() -> Region {
 
 #[test]
 fn committing_a_region_changes_nothing_if_refused() {
-    let count = refuse_each(
-        Call::Commit,
-        patchy_region,
-        |region| region.commit(0..page(10)),
-        |region, _| {
-            assert_eq!(committed_pages(&region.spans()), [2, 3, 6]);
-            assert_eq!(region.stats().committed_bytes, page(3));
-            assert_eq!(region.try_read::<u8>(page(6)).unwrap(), 5);
-        },
-    );
-    assert_eq!(count, 3, "one for each gap");
+    for backend in BACKENDS {
+        let count = refuse_each(
+            Call::Commit,
+            || patchy_region(backend),
+            |region| region.commit(0..page(10)),
+            |region, _| {
+                assert_eq!(committed_pages(&region.spans()), [2, 3, 6]);
+                assert_eq!(region.stats().committed_bytes, page(3));
+                assert_eq!(region.try_read::<u8>(page(6)).unwrap(), 5);
+            },
+        );
+        assert_eq!(count, 3, "one for each gap");
+    }
 }
 
 #[test]
 fn a_touch_is_refused_with_the_systems_code_and_works_next_time() {
-    let count = refuse_each(
-        Call::Commit,
-        patchy_region,
-        |region| region.try_fill(page(1)..page(6), 7),
-        |region, error| {
-            let done = committed_pages(&region.spans());
-            let first_missing = (1..6).find(|page| !done.contains(page)).unwrap();
-            assert_eq!(error.offset(), page(first_missing));
-            assert_eq!(region.stats().committed_bytes, page(done.len()));
-            assert_eq!(region.stats().declined, 1);
-        },
-    );
-    assert_eq!(count, 3, "pages 1, 4 and 5");
+    for backend in BACKENDS {
+        let count = refuse_each(
+            Call::Commit,
+            || patchy_region(backend),
+            |region| region.try_fill(page(1)..page(6), 7),
+            |region, error| {
+                let done = committed_pages(&region.spans());
+                let first_missing = (1..6).find(|page| !done.contains(page)).unwrap();
+                assert_eq!(error.offset(), page(first_missing));
+                assert_eq!(region.stats().committed_bytes, page(done.len()));
+                assert_eq!(region.stats().declined, 1);
+            },
+        );
+        assert_eq!(count, 3, "pages 1, 4 and 5");
+    }
 }
 
 #[test]
 fn a_refused_window_shrinks_to_the_page_that_is_needed() {
-    let region = Region::builder(page(100)).growth(Growth::Pages(16)).build().unwrap();
-    let plan = faulty::refuse(Call::Commit, 1);
-    region.try_write(page(20), 1u8).unwrap();
-    assert!(plan.happened());
-    assert_eq!(committed_pages(&region.spans()), [20]);
+    for (backend, nth) in [(Backend::Protection, 1), (Backend::Auto, 1), (Backend::Auto, 2)] {
+        let region = Region::builder(page(100)).growth(Growth::Pages(16)).backend(backend).build().unwrap();
+        let plan = faulty::refuse(Call::Commit, nth);
+        region.try_write(page(20), 1u8).unwrap();
+        if nth == 1 || plan.happened() {
+            assert!(plan.happened());
+            assert_eq!(committed_pages(&region.spans()), [20]);
+            assert_eq!(region.try_read::<u8>(page(20)).unwrap(), 1);
+        }
+    }
 }
 
 #[test]
 fn decommitting_a_region() {
-    let count = refuse_each(
-        Call::Decommit,
-        patchy_region,
-        |region| region.decommit(0..page(10)),
-        |region, _| assert_eq!(region.stats().committed_bytes, page(3)),
-    );
-    assert_eq!(count, 1);
+    for backend in BACKENDS {
+        let count = refuse_each(
+            Call::Decommit,
+            || patchy_region(backend),
+            |region| region.decommit(0..page(10)),
+            |region, _| assert_eq!(region.stats().committed_bytes, page(3)),
+        );
+        assert_eq!(count, 1);
+    }
+}
+
+#[test]
+fn without_a_userfaultfd_auto_uses_protection() {
+    let plan = faulty::refuse(Call::OpenUserfault, 1);
+    let error = Region::builder(1).backend(Backend::Userfault).build().map(drop).unwrap_err();
+    assert_eq!(error.operation(), Operation::SetUpBackend, "{error}");
+    drop(plan);
+    let _plan = faulty::refuse(Call::OpenUserfault, 1);
+    let region = Region::builder(1).backend(Backend::Auto).build().unwrap();
+    assert_eq!(region.backend(), Backend::Protection);
+    region.try_write(0, 1u8).unwrap();
 }
 
 #[test]

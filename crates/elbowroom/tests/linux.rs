@@ -135,8 +135,13 @@ fn running_out_of_mappings_is_an_error_and_the_region_lives_on() {
     // Every other page is a mapping of its own, twice over.
     let region = Region::builder(2 * limit * page_size()).growth(Growth::Pages(1)).build().unwrap();
     let error = (0..limit).find_map(|n| region.try_write(2 * n * page_size(), 1u8).err()).expect("an error");
-    assert!(error.is_out_of_memory(), "{error}");
+    assert!(error.is_out_of_mappings() && error.is_out_of_memory(), "{error}");
+    assert_eq!(error.os_code(), Some(libc::ENOMEM));
     assert!(error.to_string().contains("vm.max_map_count"), "{error}");
+    assert!(error.to_string().contains("Backend::Userfault"), "{error}");
+    // So it is when they are committed by hand.
+    let by_hand = region.commit(error.range()).unwrap_err();
+    assert!(by_hand.is_out_of_mappings(), "{by_hand}");
     // Filling a gap needs no new mapping.
     region.try_write(page_size(), 1u8).unwrap();
     // A failed decommit changes nothing, a whole one frees them all.

@@ -6,7 +6,7 @@ mod common;
 
 use std::ops::Range;
 
-use elbowroom::{Access, Growth, PageState, Region, Reservation, Span, page_size};
+use elbowroom::{Access, Backend, Growth, PageState, Region, Reservation, Span, page_size};
 use proptest::prelude::*;
 
 const PAGES: usize = 24;
@@ -184,9 +184,10 @@ impl RegionModel {
     }
 }
 
-fn region_behaves(steps: Vec<Step>, window: usize, limit: usize) -> Result<(), TestCaseError> {
+fn region_behaves(steps: Vec<Step>, backend: Backend, window: usize, limit: usize) -> Result<(), TestCaseError> {
     let region = Region::builder(PAGES * page_size())
         .growth(Growth::Pages(window))
+        .backend(backend)
         .commit_limit(limit * page_size())
         .build()
         .unwrap();
@@ -286,9 +287,10 @@ proptest! {
     #[test]
     fn a_region_behaves_like_its_model(
         steps in prop::collection::vec(step().prop_map(within_reach), 1..40),
+        backend in prop::sample::select(vec![Backend::Protection, Backend::Auto]),
         window in 1usize..9,
         limit in 1usize..=PAGES,
     ) {
-        region_behaves(steps, window, limit)?;
+        region_behaves(steps, backend, window, limit)?;
     }
 }

@@ -14,10 +14,12 @@ use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use super::{frames, registry};
 use crate::containers::gate;
 use crate::os::{self, SignalsBlocked};
+use crate::region::backend;
 
 /// What a thread holds between the two sides of its fork.
 struct Held {
     registry: registry::Held,
+    userfault: backend::Held,
     _installing: MutexGuard<'static, ()>,
     _armed: MutexGuard<'static, usize>,
     // Dropped last: a signal handler that touches a region would wait for this very thread.
@@ -42,16 +44,29 @@ extern "C" fn before() {
     gate::hold();
     let armed = lock(&super::ARMED);
     let installing = lock(&os::handler::INSTALLING);
-    let held = Held { registry: registry::hold(), _installing: installing, _armed: armed, _signals: signals };
+    let userfault = backend::hold();
+    let held =
+        Held { registry: registry::hold(), userfault, _installing: installing, _armed: armed, _signals: signals };
     // SAFETY: this thread now holds the locks, so no other is between its `before` and `after`.
     unsafe { *HELD.0.get() = Some(held) };
 }
 
-extern "C" fn after_in_parent() {
+/// Takes what `before` left.
+fn held() -> Option<Held> {
     // SAFETY: this thread, or the one that it is a copy of, was in `before`, and holds the locks.
-    let held = unsafe { (*HELD.0.get()).take() };
-    if let Some(held) = held {
-        held.registry.let_go();
+    unsafe { (*HELD.0.get()).take() }
+}
+
+extern "C" fn after_in_parent() {
+    if let Some(held) = held() {
+        held.let_go();
+    }
+}
+
+impl Held {
+    /// Gives back the locks that have no guard; the others follow when this is dropped.
+    fn let_go(&self) {
+        self.registry.let_go();
         // SAFETY: taken in `before`, by this thread or the one that it is a copy of.
         unsafe { gate::let_go() };
     }
@@ -70,11 +85,12 @@ extern "C" fn after_in_child() {
     frames::forget_other_threads();
     #[cfg(feature = "faulty")]
     os::faulty::forget_other_threads();
-    // SAFETY: as above.
-    if let Some(held) = unsafe { (*HELD.0.get()).as_ref() } {
+    if let Some(held) = held() {
         held.registry.forget_other_threads();
+        held.let_go();
+        held.userfault.reopen();
+        held.registry.reattach();
     }
-    after_in_parent();
 }
 
 fn lock<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {

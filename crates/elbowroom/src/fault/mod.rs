@@ -100,6 +100,7 @@ pub(crate) enum Refusal {
     InOwnFilter,
     MonitorGone,
     TooManyFilters,
+    Mappings(OsCode),
     Os(OsCode),
 }
 
@@ -116,6 +117,7 @@ impl Refusal {
             Refusal::Os(OsCode(code)) => 7 | (u64::from(code as u32) << 32),
             Refusal::MonitorGone => 9,
             Refusal::TooManyFilters => 10,
+            Refusal::Mappings(OsCode(code)) => 11 | (u64::from(code as u32) << 32),
             Refusal::Budget(RefusedBy(depth)) => 8 | (u64::from(depth) << 32),
         }
     }
@@ -132,6 +134,7 @@ impl Refusal {
             9 => Refusal::MonitorGone,
             10 => Refusal::TooManyFilters,
             8 => Refusal::Budget(RefusedBy((packed >> 32) as u32)),
+            11 => Refusal::Mappings(OsCode((packed >> 32) as u32 as i32)),
             _ => Refusal::Os(OsCode((packed >> 32) as u32 as i32)),
         }
     }
@@ -154,6 +157,7 @@ impl Refusal {
             Refusal::InOwnFilter => Cause::InOwnFilter,
             Refusal::MonitorGone => Cause::MonitorGone,
             Refusal::TooManyFilters => Cause::TooManyFilters,
+            Refusal::Mappings(code) => Cause::Mappings(code),
             Refusal::Os(code) => Cause::Os(code),
         }
     }
@@ -241,6 +245,7 @@ mod tests {
             Refusal::InOwnFilter,
             Refusal::MonitorGone,
             Refusal::TooManyFilters,
+            Refusal::Mappings(OsCode(12)),
             Refusal::Os(OsCode(12)),
             Refusal::Os(OsCode(-1)),
             Refusal::Os(OsCode(0)),

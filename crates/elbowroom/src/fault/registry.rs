@@ -190,7 +190,12 @@ pub(super) fn hold() -> Held {
 }
 
 impl Held {
-    pub(super) fn let_go(self) {
+    /// In a forked child, after [`let_go`](Held::let_go).
+    pub(super) fn reattach(&self) {
+        self.regions.iter().for_each(|region| region.reattach());
+    }
+
+    pub(super) fn let_go(&self) {
         for tree in &self.trees {
             // SAFETY: taken in `hold`, by this thread or the one that it is a copy of.
             unsafe { tree.let_go() };

@@ -40,11 +40,13 @@ pub enum Call {
     InstallHandler,
     /// Bringing in committed pages ahead of their use. It is only done to save time, so a refusal is no error.
     Populate,
+    /// Opening a userfaultfd.
+    OpenUserfault,
 }
 
 impl Call {
     /// Every kind, for tests that try them all.
-    pub const ALL: [Call; 8] = [
+    pub const ALL: [Call; 9] = [
         Call::Reserve,
         Call::Commit,
         Call::CommitBookkeeping,
@@ -53,6 +55,7 @@ impl Call {
         Call::Release,
         Call::InstallHandler,
         Call::Populate,
+        Call::OpenUserfault,
     ];
 }
 

@@ -23,6 +23,11 @@
 //! - `allows(address, access)`: whether the system lets the program do that at an address right now, without a fault;
 //!   `None` if it cannot be asked. Async-signal-safe.
 //! - `name(base, len, name)`: a label for diagnosis, where the system has such. Failure is silent; allocates nothing.
+//! - `is_out_of_mappings(base, len)`: after a commit that failed for want of memory, whether it was for want of a
+//!   mapping (Linux limits their number).
+//! - `Userfault`, `is_missing_page(trap)`, `userfault_advice(code)`: userfaultfd(2), which only Linux has. Pages that
+//!   are *attached* to one are accessible, and missing until they are *filled*; the touch of a missing one is a fault.
+//!   *Empty* pages are missing again. A fork detaches them in the child, which must `reopen` and `register` them.
 //! - `at_fork(before, in_parent, in_child)`: where processes fork, calls these around every fork, on the thread that
 //!   forks.
 //! - `headroom()`: how much this process may still commit by the tightest limit that the system sets, and which that
@@ -69,10 +74,18 @@ mod sys;
 compile_error!("elbowroom needs a 64-bit address space");
 
 pub(crate) use sys::{
-    FilterStack, SignalsBlocked, Trap, advice, allows, at_fork, granularity, handler, headroom, is_address_in_use,
-    is_out_of_memory, is_unsupported, name, page_size, thread_token, wait, wake_one, write_stderr,
+    FilterStack, SignalsBlocked, Trap, Userfault, advice, allows, at_fork, granularity, handler, headroom,
+    is_address_in_use, is_missing_page, is_out_of_mappings, is_out_of_memory, name, page_size, thread_token,
+    userfault_advice, wait, wake_one, write_stderr,
 };
 pub(crate) use table::{AccessEntry, access_anchor, access_entry, access_section, exception_table};
+
+/// No system has this number; it stands for "not supported here".
+pub(crate) const UNSUPPORTED: OsCode = OsCode(i32::MIN);
+
+pub(crate) fn is_unsupported(code: OsCode) -> bool {
+    code == UNSUPPORTED || sys::is_unsupported(code)
+}
 
 /// Where a reservation should lie.
 #[derive(Clone, Copy, Debug)]
@@ -165,6 +178,41 @@ pub(crate) unsafe fn release(base: NonNull<u8>, len: usize) -> Result<(), OsCode
     refusable!(Release);
     // SAFETY: the same contract, passed on.
     unsafe { sys::release(base, len) }
+}
+
+pub(crate) fn open_userfault() -> Result<Userfault, OsCode> {
+    refusable!(OpenUserfault);
+    Userfault::open()
+}
+
+/// [`commit`], for pages that are attached to a userfaultfd.
+///
+/// # Safety
+/// As for [`Userfault::fill`].
+pub(crate) unsafe fn fill(userfault: &Userfault, base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
+    refusable!(Commit);
+    // SAFETY: the same contract, passed on.
+    unsafe { userfault.fill(base, len) }
+}
+
+/// [`fill`] for one page that is about to be written.
+///
+/// # Safety
+/// As for [`Userfault::fill_written`].
+pub(crate) unsafe fn fill_written(userfault: &Userfault, base: NonNull<u8>) -> Result<(), OsCode> {
+    refusable!(Commit);
+    // SAFETY: the same contract, passed on.
+    unsafe { userfault.fill_written(base) }
+}
+
+/// [`decommit`], for pages that are attached to a userfaultfd.
+///
+/// # Safety
+/// As for [`Userfault::empty`].
+pub(crate) unsafe fn empty(userfault: &Userfault, base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
+    refusable!(Decommit);
+    // SAFETY: the same contract, passed on.
+    unsafe { userfault.empty(base, len) }
 }
 
 /// Installs the process-wide fault handler.

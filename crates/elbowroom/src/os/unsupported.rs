@@ -4,13 +4,15 @@ use std::ffi::c_void;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 
-use super::{Headroom, Placement};
+use super::{Headroom, Placement, UNSUPPORTED};
 use crate::error::OsCode;
 use crate::fault::{FaultAccess, FaultCode};
 use crate::reservation::Access;
 
-/// No system has this number; it stands for "not supported here".
-const UNSUPPORTED: OsCode = OsCode(i32::MIN);
+#[path = "no_userfault.rs"]
+mod no_userfault;
+
+pub(crate) use no_userfault::{Userfault, is_missing_page, userfault_advice};
 
 #[cfg(feature = "faulty")]
 pub(super) const INJECTED: OsCode = UNSUPPORTED;
@@ -23,8 +25,12 @@ pub(crate) fn is_address_in_use(_code: OsCode) -> bool {
     false
 }
 
-pub(crate) fn is_unsupported(code: OsCode) -> bool {
-    code == UNSUPPORTED
+pub(crate) fn is_unsupported(_code: OsCode) -> bool {
+    false
+}
+
+pub(crate) fn is_out_of_mappings(_base: NonNull<u8>, _len: usize) -> bool {
+    false
 }
 
 pub(crate) fn advice(_code: OsCode) -> Option<&'static str> {

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use super::backend::{Backend, Pager};
 use super::budget::Budget;
 use super::growth::{self, Growth, Layout};
 use super::monitor::Monitors;
@@ -48,6 +49,8 @@ pub(crate) struct Core {
     // Dropped after `pages`, which points into it: fields are dropped in this order.
     pages: Lock<PageMap>,
     mapping: Mapping,
+    // Made for `mapping`.
+    pager: Pager,
     data: PageCount,
     policy: Policy,
     // Invariant: the number of pages that `pages` says are committed, at most the commit limit; written only under its
@@ -64,10 +67,11 @@ pub(crate) struct Core {
 const SUPPOSED_RACES_MAX: u32 = 10_000;
 
 impl Core {
-    pub(super) fn new(mapping: Mapping, data: PageCount, policy: Policy) -> Core {
+    pub(super) fn new(mapping: Mapping, data: PageCount, pager: Pager, policy: Policy) -> Core {
         let pages = PageMap::new(data, &mapping, data.get() + 1);
         Core {
             pages: Lock::new(pages),
+            pager,
             mapping,
             data,
             policy,
@@ -112,6 +116,15 @@ impl Core {
 
     pub(super) fn commit_limit_bytes(&self) -> usize {
         self.policy.commit_limit.bytes()
+    }
+
+    pub(super) fn backend(&self) -> Backend {
+        self.pager.backend()
+    }
+
+    /// Whether a fault is a touch of a page that is not there.
+    pub(super) fn is_page_fault(&self, is_inaccessible: bool, is_missing: bool) -> bool {
+        self.pager.is_page_fault(is_inaccessible, is_missing)
     }
 
     /// Faults, commits, refusals.
@@ -214,6 +227,17 @@ impl Core {
         unsafe { self.pages.let_go() };
     }
 
+    /// In a forked child, which has just been given the locks: missing pages are to fault again. If they cannot be made
+    /// to, they may not be accessed.
+    pub(crate) fn reattach(&self) {
+        let pages = self.pages.lock_in_handler();
+        let Err(_) = self.pager.reattach(&self.mapping, PageCount::new(self.data.get() + 1)) else { return };
+        for (reserved, _) in pages.runs(pages.all()).filter(|&(_, committed)| !committed) {
+            // SAFETY: reserved pages of this mapping, in which there is nothing.
+            let _ = unsafe { self.mapping.decommit(reserved) };
+        }
+    }
+
     /// The lock of its budgets, if it has any.
     pub(crate) fn budget_tree(&self) -> Option<Arc<Lock<()>>> {
         self.policy.budget.as_ref().map(Budget::tree)
@@ -254,10 +278,11 @@ impl Core {
         loop {
             let granted = self.charge(run.count(), PageCount::new(1))?;
             run = growth::clamp(run, page, granted).ok_or(Refusal::Limit)?;
-            let Err(code) = self.commit_run(&mut pages, run) else { break };
+            let written = (fault.access() == FaultAccess::Write).then_some(page);
+            let Err(code) = self.commit_run(&mut pages, run, written) else { break };
             self.refund(granted);
             if !os::is_out_of_memory(code) || run == page.alone() {
-                return Err(Refusal::Os(code));
+                return Err(self.refusal_of(run, code));
             }
             // The system may have room for the one page that is needed.
             run = page.alone();
@@ -278,7 +303,8 @@ impl Core {
         if !is_ahead || fault.access() != FaultAccess::Write {
             return;
         }
-        if self.policy.huge_pages {
+        // Memory with a userfaultfd has no huge pages, and is to stay one mapping.
+        if self.policy.huge_pages && self.backend() == Backend::Protection {
             let huge = self.layout().huge_pages_in(run);
             if !huge.is_empty() {
                 self.mapping.advise_huge(huge);
@@ -312,7 +338,9 @@ impl Core {
     ///
     /// Under the lock, so that nobody decommits the page between our account and the system's.
     fn may(&self, _pages: &Guard<'_, PageMap>, fault: &Fault<'_>) -> Result<(), Refusal> {
-        let allowed = match os::allows(fault.address(), fault.access()) {
+        // SAFETY: a page of this mapping that is committed, and stays so under the lock.
+        let allows = unsafe { self.pager.allows(&self.mapping, fault) }.map_err(Refusal::Os)?;
+        let allowed = match allows {
             Some(allowed) => allowed,
             // The system does not tell (Linux without /proc). Commits are never executable; for the rest, suppose that
             // it was a race. Each race that is lost was won by a commit, so a row of faults without one is no race.
@@ -327,11 +355,21 @@ impl Core {
         self.policy.commit_limit.saturating_sub(PageCount::new(self.committed.load(Ordering::Relaxed)))
     }
 
-    /// Commits reserved pages, for which there is room, and accounts for them.
-    fn commit_run(&self, pages: &mut Guard<'_, PageMap>, run: PageRange) -> Result<(), OsCode> {
+    /// Why the system did not commit these reserved pages.
+    fn refusal_of(&self, run: PageRange, code: OsCode) -> Refusal {
+        if self.mapping.is_out_of_mappings(run, code) { Refusal::Mappings(code) } else { Refusal::Os(code) }
+    }
+
+    /// Commits reserved pages, for which there is room, and accounts for them. One of them may be about to be written.
+    fn commit_run(
+        &self,
+        pages: &mut Guard<'_, PageMap>,
+        run: PageRange,
+        written: Option<PageIndex>,
+    ) -> Result<(), OsCode> {
         pages.prepare(&self.mapping, run)?;
         // SAFETY: data pages of this mapping, which the map says are reserved; the map stays locked.
-        unsafe { self.mapping.commit(run) }?;
+        unsafe { self.pager.commit(&self.mapping, run, written) }?;
         self.note_committed(pages, run, run.count());
         Ok(())
     }
@@ -350,7 +388,7 @@ impl Core {
             return Ok(());
         }
         // SAFETY: data pages of this mapping; only raw pointers and accessors reach them, never a reference of ours.
-        unsafe { self.mapping.decommit(run) }?;
+        unsafe { self.pager.decommit(&self.mapping, run) }?;
         pages.set(run, false);
         pages.streams.forget(run);
         pages.trim(&self.mapping, run);
@@ -372,10 +410,10 @@ impl Core {
             return Err(refuse(Refusal::Limit));
         }
         self.charge(missing, missing).map_err(refuse)?;
-        if let Err(code) = self.commit_gaps(&mut pages, wanted) {
+        if let Err(refusal) = self.commit_gaps(&mut pages, wanted) {
             pages.trim(&self.mapping, wanted);
             self.refund(missing);
-            return Err(refuse(Refusal::Os(code)));
+            return Err(refuse(refusal));
         }
         self.note_committed(&mut pages, wanted, missing);
         self.commits.fetch_add(1, Ordering::Relaxed);
@@ -385,22 +423,23 @@ impl Core {
     }
 
     /// Commits what is reserved of `wanted`, or nothing. Not yet accounted for.
-    fn commit_gaps(&self, pages: &mut Guard<'_, PageMap>, wanted: PageRange) -> Result<(), OsCode> {
-        pages.prepare(&self.mapping, wanted)?;
+    fn commit_gaps(&self, pages: &mut Guard<'_, PageMap>, wanted: PageRange) -> Result<(), Refusal> {
+        pages.prepare(&self.mapping, wanted).map_err(Refusal::Os)?;
         // The map changes only when all is done: until then it says what to undo.
         let mut gaps = pages.runs(wanted).filter(|&(_, committed)| !committed);
         let refused = gaps.find_map(|(gap, _)| {
             // SAFETY: data pages of this mapping, which the map says are reserved; the map stays locked.
-            unsafe { self.mapping.commit(gap) }.err().map(|code| (gap, code))
+            unsafe { self.pager.commit(&self.mapping, gap, None) }.err().map(|code| (gap, code))
         });
         let Some((gap, code)) = refused else { return Ok(()) };
+        let refusal = self.refusal_of(gap, code);
         let before = PageRange::new(wanted.start(), gap.start());
         for (done, _) in pages.runs(before).filter(|&(_, committed)| !committed) {
             // Should this fail, the pages are accessible for nothing, until committed or released.
             // SAFETY: committed a moment ago; nobody has been told.
-            let _ = unsafe { self.mapping.decommit(done) };
+            let _ = unsafe { self.pager.decommit(&self.mapping, done) };
         }
-        Err(code)
+        Err(refusal)
     }
 
     /// Decommits every page of `range`.
@@ -435,7 +474,9 @@ impl Core {
 
     /// Gives the mapping back to the system, and then the charge to the budgets: what the system keeps stays charged.
     pub(super) fn release(self) -> Result<(), OsCode> {
-        let Core { mapping, pages, policy, committed, .. } = self;
+        let Core { mapping, pages, pager, policy, committed, .. } = self;
+        // What it holds of the system outlives the memory.
+        let _pager = pager;
         let Policy { budget, filter, monitors, .. } = policy;
         // Its threads run the filter. The filter itself is dropped last: that is the program's code, and may panic.
         drop(monitors);

@@ -17,6 +17,7 @@ use crate::os::{self, Placement, Trap};
 use crate::page::{self, PageCount};
 use crate::reservation::{self, Access, Mapping, PageState, Span};
 
+pub(crate) mod backend;
 mod budget;
 mod core;
 mod growth;
@@ -24,6 +25,8 @@ mod io;
 mod monitor;
 mod state;
 
+pub use self::backend::Backend;
+use self::backend::Pager;
 pub(crate) use self::budget::RefusedBy;
 pub use self::budget::{Budget, BudgetBuilder};
 pub(crate) use self::core::Core;
@@ -40,6 +43,8 @@ pub struct Fault<'a> {
     access: FaultAccess,
     code: FaultCode,
     is_page_fault: bool,
+    // The page is missing from memory that may be accessed: a touch under `Backend::Userfault`.
+    is_missing: bool,
     // The filter has committed the page itself. A Cell also keeps a fault on the thread that handles it, where
     // asynchronous signals are blocked, as `commit` needs.
     is_cured: Cell<bool>,
@@ -47,12 +52,14 @@ pub struct Fault<'a> {
 
 impl<'a> Fault<'a> {
     fn new(region: &'a Core, trap: &Trap) -> Fault<'a> {
+        let is_missing = os::is_missing_page(trap);
         Fault {
             region,
             address: trap.address(),
             access: trap.access(),
             code: trap.code(),
-            is_page_fault: trap.is_page_fault(),
+            is_page_fault: region.is_page_fault(trap.is_page_fault(), is_missing),
+            is_missing,
             is_cured: Cell::new(false),
         }
     }
@@ -79,8 +86,9 @@ impl<'a> Fault<'a> {
     }
 
     /// Whether it is a page fault, which a commit cures: `EXCEPTION_ACCESS_VIOLATION`, or SIGSEGV for memory that is
-    /// not mapped or not accessible. Other faults in a region's addresses, such as a bus error of a file that somebody
-    /// mapped there, reach the filter too and are refused whatever it says.
+    /// not mapped or not accessible, or SIGBUS for memory that is missing, with [`Backend::Userfault`]. Other faults in
+    /// a region's addresses, such as a bus error of a file that somebody mapped there, reach the filter too and are
+    /// refused whatever it says.
     pub fn is_page_fault(&self) -> bool {
         self.is_page_fault
     }
@@ -247,6 +255,7 @@ impl Region {
             len,
             commit_limit_bytes: usize::MAX,
             budget: None,
+            backend: Backend::default(),
             growth: Growth::default(),
             huge_pages: true,
             filter: None,
@@ -274,6 +283,11 @@ impl Region {
     /// The name it was given, or the empty string.
     pub fn name(&self) -> &str {
         self.core().name()
+    }
+
+    /// The backend that it was made with; for [`Backend::Auto`], the one that this came to.
+    pub fn backend(&self) -> Backend {
+        self.core().backend()
     }
 
     /// Commits every page that holds a byte of `range`, without asking the filter: before a system call, or to have the
@@ -519,6 +533,7 @@ pub struct RegionBuilder {
     commit_limit_bytes: usize,
     growth: Growth,
     huge_pages: bool,
+    backend: Backend,
     budget: Option<Budget>,
     filter: Option<Box<core::Filter>>,
     monitors: usize,
@@ -551,6 +566,12 @@ impl RegionBuilder {
     /// so all the same.
     pub fn huge_pages(mut self, huge_pages: bool) -> RegionBuilder {
         self.huge_pages = huge_pages;
+        self
+    }
+
+    /// By what means pages are committed when they are touched.
+    pub fn backend(mut self, backend: Backend) -> RegionBuilder {
+        self.backend = backend;
         self
     }
 
@@ -627,7 +648,9 @@ impl RegionBuilder {
             filter: self.filter,
             monitors,
         };
-        let core = Core::new(mapping, data, policy);
+        let pager = Pager::new(self.backend, &mapping, PageCount::new(data.get() + 1))
+            .map_err(|code| refuse(Operation::SetUpBackend, Cause::Userfault(code)))?;
+        let core = Core::new(mapping, data, pager, policy);
         let (base, reach) = (core.base(), core.reach());
         let core = NonNull::from(Box::leak(Box::new(core)));
         // SAFETY: leaked just now and freed by `close`, after `Entered::remove`; its addresses are those of a mapping
@@ -645,6 +668,7 @@ impl fmt::Debug for RegionBuilder {
             .field("budget", &self.budget)
             .field("growth", &self.growth)
             .field("huge_pages", &self.huge_pages)
+            .field("backend", &self.backend)
             .field("filter", &self.filter.is_some())
             .field("monitors", &self.monitors)
             .field("name", &self.name)

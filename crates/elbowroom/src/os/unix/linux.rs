@@ -6,8 +6,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 #[path = "linux_headroom.rs"]
 mod headroom;
+#[path = "linux_userfault.rs"]
+mod userfault;
 
 pub(crate) use headroom::headroom;
+pub(crate) use userfault::{Userfault, is_missing_page, userfault_advice};
 
 use crate::error::OsCode;
 use crate::fault::{FaultAccess, FaultCode};
@@ -291,6 +294,19 @@ fn populates() -> bool {
         ANSWER.store(if refused { YES } else { NO }, Ordering::Relaxed);
     }
     ANSWER.load(Ordering::Relaxed) == YES
+}
+
+/// After a commit of these pages failed for want of memory: whether it is for want of a mapping. Asked by marking them
+/// as not to be dumped, which takes the same mappings and no memory (madvise(2)).
+pub(crate) fn is_out_of_mappings(base: NonNull<u8>, len: usize) -> bool {
+    let advise = |advice| {
+        // SAFETY: changes what a core file holds of pages that are reserved, which is nothing.
+        unsafe { libc::madvise(base.as_ptr().cast(), len, advice) }
+    };
+    // "A kernel resource was temporarily unavailable."
+    let refused = advise(libc::MADV_DONTDUMP) == -1 && super::last_error() == OsCode(libc::EAGAIN);
+    advise(libc::MADV_DODUMP);
+    refused
 }
 
 /// A file descriptor of our own, closed when dropped.

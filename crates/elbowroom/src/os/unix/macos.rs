@@ -4,6 +4,12 @@ use std::ffi::c_void;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 
+#[path = "../no_userfault.rs"]
+mod no_userfault;
+
+pub(crate) use no_userfault::{Userfault, is_missing_page, userfault_advice};
+
+use crate::error::OsCode;
 use crate::fault::{FaultAccess, FaultCode};
 use crate::os::Headroom;
 
@@ -11,6 +17,11 @@ use crate::os::Headroom;
 pub(super) const MAP_EXACTLY: i32 = 0;
 
 pub(super) const OUT_OF_MEMORY_ADVICE: &str = "memory, swap or address space ran out; ask for less, or free some";
+
+/// The system sets no limit to mappings that memory does not.
+pub(crate) fn is_out_of_mappings(_base: NonNull<u8>, _len: usize) -> bool {
+    false
+}
 
 pub(super) fn errno_location() -> *mut i32 {
     // SAFETY: no preconditions; returns the address of this thread's errno.

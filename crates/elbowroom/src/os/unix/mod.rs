@@ -20,7 +20,10 @@ mod flavour;
 #[path = "macos.rs"]
 mod flavour;
 
-pub(crate) use flavour::{Trap, advise_huge, allows, headroom, name, populate, wait, wake_one};
+pub(crate) use flavour::{
+    Trap, Userfault, advise_huge, allows, headroom, is_missing_page, is_out_of_mappings, name, populate,
+    userfault_advice, wait, wake_one,
+};
 pub(crate) use stack::FilterStack;
 
 /// What fault injection makes a call fail with.

@@ -28,10 +28,13 @@ use crate::reservation::Access;
 pub(crate) mod handler;
 mod headroom;
 mod image;
+#[path = "../no_userfault.rs"]
+mod no_userfault;
 
 pub(crate) use handler::Trap;
 pub(crate) use headroom::headroom;
 pub(super) use image::image_section;
+pub(crate) use no_userfault::{Userfault, is_missing_page, userfault_advice};
 
 /// What fault injection makes a call fail with.
 #[cfg(feature = "faulty")]
@@ -52,6 +55,11 @@ pub(crate) fn is_address_in_use(code: OsCode) -> bool {
 }
 
 pub(crate) fn is_unsupported(_code: OsCode) -> bool {
+    false
+}
+
+/// There are no mappings to count.
+pub(crate) fn is_out_of_mappings(_base: NonNull<u8>, _len: usize) -> bool {
     false
 }
 
