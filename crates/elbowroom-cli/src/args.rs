@@ -20,7 +20,8 @@ Examples:
   elbowroom demo                                      Microsoft's program, its transcript to the letter
   elbowroom demo --reserve 64GiB --summary            the same in a much larger reservation, and what it cost
   elbowroom compare --reserve 1TiB --touch 64MiB      committing up front and on touch, side by side
-  elbowroom stress --minutes 5                        random operations by many threads, checked";
+  elbowroom stress --minutes 5                        random operations by many threads, checked
+  elbowroom doctor                                    what this machine allows, and what will bite";
 
 const DEMO_EXAMPLES: &str = concat!(
     size_help!(),
@@ -49,11 +50,18 @@ Examples:
   elbowroom stress --minutes 480 --threads 16         a night
   elbowroom stress --seed 7 --threads 2 --steps 9000  the same operations each time";
 
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  elbowroom doctor                        before the first region, in the place where it will run
+  docker run IMAGE elbowroom doctor       what a container leaves of it
+  elbowroom doctor --json | jq '.findings[] | select(.level != \"ok\")'";
+
 /// What is to be done.
 pub(crate) enum Command {
     Demo(Demo),
     Compare(Compare),
     Stress(Stress),
+    Doctor(Doctor),
 }
 
 /// `elbowroom demo`, resolved.
@@ -123,6 +131,11 @@ pub(crate) struct Stress {
     pub(crate) steps: Option<u64>,
 }
 
+/// `elbowroom doctor`, resolved.
+pub(crate) struct Doctor {
+    pub(crate) json: bool,
+}
+
 /// Reads the command line. Ends the process with a message if it cannot be followed.
 pub(crate) fn parse() -> Command {
     match Cli::parse().command {
@@ -131,6 +144,7 @@ pub(crate) fn parse() -> Command {
             Command::Compare(raw.resolve().unwrap_or_else(|message| refuse("compare", message)))
         }
         RawCommand::Stress(raw) => Command::Stress(raw.resolve()),
+        RawCommand::Doctor(RawDoctor { json }) => Command::Doctor(Doctor { json }),
     }
 }
 
@@ -156,6 +170,7 @@ enum RawCommand {
     Demo(RawDemo),
     Compare(RawCompare),
     Stress(RawStress),
+    Doctor(RawDoctor),
 }
 
 /// Run Microsoft's program "Reserving and Committing Memory"
@@ -273,6 +288,25 @@ struct RawStress {
     /// What the operations follow from [default: the clock]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+}
+
+/// Find out what this machine lets you reserve and commit, and what will bite
+///
+/// Everything is found by trying: what may be forbidden is tried in a child process, and nothing stays.
+/// Each line has what was found, what it means for elbowroom, and what to change:
+///
+///   ok        as it should be
+///   note      works, but not as everywhere; or something that only some uses need is not there
+///   warning   works until something runs into it
+///   missing   something that a region needs is not there
+///
+/// The exit status is 1 if something is missing, else 0.
+#[derive(Args)]
+#[command(after_help = DOCTOR_EXAMPLES, verbatim_doc_comment)]
+struct RawDoctor {
+    /// Print one JSON object, with exact figures
+    #[arg(long)]
+    json: bool,
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

@@ -3,6 +3,7 @@
 mod args;
 mod compare;
 mod demo;
+mod doctor;
 mod meter;
 mod os;
 mod output;
@@ -16,6 +17,7 @@ fn main() {
         Command::Demo(settings) => demo::run(&settings),
         Command::Compare(settings) => compare::run(&settings),
         Command::Stress(settings) => stress::run(&settings),
+        Command::Doctor(settings) => doctor::run(&settings),
     };
     // Not ExitCode, which is one byte: a Windows error number needs more.
     std::process::exit(status);

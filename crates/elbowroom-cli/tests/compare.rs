@@ -29,7 +29,7 @@ fn the_figures_are_those_of_each_way() {
     if common::runner().is_some() {
         return;
     }
-    let json = run("compare --reserve 32MiB --touch 8MiB --json").json();
+    let json = run("compare --reserve 32MiB --touch 8MiB --growth 16 --json").json();
     let near = |way: &str, figure: &str, mib: i64| {
         let bytes = json[way]["cost"][figure].as_i64().unwrap();
         // What else the program holds may change a little.

@@ -4,6 +4,9 @@
 //! - `accounting()`: whether the system may refuse a commit.
 //! - `plant_other_fault(region, page)`: the next touch of that page of the region raises a fault that is not a page
 //!   fault, if the page is not committed before.
+//! - `resident_bytes()`: one of those figures, cheaply.
+//! - `examine()`: what `elbowroom doctor` finds out. Leaves no trace and does not end the process.
+//! - `columns()`, `enable_colours()`: the terminal that standard output goes to, if it is one.
 //!
 //! [`UpFront`] is here because it, too, needs `unsafe`.
 
@@ -11,10 +14,10 @@ pub(crate) mod foreign;
 mod up_front;
 
 #[cfg(target_os = "linux")]
-#[path = "linux.rs"]
+#[path = "linux/mod.rs"]
 mod sys;
 #[cfg(windows)]
-#[path = "windows.rs"]
+#[path = "windows/mod.rs"]
 mod sys;
 #[cfg(not(any(target_os = "linux", windows)))]
 #[path = "unknown.rs"]
@@ -23,7 +26,7 @@ mod sys;
 #[cfg(unix)]
 mod unix;
 
-pub(crate) use sys::{accounting, plant_other_fault, usage};
+pub(crate) use sys::{accounting, columns, enable_colours, examine, plant_other_fault, resident_bytes, usage};
 pub(crate) use up_front::UpFront;
 
 /// What the system does with a commit that it cannot back.

@@ -2,10 +2,17 @@
 
 #![allow(unsafe_code, reason = "Win32 calls")]
 
+mod doctor;
+mod probe;
+
 use std::ffi::c_void;
 use std::io;
 
 use elbowroom::Region;
+use windows_sys::Win32::System::Console::{
+    CONSOLE_SCREEN_BUFFER_INFO, ENABLE_VIRTUAL_TERMINAL_PROCESSING, GetConsoleMode, GetConsoleScreenBufferInfo,
+    GetStdHandle, STD_OUTPUT_HANDLE, SetConsoleMode,
+};
 use windows_sys::Win32::System::Memory::{MEM_COMMIT, PAGE_GUARD, PAGE_READWRITE, VirtualAlloc};
 use windows_sys::Win32::System::ProcessStatus::{
     K32GetPerformanceInfo, K32GetProcessMemoryInfo, PERFORMANCE_INFORMATION, PROCESS_MEMORY_COUNTERS,
@@ -24,6 +31,36 @@ pub(crate) fn usage() -> Usage {
         resident_bytes: process.map(|counters| counters.WorkingSetSize as u64),
         kernel_faults: process.map(|counters| u64::from(counters.PageFaultCount)),
     }
+}
+
+pub(crate) use doctor::examine;
+
+pub(crate) fn resident_bytes() -> Option<u64> {
+    Some(process_counters()?.WorkingSetSize as u64)
+}
+
+/// Has the console that standard output goes to understand colours, and tells whether it does.
+pub(crate) fn enable_colours() -> bool {
+    // SAFETY: no preconditions; an invalid handle makes the next call fail.
+    let output = unsafe { GetStdHandle(STD_OUTPUT_HANDLE) };
+    let mut mode = 0;
+    // SAFETY: the mode is written to a place for it; fails for what is no console.
+    if unsafe { GetConsoleMode(output, &mut mode) } == 0 {
+        return false;
+    }
+    // SAFETY: a console's handle, and its own mode with a flag more.
+    unsafe { SetConsoleMode(output, mode | ENABLE_VIRTUAL_TERMINAL_PROCESSING) != 0 }
+}
+
+/// How wide the console is that standard output goes to, if it is one.
+pub(crate) fn columns() -> Option<usize> {
+    // SAFETY: no preconditions; an invalid handle makes the next call fail.
+    let output = unsafe { GetStdHandle(STD_OUTPUT_HANDLE) };
+    let mut info = CONSOLE_SCREEN_BUFFER_INFO::default();
+    // SAFETY: the structure is writable; fails for what is no console.
+    let known = unsafe { GetConsoleScreenBufferInfo(output, &mut info) };
+    let columns = i32::from(info.srWindow.Right) - i32::from(info.srWindow.Left) + 1;
+    usize::try_from(columns).ok().filter(|&columns| known != 0 && columns > 0)
 }
 
 pub(crate) fn accounting() -> Accounting {

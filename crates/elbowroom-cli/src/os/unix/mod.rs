@@ -1,6 +1,10 @@
 //! What Linux and the other Unixes have in common.
 
-#![allow(unsafe_code, reason = "getrusage and mmap")]
+#![allow(unsafe_code, reason = "getrusage, mmap and ioctl")]
+
+pub(crate) mod doctor;
+pub(crate) mod isolate;
+pub(crate) mod signals;
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
@@ -22,6 +26,19 @@ pub(super) fn minor_faults() -> Option<u64> {
     // SAFETY: getrusage has succeeded, so it is written.
     let usage = unsafe { usage.assume_init() };
     u64::try_from(usage.ru_minflt).ok()
+}
+
+/// How wide the terminal is that standard output goes to, if it is one.
+pub(crate) fn columns() -> Option<usize> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCGWINSZ writes one winsize to the pointer, which is writable (ioctl_tty(2)).
+    let result = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) };
+    (result == 0 && size.ws_col > 0).then_some(usize::from(size.ws_col))
+}
+
+/// Terminals here know colours.
+pub(crate) fn enable_colours() -> bool {
+    true
 }
 
 /// Maps a file over the page and takes the file's end away: a touch behind the end of a file is SIGBUS (mmap(2)).

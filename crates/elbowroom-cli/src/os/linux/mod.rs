@@ -1,12 +1,23 @@
 //! Linux: what /proc says.
 
+#![allow(unsafe_code, reason = "prctl and getauxval")]
+
+mod cgroup;
+mod doctor;
+mod pagemap;
+mod probe;
+mod proc;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+
+use proc::kibibytes;
 
 use super::Accounting;
 use crate::meter::Usage;
 
-pub(crate) use super::unix::plant_other_fault;
+pub(crate) use super::unix::{columns, enable_colours, plant_other_fault};
+pub(crate) use doctor::examine;
 
 pub(crate) fn usage() -> Usage {
     let mappings = Mappings::read();
@@ -67,7 +78,24 @@ impl Mappings {
     }
 }
 
-/// A number that /proc gives in "kB", which are 1024 bytes.
-fn kibibytes(text: &str) -> Option<u64> {
-    text.trim().strip_suffix("kB")?.trim_end().parse::<u64>().ok()?.checked_mul(1024)
+/// What of this process is in physical memory, cheaply: proc_pid_statm(5).
+pub(crate) fn resident_bytes() -> Option<u64> {
+    let statm = proc::text("/proc/self/statm")?;
+    statm.split_whitespace().nth(1)?.parse::<u64>().ok()?.checked_mul(elbowroom::page_size() as u64)
+}
+
+/// No core file is written for this process (PR_SET_DUMPABLE(2const)).
+pub(super) fn make_not_dumpable() {
+    // SAFETY: changes what happens at this process's end, and who may look into it; no memory.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) };
+}
+
+/// What the kernel may put on a stack for a signal, by the processor's registers (getauxval(3), since 5.14).
+fn signal_frame_max_bytes() -> u64 {
+    const AT_MINSIGSTKSZ: libc::c_ulong = 51;
+    // SAFETY: no preconditions; 0 for what the kernel does not tell.
+    match unsafe { libc::getauxval(AT_MINSIGSTKSZ) } {
+        0 => libc::MINSIGSTKSZ as u64,
+        bytes => bytes,
+    }
 }

@@ -1,0 +1,172 @@
+//! A report as text for people and as JSON for programs.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use super::{Finding, Level, Report};
+use crate::output::{Colour, Paint, wrap};
+
+/// The width of the text where there is no terminal.
+pub(super) const DEFAULT_COLUMNS: usize = 100;
+/// Of the level and of what was looked at.
+const LEVEL_COLUMNS: usize = 9;
+const WHAT_COLUMNS: usize = 26;
+const INDENT: usize = 2 + LEVEL_COLUMNS + WHAT_COLUMNS;
+
+/// The JSON object.
+#[derive(Serialize)]
+struct Json<'a> {
+    worst: Level,
+    #[serde(flatten)]
+    report: &'a Report,
+}
+
+pub(super) fn json(report: &Report) -> String {
+    // PANIC: serialising fails for maps whose keys are no strings and for errors of a type's own; there are none.
+    serde_json::to_string(&Json { worst: report.worst(), report }).expect("plain data")
+}
+
+/// All findings, by section, wrapped to so many columns.
+pub(super) fn text(report: &Report, paint: Paint, columns: usize) -> String {
+    let columns = columns.clamp(INDENT + 30, 120);
+    let mut text = String::new();
+    push(&mut text, &report.system);
+    let mut section = None;
+    for finding in &report.findings {
+        if section != Some(finding.section) {
+            section = Some(finding.section);
+            push(&mut text, "");
+            push(&mut text, &paint.bold(finding.section.title()));
+        }
+        show(&mut text, finding, paint, columns);
+    }
+    push(&mut text, "");
+    push(&mut text, &summary(report));
+    text
+}
+
+fn show(text: &mut String, finding: &Finding, paint: Paint, columns: usize) {
+    let Finding { level, what, found, means, change, .. } = finding;
+    let (word, colour) = (level.word(), colour(*level));
+    let mut found = wrap(found, columns - INDENT).into_iter();
+    let first = found.next().unwrap_or_default();
+    let level = paint.colour(colour, &format!("{word:<LEVEL_COLUMNS$}"));
+    push(text, format!("  {level}{what:<WHAT_COLUMNS$}{first}").trim_end());
+    for line in found {
+        push(text, &format!("{:INDENT$}{line}", ""));
+    }
+    for line in wrap(means, columns - INDENT) {
+        push(text, &format!("{:INDENT$}{}", "", paint.dim(&line)));
+    }
+    let change = change.as_deref().map(|change| wrap(change, columns - INDENT - 2)).unwrap_or_default();
+    for (index, line) in change.iter().enumerate() {
+        let mark = if index == 0 { "> " } else { "  " };
+        push(text, &format!("{:INDENT$}{}", "", paint.colour(colour, &format!("{mark}{line}"))));
+    }
+}
+
+fn colour(level: Level) -> Colour {
+    match level {
+        Level::Ok => Colour::Green,
+        Level::Note => Colour::Blue,
+        Level::Warning => Colour::Yellow,
+        Level::Missing => Colour::Red,
+    }
+}
+
+fn summary(report: &Report) -> String {
+    let count = |level: Level, word: &str| match report.count(level) {
+        1 => format!("1 {word}"),
+        count => format!("{count} {word}s"),
+    };
+    let rest = format!("{}, {}", count(Level::Warning, "warning"), count(Level::Note, "note"));
+    match report.count(Level::Missing) {
+        0 => format!("Nothing that a region needs is missing. {rest}."),
+        missing => format!("Missing: {missing}. {rest}."),
+    }
+}
+
+fn push(text: &mut String, line: &str) {
+    // Writing to a string does not fail.
+    let _ = writeln!(text, "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Section;
+    use super::*;
+
+    fn report(levels: &[Level]) -> Report {
+        let finding = |&level: &Level| {
+            let finding =
+                Finding::new("a_thing", Section::Commit, "a thing").found("17 MiB", 17 << 20).means("It is so.");
+            if level == Level::Ok { finding } else { finding.but(level, "It is not so.", "Make it so.") }
+        };
+        Report { system: "A machine".to_owned(), findings: levels.iter().map(finding).collect() }
+    }
+
+    #[test]
+    fn it_is_laid_out() {
+        let expected = "\
+A machine
+
+commit
+  ok       a thing                   17 MiB
+                                     It is so.
+  warning  a thing                   17 MiB
+                                     It is not so.
+                                     > Make it so.
+
+Nothing that a region needs is missing. 1 warning, 0 notes.
+";
+        assert_eq!(text(&report(&[Level::Ok, Level::Warning]), Paint::Plain, 100), expected);
+    }
+
+    #[test]
+    fn it_fits_its_columns() {
+        let mut report = report(&[Level::Missing]);
+        let long = "many words, one after the other, ".repeat(10);
+        report.findings[0] = report.findings[0].clone().found(&*long, 1).but(Level::Missing, &*long, &*long);
+        for columns in [0, 70, 100, 1000] {
+            let text = text(&report, Paint::Plain, columns);
+            let longest = text.lines().map(|line| line.chars().count()).max().unwrap();
+            assert!(longest <= columns.clamp(INDENT + 30, 120), "{columns}:\n{text}");
+        }
+    }
+
+    #[test]
+    fn colours_are_only_painted_where_asked() {
+        let report = report(&[Level::Ok, Level::Note, Level::Warning, Level::Missing]);
+        let plain = text(&report, Paint::Plain, 100);
+        assert!(!plain.contains('\x1b'));
+        let painted = text(&report, Paint::Colours, 100);
+        let mut stripped = String::new();
+        for (index, part) in painted.split('\x1b').enumerate() {
+            stripped += if index == 0 { part } else { part.split_once('m').unwrap().1 };
+        }
+        assert!(painted.len() > plain.len());
+        assert_eq!(stripped, plain);
+    }
+
+    #[test]
+    fn the_worst_decides() {
+        assert_eq!(report(&[]).status(), 0);
+        assert_eq!(report(&[Level::Warning, Level::Note]).status(), 0);
+        assert_eq!(report(&[Level::Missing, Level::Ok]).status(), 1);
+        assert!(text(&report(&[Level::Missing; 2]), Paint::Plain, 100).ends_with("Missing: 2. 0 warnings, 0 notes.\n"));
+    }
+
+    #[test]
+    fn programs_can_read_it() {
+        let json: serde_json::Value = serde_json::from_str(&json(&report(&[Level::Ok, Level::Note]))).unwrap();
+        assert_eq!(json["worst"], "note");
+        let finding = &json["findings"][1];
+        assert_eq!(finding["id"], "a_thing");
+        assert_eq!(finding["section"], "commit");
+        assert_eq!(finding["level"], "note");
+        assert_eq!(finding["value"], 17 << 20);
+        assert_eq!(finding["change"], "Make it so.");
+        assert!(json["findings"][0]["change"].is_null());
+    }
+}

@@ -1,0 +1,672 @@
+//! What `elbowroom doctor` looks at on Linux, and what it means. Judging is pure.
+
+use elbowroom::{Backend, Budget};
+use serde_json::{Value, json};
+
+use super::cgroup::{self, CgroupLimit};
+use super::probe::{self, Door};
+use super::proc::{chosen, field, field_bytes, number, text};
+use crate::doctor::{Finding, Level, MODEST_BYTES, Report, Section};
+use crate::os::unix::doctor::{Facts as UnixFacts, Used, touch};
+use crate::os::unix::isolate::{Probe, isolated};
+use crate::size::human;
+
+/// What was gathered. `None` where a file is not there or may not be read.
+#[derive(Clone, Debug)]
+struct Facts {
+    unix: UnixFacts,
+    address_bits: Probe,
+    overcommit: Option<u64>,
+    memory: Option<Memory>,
+    /// What [`Budget::for_process`] allows, and which limit says so.
+    budget: (u64, String),
+    cgroups: Vec<CgroupLimit>,
+    max_map_count: Option<u64>,
+    mappings: Option<u64>,
+    seccomp: Option<String>,
+    seccomp_filters: Option<String>,
+    tracer: Option<u64>,
+    /// Whether prctl(PR_SET_THP_DISABLE) is off.
+    thp_allowed: Option<String>,
+    thp_enabled: Option<String>,
+    thp_defrag: Option<String>,
+    populate_write: Probe,
+    guard_install: Probe,
+    pagemap_scan: Probe,
+    procmap_query: Probe,
+    anonymous_names: Probe,
+    userfaultfd: [Probe; 3],
+    userfault_backend: Probe,
+}
+
+/// Figures of /proc/meminfo, in bytes but for the counts of huge pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Memory {
+    total_bytes: u64,
+    available_bytes: u64,
+    swap_total_bytes: u64,
+    swap_free_bytes: u64,
+    commit_limit_bytes: u64,
+    committed_bytes: u64,
+    huge_pages: u64,
+    huge_pages_free: u64,
+    huge_page_bytes: u64,
+}
+
+impl Memory {
+    fn parse(meminfo: &str) -> Option<Memory> {
+        let bytes = |name| field_bytes(meminfo, name);
+        let count = |name| field(meminfo, name)?.parse().ok();
+        Some(Memory {
+            total_bytes: bytes("MemTotal")?,
+            available_bytes: bytes("MemAvailable").or_else(|| bytes("MemFree"))?,
+            swap_total_bytes: bytes("SwapTotal").unwrap_or(0),
+            swap_free_bytes: bytes("SwapFree").unwrap_or(0),
+            commit_limit_bytes: bytes("CommitLimit")?,
+            committed_bytes: bytes("Committed_AS")?,
+            // Without hugetlb the kernel leaves these out.
+            huge_pages: count("HugePages_Total").unwrap_or(0),
+            huge_pages_free: count("HugePages_Free").unwrap_or(0),
+            huge_page_bytes: bytes("Hugepagesize").unwrap_or(0),
+        })
+    }
+}
+
+pub(crate) fn examine() -> Report {
+    let facts = Facts::gather();
+    Report::new(facts.unix.system.clone(), facts.judge())
+}
+
+impl Facts {
+    fn gather() -> Facts {
+        let status = text("/proc/self/status").unwrap_or_default();
+        let used = Used {
+            address_space_bytes: field_bytes(&status, "VmSize"),
+            data_bytes: field_bytes(&status, "VmData"),
+            locked_bytes: field_bytes(&status, "VmLck"),
+            stack_bytes: field_bytes(&status, "VmStk"),
+        };
+        let budget = Budget::for_process();
+        let huge = |file: &str| {
+            let text = text(format!("/sys/kernel/mm/transparent_hugepage/{file}"))?;
+            chosen(&text).map(str::to_owned)
+        };
+        Facts {
+            unix: UnixFacts::gather(used, super::signal_frame_max_bytes()),
+            address_bits: probe::address_bits(),
+            overcommit: number("/proc/sys/vm/overcommit_memory"),
+            memory: text("/proc/meminfo").as_deref().and_then(Memory::parse),
+            budget: (budget.limit_bytes() as u64, budget.name().to_owned()),
+            cgroups: cgroup::limits(),
+            max_map_count: number("/proc/sys/vm/max_map_count"),
+            mappings: text("/proc/self/maps").map(|maps| maps.lines().count() as u64),
+            seccomp: field(&status, "Seccomp").map(str::to_owned),
+            seccomp_filters: field(&status, "Seccomp_filters").map(str::to_owned),
+            tracer: field(&status, "TracerPid").and_then(|pid| pid.parse().ok()),
+            thp_allowed: field(&status, "THP_enabled").map(str::to_owned),
+            thp_enabled: huge("enabled"),
+            thp_defrag: huge("defrag"),
+            populate_write: probe::populate_write(),
+            guard_install: probe::guard_install(),
+            pagemap_scan: probe::pagemap_scan(),
+            procmap_query: probe::procmap_query(),
+            anonymous_names: probe::anonymous_names(),
+            userfaultfd: [Door::Full, Door::UserMode, Door::Device].map(probe::userfaultfd),
+            userfault_backend: isolated(|| touch(Backend::Userfault)),
+        }
+    }
+
+    /// What they mean.
+    fn judge(&self) -> Vec<Finding> {
+        let mut findings = self.unix.judge();
+        findings.extend([self.address_bits(), self.overcommit(), self.commit_limit(), self.budget(), self.memory()]);
+        findings.extend([self.cgroups(), self.mappings(), self.seccomp(), self.tracer()]);
+        findings.extend([self.huge_pages(), self.huge_page_effort(), self.huge_page_pool()]);
+        findings.extend(self.kernel());
+        findings.extend(self.userfaultfd());
+        findings
+    }
+
+    fn address_bits(&self) -> Finding {
+        let finding = Finding::new("address_bits", Section::Addresses, "address space");
+        match &self.address_bits {
+            Ok(bits) => {
+                let finding = finding.found(format!("{bits} bits: {}", human(1 << bits)), *bits);
+                match bits {
+                    ..=42 => finding.note("Few addresses: large reservations compete for them."),
+                    48.. => finding.means(
+                        "Found by trying. On x86-64 the kernel gives those above 47 bits only to who asks for them.",
+                    ),
+                    _ => finding.means("Found by trying. All that one process can reserve together."),
+                }
+            }
+            Err(why) => unknown(finding, &why.to_string()),
+        }
+    }
+
+    fn overcommit(&self) -> Finding {
+        let finding = Finding::new("overcommit", Section::Commit, "overcommit");
+        let found =
+            |text: &str, mode: u64| finding.clone().found(format!("{text} (vm.overcommit_memory is {mode})"), mode);
+        match self.overcommit {
+            Some(mode @ 0) => found("heuristic", mode).note(
+                "One commit is refused if it is larger than all memory and swap together; many smaller ones are not. \
+                 When memory runs out, the kernel ends a process. Give regions a limit of their own: commit_limit, a \
+                 Budget, Budget::for_process().",
+            ),
+            Some(mode @ 1) => found("without limit", mode).but(
+                Level::Warning,
+                "No commit is ever refused. When memory runs out, the kernel ends a process. Only limits of your own \
+                 (commit_limit, a Budget) say no before that.",
+                "sysctl vm.overcommit_memory=0, or 2 for commits that fail as errors",
+            ),
+            Some(mode @ 2) => found("strict", mode).means(
+                "What is committed is kept count of. A commit past the limit fails as an error, and no process ends \
+                 for it.",
+            ),
+            _ => unknown(finding, "/proc/sys/vm/overcommit_memory cannot be read"),
+        }
+    }
+
+    fn commit_limit(&self) -> Finding {
+        let finding = Finding::new("commit_limit", Section::Commit, "commit limit");
+        let Some(memory) = &self.memory else { return unknown(finding, "/proc/meminfo cannot be read") };
+        let Memory { commit_limit_bytes: limit, committed_bytes: committed, .. } = *memory;
+        let left = limit.saturating_sub(committed);
+        let is_enforced = self.overcommit == Some(2);
+        let value =
+            json!({ "limit_bytes": limit, "committed_bytes": committed, "left_bytes": left, "enforced": is_enforced });
+        let finding = finding.found(format!("{}, {} committed by all programs", human(limit), human(committed)), value);
+        if !is_enforced {
+            return finding.means("Not enforced in this mode.");
+        }
+        let means = format!("{} can still be committed before commits fail.", human(left));
+        let change = "Add swap, or raise vm.overcommit_ratio or vm.overcommit_kbytes";
+        match left {
+            0 => finding.but(Level::Missing, means, change),
+            _ if left < MODEST_BYTES || left < limit / 10 => finding.but(Level::Warning, means, change),
+            _ => finding.means(means),
+        }
+    }
+
+    fn budget(&self) -> Finding {
+        let (bytes, limit) = &self.budget;
+        let finding = Finding::new("process_budget", Section::Commit, "budget of this process");
+        let finding =
+            finding.found(format!("{}, by {limit}", human(*bytes)), json!({ "bytes": bytes, "limit": limit }));
+        let means = "The tightest of all limits, and what Budget::for_process() lets regions commit.";
+        if *bytes < MODEST_BYTES {
+            return finding.but(Level::Warning, means, "Raise the limit that it names.");
+        }
+        finding.means(means)
+    }
+
+    fn memory(&self) -> Finding {
+        let finding = Finding::new("memory", Section::Commit, "memory");
+        let Some(memory) = &self.memory else { return unknown(finding, "/proc/meminfo cannot be read") };
+        let Memory { total_bytes: total, available_bytes: available, .. } = *memory;
+        let (swap, swap_free) = (memory.swap_total_bytes, memory.swap_free_bytes);
+        let swap_text =
+            if swap == 0 { "no swap".to_owned() } else { format!("swap {} of {}", human(swap_free), human(swap)) };
+        let value = json!({
+            "total_bytes": total, "available_bytes": available, "swap_total_bytes": swap, "swap_free_bytes": swap_free,
+        });
+        let text = format!("{} available of {}, {swap_text}", human(available), human(total));
+        finding.found(text, value).means("What touched pages can take before something else must give way.")
+    }
+
+    fn cgroups(&self) -> Finding {
+        let finding = Finding::new("cgroup_memory", Section::Limits, "cgroup memory");
+        let limits: Vec<Value> = self
+            .cgroups
+            .iter()
+            .map(|limit| {
+                json!({
+                    "file": limit.file.to_string_lossy(), "limit_bytes": limit.limit_bytes,
+                    "used_bytes": limit.used_bytes, "is_hard": limit.is_hard,
+                })
+            })
+            .collect();
+        let left = |limit: &CgroupLimit| limit.limit_bytes.saturating_sub(limit.used_bytes.unwrap_or(0));
+        let Some(tightest) = self.cgroups.iter().min_by_key(|limit| left(limit)) else {
+            return finding.found("no limit", json!(limits)).means("No control group limits memory.");
+        };
+        let used = tightest.used_bytes.map(|used| format!(", {} used", human(used))).unwrap_or_default();
+        let text = format!("{}{used} ({})", human(tightest.limit_bytes), tightest.file.display());
+        let past = if tightest.is_hard { "ends a process of the group" } else { "slows the group down" };
+        let means = format!("Pages count when they are touched. Past it the kernel {past}; commits are not refused.");
+        finding.found(text, json!(limits)).but(
+            if left(tightest) < MODEST_BYTES { Level::Warning } else { Level::Note },
+            means,
+            "Keep regions below it with Budget::for_process(), or raise it in the container's or service's settings",
+        )
+    }
+
+    fn mappings(&self) -> Finding {
+        let finding = Finding::new("max_map_count", Section::Limits, "mappings");
+        let (Some(max), Some(used)) = (self.max_map_count, self.mappings) else {
+            return unknown(finding, "/proc/sys/vm/max_map_count or /proc/self/maps cannot be read");
+        };
+        let left = max.saturating_sub(used);
+        let finding =
+            finding.found(format!("{max} (vm.max_map_count), {used} used"), json!({ "max": max, "used": used }));
+        let means = format!(
+            "A region takes one, and up to two more for each separate run of committed pages: room for some {} runs.",
+            left / 2
+        );
+        let change =
+            "For sparse regions: Backend::Userfault, a larger growth window, or sysctl vm.max_map_count=1048576";
+        match max {
+            _ if left < 1000 => finding.but(Level::Warning, means, change),
+            // What the kernel starts with.
+            ..=65_530 => finding.but(Level::Note, means, change),
+            _ => finding.means(means),
+        }
+    }
+
+    fn seccomp(&self) -> Finding {
+        let finding = Finding::new("seccomp", Section::Limits, "seccomp");
+        let filters = self.seccomp_filters.as_deref().filter(|&filters| filters != "0");
+        match self.seccomp.as_deref() {
+            Some("0") => finding.found("off", "off").means("No system call is filtered."),
+            Some("1") => finding.found("strict", "strict").but(
+                Level::Missing,
+                "Only read, write and exit are allowed: no memory call works.",
+                "Use a filter that allows mmap, munmap, mprotect, madvise, rt_sigaction, sigaltstack and futex",
+            ),
+            Some("2") => {
+                let count = filters.map(|filters| format!(" ({filters} installed)")).unwrap_or_default();
+                finding.found(format!("filtered{count}"), "filtered").note(
+                    "A filter may refuse calls or end the process for them. What the probes here got through counts; \
+                     calls that it forbids are reported below as not there.",
+                )
+            }
+            _ => unknown(finding, "/proc/self/status does not say"),
+        }
+    }
+
+    fn tracer(&self) -> Finding {
+        let finding = Finding::new("debugger", Section::Faults, "debugger");
+        match self.tracer {
+            Some(0) => finding.found("none", Value::Null).means("Nothing stops at the faults that regions live on."),
+            Some(pid) => finding.found(format!("process {pid} traces this one"), pid).but(
+                Level::Note,
+                "A debugger stops at each fault of a region.",
+                "gdb: handle SIGSEGV nostop noprint pass; lldb: process handle SIGSEGV -s false -n false -p true",
+            ),
+            None => unknown(finding, "/proc/self/status does not say"),
+        }
+    }
+
+    fn huge_pages(&self) -> Finding {
+        let finding = Finding::new("transparent_huge_pages", Section::HugePages, "transparent");
+        let Some(mode) = self.thp_enabled.as_deref() else {
+            let finding = finding.found("none", Value::Null);
+            return finding.note("This kernel has none, or does not tell: memory comes in small pages.");
+        };
+        let finding = finding.found(mode, mode);
+        if self.thp_allowed.as_deref() == Some("0") {
+            return finding.note("Switched off for this process and what it starts (prctl PR_SET_THP_DISABLE).");
+        }
+        match mode {
+            "always" => finding.but(
+                Level::Note,
+                "One touched byte in a committed run of 2 MiB may make all of it resident.",
+                "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled",
+            ),
+            "madvise" => finding.means(
+                "Memory that asks for huge pages (MADV_HUGEPAGE) gets them: large windows of Growth::Adaptive do.",
+            ),
+            _ => finding.but(
+                Level::Note,
+                "Growth::Adaptive gets none for its large windows: more faults of the kernel's, and slower.",
+                "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled",
+            ),
+        }
+    }
+
+    fn huge_page_effort(&self) -> Finding {
+        let finding = Finding::new("transparent_huge_pages_defrag", Section::HugePages, "made room for");
+        let Some(mode) = self.thp_defrag.as_deref() else {
+            return finding.found("not known", Value::Null).note("This kernel has no such setting, or does not tell.");
+        };
+        let finding = finding.found(format!("{mode} (defrag)"), mode);
+        match mode {
+            "always" if self.thp_enabled.as_deref() == Some("always") => finding.but(
+                Level::Warning,
+                "Any touch may wait while the kernel moves pages about to make a huge one.",
+                "echo madvise > /sys/kernel/mm/transparent_hugepage/defrag",
+            ),
+            "always" | "madvise" | "defer+madvise" => {
+                finding.means("Memory that asks for huge pages may wait for them at its first touch.")
+            }
+            _ => finding.means("No touch waits for a huge page."),
+        }
+    }
+
+    fn huge_page_pool(&self) -> Finding {
+        let finding = Finding::new("hugetlb", Section::HugePages, "pool (hugetlb)");
+        let Some(memory) = &self.memory else { return unknown(finding, "/proc/meminfo cannot be read") };
+        let Memory { huge_pages: total, huge_pages_free: free, huge_page_bytes: size, .. } = *memory;
+        let value = json!({ "pages": total, "free_pages": free, "page_size_bytes": size });
+        let text = format!("{total} pages of {}, {free} free", human(size));
+        finding.found(text, value).means("Memory set aside for MAP_HUGETLB alone. Regions take none from it.")
+    }
+
+    fn kernel(&self) -> [Finding; 5] {
+        let offer = |id, what, probe: &Probe, with: &str, without: &str| {
+            let finding = Finding::new(id, Section::Kernel, what);
+            match probe {
+                Ok(_) => finding.found("yes", true).means(with),
+                Err(why) => finding.found(format!("no: {why}"), false).note(without),
+            }
+        };
+        [
+            offer(
+                "populate_write",
+                "MADV_POPULATE_WRITE",
+                &self.populate_write,
+                "Whether a touch will work can be asked, and pages brought in ahead, without a fault.",
+                "Since 5.14. Whether a touch will work is read from /proc instead, which is slower.",
+            ),
+            offer(
+                "guard_install",
+                "MADV_GUARD_INSTALL",
+                &self.guard_install,
+                "Guard pages inside a mapping. They are told apart from pages that a touch may commit.",
+                "Since 6.13. Guard pages are mappings of their own.",
+            ),
+            offer(
+                "pagemap_scan",
+                "PAGEMAP_SCAN",
+                &self.pagemap_scan,
+                "`elbowroom map` finds resident and huge pages by ranges.",
+                "Since 6.7. `elbowroom map` reads page by page, and cannot tell which pages are huge.",
+            ),
+            offer(
+                "procmap_query",
+                "PROCMAP_QUERY",
+                &self.procmap_query,
+                "A mapping's protection can be asked by address.",
+                "Since 6.11. A mapping's protection is read from /proc/self/maps: slower, the more there are.",
+            ),
+            offer(
+                "anonymous_names",
+                "names of mappings",
+                &self.anonymous_names,
+                "A region's name is shown in /proc/PID/maps and by `elbowroom map`, as [anon:NAME].",
+                "The kernel was built without CONFIG_ANON_VMA_NAME: a region's name is in errors only, and not in \
+                 /proc/PID/maps.",
+            ),
+        ]
+    }
+
+    fn userfaultfd(&self) -> [Finding; 5] {
+        const WORTH: &str = "Backend::Userfault takes the user mode; other regions commit by mprotect.";
+        let door = |id, what, probe: &Probe, means: &str| {
+            let finding = Finding::new(id, Section::Kernel, what);
+            match probe {
+                Ok(_) => finding.found("yes", true).means(means),
+                Err(why) => finding.found(format!("no: {why}"), false).note(WORTH),
+            }
+        };
+        let [full, user, device] = &self.userfaultfd;
+        let features = Finding::new("userfaultfd_features", Section::Kernel, "userfaultfd features");
+        let features = match full.as_ref().or(user.as_ref()).or(device.as_ref()) {
+            Ok(bits) => {
+                let has = |bit: u32| bits & (1 << bit) != 0;
+                let names: Vec<&str> =
+                    UFFD_FEATURES.iter().filter(|&&(bit, _)| has(bit)).map(|&(_, name)| name).collect();
+                let features = features.found(names.join(" "), json!(names));
+                if has(UFFD_FEATURE_SIGBUS) {
+                    features.means("Faults can come as SIGBUS, which is what Backend::Userfault takes.")
+                } else {
+                    features.note("Faults cannot come as SIGBUS, without which there is no Backend::Userfault.")
+                }
+            }
+            Err(_) => features.found("none, as there is no way to one", json!([])).note(WORTH),
+        };
+        let backend = Finding::new("userfault_backend", Section::Kernel, "Backend::Userfault");
+        let backend = match &self.userfault_backend {
+            Ok(_) => backend.found("works", true).means(
+                "Tried in a child process. Any number of scattered pages in one mapping; its commits are not charged.",
+            ),
+            Err(why) => backend.found(format!("does not work: {why}"), false).note(
+                "Regions commit by mprotect, at most half as many separate runs of pages as there may be mappings.",
+            ),
+        };
+        [
+            backend,
+            door(
+                "userfaultfd",
+                "userfaultfd",
+                full,
+                "Also for faults of system calls, which takes a privilege or vm.unprivileged_userfaultfd=1.",
+            ),
+            door(
+                "userfaultfd_user_mode",
+                "userfaultfd, user mode",
+                user,
+                "UFFD_USER_MODE_ONLY: without privilege, for faults of the program alone.",
+            ),
+            door("dev_userfaultfd", "/dev/userfaultfd", device, "Open to whom the file's permissions admit."),
+            features,
+        ]
+    }
+}
+
+const UFFD_FEATURE_SIGBUS: u32 = 7;
+
+/// UFFD_FEATURE_* (include/uapi/linux/userfaultfd.h), by bit.
+const UFFD_FEATURES: [(u32, &str); 17] = [
+    (0, "PAGEFAULT_FLAG_WP"),
+    (1, "EVENT_FORK"),
+    (2, "EVENT_REMAP"),
+    (3, "EVENT_REMOVE"),
+    (4, "MISSING_HUGETLBFS"),
+    (5, "MISSING_SHMEM"),
+    (6, "EVENT_UNMAP"),
+    (7, "SIGBUS"),
+    (8, "THREAD_ID"),
+    (9, "MINOR_HUGETLBFS"),
+    (10, "MINOR_SHMEM"),
+    (11, "EXACT_ADDRESS"),
+    (12, "WP_HUGETLBFS_SHMEM"),
+    (13, "WP_UNPOPULATED"),
+    (14, "POISON"),
+    (15, "WP_ASYNC"),
+    (16, "MOVE"),
+];
+
+/// That something cannot be found out is worth a note.
+fn unknown(finding: Finding, why: &str) -> Finding {
+    finding.found("not known", Value::Null).note(format!("{why}."))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::os::unix::doctor::tests::good as good_unix;
+    use crate::os::unix::isolate::Failure;
+
+    const GIB: u64 = 1 << 30;
+
+    /// A machine where all is well.
+    fn good() -> Facts {
+        let memory = Memory {
+            total_bytes: 64 * GIB,
+            available_bytes: 60 * GIB,
+            commit_limit_bytes: 40 * GIB,
+            committed_bytes: 10 * GIB,
+            huge_page_bytes: 2 << 20,
+            ..Memory::default()
+        };
+        let some = |text: &str| Some(text.to_owned());
+        Facts {
+            unix: good_unix(),
+            address_bits: Ok(47),
+            overcommit: Some(2),
+            memory: Some(memory),
+            budget: (30 * GIB, "commit limit".to_owned()),
+            cgroups: Vec::new(),
+            max_map_count: Some(1_048_576),
+            mappings: Some(30),
+            seccomp: some("0"),
+            seccomp_filters: some("0"),
+            tracer: Some(0),
+            thp_allowed: some("1"),
+            thp_enabled: some("madvise"),
+            thp_defrag: some("madvise"),
+            populate_write: Ok(0),
+            guard_install: Ok(0),
+            pagemap_scan: Ok(0),
+            procmap_query: Ok(0),
+            anonymous_names: Ok(0),
+            userfaultfd: [Ok(0x1ffff), Ok(0x1ffff), Ok(0x1ffff)],
+            userfault_backend: Ok(2),
+        }
+    }
+
+    /// The finding with this id, when a good machine is changed.
+    fn judged(id: &str, change: impl FnOnce(&mut Facts)) -> Finding {
+        let mut facts = good();
+        change(&mut facts);
+        facts.judge().into_iter().find(|finding| finding.id == id).unwrap()
+    }
+
+    #[test]
+    fn nothing_is_wrong_with_a_good_machine() {
+        let findings = good().judge();
+        for finding in &findings {
+            assert_eq!(finding.level, Level::Ok, "{finding:?}");
+            assert!(finding.change.is_none() && !finding.found.is_empty() && !finding.means.is_empty(), "{finding:?}");
+        }
+        let mut ids: Vec<&str> = findings.iter().map(|finding| finding.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), findings.len());
+    }
+
+    #[test]
+    fn what_is_not_known_is_noted() {
+        let unknown = Facts {
+            overcommit: None,
+            memory: None,
+            max_map_count: None,
+            mappings: None,
+            seccomp: None,
+            tracer: None,
+            thp_enabled: None,
+            thp_defrag: None,
+            address_bits: Err(Failure::Lost("no fork".to_owned())),
+            ..good()
+        };
+        let notes = unknown.judge().iter().filter(|finding| finding.level == Level::Note).count();
+        // Memory is in three of them.
+        assert_eq!(notes, 10);
+    }
+
+    #[test]
+    fn the_mode_of_overcommit_decides_what_a_limit_means() {
+        assert_eq!(judged("overcommit", |facts| facts.overcommit = Some(0)).level, Level::Note);
+        assert_eq!(judged("overcommit", |facts| facts.overcommit = Some(1)).level, Level::Warning);
+        let full = |facts: &mut Facts| {
+            let memory = facts.memory.as_mut().unwrap();
+            memory.committed_bytes = memory.commit_limit_bytes + 1;
+        };
+        let finding = judged("commit_limit", full);
+        assert_eq!((finding.level, &finding.value["left_bytes"]), (Level::Missing, &json!(0)));
+        let finding = judged("commit_limit", |facts| {
+            full(facts);
+            facts.overcommit = Some(0);
+        });
+        assert_eq!((finding.level, finding.means.as_str()), (Level::Ok, "Not enforced in this mode."));
+        let finding = judged("commit_limit", |facts| facts.memory.as_mut().unwrap().committed_bytes = 37 * GIB);
+        assert_eq!(finding.level, Level::Warning);
+        assert_eq!(judged("process_budget", |facts| facts.budget.0 = 1 << 20).level, Level::Warning);
+    }
+
+    #[test]
+    fn the_tightest_group_is_told() {
+        let limit = |limit_bytes, is_hard| CgroupLimit {
+            file: PathBuf::from(format!("/{limit_bytes}")),
+            limit_bytes,
+            used_bytes: Some(GIB / 2),
+            is_hard,
+        };
+        let finding = judged("cgroup_memory", |facts| facts.cgroups = vec![limit(9 * GIB, true), limit(GIB, false)]);
+        assert_eq!(finding.level, Level::Warning);
+        assert!(finding.found.starts_with("1 GiB, 512 MiB used") && finding.means.contains("slows"), "{finding:?}");
+        assert_eq!(finding.value.as_array().unwrap().len(), 2);
+        let finding = judged("cgroup_memory", |facts| facts.cgroups = vec![limit(9 * GIB, true)]);
+        assert_eq!(finding.level, Level::Note);
+        assert!(finding.means.contains("ends a process"), "{finding:?}");
+    }
+
+    #[test]
+    fn mappings_run_out() {
+        assert_eq!(judged("max_map_count", |facts| facts.max_map_count = Some(65_530)).level, Level::Note);
+        let finding = judged("max_map_count", |facts| facts.mappings = Some(1_048_000));
+        assert_eq!(finding.level, Level::Warning);
+        assert!(finding.means.ends_with("some 288 runs."), "{finding:?}");
+    }
+
+    #[test]
+    fn filters_and_debuggers_are_told() {
+        let mode = |mode: &'static str| judged("seccomp", move |facts| facts.seccomp = Some(mode.to_owned())).level;
+        assert_eq!([mode("1"), mode("2"), mode("3")], [Level::Missing, Level::Note, Level::Note]);
+        let finding = judged("debugger", |facts| facts.tracer = Some(17));
+        assert_eq!((finding.level, &finding.value), (Level::Note, &json!(17)));
+    }
+
+    #[test]
+    fn huge_pages_may_cost() {
+        let mode = |mode: &'static str| {
+            judged("transparent_huge_pages", move |facts| facts.thp_enabled = Some(mode.to_owned()))
+        };
+        assert_eq!((mode("always").level, mode("never").level), (Level::Note, Level::Note));
+        let finding = judged("transparent_huge_pages_defrag", |facts| {
+            facts.thp_enabled = Some("always".to_owned());
+            facts.thp_defrag = Some("always".to_owned());
+        });
+        assert_eq!(finding.level, Level::Warning);
+        let finding = judged("transparent_huge_pages", |facts| facts.thp_allowed = Some("0".to_owned()));
+        assert!(finding.means.starts_with("Switched off"), "{finding:?}");
+    }
+
+    #[test]
+    fn what_the_kernel_lacks_is_noted_and_why() {
+        let finding = judged("guard_install", |facts| facts.guard_install = Err(Failure::Killed(libc::SIGSYS)));
+        assert_eq!((finding.level, &finding.value), (Level::Note, &json!(false)));
+        assert_eq!(finding.found, "no: a seccomp filter ends the process that asks");
+        let finding = judged("userfaultfd_features", |facts| {
+            facts.userfaultfd = [Err(Failure::Refused(libc::EPERM)), Ok(1 << 7), Err(Failure::Refused(libc::ENOENT))];
+        });
+        assert_eq!((finding.level, finding.value), (Level::Ok, json!(["SIGBUS"])));
+        let finding = judged("userfaultfd_features", |facts| facts.userfaultfd = [Ok(1), Ok(1), Ok(1)]);
+        assert_eq!(finding.level, Level::Note);
+        let finding = judged("userfault_backend", |facts| facts.userfault_backend = Err(Failure::Refused(libc::EPERM)));
+        assert_eq!(finding.level, Level::Note);
+    }
+
+    #[test]
+    fn memory_is_read() {
+        let meminfo = "MemTotal: 8 kB\nMemAvailable: 5 kB\nSwapTotal: 4 kB\nSwapFree: 3 kB\nCommitLimit: 2 kB\n\
+                       Committed_AS: 1 kB\nHugePages_Total: 7\nHugePages_Free: 6\nHugepagesize: 2048 kB\n";
+        let expected = Memory {
+            total_bytes: 8 << 10,
+            available_bytes: 5 << 10,
+            swap_total_bytes: 4 << 10,
+            swap_free_bytes: 3 << 10,
+            commit_limit_bytes: 2 << 10,
+            committed_bytes: 1 << 10,
+            huge_pages: 7,
+            huge_pages_free: 6,
+            huge_page_bytes: 2 << 20,
+        };
+        assert_eq!(Memory::parse(meminfo), Some(expected));
+        assert_eq!(Memory::parse("MemTotal: 8 kB\n"), None);
+    }
+}

@@ -1,0 +1,55 @@
+//! Reading the text files of /proc and /sys.
+
+use std::fs;
+use std::path::Path;
+
+/// A file's text; `None` where it is not there or may not be read.
+pub(super) fn text(path: impl AsRef<Path>) -> Option<String> {
+    fs::read_to_string(path).ok()
+}
+
+/// A file that holds a number.
+pub(super) fn number(path: &str) -> Option<u64> {
+    text(path)?.trim().parse().ok()
+}
+
+/// The text behind `NAME:` in a file of such lines (/proc/meminfo, /proc/PID/status, an entry of smaps).
+pub(super) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+/// The same for a size.
+pub(super) fn field_bytes(text: &str, name: &str) -> Option<u64> {
+    kibibytes(field(text, name)?)
+}
+
+/// A number that /proc gives in "kB", which are 1024 bytes.
+pub(super) fn kibibytes(text: &str) -> Option<u64> {
+    text.trim().strip_suffix("kB")?.trim_end().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// The choice in brackets, of a file such as `always [madvise] never`.
+pub(super) fn chosen(text: &str) -> Option<&str> {
+    Some(text.split_once('[')?.1.split_once(']')?.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_found_by_their_whole_name() {
+        let text = "VmSizes:\t 1 kB\nVmSize:\t  12 kB\nSeccomp:\t2\n";
+        assert_eq!(field_bytes(text, "VmSize"), Some(12 << 10));
+        assert_eq!(field(text, "Seccomp"), Some("2"));
+        assert_eq!(field_bytes(text, "Seccomp"), None);
+        assert_eq!(field(text, "Vm"), None);
+        assert_eq!(kibibytes("18446744073709551615 kB"), None);
+    }
+
+    #[test]
+    fn choices_are_in_brackets() {
+        assert_eq!(chosen("always [madvise] never\n"), Some("madvise"));
+        assert_eq!(chosen("always"), None);
+    }
+}

@@ -1,0 +1,342 @@
+//! What `elbowroom doctor` looks at on every Unix: addresses, signals, resource limits, and whether it works at all.
+
+use elbowroom::{Backend, Growth, Region, allocation_granularity, page_size};
+use serde_json::{Value, json};
+
+use super::isolate::{Failure, Probe, isolated};
+use super::signals::{self, Disposition, FAULT_SIGNALS, Resource};
+use crate::doctor::{Finding, Largest, Level, MODEST_BYTES, Section, commit_on_touch};
+use crate::size::human;
+
+/// What was gathered.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) system: String,
+    pub(crate) page_size_bytes: u64,
+    pub(crate) granularity_bytes: u64,
+    pub(crate) largest: Largest,
+    /// Whether a touch commits.
+    pub(crate) touch: Probe,
+    /// For each of the fault signals.
+    pub(crate) dispositions: [Disposition; 2],
+    pub(crate) blocked: Vec<&'static str>,
+    pub(crate) alternate_stack_bytes: Option<u64>,
+    /// What a signal took of it when it was tried.
+    pub(crate) signal_frame: Probe,
+    /// What a signal may take, with all the registers that the processor has.
+    pub(crate) signal_frame_max_bytes: u64,
+    pub(crate) address_space: Limit,
+    pub(crate) data: Limit,
+    pub(crate) locked: Limit,
+    pub(crate) stack: Limit,
+}
+
+/// A resource limit in bytes, `None` if there is none, and what counts towards it, where that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limit {
+    pub(crate) limit: Option<u64>,
+    pub(crate) used: Option<u64>,
+}
+
+impl Limit {
+    fn of(resource: Resource, used: Option<u64>) -> Limit {
+        Limit { limit: signals::limit_bytes(resource), used }
+    }
+
+    fn left(self) -> Option<u64> {
+        Some(self.limit?.saturating_sub(self.used.unwrap_or(0)))
+    }
+}
+
+/// What counts towards the resource limits, as far as the system tells.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Used {
+    pub(crate) address_space_bytes: Option<u64>,
+    pub(crate) data_bytes: Option<u64>,
+    pub(crate) locked_bytes: Option<u64>,
+    pub(crate) stack_bytes: Option<u64>,
+}
+
+impl Facts {
+    pub(crate) fn gather(used: Used, signal_frame_max_bytes: u64) -> Facts {
+        Facts {
+            system: signals::system(),
+            page_size_bytes: page_size() as u64,
+            granularity_bytes: allocation_granularity() as u64,
+            largest: Largest::find(),
+            touch: isolated(|| touch(Backend::default())),
+            dispositions: FAULT_SIGNALS.map(|(signal, _)| signals::disposition(signal)),
+            blocked: signals::blocked(),
+            alternate_stack_bytes: signals::alternate_stack_bytes(),
+            signal_frame: isolated(signals::frame_bytes),
+            signal_frame_max_bytes,
+            address_space: Limit::of(Resource::As, used.address_space_bytes),
+            data: Limit::of(Resource::Data, used.data_bytes),
+            locked: Limit::of(Resource::Memlock, used.locked_bytes),
+            stack: Limit::of(Resource::Stack, used.stack_bytes),
+        }
+    }
+
+    /// What they mean.
+    pub(crate) fn judge(&self) -> Vec<Finding> {
+        let mut findings = vec![
+            self.pages(),
+            self.granularity(),
+            self.largest.judge(),
+            commit_on_touch(self.touch.as_ref().err().map(Failure::to_string)),
+            self.address_space(),
+            self.data(),
+            self.locked(),
+            self.stack(),
+            self.blocked(),
+            self.alternate_stack(),
+        ];
+        findings.extend(self.dispositions.iter().zip(FAULT_SIGNALS).map(|(found, (_, name))| handler(found, name)));
+        findings
+    }
+
+    fn pages(&self) -> Finding {
+        let finding = Finding::new("page_size", Section::Addresses, "page size")
+            .found(human(self.page_size_bytes).to_string(), self.page_size_bytes);
+        finding.means("What is committed, decommitted and protected at once.")
+    }
+
+    fn granularity(&self) -> Finding {
+        let finding = Finding::new("allocation_granularity", Section::Addresses, "granularity")
+            .found(human(self.granularity_bytes).to_string(), self.granularity_bytes);
+        finding.means("Every reservation starts at a multiple of it.")
+    }
+
+    fn address_space(&self) -> Finding {
+        let means = "Reserved address space counts towards it, touched or not.";
+        let finding = limit(self.address_space, "rlimit_as", "RLIMIT_AS").means(means);
+        match self.address_space.left() {
+            None => finding,
+            Some(left) => finding.but(
+                if left < MODEST_BYTES { Level::Warning } else { Level::Note },
+                format!("{means} {} can still be reserved.", human(left)),
+                "ulimit -v unlimited, or LimitAS= in the service's unit",
+            ),
+        }
+    }
+
+    fn data(&self) -> Finding {
+        let means = "Committed pages count towards it; past it a commit is an error.";
+        let finding = limit(self.data, "rlimit_data", "RLIMIT_DATA").means(means);
+        match self.data.left() {
+            None => finding,
+            Some(left) => finding.but(
+                if left < MODEST_BYTES { Level::Warning } else { Level::Note },
+                format!("{means} {} can still be committed.", human(left)),
+                "ulimit -d unlimited, or LimitDATA= in the service's unit",
+            ),
+        }
+    }
+
+    fn locked(&self) -> Finding {
+        let means = "What may be locked in memory (mlock). Committing locks nothing.";
+        limit(self.locked, "rlimit_memlock", "RLIMIT_MEMLOCK").means(means)
+    }
+
+    fn stack(&self) -> Finding {
+        let means = "The main thread's stack; filters run on stacks of the library's own.";
+        limit(self.stack, "rlimit_stack", "RLIMIT_STACK").means(means)
+    }
+
+    fn blocked(&self) -> Finding {
+        let finding = Finding::new("blocked_signals", Section::Faults, "blocked signals");
+        if self.blocked.is_empty() {
+            let means = "SIGSEGV and SIGBUS reach the thread, so that its faults can be resolved.";
+            return finding.found("none that faults come as", json!([])).means(means);
+        }
+        let names = self.blocked.join(" and ");
+        finding.found(format!("{names}, inherited from whatever started this program"), json!(self.blocked)).but(
+            Level::Missing,
+            "A fault whose signal is blocked ends the process at once (sigprocmask(2)).",
+            "Unblock it in the parent before it starts programs, or in each thread: pthread_sigmask(SIG_UNBLOCK, ...)",
+        )
+    }
+
+    fn alternate_stack(&self) -> Finding {
+        let max = self.signal_frame_max_bytes;
+        let frame = self.signal_frame.as_ref().map_or(max, |&bytes| bytes);
+        let finding = Finding::new("alternate_stack", Section::Faults, "alternate stack");
+        let Some(bytes) = self.alternate_stack_bytes else {
+            let finding = finding.found("none", Value::Null);
+            return finding
+                .note("The handler runs on the thread's own stack, and cannot run when that has overflowed.");
+        };
+        let text = format!("{}, of which a signal takes {}", human(bytes), human(frame));
+        let value = json!({ "bytes": bytes, "signal_frame_bytes": frame, "signal_frame_max_bytes": max });
+        let finding = finding.found(text, value);
+        let change = "Give such threads a larger one: sigaltstack(2) with getauxval(AT_MINSIGSTKSZ) and 8 KiB more";
+        if bytes < frame + HANDLER_BYTES {
+            return finding.but(Level::Warning, "The handler may run over its end.", change);
+        }
+        if bytes < max + HANDLER_BYTES {
+            let all = format!(
+                "In a thread that uses all registers of the processor (AMX, say) a signal takes {}, and \
+                 the handler may run over the end.",
+                human(max)
+            );
+            return finding.but(Level::Note, all, change);
+        }
+        finding.means("The handler starts here, and runs a filter on a stack of the library's own.")
+    }
+}
+
+/// What the handler itself may use of an alternate stack, amply.
+const HANDLER_BYTES: u64 = 2 << 10;
+
+/// Two pages committed by a touch, read back, and a third refused: the least that a region does.
+pub(crate) fn touch(backend: Backend) -> Result<u64, i32> {
+    let code = |error: elbowroom::Error| error.os_code().unwrap_or(0);
+    let page = page_size();
+    let region = Region::builder(16 * page)
+        .backend(backend)
+        .growth(Growth::Pages(1))
+        .commit_limit(2 * page)
+        .build()
+        .map_err(code)?;
+    for offset in [0, 15 * page] {
+        region.try_write(offset, 42u8).map_err(code)?;
+        if region.try_read::<u8>(offset).map_err(code)? != 42 {
+            return Err(libc::EIO);
+        }
+    }
+    let refused = region.try_write(7 * page, 42u8).is_err();
+    if refused && region.stats().committed_bytes == 2 * page { Ok(2) } else { Err(libc::EIO) }
+}
+
+fn limit(limit: Limit, id: &'static str, what: &'static str) -> Finding {
+    let value = json!({ "limit_bytes": limit.limit, "used_bytes": limit.used });
+    let used = limit.used.map(|used| format!(", {} used", human(used))).unwrap_or_default();
+    let text = limit.limit.map_or_else(|| "no limit".to_owned(), |limit| format!("{}{used}", human(limit)));
+    Finding::new(id, Section::Limits, what).found(text, value)
+}
+
+fn handler(found: &Disposition, name: &str) -> Finding {
+    let (id, what) = match name {
+        "SIGSEGV" => ("sigsegv_handler", "SIGSEGV handler"),
+        _ => ("sigbus_handler", "SIGBUS handler"),
+    };
+    let finding = Finding::new(id, Section::Faults, what);
+    match found {
+        Disposition::Default => finding.found("none", "default").means("The first region installs its own."),
+        Disposition::Ignored => {
+            let means = "Faults come through all the same. The first region installs its handler.";
+            finding.found("ignored, as inherited from whatever started this program", "ignored").note(means)
+        }
+        Disposition::Handler { own: true, .. } => {
+            let means =
+                "It reports stack overflows. A region's handler goes in front and passes on what is not its own.";
+            finding.found("the Rust standard library's", json!({ "module": null })).means(means)
+        }
+        Disposition::Handler { module, on_alternate_stack, .. } => {
+            let module_name = module.as_deref().unwrap_or("not known");
+            let text = format!("one is installed already, from {module_name}");
+            let stack = if *on_alternate_stack { "" } else { ", on a stack of the library's if need be" };
+            finding.found(text, json!({ "module": module, "on_alternate_stack": on_alternate_stack })).note(format!(
+                "A region's handler goes in front, and passes on what is not its own{stack}. One installed later \
+                 must pass on what it does not know."
+            ))
+        }
+        Disposition::Unknown => finding.found("not known", Value::Null).note("The system does not tell."),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::doctor::Bound;
+
+    /// A machine where all is well.
+    pub(crate) fn good() -> Facts {
+        let none = Limit { limit: None, used: Some(1 << 20) };
+        let own = Disposition::Handler { own: true, module: None, on_alternate_stack: true };
+        Facts {
+            system: "Linux".to_owned(),
+            page_size_bytes: 4096,
+            granularity_bytes: 4096,
+            largest: Largest { bytes: 127 << 40, bound: Bound::Refused("no".to_owned()) },
+            touch: Ok(2),
+            dispositions: [own.clone(), own],
+            blocked: Vec::new(),
+            alternate_stack_bytes: Some(8 << 10),
+            signal_frame: Ok(3632),
+            signal_frame_max_bytes: 3632,
+            address_space: none,
+            data: none,
+            locked: none,
+            stack: Limit { limit: Some(8 << 20), used: None },
+        }
+    }
+
+    /// The finding with this id, when a good machine is changed.
+    fn judged(id: &str, change: impl FnOnce(&mut Facts)) -> Finding {
+        let mut facts = good();
+        change(&mut facts);
+        facts.judge().into_iter().find(|finding| finding.id == id).unwrap()
+    }
+
+    #[test]
+    fn nothing_is_wrong_with_a_good_machine() {
+        for finding in good().judge() {
+            assert_eq!(finding.level, Level::Ok, "{finding:?}");
+            assert!(finding.change.is_none() && !finding.found.is_empty() && !finding.means.is_empty(), "{finding:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_region_needs_is_missing_without_it() {
+        let finding = judged("blocked_signals", |facts| facts.blocked = vec!["SIGSEGV"]);
+        assert_eq!((finding.level, &finding.value), (Level::Missing, &json!(["SIGSEGV"])));
+        let finding = judged("commit_on_touch", |facts| facts.touch = Err(Failure::Killed(libc::SIGSEGV)));
+        assert_eq!(finding.level, Level::Missing);
+        assert_eq!(finding.found, "does not work: ended by SIGSEGV");
+        let none = Largest { bytes: 0, bound: Bound::Refused("the reason".to_owned()) };
+        let finding = judged("largest_reservation", |facts| facts.largest = none);
+        assert_eq!(finding.level, Level::Missing);
+        assert_eq!(finding.means, "Nothing can be reserved: the reason.");
+    }
+
+    #[test]
+    fn limits_are_as_bad_as_they_are_small() {
+        for (limit, used, level, part) in [
+            (64 << 30, 1 << 30, Level::Note, "63 GiB can still"),
+            (1 << 30, 1 << 20, Level::Warning, "1023 MiB can still"),
+            (1 << 30, 2 << 30, Level::Warning, "0 B can still"),
+        ] {
+            let limit = Limit { limit: Some(limit), used: Some(used) };
+            for finding in [
+                judged("rlimit_as", |facts| facts.address_space = limit),
+                judged("rlimit_data", |facts| facts.data = limit),
+            ] {
+                assert_eq!(finding.level, level, "{finding:?}");
+                assert!(finding.means.contains(part), "{finding:?}");
+            }
+        }
+        let locked = Limit { limit: Some(0), used: None };
+        assert_eq!(judged("rlimit_memlock", |facts| facts.locked = locked).level, Level::Ok);
+    }
+
+    #[test]
+    fn handlers_and_their_stacks_are_told() {
+        let module = Some("/lib/crash.so".to_owned());
+        let other = Disposition::Handler { own: false, module, on_alternate_stack: false };
+        let finding = judged("sigbus_handler", |facts| facts.dispositions[1] = other);
+        assert_eq!(finding.level, Level::Note);
+        assert_eq!(finding.value["module"], "/lib/crash.so");
+        for found in [Disposition::Ignored, Disposition::Unknown] {
+            assert_eq!(judged("sigsegv_handler", |facts| facts.dispositions[0] = found).level, Level::Note);
+        }
+        assert_eq!(judged("alternate_stack", |facts| facts.alternate_stack_bytes = None).level, Level::Note);
+        assert_eq!(judged("alternate_stack", |facts| facts.alternate_stack_bytes = Some(4096)).level, Level::Warning);
+        assert_eq!(judged("alternate_stack", |facts| facts.signal_frame_max_bytes = 8 << 10).level, Level::Note);
+    }
+
+    #[test]
+    fn a_touch_commits_here() {
+        assert_eq!(isolated(|| touch(Backend::default())), Ok(2));
+    }
+}

@@ -1,0 +1,172 @@
+//! A child process for what may be forbidden on pain of death.
+//!
+//! A seccomp filter may answer a system call that it does not like by ending the process, and a fault that nobody
+//! handles does the same. Tried in a forked child, either is an answer like any other; and what a probe maps, opens or
+//! changes is gone with the child.
+
+#![allow(unsafe_code, reason = "fork and what belongs to it")]
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// A child that does not answer has hung.
+const SECONDS_MAX: u32 = 20;
+
+/// Why a probe gave no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The system refused, with this error.
+    Refused(i32),
+    /// The child was ended by this signal.
+    Killed(i32),
+    /// There was no child, or none that could answer.
+    Lost(String),
+}
+
+pub(crate) type Probe = Result<u64, Failure>;
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Refused(code) => io::Error::from_raw_os_error(*code).fmt(f),
+            Failure::Killed(signal) => match *signal {
+                libc::SIGSYS => f.write_str("a seccomp filter ends the process that asks"),
+                libc::SIGALRM => write!(f, "no answer within {SECONDS_MAX} seconds"),
+                libc::SIGSEGV => f.write_str("ended by SIGSEGV"),
+                libc::SIGBUS => f.write_str("ended by SIGBUS"),
+                signal => write!(f, "ended by signal {signal}"),
+            },
+            Failure::Lost(why) => write!(f, "could not be tried: {why}"),
+        }
+    }
+}
+
+/// Runs `probe` in a child process; its error is one of errno's.
+pub(crate) fn isolated(probe: impl FnOnce() -> Result<u64, i32>) -> Probe {
+    let lost = |error: io::Error| Failure::Lost(error.to_string());
+    let (mut answer, question) = pipe().map_err(lost)?;
+    // SAFETY: fork(2) has no preconditions on memory. The child runs `in_child` alone, which does not return.
+    let child = unsafe { libc::fork() };
+    match child {
+        -1 => return Err(lost(io::Error::last_os_error())),
+        0 => in_child(probe, question),
+        _ => {}
+    }
+    // So that the pipe ends when the child does.
+    drop(question);
+    let mut bytes = [0; 12];
+    let read = answer.read_exact(&mut bytes);
+    let status = wait(child);
+    if read.is_ok() {
+        let (code, value) = bytes.split_at(4);
+        // PANIC: 4 bytes and 8 of an array of 12.
+        let code = i32::from_ne_bytes(code.try_into().expect("4 bytes"));
+        // PANIC: as above.
+        let value = u64::from_ne_bytes(value.try_into().expect("8 bytes"));
+        return if code == 0 { Ok(value) } else { Err(Failure::Refused(code)) };
+    }
+    match status {
+        Some(status) if libc::WIFSIGNALED(status) => Err(Failure::Killed(libc::WTERMSIG(status))),
+        _ => Err(Failure::Lost("the child gave no answer".to_owned())),
+    }
+}
+
+/// The child's life: the probe, its answer, the end.
+fn in_child(probe: impl FnOnce() -> Result<u64, i32>, mut question: File) -> ! {
+    leave_nothing_behind();
+    // A panic must not unwind into what the parent was doing.
+    if let Ok(answer) = catch_unwind(AssertUnwindSafe(probe)) {
+        let (code, value) = match answer {
+            Ok(value) => (0, value),
+            // What refuses without an error is an error all the same.
+            Err(0) => (libc::EFAULT, 0),
+            Err(code) => (code, 0),
+        };
+        let mut bytes = [0; 12];
+        bytes[..4].copy_from_slice(&i32::to_ne_bytes(code));
+        bytes[4..].copy_from_slice(&u64::to_ne_bytes(value));
+        // If the parent is gone, there is nobody to tell.
+        let _ = question.write_all(&bytes);
+    }
+    // SAFETY: no preconditions; ends the process without what the parent registered for its own end (_exit(2)).
+    unsafe { libc::_exit(0) }
+}
+
+/// Nobody is to find a core file of a child that was ended, and none is to hang.
+fn leave_nothing_behind() {
+    super::super::sys::make_not_dumpable();
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the structure is readable; only this child is limited.
+    unsafe { libc::setrlimit(libc::RLIMIT_CORE, &none) };
+    // SAFETY: the default action for a signal of this child; no handler is involved.
+    unsafe { libc::signal(libc::SIGALRM, libc::SIG_DFL) };
+    super::signals::unblock(libc::SIGALRM);
+    // SAFETY: no preconditions.
+    unsafe { libc::alarm(SECONDS_MAX) };
+}
+
+/// The child's end, and how it came about; `None` where the system reaps children by itself.
+fn wait(child: libc::pid_t) -> Option<i32> {
+    let mut status = 0;
+    loop {
+        // SAFETY: a child of this process that is waited for only here; `status` is writable.
+        let waited = unsafe { libc::waitpid(child, &mut status, 0) };
+        match waited {
+            -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+            -1 => return None,
+            _ => return Some(status),
+        }
+    }
+}
+
+/// A pipe: its end for reading and its end for writing.
+pub(crate) fn pipe() -> io::Result<(File, File)> {
+    let mut ends = [0; 2];
+    // SAFETY: two descriptors are written to the array of two.
+    if unsafe { libc::pipe(ends.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: pipe(2) has succeeded, so each is open and nobody else's.
+    let [read, write] = ends.map(|end| File::from(unsafe { OwnedFd::from_raw_fd(end) }));
+    Ok((read, write))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_come_back() {
+        assert_eq!(isolated(|| Ok(u64::MAX - 1)), Ok(u64::MAX - 1));
+        assert_eq!(isolated(|| Err(libc::EPERM)), Err(Failure::Refused(libc::EPERM)));
+    }
+
+    #[test]
+    fn a_child_that_is_ended_is_an_answer() {
+        let end = |signal| {
+            isolated(move || {
+                // SAFETY: the default action of a signal that ends this child.
+                unsafe { libc::signal(signal, libc::SIG_DFL) };
+                // SAFETY: no preconditions.
+                unsafe { libc::raise(signal) };
+                Ok(0)
+            })
+        };
+        assert_eq!(end(libc::SIGSYS), Err(Failure::Killed(libc::SIGSYS)));
+        assert_eq!(end(libc::SIGTERM), Err(Failure::Killed(libc::SIGTERM)));
+        assert!(Failure::Killed(libc::SIGSYS).to_string().contains("seccomp"));
+    }
+
+    #[test]
+    fn nothing_of_the_child_stays() {
+        let mut here = 1;
+        let there = isolated(|| {
+            here = 2;
+            Ok(here)
+        });
+        assert_eq!((here, there), (1, Ok(2)));
+    }
+}

@@ -1,0 +1,276 @@
+//! What this Windows can do, by asking it to. Whatever a probe takes, it gives back at once.
+
+#![allow(unsafe_code, reason = "Win32 calls")]
+
+use std::env;
+use std::ffi::{CStr, c_void};
+use std::io;
+use std::process::{Command, Stdio};
+use std::ptr;
+
+use windows_sys::Win32::Foundation::{CloseHandle, HANDLE, LUID};
+use windows_sys::Win32::Security::{
+    GetTokenInformation, LookupPrivilegeValueW, SE_LOCK_MEMORY_NAME, SE_PRIVILEGE_ENABLED, TOKEN_QUERY, TokenPrivileges,
+};
+use windows_sys::Win32::System::Diagnostics::Debug::IsDebuggerPresent;
+use windows_sys::Win32::System::JobObjects::{
+    IsProcessInJob, JOB_OBJECT_LIMIT_JOB_MEMORY, JOB_OBJECT_LIMIT_PROCESS_MEMORY, JOBOBJECT_EXTENDED_LIMIT_INFORMATION,
+    JobObjectExtendedLimitInformation, QueryInformationJobObject,
+};
+use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress};
+use windows_sys::Win32::System::Memory::{
+    GetLargePageMinimum, MEM_COMMIT, MEM_LARGE_PAGES, MEM_RELEASE, MEM_RESERVE, PAGE_READWRITE, VirtualAlloc,
+    VirtualFree,
+};
+use windows_sys::Win32::System::ProcessStatus::{K32GetPerformanceInfo, PERFORMANCE_INFORMATION};
+use windows_sys::Win32::System::SystemInformation::{GetNativeSystemInfo, OSVERSIONINFOW, SYSTEM_INFO};
+use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
+use windows_sys::w;
+
+/// What the whole system has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SystemMemory {
+    pub(super) total_bytes: u64,
+    pub(super) available_bytes: u64,
+    pub(super) commit_limit_bytes: u64,
+    pub(super) committed_bytes: u64,
+}
+
+/// What the job object of this process limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct JobLimits {
+    pub(super) process_bytes: Option<u64>,
+    pub(super) job_bytes: Option<u64>,
+}
+
+/// Whether this process has the privilege that large pages need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Privilege {
+    Absent,
+    Held,
+    Enabled,
+}
+
+impl Privilege {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Privilege::Absent => "without the privilege",
+            Privilege::Held => "with the privilege, not enabled",
+            Privilege::Enabled => "with the privilege",
+        }
+    }
+}
+
+/// The system's name and version; Wine's, too.
+pub(super) fn system() -> String {
+    let arch = env::consts::ARCH;
+    let version = version().map(|version| format!(" {version}")).unwrap_or_default();
+    match wine_version() {
+        Some(wine) => format!("Windows{version}, {arch}, by Wine {wine}"),
+        None => format!("Windows{version}, {arch}"),
+    }
+}
+
+/// A function of ntdll.
+fn of_ntdll(name: &CStr) -> Option<unsafe extern "system" fn() -> isize> {
+    // SAFETY: a zero-terminated name; ntdll is in every process and stays.
+    let ntdll = unsafe { GetModuleHandleW(w!("ntdll.dll")) };
+    // SAFETY: a module that stays loaded, and a zero-terminated name.
+    unsafe { GetProcAddress(ntdll, name.as_ptr().cast()) }
+}
+
+/// GetVersionEx tells programs what they want to hear; RtlGetVersion does not.
+fn version() -> Option<String> {
+    type RtlGetVersion = unsafe extern "system" fn(*mut OSVERSIONINFOW) -> i32;
+    let function = of_ntdll(c"RtlGetVersion")?;
+    // SAFETY: that is the type of the function of this name.
+    let function: RtlGetVersion = unsafe { std::mem::transmute(function) };
+    let mut info =
+        OSVERSIONINFOW { dwOSVersionInfoSize: size_of::<OSVERSIONINFOW>() as u32, ..OSVERSIONINFOW::default() };
+    // SAFETY: the structure is writable and says its own size.
+    let status = unsafe { function(&mut info) };
+    (status == 0).then(|| format!("{}.{}.{}", info.dwMajorVersion, info.dwMinorVersion, info.dwBuildNumber))
+}
+
+/// Wine has a function of its own that tells.
+fn wine_version() -> Option<String> {
+    type WineGetVersion = unsafe extern "C" fn() -> *const std::ffi::c_char;
+    let function = of_ntdll(c"wine_get_version")?;
+    // SAFETY: that is the type of the function of this name.
+    let function: WineGetVersion = unsafe { std::mem::transmute(function) };
+    // SAFETY: no preconditions.
+    let version = unsafe { function() };
+    // SAFETY: a zero-terminated string that lives as long as ntdll.
+    Some(unsafe { CStr::from_ptr(version) }.to_string_lossy().into_owned())
+}
+
+pub(super) fn highest_address() -> u64 {
+    let mut info = SYSTEM_INFO::default();
+    // SAFETY: the structure is writable.
+    unsafe { GetNativeSystemInfo(&mut info) };
+    info.lpMaximumApplicationAddress.addr() as u64
+}
+
+pub(super) fn system_memory() -> Option<SystemMemory> {
+    let mut info = PERFORMANCE_INFORMATION::default();
+    let size = size_of_val(&info) as u32;
+    // SAFETY: the pointer is to a writable structure of `size` bytes.
+    let succeeded = unsafe { K32GetPerformanceInfo(&mut info, size) };
+    // In pages.
+    let bytes = |pages: usize| pages as u64 * info.PageSize as u64;
+    (succeeded != 0).then(|| SystemMemory {
+        total_bytes: bytes(info.PhysicalTotal),
+        available_bytes: bytes(info.PhysicalAvailable),
+        commit_limit_bytes: bytes(info.CommitLimit),
+        committed_bytes: bytes(info.CommitTotal),
+    })
+}
+
+/// Memory of VirtualAlloc's, given back when dropped.
+struct Allocation(*mut c_void);
+
+impl Allocation {
+    fn new(bytes: usize, flags: u32) -> io::Result<Allocation> {
+        // SAFETY: a new allocation, wherever there is room.
+        let memory = unsafe { VirtualAlloc(ptr::null(), bytes, MEM_RESERVE | MEM_COMMIT | flags, PAGE_READWRITE) };
+        if memory.is_null() { Err(io::Error::last_os_error()) } else { Ok(Allocation(memory)) }
+    }
+}
+
+impl Drop for Allocation {
+    fn drop(&mut self) {
+        // SAFETY: allocated by `new`, released only here, and nothing points into it.
+        unsafe { VirtualFree(self.0, 0, MEM_RELEASE) };
+    }
+}
+
+/// Whether this process's figures rise by a commit that is not touched.
+pub(super) fn is_charged() -> Option<bool> {
+    const BYTES: usize = 64 << 20;
+    let before = super::usage().process_commit_bytes?;
+    let memory = Allocation::new(BYTES, 0).ok()?;
+    let after = super::usage().process_commit_bytes?;
+    drop(memory);
+    Some(after.saturating_sub(before) >= BYTES as u64 / 2)
+}
+
+/// Why the command's own demonstration does not run to its end, if so. In a process of its own, which may crash.
+pub(super) fn touch_failure() -> Option<String> {
+    let program = match env::current_exe() {
+        Ok(program) => program,
+        Err(error) => return Some(format!("this program cannot be found: {error}")),
+    };
+    let mut demo = Command::new(program);
+    demo.args(["demo", "--quiet", "--page-limit", "3"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    match demo.status() {
+        Ok(status) => (!status.success()).then(|| status.to_string()),
+        Err(error) => Some(format!("could not be tried: {error}")),
+    }
+}
+
+/// The limits of the job that this process is in; `None` if it is in none.
+pub(super) fn job_limits() -> Option<JobLimits> {
+    let mut is_in_job = 0;
+    // SAFETY: a null job asks about any; the answer is written to a place for it.
+    let known = unsafe { IsProcessInJob(this_process(), ptr::null_mut(), &mut is_in_job) };
+    let mut job = JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
+    let size = size_of_val(&job) as u32;
+    // SAFETY: a null handle means the job of this process; the structure is writable, of the class asked for, and
+    // `size` its size; the length returned is not wanted.
+    let succeeded = unsafe {
+        QueryInformationJobObject(
+            ptr::null_mut(),
+            JobObjectExtendedLimitInformation,
+            (&raw mut job).cast(),
+            size,
+            ptr::null_mut(),
+        )
+    };
+    if succeeded == 0 || (known != 0 && is_in_job == 0) {
+        return None;
+    }
+    let limit = |flag: u32, bytes: usize| (job.BasicLimitInformation.LimitFlags & flag != 0).then_some(bytes as u64);
+    Some(JobLimits {
+        process_bytes: limit(JOB_OBJECT_LIMIT_PROCESS_MEMORY, job.ProcessMemoryLimit),
+        job_bytes: limit(JOB_OBJECT_LIMIT_JOB_MEMORY, job.JobMemoryLimit),
+    })
+}
+
+/// A pseudo-handle, which is not closed.
+fn this_process() -> HANDLE {
+    // SAFETY: no preconditions.
+    unsafe { GetCurrentProcess() }
+}
+
+pub(super) fn is_debugged() -> bool {
+    // SAFETY: no preconditions.
+    unsafe { IsDebuggerPresent() != 0 }
+}
+
+pub(super) fn large_page_bytes() -> u64 {
+    // SAFETY: no preconditions.
+    unsafe { GetLargePageMinimum() as u64 }
+}
+
+/// What the system says when it is asked for one large page.
+pub(super) fn large_page_error(bytes: usize) -> Option<String> {
+    if bytes == 0 {
+        return None;
+    }
+    Allocation::new(bytes, MEM_LARGE_PAGES).err().map(|error| error.to_string())
+}
+
+pub(super) fn large_page_privilege() -> Privilege {
+    privilege().unwrap_or(Privilege::Absent)
+}
+
+fn privilege() -> Option<Privilege> {
+    let mut wanted = LUID::default();
+    // SAFETY: a null system is this one; the name is zero-terminated; the answer is written to a place for it.
+    if unsafe { LookupPrivilegeValueW(ptr::null(), SE_LOCK_MEMORY_NAME, &mut wanted) } == 0 {
+        return None;
+    }
+    let mut token = ptr::null_mut();
+    // SAFETY: this process's handle; the token is written to a place for it.
+    if unsafe { OpenProcessToken(this_process(), TOKEN_QUERY, &mut token) } == 0 {
+        return None;
+    }
+    // TOKEN_PRIVILEGES: a count, and for each privilege its LUID, low half first, and its attributes: words all.
+    let mut words = vec![0u32; 1024];
+    let size = size_of_val(words.as_slice()) as u32;
+    let mut written = 0;
+    // SAFETY: an open token; the buffer is writable for `size` bytes and aligned as the structure is.
+    let known = unsafe { GetTokenInformation(token, TokenPrivileges, words.as_mut_ptr().cast(), size, &mut written) };
+    // SAFETY: opened above, and not used any more.
+    unsafe { CloseHandle(token) };
+    if known == 0 {
+        return None;
+    }
+    let count = words[0] as usize;
+    let all = words[1..].chunks_exact(3).take(count);
+    let mut ours = all.filter(|entry| entry[0] == wanted.LowPart && entry[1] == wanted.HighPart as u32);
+    Some(match ours.next() {
+        None => Privilege::Absent,
+        Some(entry) if entry[2] & SE_PRIVILEGE_ENABLED != 0 => Privilege::Enabled,
+        Some(_) => Privilege::Held,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_system_answers() {
+        assert!(system().starts_with("Windows "));
+        assert!(highest_address() > 1 << 32);
+        let memory = system_memory().unwrap();
+        assert!(memory.total_bytes >= memory.available_bytes && memory.commit_limit_bytes > 0);
+        assert!(large_page_error(0).is_none());
+        large_page_privilege();
+        job_limits();
+    }
+}

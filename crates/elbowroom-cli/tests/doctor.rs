@@ -1,0 +1,167 @@
+//! `elbowroom doctor`: what it finds here, and what it finds where something is missing.
+
+mod common;
+
+use common::run;
+use elbowroom::{allocation_granularity, page_size};
+use serde_json::Value;
+
+/// The finding with this id.
+fn finding<'a>(json: &'a Value, id: &str) -> &'a Value {
+    let findings = json["findings"].as_array().unwrap();
+    findings.iter().find(|finding| finding["id"] == id).unwrap_or_else(|| panic!("no {id} in {json}"))
+}
+
+#[test]
+fn it_finds_what_the_library_finds() {
+    let outcome = run("doctor --json");
+    let json = outcome.json();
+    assert_eq!(outcome.stderr, "");
+    assert_eq!(finding(&json, "page_size")["value"], page_size());
+    assert_eq!(finding(&json, "allocation_granularity")["value"], allocation_granularity());
+    assert!(finding(&json, "largest_reservation")["value"].as_u64().unwrap() >= 1 << 30, "{json}");
+    assert_eq!(finding(&json, "commit_on_touch")["level"], "ok", "{json}");
+    for finding in json["findings"].as_array().unwrap() {
+        for field in ["id", "section", "level", "what", "found", "means"] {
+            assert!(!finding[field].as_str().unwrap().is_empty(), "{finding}");
+        }
+        // What is a warning can be changed.
+        let is_bad = ["warning", "missing"].contains(&finding["level"].as_str().unwrap());
+        assert!(!is_bad || finding["change"].is_string(), "{finding}");
+    }
+    assert_eq!(outcome.status, i32::from(json["worst"] == "missing"));
+}
+
+#[test]
+fn the_text_has_a_line_for_each_finding() {
+    let outcome = run("doctor");
+    let json = run("doctor --json").json();
+    assert_eq!(outcome.stdout.lines().next(), json["system"].as_str());
+    for finding in json["findings"].as_array().unwrap() {
+        let what = finding["what"].as_str().unwrap();
+        assert!(outcome.stdout.contains(&format!(" {what} ")), "{what}: {}", outcome.stdout);
+    }
+    // Into a pipe, so without colours; and for people, so in short lines.
+    assert!(!outcome.stdout.contains('\x1b'));
+    assert!(outcome.stdout.lines().all(|line| line.chars().count() <= 120), "{}", outcome.stdout);
+    let last = outcome.stdout.lines().last().unwrap();
+    assert!(last.ends_with('.') && last.contains(" note"), "{last}");
+}
+
+/// Natively: an emulator has limits, signals and a /proc of its own.
+#[cfg(target_os = "linux")]
+mod linux {
+    #![allow(unsafe_code, reason = "what a child prepares before it becomes the command")]
+
+    use std::io;
+    use std::os::unix::process::CommandExt;
+
+    use super::*;
+    use common::{Outcome, elbowroom};
+
+    /// What it finds when the child prepares so before it becomes the command.
+    fn in_a_place(prepare: impl FnMut() -> io::Result<()> + Send + Sync + 'static) -> Option<(Value, i32)> {
+        if common::runner().is_some() {
+            return None;
+        }
+        let mut command = elbowroom("doctor --json");
+        // SAFETY: what is prepared are single system calls, which are allowed between fork and exec.
+        unsafe { command.pre_exec(prepare) };
+        let outcome = Outcome::new(command.output().unwrap());
+        Some((outcome.json(), outcome.status))
+    }
+
+    fn limit(resource: libc::__rlimit_resource_t, bytes: u64) -> impl FnMut() -> io::Result<()> + Send + Sync {
+        move || {
+            let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+            // SAFETY: the structure is readable.
+            match unsafe { libc::setrlimit(resource, &limit) } {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            }
+        }
+    }
+
+    #[test]
+    fn a_blocked_signal_is_missing() {
+        let place = in_a_place(|| {
+            let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+            // SAFETY: makes the place an empty set.
+            unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+            // SAFETY: an initialised set, a valid signal.
+            unsafe { libc::sigaddset(set.as_mut_ptr(), libc::SIGSEGV) };
+            // SAFETY: an initialised set; the mask is inherited by the command.
+            unsafe { libc::sigprocmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut()) };
+            Ok(())
+        });
+        let Some((json, status)) = place else { return };
+        assert_eq!(status, 1);
+        assert_eq!(json["worst"], "missing");
+        assert_eq!(finding(&json, "blocked_signals")["value"], serde_json::json!(["SIGSEGV"]));
+        // The touch is tried all the same, by a child that it ends.
+        let touch = finding(&json, "commit_on_touch");
+        assert_eq!(
+            (touch["level"].as_str(), touch["found"].as_str()),
+            (Some("missing"), Some("does not work: ended by SIGSEGV"))
+        );
+    }
+
+    #[test]
+    fn a_limit_on_addresses_is_found() {
+        let Some((json, status)) = in_a_place(limit(libc::RLIMIT_AS, 512 << 20)) else { return };
+        assert_eq!(status, 0);
+        let largest = finding(&json, "largest_reservation");
+        let bytes = largest["value"].as_u64().unwrap();
+        // The program itself takes some of it.
+        assert!((480 << 20..512 << 20).contains(&bytes), "{largest}");
+        assert_eq!(largest["level"], "warning");
+        assert_eq!(finding(&json, "rlimit_as")["value"]["limit_bytes"], 512 << 20);
+        assert_eq!(finding(&json, "rlimit_as")["level"], "warning");
+        assert!(finding(&json, "process_budget")["value"]["bytes"].as_u64().unwrap() < 512 << 20);
+    }
+
+    /// A filter that ends the process for a system call, which must not end the command.
+    #[test]
+    fn a_deadly_filter_is_survived() {
+        const NUMBER: u32 = 0;
+        let code = |operation: u32| operation as u16;
+        let filter = move |syscall: u32| {
+            [
+                // Load the call's number; skip one if it is not this one; kill the process; allow.
+                libc::sock_filter { code: code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS), jt: 0, jf: 0, k: NUMBER },
+                libc::sock_filter { code: code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K), jt: 0, jf: 1, k: syscall },
+                libc::sock_filter { code: code(libc::BPF_RET | libc::BPF_K), jt: 0, jf: 0, k: 0x8000_0000 },
+                libc::sock_filter { code: code(libc::BPF_RET | libc::BPF_K), jt: 0, jf: 0, k: 0x7fff_0000 },
+            ]
+        };
+        let place = in_a_place(move || {
+            let mut filter = filter(libc::SYS_userfaultfd as u32);
+            let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+            // SAFETY: no pointers.
+            unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+            // SAFETY: a program of `len` instructions, copied by the kernel.
+            match unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) } {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            }
+        });
+        let Some((json, status)) = place else { return };
+        assert_eq!(status, 0);
+        assert_eq!(finding(&json, "seccomp")["value"], "filtered");
+        let userfaultfd = finding(&json, "userfaultfd");
+        assert_eq!(userfaultfd["value"], false);
+        assert_eq!(userfaultfd["found"], "no: a seccomp filter ends the process that asks");
+        assert_eq!(finding(&json, "commit_on_touch")["level"], "ok");
+    }
+
+    /// Nothing is left: no child, no core file, no mapping. The folder it runs in would show a core file.
+    #[test]
+    fn it_leaves_no_trace() {
+        let folder = std::env::temp_dir().join(format!("elbowroom-doctor-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let outcome = Outcome::new(elbowroom("doctor").current_dir(&folder).output().unwrap());
+        let left = std::fs::read_dir(&folder).unwrap().count();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!((outcome.stderr.as_str(), left), ("", 0));
+    }
+}
