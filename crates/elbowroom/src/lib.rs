@@ -7,6 +7,7 @@
 //! - [`Reservation`]: an owned range of addresses, committed and decommitted by hand.
 //! - [`Region`]: a reservation that commits on touch, within a limit, with a filter of yours, and with accessors that
 //!   turn a refused touch into an error.
+//! - [`DemandArray`]: a table of any length that takes memory where it is used.
 //!
 //! ```
 //! use elbowroom::Region;
@@ -63,7 +64,7 @@ mod region;
 mod reservation;
 mod sync;
 
-pub use containers::{ContainerBuilder, ContainerStats, PushError, ReservedVec, reserved_vec};
+pub use containers::{ContainerBuilder, ContainerStats, DemandArray, PushError, ReservedVec, reserved_vec};
 pub use error::{Error, Operation};
 pub use fault::{FaultAccess, FaultCode};
 #[cfg(feature = "faulty")]

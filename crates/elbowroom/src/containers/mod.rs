@@ -10,11 +10,13 @@ use crate::error::{Cause, Error, Operation};
 use crate::os;
 use crate::region::{Budget, Growth};
 
+mod demand_array;
 pub(crate) mod gate;
 mod prefix;
 mod push_error;
 pub mod reserved_vec;
 
+pub use demand_array::DemandArray;
 pub use push_error::PushError;
 pub use reserved_vec::ReservedVec;
 

@@ -271,6 +271,19 @@ impl Core {
         if pages.is_committed(page) {
             return self.may(&pages, fault).map(|()| None);
         }
+        let run = self.commit_window(&mut pages, page, fault.access())?;
+        drop(pages);
+        self.bring_in(run, fault.access());
+        Ok(Some(run))
+    }
+
+    /// Commits the window of a reserved page that is touched like this, within the limit.
+    fn commit_window(
+        &self,
+        pages: &mut Guard<'_, PageMap>,
+        page: PageIndex,
+        access: FaultAccess,
+    ) -> Result<PageRange, Refusal> {
         // No more than there is room for, so that no more is looked at.
         let window = self.policy.growth.window(&pages.streams, page, self.layout());
         let window = growth::clip(window, page, self.room());
@@ -278,8 +291,8 @@ impl Core {
         loop {
             let granted = self.charge(run.count(), PageCount::new(1))?;
             run = growth::clamp(run, page, granted).ok_or(Refusal::Limit)?;
-            let written = (fault.access() == FaultAccess::Write).then_some(page);
-            let Err(code) = self.commit_run(&mut pages, run, written) else { break };
+            let written = (access == FaultAccess::Write).then_some(page);
+            let Err(code) = self.commit_run(pages, run, written) else { break };
             self.refund(granted);
             if !os::is_out_of_memory(code) || run == page.alone() {
                 return Err(self.refusal_of(run, code));
@@ -289,18 +302,32 @@ impl Core {
         }
         self.commits.fetch_add(1, Ordering::Relaxed);
         pages.streams.note(self.policy.growth, page, run);
-        drop(pages);
-        self.bring_in(run, fault);
-        Ok(Some(run))
+        Ok(run)
     }
 
-    /// Makes what a fault has just committed resident, if the program seems to be about to write it. Not under the
+    /// Commits what a fault on the first byte of `range`, which is of data, would, without asking the filter. The pages
+    /// that are committed then, or the one page if it was.
+    pub(super) fn commit_ahead(&self, range: Range<usize>) -> Result<PageRange, Error> {
+        let page = PageIndex::holding(range.start);
+        let mut pages = self.pages.lock();
+        if pages.is_committed(page) {
+            return Ok(page.alone());
+        }
+        let run = self.commit_window(&mut pages, page, FaultAccess::Write);
+        drop(pages);
+        let run = run.map_err(|refusal| Error::new(Operation::Commit, range, refusal.cause(&self.figures())))?;
+        self.bring_in(run, FaultAccess::Write);
+        self.tell_budgets();
+        Ok(run)
+    }
+
+    /// Makes what a touch has just committed resident, if the program seems to be about to write it. Not under the
     /// lock, since it takes a while: another thread may decommit the pages meanwhile, and then they stay reserved.
-    fn bring_in(&self, run: PageRange, fault: &Fault<'_>) {
+    fn bring_in(&self, run: PageRange, access: FaultAccess) {
         // A fixed window is a commit and no guess. Reads see zeros without any memory. A single page the program
         // brings in itself when its instruction runs again.
         let is_ahead = matches!(self.policy.growth, Growth::Adaptive { .. }) && run.count() > PageCount::new(1);
-        if !is_ahead || fault.access() != FaultAccess::Write {
+        if !is_ahead || access != FaultAccess::Write {
             return;
         }
         // Memory with a userfaultfd has no huge pages, and is to stay one mapping.
@@ -387,7 +414,8 @@ impl Core {
         if count == PageCount::ZERO {
             return Ok(());
         }
-        // SAFETY: data pages of this mapping; only raw pointers and accessors reach them, never a reference of ours.
+        // SAFETY: data pages of this mapping; raw pointers and accessors reach them, and references only where a
+        // `DemandArray` has the region, which decommits while none of them lives.
         unsafe { self.pager.decommit(&self.mapping, run) }?;
         pages.set(run, false);
         pages.streams.forget(run);

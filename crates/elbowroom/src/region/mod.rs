@@ -253,6 +253,7 @@ impl Region {
     pub fn builder(len: usize) -> RegionBuilder {
         RegionBuilder {
             len,
+            align: 1,
             commit_limit_bytes: usize::MAX,
             budget: None,
             backend: Backend::default(),
@@ -307,6 +308,12 @@ impl Region {
     /// `is_invalid_range()` outside the region; otherwise only if the system refuses. Then nothing has changed.
     pub fn decommit(&self, range: Range<usize>) -> Result<(), Error> {
         self.core().decommit(range)
+    }
+
+    /// Commits what a fault on the first byte of `range`, which is in the region, would, without asking the filter.
+    /// The pages that are committed then, or the one page if it was. An error is about `range`.
+    pub(crate) fn commit_ahead(&self, range: Range<usize>) -> Result<page::PageRange, Error> {
+        self.core().commit_ahead(range)
     }
 
     /// What the region has used and done so far. Each figure is exact; taken while other threads touch the region, they
@@ -530,6 +537,7 @@ impl fmt::Debug for Region {
 #[must_use = "a builder makes no region until `build` is called"]
 pub struct RegionBuilder {
     len: usize,
+    align: usize,
     commit_limit_bytes: usize,
     growth: Growth,
     huge_pages: bool,
@@ -541,6 +549,12 @@ pub struct RegionBuilder {
 }
 
 impl RegionBuilder {
+    /// Aligns the base to a power of two of bytes.
+    pub(crate) fn align(mut self, bytes: usize) -> RegionBuilder {
+        self.align = bytes;
+        self
+    }
+
     /// Commits at most so many bytes at any moment, rounded down to whole pages. Without it, the whole region may be.
     pub fn commit_limit(mut self, bytes: usize) -> RegionBuilder {
         self.commit_limit_bytes = bytes;
@@ -630,7 +644,7 @@ impl RegionBuilder {
             return Err(refuse(Operation::Reserve, Cause::TooLarge));
         }
         let armed = Armed::new().map_err(refuse_os(Operation::InstallHandler))?;
-        let mapping = Mapping::reserve(all, os::granularity(), Placement::Anywhere, self.name)
+        let mapping = Mapping::reserve(all, self.align.max(os::granularity()), Placement::Anywhere, self.name)
             .map_err(refuse_os(Operation::Reserve))?;
         let monitors = match self.monitors {
             threads if threads > 0 && self.filter.is_some() => {
@@ -664,6 +678,7 @@ impl fmt::Debug for RegionBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RegionBuilder")
             .field("len", &self.len)
+            .field("align", &self.align)
             .field("commit_limit_bytes", &self.commit_limit_bytes)
             .field("budget", &self.budget)
             .field("growth", &self.growth)

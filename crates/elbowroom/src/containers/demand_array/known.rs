@@ -1,0 +1,144 @@
+//! Which pages of an array are known to be committed: one bit a page, read without a lock.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::page::{PageCount, PageIndex, PageRange};
+
+/// Bits in a word.
+const BITS: usize = u64::BITS as usize;
+/// A chunk is made when the first of its pages is committed: 64 KiB, the bits of 524,288 pages.
+const CHUNK_WORDS: usize = 8192;
+
+/// A set of pages. It grows through `&self` and shrinks through `&mut self` only.
+pub(super) struct Known {
+    words: usize,
+    chunks: Box<[OnceLock<Box<[AtomicU64]>>]>,
+}
+
+impl Known {
+    /// The empty set, for pages below `total`.
+    pub(super) fn new(total: PageCount) -> Known {
+        let words = total.get().div_ceil(BITS);
+        Known { words, chunks: (0..words.div_ceil(CHUNK_WORDS)).map(|_| OnceLock::new()).collect() }
+    }
+
+    #[inline]
+    pub(super) fn contains(&self, page: PageIndex) -> bool {
+        self.word(page.get() / BITS) >> (page.get() % BITS) & 1 == 1
+    }
+
+    /// The first of `pages` that is not in the set.
+    pub(super) fn first_absent(&self, pages: PageRange) -> Option<PageIndex> {
+        let absent = parts(pages).find_map(|(index, mask)| {
+            let absent = !self.word(index) & mask;
+            (absent != 0).then(|| index * BITS + absent.trailing_zeros() as usize)
+        });
+        absent.map(PageIndex::new)
+    }
+
+    /// Adds `pages`, which the caller has seen committed. Whoever finds them in the set has the commit behind it.
+    pub(super) fn insert(&self, pages: PageRange) {
+        for (index, mask) in parts(pages) {
+            let chunk = self.chunks[index / CHUNK_WORDS].get_or_init(|| self.new_chunk(index / CHUNK_WORDS));
+            // Release: what the committing thread did happens before what a reader of the bit does.
+            chunk[index % CHUNK_WORDS].fetch_or(mask, Ordering::Release);
+        }
+    }
+
+    /// Takes `pages` out.
+    pub(super) fn remove(&mut self, pages: PageRange) {
+        let mut parts = parts(pages).peekable();
+        while let Some(&(index, mask)) = parts.peek() {
+            let number = index / CHUNK_WORDS;
+            match self.chunks[number].get_mut() {
+                Some(chunk) => {
+                    *chunk[index % CHUNK_WORDS].get_mut() &= !mask;
+                    parts.next();
+                }
+                // Nothing of this chunk is in the set.
+                None => parts = self::parts(rest_after(pages, (number + 1) * CHUNK_WORDS * BITS)).peekable(),
+            }
+        }
+    }
+
+    #[inline]
+    fn word(&self, index: usize) -> u64 {
+        match self.chunks[index / CHUNK_WORDS].get() {
+            // Acquire: pairs with `insert`.
+            Some(chunk) => chunk[index % CHUNK_WORDS].load(Ordering::Acquire),
+            None => 0,
+        }
+    }
+
+    #[cold]
+    fn new_chunk(&self, number: usize) -> Box<[AtomicU64]> {
+        let words = CHUNK_WORDS.min(self.words - number * CHUNK_WORDS);
+        (0..words).map(|_| AtomicU64::new(0)).collect()
+    }
+}
+
+/// The part of `pages` from page `start` on.
+fn rest_after(pages: PageRange, start: usize) -> PageRange {
+    PageRange::new(start.min(pages.end()), pages.end())
+}
+
+/// The words that hold the bits of `pages`, each with a mask of those bits.
+fn parts(pages: PageRange) -> impl Iterator<Item = (usize, u64)> {
+    let mut next = pages.start();
+    std::iter::from_fn(move || {
+        if next == pages.end() {
+            return None;
+        }
+        let end = pages.end().min((next / BITS + 1) * BITS);
+        let part = (next / BITS, (u64::MAX >> (BITS - (end - next))) << (next % BITS));
+        next = end;
+        Some(part)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+        #[test]
+        fn behaves_like_a_vector_of_bools(
+            large: bool,
+            steps in prop::collection::vec((0usize..400, 0usize..200, any::<bool>()), 1..40),
+        ) {
+            // In a large set the model looks at the seam between two chunks.
+            let (total, base) = if large { (CHUNK_WORDS * BITS + 300, CHUNK_WORDS * BITS - 200) } else { (500, 0) };
+            let mut known = Known::new(PageCount::new(total));
+            let mut model = vec![false; 500];
+            for (start, len, insert) in steps {
+                let end = (start + len).min(500);
+                let pages = PageRange::new(base + start, base + end);
+                prop_assert_eq!(
+                    known.first_absent(pages).map(PageIndex::get),
+                    (start..end).find(|&page| !model[page]).map(|page| base + page)
+                );
+                if insert { known.insert(pages) } else { known.remove(pages) }
+                model[start..end].fill(insert);
+                for (page, &expected) in model.iter().enumerate() {
+                    prop_assert_eq!(known.contains(PageIndex::new(base + page)), expected);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_vast_set_costs_nothing_until_used() {
+        let pages = 1 << 35;
+        let mut known = Known::new(PageCount::new(pages));
+        known.remove(PageRange::new(0, pages));
+        assert_eq!(known.first_absent(PageRange::new(7, pages)), Some(PageIndex::new(7)));
+        known.insert(PageIndex::new(pages - 1).alone());
+        assert!(known.contains(PageIndex::new(pages - 1)));
+        assert_eq!(known.chunks.iter().filter(|chunk| chunk.get().is_some()).count(), 1);
+    }
+}

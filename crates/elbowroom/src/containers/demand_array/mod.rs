@@ -1,0 +1,395 @@
+//! A table of any size that takes memory where it is used.
+
+#![allow(unsafe_code, reason = "lends references into memory that it commits itself")]
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem;
+use std::ops::Range;
+use std::ptr;
+use std::slice;
+
+use bytemuck::Zeroable;
+
+use super::{ContainerBuilder, ContainerStats, saturating_bytes};
+use crate::error::{Cause, Error, Operation};
+use crate::page::{self, PageCount, PageIndex, PageRange};
+use crate::region::Region;
+use crate::reservation::{PageState, Span};
+use known::Known;
+
+mod known;
+
+/// No system has smaller pages, in bytes.
+const LEAST_PAGE: usize = 4096;
+
+/// A fixed number of elements, as many as there are addresses for, that take memory where they are used.
+///
+/// All start out zero, so an element type is one for which zero is a value ([`Zeroable`]). Reading an element that was
+/// never written costs nothing; the first write to one commits the pages it is on, and some around them as
+/// [`growth`](ContainerBuilder::growth) says. Nothing ever moves.
+///
+/// ```
+/// use elbowroom::DemandArray;
+///
+/// let mut count = DemandArray::<u64>::new(1 << 40)?; // 8 TiB of addresses
+/// count.update(123_456_789_012, |n| *n += 1)?;
+/// assert_eq!(count.get(123_456_789_012)?, 1);
+/// assert_eq!(count.get(7)?, 0); // commits nothing
+///
+/// // What was used, without a look at the rest.
+/// let used = count.runs().map(|run| count.slice(run)).collect::<Result<Vec<_>, _>>()?;
+/// assert_eq!(used.concat().iter().sum::<u64>(), 1);
+/// # Ok::<(), elbowroom::Error>(())
+/// ```
+///
+/// # Many threads
+///
+/// Reading, committing and lending take `&self`, and any number of threads may do so at once. Writing takes `&mut
+/// self`, but where the elements are atomics: then a shared borrow is enough to write.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// use elbowroom::DemandArray;
+///
+/// let hits = DemandArray::<AtomicU64>::new(1 << 32)?;
+/// std::thread::scope(|scope| {
+///     for _ in 0..4 {
+///         scope.spawn(|| hits.touch(3_000_000_000).map(|hit| hit.fetch_add(1, Ordering::Relaxed)));
+///     }
+/// });
+/// assert_eq!(hits.touch(3_000_000_000)?.load(Ordering::Relaxed), 4);
+/// # Ok::<(), elbowroom::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// An index that is not in the array is an error, `is_invalid_range()`. A commit may be refused: `is_limit()` by the
+/// commit limit or a budget, `is_out_of_memory()` by the system; then every element is as it was. An error's
+/// [`offset`](Error::offset) is in bytes: it lies in the element at index `offset / size_of::<T>()`.
+///
+/// # What is dropped
+///
+/// Where elements need dropping, [`set`](DemandArray::set) drops the old value,
+/// [`clear_range`](DemandArray::clear_range) drops what is in the range, and dropping the array drops every element
+/// that is committed. Zeros that are not committed are not dropped, nor is anything that takes no space.
+pub struct DemandArray<T> {
+    // Invariant: has room for `len` elements from its base, which is aligned for them. Nobody else has it, and it
+    // decommits under an exclusive borrow of the array only.
+    region: Region,
+    len: usize,
+    // Invariant: committed pages of the region. A page is put in before any reference to it is made, so an element
+    // with a page that is not here is all zero.
+    known: Known,
+    elements: PhantomData<T>,
+}
+
+impl<T: Zeroable> DemandArray<T> {
+    /// An array of `len` elements, all zero.
+    ///
+    /// # Errors
+    /// `is_invalid_range()` if that is beyond the address space, `is_out_of_memory()` if no gap that large is free or
+    /// the process may not have more.
+    pub fn new(len: usize) -> Result<DemandArray<T>, Error> {
+        DemandArray::builder(len).build()
+    }
+
+    /// An array with a limit, a budget, a growth policy or a name.
+    pub fn builder(len: usize) -> ContainerBuilder<DemandArray<T>> {
+        ContainerBuilder::new(len)
+    }
+
+    /// The element at `index`, as a copy. Commits nothing: what was never written is zero.
+    ///
+    /// # Errors
+    /// `is_invalid_range()` past the end.
+    #[inline]
+    pub fn get(&self, index: usize) -> Result<T, Error>
+    where
+        T: Copy,
+    {
+        self.check(Operation::Read, index)?;
+        if !self.is_known(index) {
+            return Ok(T::zeroed());
+        }
+        // SAFETY: an element of the array on committed pages. It was zero at first, which is a T, and only Ts were
+        // written; nobody writes while the array is borrowed, as what is Copy has no interior mutability.
+        Ok(unsafe { self.element(index).read() })
+    }
+
+    /// Commits the element at `index`, if it is not yet, and lends it.
+    ///
+    /// # Errors
+    /// See [above](DemandArray#errors).
+    #[inline]
+    pub fn touch(&self, index: usize) -> Result<&T, Error> {
+        self.check(Operation::Read, index)?;
+        self.commit(index)?;
+        // SAFETY: on committed pages, which stay so while the array is borrowed; a T, as in `get`; written meanwhile
+        // only through interior mutability.
+        Ok(unsafe { &*self.element(index) })
+    }
+
+    /// Writes the element at `index`.
+    ///
+    /// # Errors
+    /// See [above](DemandArray#errors).
+    #[inline]
+    pub fn set(&mut self, index: usize, value: T) -> Result<(), Error> {
+        self.update(index, |element| *element = value)
+    }
+
+    /// Changes the element at `index`, which is zero if it was never written, and returns what `change` does.
+    ///
+    /// # Errors
+    /// See [above](DemandArray#errors); then `change` was not called.
+    #[inline]
+    pub fn update<R>(&mut self, index: usize, change: impl FnOnce(&mut T) -> R) -> Result<R, Error> {
+        self.check(Operation::Write, index)?;
+        self.commit(index)?;
+        // SAFETY: as in `touch`, and the array is borrowed exclusively.
+        Ok(change(unsafe { &mut *self.element(index) }))
+    }
+
+    /// Commits the elements of `range`, those pages and no more, and lends them.
+    ///
+    /// # Errors
+    /// See [above](DemandArray#errors); all of the range is committed, or nothing more than was.
+    pub fn slice(&self, range: Range<usize>) -> Result<&[T], Error> {
+        self.commit_range(&range)?;
+        // SAFETY: elements of the array in one piece, on committed pages, which stay so while the array is borrowed;
+        // Ts, as in `get`; written meanwhile only through interior mutability.
+        Ok(unsafe { slice::from_raw_parts(self.element(range.start), range.len()) })
+    }
+
+    /// As [`slice`](DemandArray::slice), to be written.
+    ///
+    /// # Errors
+    /// As for `slice`.
+    pub fn slice_mut(&mut self, range: Range<usize>) -> Result<&mut [T], Error> {
+        self.commit_range(&range)?;
+        // SAFETY: as in `slice`, and the array is borrowed exclusively.
+        Ok(unsafe { slice::from_raw_parts_mut(self.element(range.start), range.len()) })
+    }
+
+    /// Makes the elements of `range` zero, and gives the pages back that hold nothing else. Elements outside the range
+    /// stay as they are.
+    ///
+    /// # Errors
+    /// `is_invalid_range()` past the end. Otherwise only if the system takes no pages back, as Linux does when the
+    /// mappings of the process run out (`vm.max_map_count`): then the elements are zero all the same, and still
+    /// charged.
+    pub fn clear_range(&mut self, range: Range<usize>) -> Result<(), Error> {
+        self.check_range(Operation::Decommit, &range)?;
+        if mem::needs_drop::<T>() {
+            for run in self.runs() {
+                let run = run.start.max(range.start)..run.end.min(range.end);
+                // One by one, so that a panic in a drop leaves Ts everywhere.
+                // SAFETY: an element of the array on committed pages; the array is borrowed exclusively.
+                run.for_each(|index| drop(mem::replace(unsafe { &mut *self.element(index) }, T::zeroed())));
+            }
+        }
+        let bytes = range.start * Self::SIZE..range.end * Self::SIZE;
+        // Pages of which no other element has a byte.
+        let inner = PageRange::new(bytes.start.div_ceil(page::size()), bytes.end / page::size());
+        if inner.is_empty() {
+            self.zero(bytes);
+            return Ok(());
+        }
+        let decommitted = self.region.decommit(inner.bytes());
+        match decommitted {
+            Ok(()) => self.known.remove(inner),
+            Err(_) => self.spans().into_iter().for_each(|span| {
+                let Range { start, end } = inner.bytes();
+                self.zero(span.range.start.max(start)..span.range.end.min(end));
+            }),
+        }
+        self.zero(bytes.start..inner.bytes().start);
+        self.zero(inner.bytes().end..bytes.end);
+        decommitted
+    }
+
+    #[inline]
+    fn check(&self, operation: Operation, index: usize) -> Result<(), Error> {
+        if index < self.len { Ok(()) } else { Err(self.out_of_range(operation, index..index.saturating_add(1))) }
+    }
+
+    fn check_range(&self, operation: Operation, range: &Range<usize>) -> Result<(), Error> {
+        let fits = range.start <= range.end && range.end <= self.len;
+        if fits { Ok(()) } else { Err(self.out_of_range(operation, range.clone())) }
+    }
+
+    #[cold]
+    fn out_of_range(&self, operation: Operation, range: Range<usize>) -> Error {
+        let bytes = |index| saturating_bytes(index, Self::SIZE);
+        let cause = Cause::OutOfRange { len: bytes(self.len) };
+        Error::new(operation, bytes(range.start)..bytes(range.end), cause)
+    }
+
+    /// The pages that hold bytes of elements of the array.
+    fn pages_of(&self, range: &Range<usize>) -> PageRange {
+        let bytes = range.start * Self::SIZE..range.end * Self::SIZE;
+        if bytes.is_empty() {
+            return PageRange::new(0, 0);
+        }
+        PageRange::new(PageIndex::holding(bytes.start).get(), PageIndex::holding(bytes.end - 1).get() + 1)
+    }
+
+    /// Whether an element of the array is on pages that are known to be committed.
+    #[inline]
+    fn is_known(&self, index: usize) -> bool {
+        match Self::SIZE {
+            0 => true,
+            _ if Self::STRADDLES => self.known.first_absent(self.pages_of(&(index..index + 1))).is_none(),
+            size => self.known.contains(PageIndex::holding(index * size)),
+        }
+    }
+
+    #[inline]
+    fn commit(&self, index: usize) -> Result<(), Error> {
+        if self.is_known(index) { Ok(()) } else { self.commit_ahead(index) }
+    }
+
+    /// Commits an element of the array, and what the growth policy says around it.
+    #[cold]
+    #[inline(never)]
+    fn commit_ahead(&self, index: usize) -> Result<(), Error> {
+        let start = index * Self::SIZE;
+        let pages = self.pages_of(&(index..index + 1));
+        while let Some(page) = self.known.first_absent(pages) {
+            // A byte of the element, so that an error is about it.
+            let at = start.max(page.alone().bytes().start);
+            let committed = self.region.commit_ahead(at..start + Self::SIZE)?;
+            self.known.insert(committed);
+        }
+        Ok(())
+    }
+
+    fn commit_range(&self, range: &Range<usize>) -> Result<(), Error> {
+        self.check_range(Operation::Commit, range)?;
+        let pages = self.pages_of(range);
+        if self.known.first_absent(pages).is_some() {
+            self.region.commit(range.start * Self::SIZE..range.end * Self::SIZE)?;
+            self.known.insert(pages);
+        }
+        Ok(())
+    }
+
+    /// Makes bytes zero. The caller has dropped what was in them, and makes zero the rest of every element too.
+    fn zero(&mut self, bytes: Range<usize>) {
+        let mut next = bytes.start;
+        while next < bytes.end {
+            let page = PageIndex::holding(next);
+            let end = bytes.end.min(page.alone().bytes().end);
+            // What is not known is zero.
+            if self.known.contains(page) {
+                let at = self.region.as_ptr().wrapping_add(next);
+                // SAFETY: on a committed page of the region, which is borrowed exclusively; zero is a T.
+                unsafe { ptr::write_bytes(at, 0, end - next) };
+            }
+            next = end;
+        }
+    }
+}
+
+impl<T> DemandArray<T> {
+    const SIZE: usize = size_of::<T>();
+    /// Whether an element may lie on two pages.
+    const STRADDLES: bool = Self::SIZE > 0 && LEAST_PAGE % Self::SIZE != 0;
+
+    /// How many elements there are, used or not.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The indices of the elements that are committed, in order, as runs. What lies between them is zero; what is in
+    /// them may be, as memory is committed ahead of need.
+    pub fn runs(&self) -> impl Iterator<Item = Range<usize>> + use<T> {
+        let len = self.len;
+        self.spans().into_iter().filter(|span| span.state == PageState::Committed || Self::SIZE == 0).filter_map(
+            move |Span { range, .. }| {
+                // Elements of which all bytes are there. Those of no size always are.
+                let run = match Self::SIZE {
+                    0 => 0..len,
+                    size => range.start.div_ceil(size)..len.min(range.end / size),
+                };
+                (!run.is_empty()).then_some(run)
+            },
+        )
+    }
+
+    /// The name it was given, or the empty string.
+    pub fn name(&self) -> &str {
+        self.region.name()
+    }
+
+    /// What the array has used and done so far.
+    pub fn stats(&self) -> ContainerStats {
+        let stats = self.region.stats();
+        ContainerStats {
+            reserved_bytes: stats.reserved_bytes,
+            committed_bytes: stats.committed_bytes,
+            commit_limit_bytes: stats.commit_limit_bytes,
+            commits: stats.commits,
+        }
+    }
+
+    /// The state of every page, in order.
+    pub fn spans(&self) -> Vec<Span> {
+        self.region.spans()
+    }
+
+    /// Where an element is, or the end of the array.
+    #[inline]
+    fn element(&self, index: usize) -> *mut T {
+        self.region.as_ptr().cast::<T>().wrapping_add(index)
+    }
+}
+
+impl<T: Zeroable> ContainerBuilder<DemandArray<T>> {
+    /// Reserves the addresses and makes the array.
+    ///
+    /// # Errors
+    /// As [`DemandArray::new`].
+    pub fn build(self) -> Result<DemandArray<T>, Error> {
+        let bytes = self.max.checked_mul(size_of::<T>());
+        let bytes = bytes.ok_or_else(|| Error::new(Operation::Reserve, 0..usize::MAX, Cause::TooLarge))?;
+        let mut builder = Region::builder(bytes.max(1))
+            .align(align_of::<T>())
+            .name(&self.options.name)
+            .growth(self.options.growth)
+            .commit_limit(self.options.commit_limit_bytes);
+        if let Some(budget) = &self.options.budget {
+            builder = builder.budget(budget);
+        }
+        let region = builder.build()?;
+        let known = Known::new(PageCount::inside(region.len()));
+        Ok(DemandArray { region, len: self.max, known, elements: PhantomData })
+    }
+}
+
+impl<T> fmt::Debug for DemandArray<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DemandArray").field("len", &self.len).field("region", &self.region).finish()
+    }
+}
+
+impl<T> Drop for DemandArray<T> {
+    fn drop(&mut self) {
+        if !mem::needs_drop::<T>() || Self::SIZE == 0 {
+            return;
+        }
+        for run in self.runs() {
+            let elements = ptr::slice_from_raw_parts_mut(self.element(run.start), run.len());
+            // SAFETY: elements of the array on committed pages, so Ts; nobody uses them any more.
+            unsafe { ptr::drop_in_place(elements) };
+        }
+    }
+}
