@@ -64,7 +64,7 @@ mod region;
 mod reservation;
 mod sync;
 
-pub use containers::{ContainerBuilder, ContainerStats, DemandArray, PushError, ReservedVec, reserved_vec};
+pub use containers::{ContainerBuilder, ContainerStats, DemandArray, PushError, ReservedVec, reserved_vec, trim};
 pub use error::{Error, Operation};
 pub use fault::{FaultAccess, FaultCode};
 #[cfg(feature = "faulty")]

@@ -103,6 +103,8 @@ pub(crate) struct PageRange {
 }
 
 impl PageRange {
+    pub(crate) const EMPTY: PageRange = PageRange { start: 0, end: 0 };
+
     /// `start..end` in page numbers; an inverted range is the empty one at `start`.
     ///
     /// The caller takes both numbers from a reservation that exists, so that their bytes are addresses.

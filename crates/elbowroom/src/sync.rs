@@ -71,6 +71,11 @@ impl<T> Lock<T> {
         Guard { lock: self, _signals: None }
     }
 
+    /// The value, where nobody else can lock it.
+    pub(crate) fn get_mut(&mut self) -> &mut T {
+        self.value.get_mut()
+    }
+
     /// Takes the lock and keeps it, with no guard. For a fork; the caller has asynchronous signals blocked.
     pub(crate) fn hold(&self) {
         self.acquire();

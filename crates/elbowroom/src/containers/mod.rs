@@ -14,10 +14,12 @@ mod demand_array;
 pub(crate) mod gate;
 mod prefix;
 mod push_error;
+mod recycle;
 pub mod reserved_vec;
 
 pub use demand_array::DemandArray;
 pub use push_error::PushError;
+pub use recycle::trim;
 pub use reserved_vec::ReservedVec;
 
 /// What a container has used and done so far. Containers commit before they touch, so there are no faults to count.
@@ -65,12 +67,19 @@ pub(crate) struct Options {
     pub(crate) name: Box<str>,
     pub(crate) budget: Option<Budget>,
     pub(crate) growth: Growth,
+    pub(crate) huge_pages: bool,
     pub(crate) commit_limit_bytes: usize,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { name: Box::default(), budget: None, growth: Growth::default(), commit_limit_bytes: usize::MAX }
+        Options {
+            name: Box::default(),
+            budget: None,
+            growth: Growth::default(),
+            huge_pages: true,
+            commit_limit_bytes: usize::MAX,
+        }
     }
 }
 
@@ -96,6 +105,14 @@ impl<C> ContainerBuilder<C> {
     /// How far ahead of need the container commits when it grows.
     pub fn growth(mut self, growth: Growth) -> ContainerBuilder<C> {
         self.options.growth = growth;
+        self
+    }
+
+    /// Whether growth that has the size of a huge page asks the system for huge pages, where it has such for private
+    /// memory (Linux); it does unless told otherwise, under [`Growth::Adaptive`]. See
+    /// [`RegionBuilder::huge_pages`](crate::RegionBuilder::huge_pages).
+    pub fn huge_pages(mut self, huge_pages: bool) -> ContainerBuilder<C> {
+        self.options.huge_pages = huge_pages;
         self
     }
 

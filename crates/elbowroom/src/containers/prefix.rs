@@ -1,196 +1,410 @@
 //! A committed prefix of a reservation, which grows and never moves.
 //!
 //! ```text
-//!  base            committed        usable           the mapping's end
-//!  | committed     | reserved       | (never used)   |
+//!  base        committed         backed           usable       the mapping's end
+//!  | committed | warm            | reserved       | (never used) |
 //! ```
 //!
-//! Nothing here faults: whoever uses a prefix commits first and touches then. It grows through `&self`, under a lock;
-//! readers load a watermark. It shrinks through `&mut self` only, when no reference into it can be alive.
+//! Nothing here faults: whoever uses a prefix commits first and touches then. It grows through `&self`, under a lock,
+//! and readers load a watermark; or through `&mut self` without one. It shrinks through `&mut self` only, when no
+//! reference into it can be alive.
+//!
+//! *Warm* pages are what an earlier owner of the mapping left committed (see [`recycle`](super::recycle)). They are not
+//! this owner's until it grows into them: not charged to its budget, and none of its figures count them.
 
 #![allow(unsafe_code, reason = "commits and decommits pages of a mapping that it owns")]
 
-use std::mem::ManuallyDrop;
+use std::mem::{self, ManuallyDrop};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::gate::{self, Inside};
+use super::recycle::{SHELVES, Shelf, Shelves};
 use super::{ContainerStats, Options};
-use crate::error::{Cause, Error, Operation};
+use crate::error::{Cause, Error, Operation, OsCode};
 use crate::os::{self, Placement};
-use crate::page::{PageCount, PageRange};
-use crate::region::Budget;
+use crate::page::{self, PageCount, PageRange};
+use crate::region::{Budget, Growth, Layout};
 use crate::reservation::{self, Access, Mapping, PageState, Span};
 use crate::sync::Lock;
 
-/// How much to commit.
+/// What to commit, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// What is needed, and ahead of it what the growth policy says.
+    /// What is about to be written, and ahead of it what the growth policy says.
     Ahead,
-    /// What is needed, in whole pages.
+    /// The same pages, but nothing is known of when they will be written: they are not brought in.
+    Later,
+    /// Just what was asked for, in whole pages; not brought in.
     Exact,
 }
 
 /// Pages from the base of a reservation on, committed as far as needed.
 pub(crate) struct Prefix {
-    mapping: ManuallyDrop<Mapping>,
+    inner: ManuallyDrop<Box<Inner>>,
+}
+
+/// A prefix, whether it is somebody's or kept for the next.
+pub(super) struct Inner {
+    mapping: Mapping,
     // At most as long as the mapping.
     usable: PageCount,
-    options: Options,
     // Of the options' limit, and what is usable.
     commit_limit: PageCount,
-    // Invariant: pages `0..committed` of the mapping are committed, readable and writable, and charged to the budget;
-    // at most `commit_limit`; grows under `growing`, shrinks under an exclusive borrow.
+    // Without the name, which the mapping has.
+    options: Options,
+    // Invariant: pages `0..committed` are committed, readable and writable, and charged to the budget; at most
+    // `commit_limit`. Grows under the lock of `growing` or an exclusive borrow, shrinks under an exclusive borrow.
     committed: AtomicUsize,
-    growing: Lock<()>,
+    growing: Lock<Growing>,
     commits: AtomicU64,
+}
+
+/// What changes when a prefix grows, but for what readers need.
+#[derive(Clone, Copy)]
+struct Growing {
+    // Invariant: pages `0..backed` are committed, readable and writable; at least `committed`. What is between the two
+    // is counted on `shelf`.
+    backed: PageCount,
+    // Pages `0..ready` are in memory, or there is no gain in bringing them in at once.
+    ready: PageCount,
+    // Set if there are any, or were.
+    shelf: Option<Shelf>,
+    // Huge pages were asked for somewhere.
+    is_advised: bool,
+}
+
+impl Growing {
+    /// So many warm pages have found an owner, or are gone.
+    fn uncount(&self, pages: PageCount) {
+        if let Some(shelf) = self.shelf.filter(|_| pages != PageCount::ZERO) {
+            shelf.uncount(pages);
+        }
+    }
+}
+
+/// Pages that have become ready to be written, and can be brought in: outside of all locks, since it takes a while.
+#[must_use]
+struct BringIn {
+    ready: PageRange,
+    huge: PageRange,
+}
+
+impl BringIn {
+    const NOTHING: BringIn = BringIn { ready: PageRange::EMPTY, huge: PageRange::EMPTY };
 }
 
 impl Prefix {
     /// Reserves room for `max_bytes`, at a multiple of `align` (a power of two). Nothing is committed. What committed
     /// pages hold at first is unknown: perhaps what an earlier prefix left there.
     pub(crate) fn reserve(max_bytes: usize, align: usize, options: Options) -> Result<Prefix, Error> {
+        Prefix::reserve_from(&SHELVES, max_bytes, align, options)
+    }
+
+    pub(super) fn reserve_from(
+        shelves: &'static Shelves,
+        max_bytes: usize,
+        align: usize,
+        options: Options,
+    ) -> Result<Prefix, Error> {
+        let len = reservation::whole_pages(max_bytes)?;
+        // A name would have to be taken off again.
+        if options.name.is_empty() {
+            if let Some(mut inner) = shelves.take(len, align) {
+                inner.begin(PageCount::inside(len), options);
+                return Ok(Prefix { inner: ManuallyDrop::new(inner) });
+            }
+        }
         Prefix::reserve_zeroed(max_bytes, align, options)
     }
 
     /// As [`reserve`](Prefix::reserve), and committed pages are zero at first; also those that are committed again
     /// after [`shrink`](Prefix::shrink).
-    pub(crate) fn reserve_zeroed(max_bytes: usize, align: usize, options: Options) -> Result<Prefix, Error> {
+    pub(crate) fn reserve_zeroed(max_bytes: usize, align: usize, mut options: Options) -> Result<Prefix, Error> {
         let len = reservation::whole_pages(max_bytes)?;
-        let name = options.name.clone();
-        let mapping = Mapping::reserve(len, align.max(os::granularity()), Placement::Anywhere, name)
-            .map_err(|code| Error::new(Operation::Reserve, 0..max_bytes, Cause::Os(code)))?;
         let usable = PageCount::inside(len);
-        Ok(Prefix {
-            mapping: ManuallyDrop::new(mapping),
+        // Huge pages lie at multiples of their size. Address space is cheap.
+        let huge = page::huge_size();
+        let (len, align) = match options.growth {
+            Growth::Adaptive { .. } if options.huge_pages && len >= huge => {
+                (len.next_multiple_of(huge), align.max(huge))
+            }
+            _ => (len, align),
+        };
+        let name = mem::take(&mut options.name);
+        let reserve = || Mapping::reserve(len, align.max(os::granularity()), Placement::Anywhere, name.clone());
+        let mapping = reserve().or_else(|code| if may_work_now(code) { reserve() } else { Err(code) });
+        let mapping = mapping.map_err(|code| Error::new(Operation::Reserve, 0..max_bytes, Cause::Os(code)))?;
+        let nothing = Growing { backed: PageCount::ZERO, ready: PageCount::ZERO, shelf: None, is_advised: false };
+        let mut inner = Box::new(Inner {
+            mapping,
             usable,
-            commit_limit: PageCount::inside(options.commit_limit_bytes).min(usable),
-            options,
+            commit_limit: usable,
+            options: Options::default(),
             committed: AtomicUsize::new(0),
-            growing: Lock::new(()),
+            growing: Lock::new(nothing),
             commits: AtomicU64::new(0),
-        })
+        });
+        inner.begin(usable, options);
+        Ok(Prefix { inner: ManuallyDrop::new(inner) })
     }
 
     /// The first byte, with the provenance of the whole reservation. The same for the life of the prefix.
     pub(crate) fn base(&self) -> NonNull<u8> {
-        self.mapping.base()
+        self.inner.mapping.base()
     }
 
     /// How many bytes from the base on are committed. What is written there by a thread that has seen the number needs
     /// no further synchronisation with the growth.
     pub(crate) fn committed_bytes(&self) -> usize {
-        self.committed().bytes()
-    }
-
-    fn committed(&self) -> PageCount {
-        PageCount::new(self.committed.load(Ordering::Acquire))
+        self.inner.committed().bytes()
     }
 
     /// The bytes that can ever be committed, whatever the limits.
     pub(crate) fn usable_bytes(&self) -> usize {
-        self.usable.bytes()
+        self.inner.usable.bytes()
     }
 
     /// The name it was given, or the empty string.
     pub(crate) fn name(&self) -> &str {
-        &self.options.name
+        self.inner.mapping.name()
     }
 
     /// What it was made with.
-    #[allow(dead_code, reason = "for containers that make others like themselves")]
-    pub(crate) fn options(&self) -> &Options {
-        &self.options
+    pub(crate) fn options(&self) -> Options {
+        Options { name: self.name().into(), ..self.inner.options.clone() }
     }
 
     /// Sees to it that at least `needed` bytes are committed, and returns how many are. On an error nothing has
     /// changed.
     #[allow(dead_code, reason = "for containers that threads share")]
     pub(crate) fn grow(&self, needed: usize, extent: Extent) -> Result<usize, Error> {
+        let inner = &**self.inner;
         if needed <= self.committed_bytes() {
             return Ok(self.committed_bytes());
         }
-        let inside = gate::enter();
-        let growing = self.growing.lock_in_handler();
-        let result = self.commit_to(needed, extent, &inside);
+        let mut inside = Some(gate::enter());
+        let mut growing = inner.growing.lock_in_handler();
+        let result = inner.commit_to(&mut growing, needed, extent, &mut inside);
         drop(growing);
         drop(inside);
-        self.tell_budgets();
-        result
+        inner.bring_in(result?);
+        inner.tell_budgets();
+        Ok(self.committed_bytes())
     }
 
-    /// [`grow`](Prefix::grow), where nobody else can at the same time.
+    /// [`grow`](Prefix::grow), where nobody else can at the same time. Returns how many bytes are ready to be written:
+    /// at least `needed` if that is what the extent says, and no more than are committed.
     pub(crate) fn grow_mut(&mut self, needed: usize, extent: Extent) -> Result<usize, Error> {
-        let inside = gate::enter();
-        let result = self.commit_to(needed, extent, &inside);
+        let inner = &mut **self.inner;
+        let mut growing = *inner.growing.get_mut();
+        let mut inside = None;
+        let result = inner.commit_to(&mut growing, needed, extent, &mut inside);
         drop(inside);
-        self.tell_budgets();
-        result
-    }
-
-    /// Under `growing`, or an exclusive borrow.
-    fn commit_to(&self, needed: usize, extent: Extent, _inside: &Inside) -> Result<usize, Error> {
-        let committed = self.committed();
-        let needed_pages = PageCount::holding(needed);
-        let least = needed_pages.saturating_sub(committed);
-        if least == PageCount::ZERO {
-            return Ok(committed.bytes());
-        }
-        let refuse = |cause| Error::new(Operation::Commit, committed.bytes()..needed, cause);
-        if needed_pages > self.usable {
-            return Err(refuse(Cause::Full { max: self.usable.bytes(), unit: "bytes" }));
-        }
-        if needed_pages > self.commit_limit {
-            return Err(refuse(Cause::Limit {
-                limit_bytes: self.commit_limit.bytes(),
-                committed_bytes: committed.bytes(),
-            }));
-        }
-        let mut target = match extent {
-            Extent::Ahead => self.options.growth.ahead(committed, needed_pages, self.commit_limit),
-            Extent::Exact => needed_pages,
-        };
-        let grown = loop {
-            let wanted = target.saturating_sub(committed);
-            let granted = self.charge(wanted, least).map_err(refuse)?;
-            let grown = committed.get() + granted.get();
-            // SAFETY: pages of this mapping (`usable` bounds them) that follow the committed ones, so that they are
-            // reserved; nobody else grows or shrinks the prefix meanwhile.
-            let Err(code) = (unsafe { self.mapping.commit(PageRange::new(committed.get(), grown)) }) else {
-                break grown;
-            };
-            self.refund(granted);
-            if granted == least || !os::is_out_of_memory(code) {
-                return Err(refuse(Cause::Os(code)));
-            }
-            // The system may have room for what is needed.
-            target = needed_pages;
-        };
-        self.committed.store(grown, Ordering::Release);
-        self.commits.fetch_add(1, Ordering::Relaxed);
-        Ok(PageCount::new(grown).bytes())
+        *inner.growing.get_mut() = growing;
+        inner.bring_in(result?);
+        inner.tell_budgets();
+        Ok(growing.ready.min(inner.committed()).bytes())
     }
 
     /// Gives the pages behind the first `keep` bytes back to the system, and returns how many bytes are still
-    /// committed. What is committed there again is zero. On an error nothing has changed.
+    /// committed. On an error nothing has changed.
     ///
     /// # Safety
     /// Nothing refers to the bytes from `keep` on.
     pub(crate) unsafe fn shrink(&mut self, keep: usize) -> Result<usize, Error> {
-        let committed = self.committed();
-        let kept = PageCount::holding(keep);
-        let unwanted = committed.saturating_sub(kept);
-        if unwanted == PageCount::ZERO {
+        let inner = &mut **self.inner;
+        let committed = inner.committed();
+        let growing = inner.growing.get_mut();
+        let kept = PageCount::holding(keep).min(committed);
+        if kept == growing.backed {
             return Ok(committed.bytes());
         }
+        let unwanted = PageRange::new(kept.get(), growing.backed.get());
         let _inside = gate::enter();
-        // SAFETY: pages of this mapping, to which nothing refers (contract).
-        unsafe { self.mapping.decommit(PageRange::new(kept.get(), committed.get())) }
-            .map_err(|code| Error::new(Operation::Decommit, kept.bytes()..committed.bytes(), Cause::Os(code)))?;
-        *self.committed.get_mut() = kept.get();
-        self.refund(unwanted);
+        // SAFETY: pages of this mapping, to which nothing refers (contract; warm ones are nobody's).
+        unsafe { inner.mapping.decommit(unwanted) }
+            .map_err(|code| Error::new(Operation::Decommit, unwanted.bytes(), Cause::Os(code)))?;
+        growing.uncount(growing.backed.saturating_sub(committed));
+        growing.backed = kept;
+        growing.ready = growing.ready.min(kept);
+        *inner.committed.get_mut() = kept.get();
+        inner.refund(committed.saturating_sub(kept));
         Ok(kept.bytes())
+    }
+
+    pub(crate) fn stats(&self) -> ContainerStats {
+        ContainerStats {
+            reserved_bytes: self.inner.usable.bytes(),
+            committed_bytes: self.committed_bytes(),
+            commit_limit_bytes: self.inner.commit_limit.bytes(),
+            commits: self.inner.commits.load(Ordering::Relaxed),
+        }
+    }
+
+    /// What is committed, and what is only reserved.
+    pub(crate) fn spans(&self) -> Vec<Span> {
+        let (committed, usable) = (self.committed_bytes(), self.usable_bytes());
+        let committed_span = Span { range: 0..committed, state: PageState::Committed, access: Access::ReadWrite };
+        let reserved_span = Span { range: committed..usable, state: PageState::Reserved, access: Access::None };
+        [committed_span, reserved_span].into_iter().filter(|span| !span.range.is_empty()).collect()
+    }
+}
+
+impl Inner {
+    /// Makes it a new owner's. Nothing of it is committed for anybody.
+    fn begin(&mut self, usable: PageCount, options: Options) {
+        self.usable = usable;
+        self.commit_limit = PageCount::inside(options.commit_limit_bytes).min(usable);
+        self.options = options;
+        *self.committed.get_mut() = 0;
+        *self.commits.get_mut() = 0;
+    }
+
+    fn committed(&self) -> PageCount {
+        PageCount::new(self.committed.load(Ordering::Acquire))
+    }
+
+    /// Where the mapping is and how long, for who looks for one.
+    pub(super) fn place(&self) -> (usize, usize) {
+        (self.mapping.base().addr().get(), self.mapping.len())
+    }
+
+    /// Whether nothing sticks to it that the next owner would find.
+    pub(super) fn is_plain(&mut self) -> bool {
+        self.mapping.name().is_empty() && !self.growing.get_mut().is_advised
+    }
+
+    /// What is committed for nobody, and the shelf that counts it.
+    pub(super) fn warm(&mut self) -> Option<(PageCount, Shelf)> {
+        let committed = self.committed();
+        let growing = self.growing.get_mut();
+        Some((growing.backed.saturating_sub(committed), growing.shelf?))
+    }
+
+    pub(super) fn backed(&mut self) -> PageCount {
+        self.growing.get_mut().backed
+    }
+
+    /// Ends its owner's time: what is committed becomes warm, counted on `shelf`.
+    pub(super) fn end(&mut self, shelf: Shelf) {
+        *self.committed.get_mut() = 0;
+        self.growing.get_mut().shelf = Some(shelf);
+    }
+
+    /// Commits, accounts, and says what to bring in. Under the lock of `growing`, or an exclusive borrow; `inside` is
+    /// the gate, which is passed here if need be.
+    fn commit_to(
+        &self,
+        growing: &mut Growing,
+        needed: usize,
+        extent: Extent,
+        inside: &mut Option<Inside>,
+    ) -> Result<BringIn, Error> {
+        let committed = self.committed();
+        let needed_pages = PageCount::holding(needed);
+        let before = growing.backed;
+        if needed_pages > committed {
+            let refuse = |cause| Error::new(Operation::Commit, committed.bytes()..needed, cause);
+            let target = self.target(committed, needed_pages, extent).map_err(refuse)?;
+            let grown = if target <= growing.backed && self.options.budget.is_none() {
+                target
+            } else {
+                inside.get_or_insert_with(gate::enter);
+                self.commit(committed, growing.backed, target, needed_pages).map_err(refuse)?
+            };
+            growing.uncount(grown.min(growing.backed).saturating_sub(committed));
+            growing.backed = growing.backed.max(grown);
+            self.committed.store(grown.get(), Ordering::Release);
+            // One thread at a time comes here.
+            self.commits.store(self.commits.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
+        Ok(self.get_ready(growing, before, needed_pages, extent))
+    }
+
+    /// How many pages to commit, for as many as are needed.
+    fn target(&self, committed: PageCount, needed: PageCount, extent: Extent) -> Result<PageCount, Cause> {
+        if needed > self.usable {
+            return Err(Cause::Full { max: self.usable.bytes(), unit: "bytes" });
+        }
+        if needed > self.commit_limit {
+            let (limit_bytes, committed_bytes) = (self.commit_limit.bytes(), committed.bytes());
+            return Err(Cause::Limit { limit_bytes, committed_bytes });
+        }
+        Ok(match extent {
+            Extent::Exact => needed,
+            Extent::Ahead | Extent::Later => {
+                self.options.growth.ahead(committed, needed, self.usable).min(self.commit_limit)
+            }
+        })
+    }
+
+    /// Charges and commits pages from `committed` to `target`, or if there is no room for that, at least to `needed`.
+    /// The first `backed` are committed already. Inside the gate.
+    fn commit(
+        &self,
+        committed: PageCount,
+        backed: PageCount,
+        mut target: PageCount,
+        needed: PageCount,
+    ) -> Result<PageCount, Cause> {
+        let least = needed.saturating_sub(committed);
+        let mut may_trim = true;
+        loop {
+            let granted = self.charge(target.saturating_sub(committed), least)?;
+            let grown = PageCount::new(committed.get() + granted.get());
+            if grown <= backed {
+                return Ok(grown);
+            }
+            // SAFETY: pages of this mapping (`usable` bounds them) behind the committed ones, so they are reserved;
+            // nobody else grows or shrinks the prefix meanwhile.
+            let Err(code) = (unsafe { self.mapping.commit(PageRange::new(backed.get(), grown.get())) }) else {
+                return Ok(grown);
+            };
+            self.refund(granted);
+            if os::is_out_of_memory(code) && grown > needed {
+                // The system may have room for what is needed.
+                target = needed;
+            } else if may_trim && may_work_now(code) {
+                may_trim = false;
+            } else {
+                return Err(Cause::Os(code));
+            }
+        }
+    }
+
+    /// Moves on what is ready, after a growth: what is needed, and ahead of it what the growth policy says of what is
+    /// committed. `before` were backed before it.
+    fn get_ready(&self, growing: &mut Growing, before: PageCount, needed: PageCount, extent: Extent) -> BringIn {
+        let committed = self.committed();
+        let Growth::Adaptive { .. } = self.options.growth else {
+            // A fixed window is a commit and no guess: the program brings its pages in as it comes to them.
+            growing.ready = committed;
+            return BringIn::NOTHING;
+        };
+        let layout = Layout::new(self.mapping.base(), self.usable);
+        let huge = match self.options.huge_pages {
+            true => layout.huge_pages_in(PageRange::new(before.get(), growing.backed.get())),
+            false => PageRange::EMPTY,
+        };
+        growing.is_advised |= !huge.is_empty();
+        let mut ready = PageRange::EMPTY;
+        if extent == Extent::Ahead {
+            let was_ready = growing.ready;
+            growing.ready = was_ready.max(self.options.growth.ahead(was_ready.min(committed), needed, committed));
+            ready = PageRange::new(was_ready.get(), growing.ready.get());
+        }
+        BringIn { ready, huge }
+    }
+
+    /// A single page the program brings in itself.
+    fn bring_in(&self, pages: BringIn) {
+        if !pages.huge.is_empty() {
+            self.mapping.advise_huge(pages.huge);
+        }
+        if pages.ready.count() > PageCount::new(1) {
+            self.mapping.populate(pages.ready);
+        }
     }
 
     /// Charges the budgets with as much of `wanted` as they allow, at least `least`. Inside the gate.
@@ -218,35 +432,53 @@ impl Prefix {
             }
         }
     }
+}
 
-    pub(crate) fn stats(&self) -> ContainerStats {
-        ContainerStats {
-            reserved_bytes: self.usable.bytes(),
-            committed_bytes: self.committed_bytes(),
-            commit_limit_bytes: self.commit_limit.bytes(),
-            commits: self.commits.load(Ordering::Relaxed),
-        }
-    }
-
-    /// What is committed, and what is only reserved.
-    pub(crate) fn spans(&self) -> Vec<Span> {
-        let (committed, usable) = (self.committed_bytes(), self.usable_bytes());
-        let committed_span = Span { range: 0..committed, state: PageState::Committed, access: Access::ReadWrite };
-        let reserved_span = Span { range: committed..usable, state: PageState::Reserved, access: Access::None };
-        [committed_span, reserved_span].into_iter().filter(|span| !span.range.is_empty()).collect()
-    }
+/// Whether what the system refused may work now: memory had run out, and there were prefixes kept, which it has now.
+fn may_work_now(code: OsCode) -> bool {
+    os::is_out_of_memory(code) && SHELVES.give_back_all().prefixes > 0
 }
 
 impl Drop for Prefix {
     fn drop(&mut self) {
-        // SAFETY: taken once, here, where the prefix ends.
-        let mapping = unsafe { ManuallyDrop::take(&mut self.mapping) };
-        // SAFETY: what used the prefix is gone with it.
-        let released = unsafe { mapping.release() };
-        // A failure has nobody to be told to. What the system keeps stays charged.
-        if !matches!(released, Err((_, false))) && self.options.budget.is_some() {
-            let _inside = gate::enter();
-            self.refund(self.committed());
+        // SAFETY: nobody uses it after its drop.
+        unsafe { self.end_on(&SHELVES) };
+    }
+}
+
+impl Prefix {
+    /// Ends it: keeps it for the next or gives it back, and then takes its charge off the budget.
+    ///
+    /// # Safety
+    /// It is not used any more, nor dropped.
+    pub(super) unsafe fn end_on(&mut self, shelves: &'static Shelves) {
+        // SAFETY: taken once (contract).
+        let mut inner = unsafe { ManuallyDrop::take(&mut self.inner) };
+        let charged = inner.committed();
+        let budget = inner.options.budget.take();
+        let is_gone = match shelves.put(inner) {
+            Ok(()) => true,
+            Err(inner) => inner.release(),
+        };
+        if let Some(budget) = budget.filter(|_| is_gone) {
+            let inside = gate::enter();
+            budget.refund(charged);
+            drop(inside);
+            // The budget itself may own a function of the program's, and goes outside the gate.
         }
+    }
+}
+
+impl Inner {
+    /// Gives it back to the system. Whether at least nothing of it is committed any more: what the system keeps stays
+    /// charged. A failure has nobody else to be told to.
+    pub(super) fn release(mut self) -> bool {
+        let warm = self.warm();
+        // SAFETY: its owner is gone, and with it what referred to the memory.
+        let released = unsafe { self.mapping.release() };
+        if let Some((pages, shelf)) = warm {
+            shelf.uncount(pages);
+        }
+        !matches!(released, Err((_, false)))
     }
 }

@@ -253,9 +253,7 @@ impl Core {
     }
 
     fn layout(&self) -> Layout {
-        let huge = PageCount::inside(page::huge_size());
-        let first = PageCount::inside(self.base().addr()).get() % huge.get();
-        Layout { total: self.data, huge, first }
+        Layout::new(self.mapping.base(), self.data)
     }
 
     /// Commits the window of a fault, within the limit. `None` if the page was committed when the lock was taken.

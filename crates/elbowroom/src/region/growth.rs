@@ -1,6 +1,8 @@
 //! How many pages a fault commits. Pure functions from numbers to a window.
 
-use crate::page::{PageCount, PageIndex, PageRange};
+use std::ptr::NonNull;
+
+use crate::page::{self, PageCount, PageIndex, PageRange};
 
 /// How many pages a fault commits: the *window*.
 ///
@@ -43,7 +45,7 @@ impl Default for Growth {
 
 /// The pages of a region, and where they lie.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     pub(super) total: PageCount,
     /// The pages that a huge page takes the place of.
     pub(super) huge: PageCount,
@@ -52,6 +54,12 @@ pub(super) struct Layout {
 }
 
 impl Layout {
+    /// Of `total` pages from `base` on.
+    pub(crate) fn new(base: NonNull<u8>, total: PageCount) -> Layout {
+        let huge = PageCount::inside(page::huge_size());
+        Layout { total, huge, first: PageCount::inside(base.addr().get()).get() % huge.get() }
+    }
+
     /// How far `page` lies behind the last boundary between huge pages.
     fn behind_boundary(self, page: usize) -> usize {
         (self.first + page) % self.huge.get()
@@ -63,7 +71,7 @@ impl Layout {
     }
 
     /// The whole huge pages in `run`.
-    pub(super) fn huge_pages_in(self, run: PageRange) -> PageRange {
+    pub(crate) fn huge_pages_in(self, run: PageRange) -> PageRange {
         let start = (run.start() + self.before_boundary(run.start())).min(run.end());
         PageRange::new(start, run.end().saturating_sub(self.behind_boundary(run.end())))
     }

@@ -30,6 +30,7 @@ use self::backend::Pager;
 pub(crate) use self::budget::RefusedBy;
 pub use self::budget::{Budget, BudgetBuilder};
 pub(crate) use self::core::Core;
+pub(crate) use self::growth::Layout;
 pub use growth::Growth;
 use monitor::Monitors;
 

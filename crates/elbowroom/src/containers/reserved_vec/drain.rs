@@ -90,8 +90,8 @@ impl<'a, T> Drain<'a, T> {
         let vec = self.vec_mut();
         while vec.len < end {
             let Some(element) = elements.next() else { return false };
-            // SAFETY: before the tail, which is inside the capacity.
-            unsafe { vec.push_in_capacity(element) };
+            // SAFETY: before the tail, which is inside what is ready.
+            unsafe { vec.push_ready(element) };
         }
         true
     }
@@ -102,10 +102,10 @@ impl<'a, T> Drain<'a, T> {
     pub(super) fn widen_gap(&mut self, more: usize) {
         let Range { start, end } = self.tail;
         let vec = self.vec_mut();
-        if more > vec.capacity - end {
+        if more > vec.ready - end {
             super::accept(vec.grow(end, more, super::Extent::Ahead));
         }
-        // SAFETY: initialised elements, moved up within the capacity.
+        // SAFETY: initialised elements, moved up within what is ready.
         unsafe { ptr::copy(vec.place(start), vec.place(start + more), end - start) };
         self.tail = start + more..end + more;
     }

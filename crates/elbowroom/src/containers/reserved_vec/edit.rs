@@ -17,11 +17,11 @@ impl<T> ReservedVec<T> {
     #[inline]
     #[track_caller]
     pub fn push(&mut self, value: T) {
-        if self.len == self.capacity {
+        if self.len == self.ready {
             self.grow_for_push();
         }
         // SAFETY: there is room for one more.
-        unsafe { self.push_in_capacity(value) };
+        unsafe { self.push_ready(value) };
     }
 
     /// Appends an element, or gives it back.
@@ -30,13 +30,13 @@ impl<T> ReservedVec<T> {
     /// [`PushError::error`] as of [`try_reserve`](ReservedVec::try_reserve). It turns into that one with `?`.
     #[inline]
     pub fn try_push(&mut self, value: T) -> Result<(), PushError<T>> {
-        if self.len == self.capacity {
+        if self.len == self.ready {
             if let Err(error) = self.grow(self.len, 1, Extent::Ahead) {
                 return Err(PushError::new(value, error));
             }
         }
         // SAFETY: there is room for one more.
-        unsafe { self.push_in_capacity(value) };
+        unsafe { self.push_ready(value) };
         Ok(())
     }
 
@@ -48,14 +48,16 @@ impl<T> ReservedVec<T> {
     }
 
     /// # Safety
-    /// The length is less than the capacity.
+    /// The length is less than what is ready.
     #[inline(always)]
-    pub(super) unsafe fn push_in_capacity(&mut self, value: T) {
-        let place = self.place(self.len);
-        // SAFETY: below the capacity (contract), so on committed pages, or of no size; aligned as the base is; nothing
+    pub(super) unsafe fn push_ready(&mut self, value: T) {
+        let len = self.len;
+        let place = self.place(len);
+        // SAFETY: ready (contract), so on committed pages, or of no size; aligned as the base is; nothing
         // is there that would have to be dropped.
         unsafe { place.write(value) };
-        self.len += 1;
+        // Not counted up in memory, which the compiler would have to read again after the write.
+        self.len = len + 1;
     }
 
     /// Takes the last element.
@@ -98,11 +100,11 @@ impl<T> ReservedVec<T> {
     pub fn try_insert(&mut self, index: usize, value: T) -> Result<(), PushError<T>> {
         let len = self.len;
         assert!(index <= len, "index {index} is beyond the length of {len}");
-        if let Err(error) = self.make_room(1, Extent::Ahead) {
+        if let Err(error) = self.make_room(1) {
             return Err(PushError::new(value, error));
         }
         let place = self.place(index);
-        // SAFETY: the elements from there on, and one place more, are below the capacity.
+        // SAFETY: the elements from there on, and one place more, are ready.
         unsafe { ptr::copy(place, self.place(index + 1), len - index) };
         // SAFETY: what was there has been moved away.
         unsafe { place.write(value) };
@@ -172,7 +174,7 @@ impl<T> ReservedVec<T> {
     /// As [`try_reserve`](ReservedVec::try_reserve).
     pub fn try_append(&mut self, other: &mut ReservedVec<T>) -> Result<(), Error> {
         let more = other.len;
-        self.make_room(more, Extent::Ahead)?;
+        self.make_room(more)?;
         // SAFETY: initialised elements of another vector, into room for as many.
         unsafe { ptr::copy_nonoverlapping(other.as_ptr(), self.place(self.len), more) };
         other.len = 0;
@@ -203,7 +205,7 @@ impl<T> ReservedVec<T> {
         let len = self.len;
         assert!(at <= len, "index {at} is beyond the length of {len}");
         let mut other = self.like()?;
-        other.make_room(len - at, Extent::Ahead)?;
+        other.make_room(len - at)?;
         // SAFETY: initialised elements, into room for as many in another vector.
         unsafe { ptr::copy_nonoverlapping(self.place(at), other.as_mut_ptr(), len - at) };
         self.len = at;
@@ -227,10 +229,10 @@ impl<T> ReservedVec<T> {
     pub fn try_resize_with(&mut self, len: usize, mut make: impl FnMut() -> T) -> Result<(), Error> {
         match len.checked_sub(self.len) {
             Some(more) => {
-                self.make_room(more, Extent::Ahead)?;
+                self.make_room(more)?;
                 while self.len < len {
                     // SAFETY: there is room for all of them.
-                    unsafe { self.push_in_capacity(make()) };
+                    unsafe { self.push_ready(make()) };
                 }
             }
             None => self.truncate(len),
@@ -269,10 +271,10 @@ impl<T: Clone> ReservedVec<T> {
             self.truncate(len);
             return Ok(());
         }
-        self.make_room(len - self.len, Extent::Ahead)?;
-        self.fill_capacity(len - self.len - 1, || value.clone());
+        self.make_room(len - self.len)?;
+        self.fill_ready(len - self.len - 1, || value.clone());
         // SAFETY: there is room for all of them, and one is left.
-        unsafe { self.push_in_capacity(value) };
+        unsafe { self.push_ready(value) };
         Ok(())
     }
 }

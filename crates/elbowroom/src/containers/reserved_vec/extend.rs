@@ -4,7 +4,7 @@
 
 use std::ops::RangeBounds;
 
-use super::{Extent, ReservedVec, accept, drain};
+use super::{ReservedVec, accept, drain};
 use crate::error::Error;
 
 /// The length of a vector that is being filled, kept in a register: written back at the end, also when what makes the
@@ -31,18 +31,19 @@ impl Drop for Filling<'_> {
 impl<T> ReservedVec<T> {
     /// Appends what `make` returns, `count` times. There is room for them.
     #[inline]
-    pub(super) fn fill_capacity(&mut self, count: usize, mut make: impl FnMut() -> T) {
-        self.extend_in_capacity((0..count).map(|_| make()));
+    pub(super) fn fill_ready(&mut self, count: usize, mut make: impl FnMut() -> T) {
+        self.extend_ready((0..count).map(|_| make()));
     }
 
-    /// Appends from an iterator until it ends or the capacity is used up. The elements count as soon as they are there.
+    /// Appends from an iterator until it ends or what is ready is used up. The elements count as soon as they are
+    /// there.
     #[inline]
-    fn extend_in_capacity(&mut self, elements: impl Iterator<Item = T>) {
+    fn extend_ready(&mut self, elements: impl Iterator<Item = T>) {
         let base = self.ptr;
-        let room = self.capacity - self.len;
+        let room = self.ready - self.len;
         let mut filling = Filling::new(&mut self.len);
         elements.take(room).for_each(|element| {
-            // SAFETY: below the capacity, since `take` lets no more through than there is room for.
+            // SAFETY: inside what is ready: `take` lets no more through than there is room for.
             let place = unsafe { base.add(filling.filled) };
             // SAFETY: on committed pages, or of no size; aligned as the base is; behind the last element.
             unsafe { place.write(element) };
@@ -52,16 +53,16 @@ impl<T> ReservedVec<T> {
 
     /// Appends all of an iterator. What came before an error stays.
     fn extend_until_refused(&mut self, mut elements: impl Iterator<Item = T>) -> Result<(), Error> {
-        self.make_room(elements.size_hint().0, Extent::Ahead)?;
+        self.make_room(elements.size_hint().0)?;
         loop {
-            self.extend_in_capacity(elements.by_ref());
-            if self.len < self.capacity {
+            self.extend_ready(elements.by_ref());
+            if self.len < self.ready {
                 return Ok(()); // It has ended, and is not asked again.
             }
             let Some(element) = elements.next() else { return Ok(()) };
-            self.make_room(elements.size_hint().0.saturating_add(1), Extent::Ahead)?;
+            self.make_room(elements.size_hint().0.saturating_add(1))?;
             // SAFETY: there is room for at least one.
-            unsafe { self.push_in_capacity(element) };
+            unsafe { self.push_ready(element) };
         }
     }
 
@@ -94,8 +95,8 @@ impl<T: Clone> ReservedVec<T> {
     /// # Errors
     /// As [`try_reserve`](ReservedVec::try_reserve).
     pub fn try_extend_from_slice(&mut self, elements: &[T]) -> Result<(), Error> {
-        self.make_room(elements.len(), Extent::Ahead)?;
-        self.extend_in_capacity(elements.iter().cloned());
+        self.make_room(elements.len())?;
+        self.extend_ready(elements.iter().cloned());
         Ok(())
     }
 
@@ -119,11 +120,11 @@ impl<T: Clone> ReservedVec<T> {
     #[track_caller]
     pub fn try_extend_from_within(&mut self, range: impl RangeBounds<usize>) -> Result<(), Error> {
         let range = drain::resolve(range, self.len);
-        self.make_room(range.len(), Extent::Ahead)?;
+        self.make_room(range.len())?;
         for index in range {
             let clone = self.as_slice()[index].clone();
             // SAFETY: there is room for all of them.
-            unsafe { self.push_in_capacity(clone) };
+            unsafe { self.push_ready(clone) };
         }
         Ok(())
     }

@@ -66,6 +66,8 @@ const DEFAULT_MAX_BYTES: usize = 64 << 30;
 /// takes at least a page once it has an element, and on Linux two of the 65,530 mappings that a process may have
 /// (`vm.max_map_count`): use `Vec` for tens of thousands of little things.
 ///
+/// Small vectors that come and go take over each other's memory without a system call: see [`trim`](crate::trim).
+///
 /// # Pointers
 ///
 /// From the first element on, [`as_ptr`](ReservedVec::as_ptr) gives the same address for the life of the vector, moves
@@ -74,10 +76,10 @@ const DEFAULT_MAX_BYTES: usize = 64 << 30;
 pub struct ReservedVec<T> {
     // Invariant: the base of `prefix`; dangling before there is one and where T takes no space.
     ptr: NonNull<T>,
-    // Invariant: at most `max_len`, and so many elements lie in committed pages of `prefix`. Where T takes no space, it
-    // is `max_len`.
-    capacity: usize,
-    // Invariant: at most `capacity`; so many elements are initialised.
+    // How many elements can be written without a look at the prefix. Invariant: at most the capacity, so they lie in
+    // committed pages. Where T takes no space, it is `max_len`.
+    ready: usize,
+    // Invariant: at most `ready`; so many elements are initialised.
     len: usize,
     // Invariant: constant. Where there is a prefix, it has room for so many, so that their bytes do not overflow.
     max_len: usize,
@@ -109,7 +111,7 @@ impl<T> ReservedVec<T> {
     pub const fn with_max_len(max_len: usize) -> ReservedVec<T> {
         ReservedVec {
             ptr: NonNull::dangling(),
-            capacity: if Self::IS_ZERO_SIZED { max_len } else { 0 },
+            ready: if Self::IS_ZERO_SIZED { max_len } else { 0 },
             len: 0,
             max_len,
             prefix: None,
@@ -146,13 +148,13 @@ impl<T> ReservedVec<T> {
     fn like(&self) -> Result<ReservedVec<T>, Error> {
         let mut vec = ReservedVec::with_max_len(self.max_len);
         if let Some(prefix) = &self.prefix {
-            vec.reserve_addresses(prefix.options().clone())?;
+            vec.reserve_addresses(prefix.options())?;
         }
         Ok(vec)
     }
 
-    /// Commits memory for `more` elements behind the first `used`, for which the capacity is too small. `used` is the
-    /// length, or more while elements are on their way inside the vector.
+    /// Commits memory for `more` elements behind the first `used`, of which not all are ready (or committed, if that is
+    /// the extent). `used` is the length, or more while elements are on their way inside the vector.
     #[cold]
     fn grow(&mut self, used: usize, more: usize, extent: Extent) -> Result<(), Error> {
         let needed = used.checked_add(more).filter(|&needed| needed <= self.max_len);
@@ -161,21 +163,21 @@ impl<T> ReservedVec<T> {
             self.reserve_addresses(Options::default())?;
         }
         if let Some(prefix) = &mut self.prefix {
-            let committed = prefix.grow_mut(needed * size_of::<T>(), extent)?;
-            self.note_committed(committed);
+            let ready = prefix.grow_mut(needed * size_of::<T>(), extent)?;
+            self.ready = self.ready.max(self.elements_in(ready));
         }
         Ok(())
     }
 
-    /// Makes room for `more` elements behind the last.
+    /// Makes room for `more` elements behind the last, which are about to be written.
     #[inline]
-    fn make_room(&mut self, more: usize, extent: Extent) -> Result<(), Error> {
-        if more <= self.capacity - self.len { Ok(()) } else { self.grow(self.len, more, extent) }
+    fn make_room(&mut self, more: usize) -> Result<(), Error> {
+        if more <= self.ready - self.len { Ok(()) } else { self.grow(self.len, more, Extent::Ahead) }
     }
 
-    /// Takes over how many bytes of the prefix are committed.
-    fn note_committed(&mut self, bytes: usize) {
-        self.capacity = (bytes / size_of::<T>()).min(self.max_len);
+    /// How many elements lie in so many bytes of the prefix.
+    fn elements_in(&self, bytes: usize) -> usize {
+        (bytes / size_of::<T>()).min(self.max_len)
     }
 
     /// Makes room for `additional` elements more, and ahead of them what the growth policy says.
@@ -193,7 +195,7 @@ impl<T> ReservedVec<T> {
     /// `is_limit()` beyond the maximum length, the commit limit or a budget; `is_out_of_memory()` if the system
     /// refuses; `is_invalid_range()` if the maximum length is beyond the address space. Then nothing has changed.
     pub fn try_reserve(&mut self, additional: usize) -> Result<(), Error> {
-        self.make_room(additional, Extent::Ahead)
+        self.reserve_for(additional, Extent::Later)
     }
 
     /// Makes room for `additional` elements more, in whole pages.
@@ -210,7 +212,11 @@ impl<T> ReservedVec<T> {
     /// # Errors
     /// As [`try_reserve`](ReservedVec::try_reserve).
     pub fn try_reserve_exact(&mut self, additional: usize) -> Result<(), Error> {
-        self.make_room(additional, Extent::Exact)
+        self.reserve_for(additional, Extent::Exact)
+    }
+
+    fn reserve_for(&mut self, additional: usize, extent: Extent) -> Result<(), Error> {
+        if additional <= self.capacity() - self.len { Ok(()) } else { self.grow(self.len, additional, extent) }
     }
 
     /// Gives back the pages behind the last element, as far as the system lets it (on Linux it may refuse where the
@@ -227,13 +233,16 @@ impl<T> ReservedVec<T> {
         if let Ok(committed) = unsafe { prefix.shrink(keep) } {
             // Taken anew from the mapping: whatever was known of the pages that are gone is known of an old pointer.
             self.ptr = prefix.base().cast();
-            self.note_committed(committed);
+            self.ready = self.ready.min(self.elements_in(committed));
         }
     }
 
     /// How many elements fit into what is committed.
-    pub const fn capacity(&self) -> usize {
-        self.capacity
+    pub fn capacity(&self) -> usize {
+        match &self.prefix {
+            Some(prefix) => self.elements_in(prefix.committed_bytes()),
+            None => self.ready,
+        }
     }
 
     /// How many elements the vector can ever hold.
@@ -304,7 +313,7 @@ impl<T> ReservedVec<T> {
         let spare = self.place(self.len).cast();
         // SAFETY: from the last element to the capacity the pages are committed (or T takes no space), and borrowed
         // exclusively; MaybeUninit asks for nothing else.
-        unsafe { slice::from_raw_parts_mut(spare, self.capacity - self.len) }
+        unsafe { slice::from_raw_parts_mut(spare, self.capacity() - self.len) }
     }
 
     /// Changes the length, and nothing else.
@@ -313,7 +322,8 @@ impl<T> ReservedVec<T> {
     /// `len` is at most the [`capacity`](ReservedVec::capacity), and the first `len` elements are initialised.
     #[inline]
     pub unsafe fn set_len(&mut self, len: usize) {
-        debug_assert!(len <= self.capacity);
+        debug_assert!(len <= self.capacity());
+        self.ready = self.ready.max(len);
         self.len = len;
     }
 

@@ -19,7 +19,8 @@ use super::{ReservedVec, drain};
 /// the caller's panics.
 struct Sieve<'a, T> {
     vec: &'a mut ReservedVec<T>,
-    // Invariant: kept <= read <= end <= capacity; elements 0..kept and read..end are initialised, and none in between.
+    // Invariant: kept <= read <= end <= what is ready; elements 0..kept and read..end are initialised, and none in
+    // between.
     kept: usize,
     read: usize,
     end: usize,

@@ -11,7 +11,7 @@ use std::ops::{Deref, DerefMut, Index, IndexMut};
 use std::ptr;
 use std::slice::SliceIndex;
 
-use super::{Extent, ReservedVec, accept};
+use super::{ReservedVec, accept};
 use crate::error::Error;
 
 impl<T> Default for ReservedVec<T> {
@@ -207,7 +207,7 @@ impl<T> From<Vec<T>> for ReservedVec<T> {
     fn from(mut elements: Vec<T>) -> ReservedVec<T> {
         let count = elements.len();
         let mut vec = ReservedVec::for_at_least(count);
-        accept(vec.make_room(count, Extent::Ahead));
+        accept(vec.make_room(count));
         // SAFETY: the vector no longer counts them as its own.
         unsafe { elements.set_len(0) };
         // SAFETY: initialised elements, into room for as many.

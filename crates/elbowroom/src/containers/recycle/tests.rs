@@ -1,0 +1,224 @@
+//! Shelves of the tests' own.
+
+use std::mem::ManuallyDrop;
+
+use super::*;
+use crate::containers::Options;
+use crate::containers::prefix::{Extent, Prefix};
+use crate::page;
+use crate::region::{Budget, Growth};
+
+const LEN: usize = 64 << 20;
+
+/// Shelves of a test's own: what other tests keep does not get in the way.
+fn shelves() -> &'static Shelves {
+    Box::leak(Box::new(Shelves::new()))
+}
+
+fn options() -> Options {
+    Options { growth: Growth::Pages(1), ..Options::default() }
+}
+
+fn reserve(shelves: &'static Shelves, options: Options) -> Prefix {
+    Prefix::reserve_from(shelves, LEN, 1, options).unwrap()
+}
+
+fn committed(shelves: &'static Shelves, pages: usize) -> Prefix {
+    let mut prefix = reserve(shelves, options());
+    prefix.grow_mut(pages * page::size(), Extent::Ahead).unwrap();
+    prefix
+}
+
+fn end(shelves: &'static Shelves, prefix: Prefix) {
+    // SAFETY: it ends here, and its drop does not run.
+    unsafe { ManuallyDrop::new(prefix).end_on(shelves) };
+}
+
+impl Shelves {
+    /// The pages that are committed for nobody, and the prefixes.
+    fn counts(&self) -> (usize, usize) {
+        let sum = |count: fn(&Shared) -> &AtomicUsize| {
+            self.0.iter().map(|shared| count(shared).load(Ordering::Relaxed)).sum()
+        };
+        (sum(|shared| &shared.pages), sum(|shared| &shared.count))
+    }
+}
+
+#[test]
+fn the_next_takes_over_addresses_and_pages() {
+    let shelves = shelves();
+    let first = committed(shelves, 3);
+    let base = first.base();
+    end(shelves, first);
+    let mut second = reserve(shelves, options());
+    assert_eq!(second.base(), base);
+    // The pages are not the new owner's until it grows into them.
+    assert_eq!((second.committed_bytes(), second.stats().commits), (0, 0));
+    assert_eq!(shelves.counts(), (3, 0));
+    assert_eq!(second.grow_mut(1, Extent::Ahead).unwrap(), page::size());
+    assert_eq!(shelves.counts(), (2, 0));
+    assert_eq!(second.grow_mut(5 * page::size(), Extent::Ahead).unwrap(), 5 * page::size());
+    assert_eq!(shelves.counts(), (0, 0));
+}
+
+#[test]
+fn what_is_committed_for_nobody_is_bounded() {
+    let shelves = shelves();
+    let per_shelf = PageCount::inside(SHELF_BYTES).get();
+    let many: Vec<Prefix> = (0..100).map(|_| committed(shelves, per_shelf / 4)).collect();
+    many.into_iter().for_each(|prefix| end(shelves, prefix));
+    assert_eq!(shelves.counts(), (SHELF_COUNT * (per_shelf / 4) * 4, SHELF_COUNT * 4));
+    // Taken and not grown into: still for nobody.
+    let taken: Vec<Prefix> = (0..SHELF_COUNT * 4).map(|_| reserve(shelves, options())).collect();
+    assert_eq!(shelves.counts(), (SHELF_COUNT * (per_shelf / 4) * 4, 0));
+    // So that there is room for nothing else.
+    end(shelves, committed(shelves, per_shelf / 4));
+    assert_eq!(shelves.counts().1, 0);
+    taken.into_iter().for_each(|prefix| end(shelves, prefix));
+    assert_eq!(shelves.counts(), (SHELF_COUNT * (per_shelf / 4) * 4, SHELF_COUNT * 4));
+    let given_back = shelves.give_back_all();
+    assert_eq!(given_back.prefixes, SHELF_COUNT * 4);
+    assert_eq!(given_back.committed_bytes, SHELF_COUNT * (per_shelf / 4) * 4 * page::size());
+    assert_eq!(shelves.counts(), (0, 0));
+}
+
+#[test]
+fn many_small_ones_are_bounded_in_number() {
+    let shelves = shelves();
+    let many: Vec<Prefix> = (0..100).map(|_| committed(shelves, 1)).collect();
+    many.into_iter().for_each(|prefix| end(shelves, prefix));
+    assert_eq!(shelves.counts(), (SHELF_COUNT * PLACES, SHELF_COUNT * PLACES));
+    shelves.give_back_all();
+}
+
+#[test]
+fn owners_pay_for_what_they_use_and_nothing_else() {
+    let shelves = shelves();
+    end(shelves, committed(shelves, 8));
+    let budget = Budget::new(4 * page::size());
+    let limited = Options { budget: Some(budget.clone()), commit_limit_bytes: 3 * page::size(), ..options() };
+    let mut owner = reserve(shelves, limited);
+    assert_eq!(budget.committed_bytes(), 0);
+    owner.grow_mut(2 * page::size(), Extent::Ahead).unwrap();
+    assert_eq!(budget.committed_bytes(), 2 * page::size());
+    assert_eq!(shelves.counts(), (6, 0));
+    assert!(owner.grow_mut(4 * page::size(), Extent::Ahead).unwrap_err().is_limit());
+    end(shelves, owner);
+    assert_eq!(budget.committed_bytes(), 0);
+    assert_eq!(shelves.counts(), (8, 1));
+    // Neither limit nor budget stick.
+    let mut next = committed(shelves, 8);
+    assert_eq!(next.stats().commit_limit_bytes, LEN);
+    next.grow_mut(20 * page::size(), Extent::Ahead).unwrap();
+    assert_eq!(budget.committed_bytes(), 0);
+}
+
+#[test]
+fn a_shrunken_prefix_leaves_nothing_warm() {
+    let shelves = shelves();
+    end(shelves, committed(shelves, 8));
+    let mut owner = committed(shelves, 3);
+    assert_eq!(shelves.counts(), (5, 0));
+    // SAFETY: nothing refers to it.
+    assert_eq!(unsafe { owner.shrink(1) }.unwrap(), page::size());
+    assert_eq!(shelves.counts(), (0, 0));
+    owner.grow_mut(3 * page::size(), Extent::Ahead).unwrap();
+    end(shelves, owner);
+    assert_eq!(shelves.counts(), (3, 1));
+    shelves.give_back_all();
+}
+
+#[test]
+fn names_huge_pages_and_long_mappings_are_not_kept() {
+    let shelves = shelves();
+    end(shelves, reserve(shelves, Options { name: "mine".into(), ..options() }));
+    let adaptive = Options { growth: Growth::default(), ..options() };
+    let mut huge = Prefix::reserve_from(shelves, 2 * page::huge_size(), 1, adaptive).unwrap();
+    huge.grow_mut(page::huge_size(), Extent::Exact).unwrap();
+    end(shelves, huge);
+    if page::size() == 4096 {
+        // An emulator keeps notes of each page of larger ones.
+        end(shelves, Prefix::reserve_from(shelves, MAPPING_BYTES_MAX + 1, 1, options()).unwrap());
+    }
+    assert_eq!(shelves.counts(), (0, 0));
+    // A long one is not given to who wants little, nor a short one to who wants more.
+    end(shelves, committed(shelves, 1));
+    assert!(shelves.take(LEN / 5, 1).is_none());
+    assert!(shelves.take(LEN + page::size(), 1).is_none());
+    assert!(shelves.take(LEN, 1 << 46).is_none());
+    assert!(shelves.take(LEN / 4, 1).is_some());
+}
+
+#[test]
+fn what_is_to_be_zero_is_not_taken_over() {
+    let first = Prefix::reserve(LEN, 1, options());
+    let mut first = first.unwrap();
+    first.grow_mut(1, Extent::Ahead).unwrap();
+    // SAFETY: committed.
+    unsafe { first.base().write(7) };
+    drop(first);
+    let mut zeroed = Prefix::reserve_zeroed(LEN, 1, options()).unwrap();
+    zeroed.grow_mut(1, Extent::Ahead).unwrap();
+    // SAFETY: committed.
+    assert_eq!(unsafe { zeroed.base().read() }, 0);
+    // SAFETY: nothing refers to it.
+    unsafe { zeroed.base().write(7) };
+    // SAFETY: nothing refers to it.
+    unsafe { zeroed.shrink(0) }.unwrap();
+    zeroed.grow_mut(1, Extent::Ahead).unwrap();
+    // SAFETY: committed.
+    assert_eq!(unsafe { zeroed.base().read() }, 0);
+}
+
+#[test]
+fn what_is_not_used_goes_back_in_the_end() {
+    let shelves = shelves();
+    let other = Prefix::reserve_from(shelves, LEN / 8, 1, options()).unwrap();
+    end(shelves, committed(shelves, 1));
+    end(shelves, other);
+    assert_eq!(shelves.counts(), (1, 2));
+    for _ in 0..=AGE_MAX {
+        end(shelves, Prefix::reserve_from(shelves, LEN / 8, 1, options()).unwrap());
+    }
+    assert_eq!(shelves.counts(), (0, 1));
+    shelves.give_back_all();
+}
+
+#[test]
+fn threads_share_the_shelves() {
+    let shelves = shelves();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            scope.spawn(move || {
+                for round in 0..500 {
+                    let mut prefix = committed(shelves, 1 + (thread + round) % 9);
+                    let tag = thread * 10_000 + round;
+                    // SAFETY: committed, aligned, and nobody else's.
+                    unsafe { prefix.base().cast::<usize>().write(tag) };
+                    prefix.grow_mut(12 * page::size(), Extent::Exact).unwrap();
+                    // SAFETY: as above.
+                    assert_eq!(unsafe { prefix.base().cast::<usize>().read() }, tag);
+                    end(shelves, prefix);
+                }
+            });
+        }
+    });
+    assert!(shelves.counts().1 > 0);
+    shelves.give_back_all();
+    assert_eq!(shelves.counts(), (0, 0));
+}
+
+#[test]
+fn a_busy_shelf_is_passed_by() {
+    let shelves = shelves();
+    end(shelves, committed(shelves, 1));
+    // As in the child of a fork that came while other threads held them.
+    let locked: Vec<Locked> = shelves.all().filter_map(Shelf::try_lock).collect();
+    assert_eq!(locked.len(), SHELF_COUNT);
+    assert!(shelves.take(LEN, 1).is_none());
+    end(shelves, committed(shelves, 1));
+    assert_eq!(shelves.give_back_all().prefixes, 0);
+    drop(locked);
+    assert_eq!(shelves.counts(), (1, 1));
+    shelves.give_back_all();
+}
