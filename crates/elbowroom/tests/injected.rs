@@ -287,3 +287,42 @@ fn with_every_plan_taken() {
     });
     println!("refused in the child");
 }
+
+#[test]
+fn a_refusal_that_passes_is_no_error() {
+    let region = Region::new(page(10)).unwrap();
+    let plan = faulty::refuse(Call::CommitAttempt, 1);
+    region.try_write(0, 1u8).unwrap();
+    // Elsewhere a commit is attempted once.
+    assert_eq!(plan.happened(), cfg!(windows));
+    drop(plan);
+    assert_eq!(region.stats().declined, 0);
+}
+
+#[test]
+fn a_window_that_cannot_be_brought_in_is_committed_all_the_same() {
+    for nth in 1..=5 {
+        let region = Region::new(page(1000)).unwrap();
+        let plan = faulty::refuse(Call::Populate, nth);
+        region.try_fill(0..page(40), 1).unwrap();
+        assert!(plan.happened());
+        drop(plan);
+        assert_eq!(region.stats().committed_bytes, page(63));
+        assert_eq!(region.stats().declined, 0);
+    }
+}
+
+#[test]
+fn a_run_survives_a_refused_window() {
+    // Windows of 1, 2, 4, 8 and so on; the refused one shrinks to a page, and the next is as large as it would have
+    // been.
+    for nth in 2..=6 {
+        let region = Region::new(page(1000)).unwrap();
+        let plan = faulty::refuse(Call::Commit, nth);
+        region.try_fill(0..page(100), 1).unwrap();
+        assert!(plan.happened());
+        drop(plan);
+        assert!(region.stats().commits <= 9, "{:?}", region.stats());
+        assert_eq!(region.stats().declined, 0);
+    }
+}

@@ -6,7 +6,7 @@ mod common;
 
 use std::fs;
 
-use elbowroom::{Budget, Growth, Region, Reservation, page_size};
+use elbowroom::{Budget, Growth, Region, RegionBuilder, Reservation, page_size};
 
 /// The lines of /proc/self/smaps for the mappings that overlap `len` bytes at `address`.
 fn smaps(address: usize, len: usize) -> Vec<Vec<String>> {
@@ -242,4 +242,87 @@ fn a_refused_commit_leaves_no_tables_behind() {
     region.decommit(0..region.len()).unwrap();
     assert_eq!(charged(address, with_tables), 0, "the tables are given back too");
     assert_eq!(budget.committed_bytes(), 0);
+}
+
+/// The sum of a field of smaps over the mappings that overlap `len` bytes at `address`, in bytes.
+fn smaps_bytes(field: &str, address: usize, len: usize) -> usize {
+    let mappings = smaps(address, len);
+    let values = mappings.iter().flatten().filter_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    values.map(|value| value.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10).sum()
+}
+
+/// When the system gives huge pages: the word in brackets of "always [madvise] never".
+fn huge_page_setting() -> Option<String> {
+    let setting = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").ok()?;
+    Some(setting.split_once('[')?.1.split_once(']')?.0.to_owned())
+}
+
+/// As many bytes are filled, from the start, as make a dozen huge pages.
+fn filled(builder: RegionBuilder, bytes: usize) -> (Region, usize) {
+    let region = builder.build().unwrap();
+    region.try_fill(0..bytes, 1).unwrap();
+    let huge = smaps_bytes("AnonHugePages", region.as_ptr().addr(), region.len());
+    (region, huge)
+}
+
+#[test]
+fn large_windows_are_of_huge_pages_unless_that_is_off() {
+    let len = 32 << 20;
+    let setting = huge_page_setting();
+    if skip() || page_size() != 4096 || !matches!(setting.as_deref(), Some("madvise" | "always")) {
+        return eprintln!("skipped: the system gives no huge pages ({setting:?})");
+    }
+    let (region, huge) = filled(Region::builder(len), len);
+    // The run begins with small windows, and neither end of the region need lie at a boundary. A system that is short
+    // of memory in one piece may give fewer, but not none of 12.
+    assert!(huge >= 2 << 20, "{huge}");
+    assert!(huge <= len - (2 << 20));
+    // What was decommitted and touched again has its contents and its charge, of whatever pages.
+    region.decommit(8 << 20..24 << 20).unwrap();
+    assert_eq!(charged(region.as_ptr().addr(), len), 16 << 20);
+    region.try_fill(8 << 20..24 << 20, 2).unwrap();
+    assert_eq!(
+        [(8 << 20) - 1, 8 << 20, (24 << 20) - 1, 24 << 20].map(|at| region.try_read::<u8>(at).unwrap()),
+        [1, 2, 2, 1]
+    );
+
+    if setting.as_deref() == Some("madvise") {
+        assert_eq!(filled(Region::builder(len).huge_pages(false), len).1, 0, "off");
+        assert_eq!(
+            filled(Region::builder(len).growth(Growth::Adaptive { max_bytes: 1 << 20 }), len).1,
+            0,
+            "small windows"
+        );
+        assert_eq!(filled(Region::builder(len).growth(Growth::Pages(4096)), len).1, 0, "fixed windows");
+        assert_eq!(filled(Region::builder(1 << 20), 1 << 20).1, 0, "a small region");
+        assert_eq!(filled(Region::builder(len), 1 << 20).1, 0, "little of it used");
+    } else {
+        eprintln!("not shown: that regions may have none; the system gives them to all memory");
+    }
+}
+
+#[test]
+fn what_a_write_commits_ahead_is_resident_and_what_a_read_commits_is_not() {
+    let resident = |region: &Region| smaps_bytes("Rss", region.as_ptr().addr(), region.len());
+    // SAFETY: advice of this kind for page 0, where nothing is, changes nothing.
+    let populates = unsafe { libc::madvise(std::ptr::null_mut(), page_size(), libc::MADV_POPULATE_WRITE) } != 0
+        && std::io::Error::last_os_error().raw_os_error() == Some(libc::ENOMEM);
+    if skip() || !populates {
+        return eprintln!("skipped: this kernel does not populate (Linux 5.14)");
+    }
+    let pages = 300;
+    let region = Region::new(1000 * page_size()).unwrap();
+    (0..pages).for_each(|n| region.try_write(n * page_size(), 1u8).unwrap());
+    assert_eq!(resident(&region), region.stats().committed_bytes);
+    assert!(region.stats().committed_bytes > pages * page_size());
+
+    let region = Region::new(1000 * page_size()).unwrap();
+    (0..pages).for_each(|n| assert_eq!(region.try_read::<u8>(n * page_size()).unwrap(), 0));
+    assert!(region.stats().committed_bytes > pages * page_size());
+    assert_eq!(resident(&region), 0, "zeros need no memory");
+
+    // Nor is what a fixed window commits ahead of use.
+    let region = Region::builder(1000 * page_size()).growth(Growth::Pages(64)).build().unwrap();
+    region.try_write(0, 1u8).unwrap();
+    assert_eq!(resident(&region), page_size());
 }

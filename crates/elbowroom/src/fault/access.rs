@@ -5,9 +5,10 @@
 //! at the end of the block, with the refusal in the first result register (rax, x0), which the block sets to 0 before
 //! it begins. No Rust frame is left, no destructor skipped: to the compiler the block has returned one of two values.
 //!
-//! What the compiler knows about each block: it may read and write any memory (no `nomem`), so a filter that runs in
-//! the middle of it is no more than a function called from it. To other threads, each block is a sequence of plain
-//! loads and stores, of which an aligned one of up to 8 bytes is indivisible.
+//! What the compiler knows about each block: it may read and write any memory (neither `nomem` nor `readonly`, not for
+//! loads either), so a filter that runs in the middle of it is no more than a function called from it: it may write
+//! what the code around the access reads, such as a thread-local variable. To other threads, each block is a sequence
+//! of plain loads and stores, of which an aligned one of up to 8 bytes is indivisible.
 //!
 //! Which bytes were touched when a block was refused is exact: single loads and stores are naturally aligned (so they
 //! lie in one page), copies go upwards and keep the number of bytes left in a register.

@@ -7,13 +7,13 @@ macro_rules! single {
     ($store:ident, $load:ident, $type:ty) => {
         /// # Safety
         /// None: it touches nothing.
-        pub(crate) unsafe fn $store(_to: *mut u8, _value: $type) -> u64 {
+        pub(crate) unsafe fn $store(_base: *mut u8, _offset: usize, _value: $type) -> u64 {
             Refusal::PastEnd.pack()
         }
 
         /// # Safety
         /// None: it touches nothing.
-        pub(crate) unsafe fn $load(_from: *const u8) -> ($type, u64) {
+        pub(crate) unsafe fn $load(_base: *const u8, _offset: usize) -> ($type, u64) {
             (0, Refusal::PastEnd.pack())
         }
     };

@@ -8,22 +8,24 @@ use crate::os::access_entry;
 
 macro_rules! single {
     ($store:ident, $load:ident, $type:ty, $class:ident, $operand:literal, $width:literal) => {
-        /// Stores `value` at `to`; 0, or the packed refusal.
+        /// Stores `value` at `base + offset`; 0, or the packed refusal.
         ///
         /// # Safety
-        /// `to` is naturally aligned and in a live region's addresses (guard page included), where no reference points.
+        /// That address is naturally aligned and in a live region's addresses (guard page included), where no reference
+        /// points.
         #[inline(always)]
-        pub(crate) unsafe fn $store(to: *mut u8, value: $type) -> u64 {
+        pub(crate) unsafe fn $store(base: *mut u8, offset: usize, value: $type) -> u64 {
             let mut refusal: u64 = 0;
             // SAFETY: one store to memory that the region owns; if it faults, the handler commits the page, or sets rax
             // and continues behind it.
             unsafe {
                 asm!(
                     "2:",
-                    concat!("mov ", $width, " ptr [{to}], ", $operand),
+                    concat!("mov ", $width, " ptr [{base} + {offset}], ", $operand),
                     "3:",
                     access_entry!("2b", "3b"),
-                    to = in(reg) to,
+                    base = in(reg) base,
+                    offset = in(reg) offset,
                     value = in($class) value,
                     inout("rax") refusal,
                     options(nostack, preserves_flags),
@@ -32,23 +34,25 @@ macro_rules! single {
             refusal
         }
 
-        /// Loads from `from`; the second is 0, or the packed refusal, with which the first means nothing.
+        /// Loads from `base + offset`; the second is 0, or the packed refusal, with which the first is whatever the
+        /// register held.
         ///
         /// # Safety
-        /// `from` is naturally aligned and in a live region's addresses (guard page included).
+        /// That address is naturally aligned and in a live region's addresses (guard page included).
         #[inline(always)]
-        pub(crate) unsafe fn $load(from: *const u8) -> ($type, u64) {
+        pub(crate) unsafe fn $load(base: *const u8, offset: usize) -> ($type, u64) {
             let mut refusal: u64 = 0;
-            let mut value: $type = 0;
+            let value: $type;
             // SAFETY: one load, with the same cure as a store.
             unsafe {
                 asm!(
                     "2:",
-                    concat!("mov ", $operand, ", ", $width, " ptr [{from}]"),
+                    concat!("mov ", $operand, ", ", $width, " ptr [{base} + {offset}]"),
                     "3:",
                     access_entry!("2b", "3b"),
-                    from = in(reg) from,
-                    value = inout($class) value,
+                    base = in(reg) base,
+                    offset = in(reg) offset,
+                    value = out($class) value,
                     inout("rax") refusal,
                     options(nostack, preserves_flags),
                 );

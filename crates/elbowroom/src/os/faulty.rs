@@ -42,11 +42,14 @@ pub enum Call {
     Populate,
     /// Opening a userfaultfd.
     OpenUserfault,
+    /// One attempt of a commit, on Windows, where a commit that reaches the commit limit is attempted again: a refusal
+    /// that passes.
+    CommitAttempt,
 }
 
 impl Call {
     /// Every kind, for tests that try them all.
-    pub const ALL: [Call; 9] = [
+    pub const ALL: [Call; 10] = [
         Call::Reserve,
         Call::Commit,
         Call::CommitBookkeeping,
@@ -56,6 +59,7 @@ impl Call {
         Call::InstallHandler,
         Call::Populate,
         Call::OpenUserfault,
+        Call::CommitAttempt,
     ];
 }
 

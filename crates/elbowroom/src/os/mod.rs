@@ -11,7 +11,7 @@
 //! - `reserve(len, align, placement)`: `len > 0`, a multiple of the page size; `align` a power of two, at least the
 //!   granularity. All pages reserved. Never replaces a mapping that exists.
 //! - `commit(base, len)`: reserved pages become committed, readable and writable, zero. On failure some may be; the
-//!   caller decommits them.
+//!   caller decommits them. May wait a while (half a second at most) for a refusal that passes.
 //! - `decommit(base, len)`: pages become reserved, whatever they were; contents lost, charge refunded.
 //! - `protect(base, len, access)`: committed pages get this access, contents kept.
 //! - `populate(base, len)`: brings committed pages in as a write would, without changing their contents, as far as the

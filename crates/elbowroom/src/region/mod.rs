@@ -367,17 +367,25 @@ impl Region {
         core.release().map_err(Cause::Os)
     }
 
-    /// The address of `size` bytes at `offset`, if an accessor may try them: up to the end of the guard page.
-    #[inline]
-    fn within_reach(&self, operation: Operation, offset: usize, size: usize) -> Result<*mut u8, Error> {
+    /// Whether an accessor may try `size` bytes at `offset`: up to the end of the guard page.
+    #[inline(always)]
+    fn reaches(&self, offset: usize, size: usize) -> bool {
         // A region is at least a page and its guard page, so what fits there needs one comparison and no overflow
         // check.
-        let fits = if size <= 2 * LEAST_PAGE {
+        if size <= 2 * LEAST_PAGE {
             offset <= self.reach.wrapping_sub(size)
         } else {
             offset.checked_add(size).is_some_and(|end| end <= self.reach)
-        };
-        if fits { Ok(self.base.wrapping_add(offset)) } else { Err(self.out_of_range(operation, offset, size)) }
+        }
+    }
+
+    /// The address of `size` bytes at `offset`, if an accessor may try them.
+    fn within_reach(&self, operation: Operation, offset: usize, size: usize) -> Result<*mut u8, Error> {
+        if self.reaches(offset, size) {
+            Ok(self.base.wrapping_add(offset))
+        } else {
+            Err(self.out_of_range(operation, offset, size))
+        }
     }
 
     #[cold]
@@ -396,25 +404,26 @@ impl Region {
     /// # Errors
     /// Whatever refused the commit: `is_limit()`, `is_declined()`, `is_out_of_memory()`, `is_protected()`; or
     /// `is_invalid_range()` past the end. The bytes before [`Error::offset`] are written, none after.
-    #[inline]
+    #[inline(always)]
     pub fn try_write<T: NoUninit>(&self, offset: usize, value: T) -> Result<(), Error> {
-        let to = self.within_reach(Operation::Write, offset, size_of::<T>())?;
-        let bytes = bytemuck::bytes_of(&value);
-        // An aligned access lies in one page, so that it is made whole or not at all.
-        let aligned = to.addr() % size_of::<T>().max(1) == 0;
-        let refusal = match *bytes {
+        // An aligned access lies in one page, so that it is made whole or not at all. The base is aligned.
+        if !self.reaches(offset, size_of::<T>()) || offset % size_of::<T>().max(1) != 0 {
+            return self.write_in_pieces(offset, value);
+        }
+        let base = self.base;
+        let refusal = match *bytemuck::bytes_of(&value) {
             // SAFETY: in reach, and no reference of Rust's points into a region.
-            [a] => unsafe { access::store_1(to, a) },
+            [a] => unsafe { access::store_1(base, offset, a) },
             // SAFETY: in reach, aligned, and no reference of Rust's points into a region.
-            [a, b] if aligned => unsafe { access::store_2(to, u16::from_ne_bytes([a, b])) },
+            [a, b] => unsafe { access::store_2(base, offset, u16::from_ne_bytes([a, b])) },
             // SAFETY: as above.
-            [a, b, c, d] if aligned => unsafe { access::store_4(to, u32::from_ne_bytes([a, b, c, d])) },
-            [a, b, c, d, e, f, g, h] if aligned => {
+            [a, b, c, d] => unsafe { access::store_4(base, offset, u32::from_ne_bytes([a, b, c, d])) },
+            [a, b, c, d, e, f, g, h] => {
                 let value = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
                 // SAFETY: as above.
-                unsafe { access::store_8(to, value) }
+                unsafe { access::store_8(base, offset, value) }
             }
-            _ => return self.copy_in(offset, bytes),
+            _ => return self.write_in_pieces(offset, value),
         };
         if refusal == 0 {
             Ok(())
@@ -423,42 +432,58 @@ impl Region {
         }
     }
 
+    /// [`try_write`](Region::try_write) of what is not one store. Takes the value and not its address, so that the
+    /// caller may keep it in a register.
+    #[inline(never)]
+    fn write_in_pieces<T: NoUninit>(&self, offset: usize, value: T) -> Result<(), Error> {
+        self.try_copy_from_slice(offset, bytemuck::bytes_of(&value))
+    }
+
     /// Reads a value at `offset`, committing the pages it lies on. Any alignment will do.
     ///
     /// # Errors
     /// As [`try_write`](Region::try_write).
-    #[inline]
+    #[inline(always)]
     pub fn try_read<T: AnyBitPattern>(&self, offset: usize) -> Result<T, Error> {
-        let from = self.within_reach(Operation::Read, offset, size_of::<T>())?;
+        let size = size_of::<T>();
+        if !self.reaches(offset, size) || offset % size.max(1) != 0 || !matches!(size, 1 | 2 | 4 | 8) {
+            return self.read_in_pieces(offset);
+        }
         let mut value = MaybeUninit::<T>::uninit();
         let to = value.as_mut_ptr();
-        let aligned = from.addr() % size_of::<T>().max(1) == 0;
         macro_rules! load {
             ($load:ident, $type:ty) => {{
                 // SAFETY: in reach and aligned.
-                let (loaded, refusal) = unsafe { access::$load(from) };
+                let (loaded, refusal) = unsafe { access::$load(self.base, offset) };
                 // SAFETY: `value` has as many bytes as what was loaded, and `to` points at it.
                 unsafe { to.cast::<$type>().write_unaligned(loaded) };
                 refusal
             }};
         }
-        let refusal = match size_of::<T>() {
+        let refusal = match size {
             1 => load!(load_1, u8),
-            2 if aligned => load!(load_2, u16),
-            4 if aligned => load!(load_4, u32),
-            8 if aligned => load!(load_8, u64),
-            size => {
-                // SAFETY: in reach; `to` is writable for the size of its type.
-                let copied = unsafe { access::copy_from_region(from, to.cast(), size) };
-                if copied.refusal != 0 {
-                    let end = offset + size;
-                    return Err(self.refused(Operation::Read, end - copied.left, end, copied.refusal));
-                }
-                0
-            }
+            2 => load!(load_2, u16),
+            4 => load!(load_4, u32),
+            _ => load!(load_8, u64),
         };
         if refusal != 0 {
-            return Err(self.refused(Operation::Read, offset, offset + size_of::<T>(), refusal));
+            return Err(self.refused(Operation::Read, offset, offset + size, refusal));
+        }
+        // SAFETY: every byte has been written, and any bytes are a T (AnyBitPattern).
+        Ok(unsafe { value.assume_init() })
+    }
+
+    /// [`try_read`](Region::try_read) of what is not one load.
+    #[inline(never)]
+    fn read_in_pieces<T: AnyBitPattern>(&self, offset: usize) -> Result<T, Error> {
+        let size = size_of::<T>();
+        let from = self.within_reach(Operation::Read, offset, size)?;
+        let mut value = MaybeUninit::<T>::uninit();
+        // SAFETY: in reach; `value` is writable for the size of its type.
+        let copied = unsafe { access::copy_from_region(from, value.as_mut_ptr().cast(), size) };
+        if copied.refusal != 0 {
+            let end = offset + size;
+            return Err(self.refused(Operation::Read, end - copied.left, end, copied.refusal));
         }
         // SAFETY: every byte has been written, and any bytes are a T (AnyBitPattern).
         Ok(unsafe { value.assume_init() })
@@ -590,7 +615,8 @@ impl RegionBuilder {
         self
     }
 
-    /// Asks `filter` about every fault in the region before anything is committed.
+    /// Asks `filter` about every fault in the region before anything is committed. A fault commits a window, of whose
+    /// other pages the filter does not hear: one that decides page by page goes with [`Growth::Pages`]`(1)`.
     ///
     /// The filter runs on the thread that faulted, in the middle of the touch, on a stack of its own of at least 128
     /// KiB (on Windows, the thread's). It is ordinary Rust and may touch other regions, with what that implies: the

@@ -30,6 +30,7 @@ mod headroom;
 mod image;
 #[path = "../no_userfault.rs"]
 mod no_userfault;
+mod retry;
 
 pub(crate) use handler::Trap;
 pub(crate) use headroom::headroom;
@@ -140,9 +141,13 @@ fn reserve_aligned(len: usize, align: usize) -> Result<NonNull<u8>, OsCode> {
 /// # Safety
 /// See [`os::commit`](super::commit).
 pub(crate) unsafe fn commit(base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
-    // SAFETY: the caller's own reserved pages, which no reference points into.
-    let result = unsafe { VirtualAlloc(base.as_ptr().cast(), len, MEM_COMMIT, PAGE_READWRITE) };
-    if result.is_null() { Err(last_error()) } else { Ok(()) }
+    retry::until_it_works(|| {
+        #[cfg(feature = "faulty")]
+        super::faulty::check(super::faulty::Call::CommitAttempt)?;
+        // SAFETY: the caller's own reserved pages, which no reference points into.
+        let result = unsafe { VirtualAlloc(base.as_ptr().cast(), len, MEM_COMMIT, PAGE_READWRITE) };
+        if result.is_null() { Err(last_error()) } else { Ok(()) }
+    })
 }
 
 /// # Safety
