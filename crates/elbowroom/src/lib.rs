@@ -40,7 +40,8 @@
 //! structured exception handling, where the filter of an `__except` decides whether the instruction runs again.
 //!
 //! ## Growth
-//! How many pages one fault commits: the *window*. See [`Growth`].
+//! How many pages one fault commits: the *window*. By default it follows the program: a page for a touch, and twice as
+//! much at each fault of a run. See [`Growth`].
 //!
 //! ## Budget
 //! A limit on what several regions commit together; budgets nest. See [`Budget`].
