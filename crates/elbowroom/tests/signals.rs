@@ -63,6 +63,7 @@ mod unix {
         ("earlier_handler_without_onstack_gets_stack", stack_hungry, 0),
         ("declined_plain_touch_of_a_committed_page_goes_on", declined_but_committed, 0),
         ("a_forked_child_of_a_monitored_region_is_declined", forked_monitored, 0),
+        ("the_handler_fits_on_an_alternate_stack_of_8_kib", small_alternate_stack, 0),
     ];
 
     pub(super) fn main() -> ExitCode {
@@ -770,6 +771,52 @@ mod unix {
         assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
         assert_eq!(libc::WEXITSTATUS(status), 17, "{status:#x}");
         region.try_write(2 * page_size(), 1u8).unwrap();
+    }
+
+    /// How many bytes of an alternate stack `work` uses, on a thread of its own.
+    fn depth_of(work: impl FnOnce() + Send) -> usize {
+        const PAINT: u8 = 0xa5;
+        let measure = || {
+            let mut bytes = vec![PAINT; 256 << 10];
+            let stack = libc::stack_t { ss_sp: bytes.as_mut_ptr().cast(), ss_flags: 0, ss_size: bytes.len() };
+            let mut before = stack;
+            // SAFETY: memory that nothing else uses until the other stack is put back.
+            assert_eq!(unsafe { libc::sigaltstack(&stack, &mut before) }, 0);
+            work();
+            // SAFETY: what was there before.
+            assert_eq!(unsafe { libc::sigaltstack(&before, ptr::null_mut()) }, 0);
+            bytes.len() - bytes.iter().position(|&byte| byte != PAINT).unwrap_or(bytes.len())
+        };
+        std::thread::scope(|scope| scope.spawn(measure).join().unwrap())
+    }
+
+    /// std's alternate stacks have 8 KiB, of which the kernel's frame takes up to 3,632 bytes (AVX-512; where it may
+    /// take more, AT_MINSIGSTKSZ says so, and they have more). An unoptimised build must fit into the rest as well.
+    fn small_alternate_stack() {
+        if crate::common::emulated() {
+            return;
+        }
+        install(libc::SIGUSR1, &action(plain as extern "C" fn(_) as usize, libc::SA_ONSTACK));
+        let frame = depth_of(|| raise(libc::SIGUSR1));
+        install(libc::SIGSEGV, &repairing_action(libc::SA_ONSTACK));
+        let budget = elbowroom::Budget::builder(1 << 30).name("parent").build().child(1 << 29);
+        let growing = Region::builder(1 << 28).budget(&budget).build().unwrap();
+        let limited = Region::builder(1 << 20).commit_limit(page_size()).build().unwrap();
+        let filtered = Region::builder(1 << 20).filter(|_| Verdict::Commit).build().unwrap();
+        let monitored = Region::builder(1 << 20).filter(|_| Verdict::Commit).monitored().build().unwrap();
+        limited.try_write(0, 1u8).unwrap();
+        let depths = [
+            depth_of(|| (0..1000).for_each(|page| growing.try_write(page * page_size(), 1u8).unwrap())),
+            depth_of(|| assert!(limited.try_write(page_size(), 1u8).unwrap_err().is_limit())),
+            depth_of(|| filtered.try_write(0, 1u8).unwrap()),
+            depth_of(|| monitored.try_write(0, 1u8).unwrap()),
+            depth_of(|| touch(foreign_page())),
+            // Refused and reported; the program's own handler opens the page.
+            depth_of(|| touch(limited.as_ptr().wrapping_add(2 * page_size()))),
+        ];
+        for depth in depths {
+            assert!(depth > frame && depth - frame <= (8 << 10) - 3632, "{frame} and then {depths:?}");
+        }
     }
 
     fn raised_in_a_filter() {

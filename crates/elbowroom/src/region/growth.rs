@@ -199,12 +199,24 @@ impl Streams {
 
     /// The latest run that a fault at `page` goes on with.
     fn continued_by(&self, page: PageIndex, max: PageCount) -> Option<(Place, Stream)> {
-        let runs = self.runs.iter().enumerate().filter_map(|(at, &run)| Some((Place::Run(at), run?)));
-        let touches = self.touches.iter().enumerate().filter_map(|(at, &touch)| {
-            let alone = touch?.alone();
-            Some((Place::Touch(at), Stream { seen: alone, committed: alone }))
-        });
-        runs.chain(touches).find(|(_, stream)| stream.is_continued_by(page, max))
+        // Loops, not iterators in a chain: this runs on a signal stack, which may be as small as 8 KiB, and without
+        // optimisation every link of such a chain has a frame of its own.
+        for (at, run) in self.runs.iter().enumerate() {
+            if let Some(run) = run {
+                if run.is_continued_by(page, max) {
+                    return Some((Place::Run(at), *run));
+                }
+            }
+        }
+        for (at, touch) in self.touches.iter().enumerate() {
+            if let Some(touch) = touch {
+                let stream = Stream { seen: touch.alone(), committed: touch.alone() };
+                if stream.is_continued_by(page, max) {
+                    return Some((Place::Touch(at), stream));
+                }
+            }
+        }
+        None
     }
 
     /// Notes that a fault on `page` committed `run`, which holds it and is no more than its window.

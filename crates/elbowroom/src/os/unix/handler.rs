@@ -25,6 +25,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::stack::stack_pointer;
 use super::{Trap, asynchronous_signals, flavour, last_error};
 use crate::error::OsCode;
 use crate::fault::{self, Outcome, frames};
@@ -287,7 +288,8 @@ unsafe fn pass_on(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void,
 
 /// Whether the caller runs on this alternate stack.
 fn is_on(stack: &libc::stack_t) -> bool {
-    let here = (&raw const stack).addr();
+    // Not the address of a local: AddressSanitizer may keep those on the heap.
+    let here = stack_pointer();
     stack.ss_flags & libc::SS_DISABLE == 0 && here.wrapping_sub(stack.ss_sp.addr()) < stack.ss_size
 }
 

@@ -119,6 +119,19 @@ extern "C" fn on_filter_stack(call: *mut c_void) {
     }
 }
 
+/// Where the caller's stack ends just now.
+pub(super) fn stack_pointer() -> usize {
+    let pointer: usize;
+    // SAFETY: copies a register; touches neither memory nor flags.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        asm!("mov {}, rsp", out(reg) pointer, options(nomem, nostack, preserves_flags));
+        #[cfg(target_arch = "aarch64")]
+        asm!("mov {}, sp", out(reg) pointer, options(nomem, nostack, preserves_flags));
+    }
+    pointer
+}
+
 /// # Safety
 /// `top` is 16-byte aligned and the high end of enough unused stack; `function` may be called with `data` and does not
 /// unwind.
