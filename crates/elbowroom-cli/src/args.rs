@@ -1,9 +1,12 @@
 //! The command line: read as it was typed, then resolved to what each command is to do.
 
+use std::path::PathBuf;
+
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use elbowroom::page_size;
 
+use crate::map::model::Wanted;
 use crate::size;
 
 /// What the help of a command says about sizes.
@@ -21,7 +24,8 @@ Examples:
   elbowroom demo --reserve 64GiB --summary            the same in a much larger reservation, and what it cost
   elbowroom compare --reserve 1TiB --touch 64MiB      committing up front and on touch, side by side
   elbowroom stress --minutes 5                        random operations by many threads, checked
-  elbowroom doctor                                    what this machine allows, and what will bite";
+  elbowroom doctor                                    what this machine allows, and what will bite
+  elbowroom map 1234                                  what a process has reserved, committed and in memory";
 
 const DEMO_EXAMPLES: &str = concat!(
     size_help!(),
@@ -56,12 +60,20 @@ Examples:
   docker run IMAGE elbowroom doctor       what a container leaves of it
   elbowroom doctor --json | jq '.findings[] | select(.level != \"ok\")'";
 
+const MAP_EXAMPLES: &str = "\
+Examples:
+  elbowroom map --self --region sample       a region, page by page
+  elbowroom map 1234                         the sums and the largest regions of a process
+  elbowroom map 1234 --region 0x7f12c0a00000 the region that the address lies in
+  elbowroom map 1234 --json > before.json; sleep 60; elbowroom map 1234 --diff before.json";
+
 /// What is to be done.
 pub(crate) enum Command {
     Demo(Demo),
     Compare(Compare),
     Stress(Stress),
     Doctor(Doctor),
+    Map(Map),
 }
 
 /// `elbowroom demo`, resolved.
@@ -136,6 +148,23 @@ pub(crate) struct Doctor {
     pub(crate) json: bool,
 }
 
+/// `elbowroom map`, resolved.
+pub(crate) struct Map {
+    pub(crate) whose: Whose,
+    pub(crate) region: Option<Wanted>,
+    pub(crate) all: bool,
+    pub(crate) json: bool,
+    /// An earlier snapshot.
+    pub(crate) diff: Option<PathBuf>,
+}
+
+/// Whose address space.
+#[derive(Clone, Copy)]
+pub(crate) enum Whose {
+    Own,
+    Process(u32),
+}
+
 /// Reads the command line. Ends the process with a message if it cannot be followed.
 pub(crate) fn parse() -> Command {
     match Cli::parse().command {
@@ -145,6 +174,7 @@ pub(crate) fn parse() -> Command {
         }
         RawCommand::Stress(raw) => Command::Stress(raw.resolve()),
         RawCommand::Doctor(RawDoctor { json }) => Command::Doctor(Doctor { json }),
+        RawCommand::Map(raw) => Command::Map(raw.resolve()),
     }
 }
 
@@ -171,6 +201,7 @@ enum RawCommand {
     Compare(RawCompare),
     Stress(RawStress),
     Doctor(RawDoctor),
+    Map(RawMap),
 }
 
 /// Run Microsoft's program "Reserving and Committing Memory"
@@ -307,6 +338,49 @@ struct RawDoctor {
     /// Print one JSON object, with exact figures
     #[arg(long)]
     json: bool,
+}
+
+/// See what a process has in its address space, and what of it is in memory
+///
+/// The sums are on one scale: reserved (addresses), committed (may be touched), charged (counts towards the
+/// system's commit limit), resident (in memory), dirty (written), huge (in huge pages) and swapped. A region
+/// is what touches and has one name; --region draws one, a character for each page or for so many that it fits.
+///
+/// What is not reserved memory is mostly named by its file. Regions of elbowroom's are named where the kernel
+/// keeps names (see `elbowroom doctor`); else they are among the reservations.
+#[derive(Args)]
+#[command(after_help = MAP_EXAMPLES, verbatim_doc_comment)]
+struct RawMap {
+    /// The process
+    #[arg(value_name = "PID", required_unless_present = "own", value_parser = clap::value_parser!(u32).range(1..))]
+    pid: Option<u32>,
+
+    /// This program itself, which makes a region of 256 pages to look at
+    #[arg(long = "self", conflicts_with = "pid")]
+    own: bool,
+
+    /// Draw one region: by an address in it, by its name or a part of it, or by its kind
+    #[arg(long, value_name = "NAME|ADDRESS", value_parser = Wanted::parse)]
+    region: Option<Wanted>,
+
+    /// Show all regions, and not the largest only
+    #[arg(long)]
+    all: bool,
+
+    /// Show what has changed since a snapshot, which --json made
+    #[arg(long, value_name = "FILE", conflicts_with = "region")]
+    diff: Option<PathBuf>,
+
+    /// Print one JSON object, with exact figures
+    #[arg(long, conflicts_with = "all")]
+    json: bool,
+}
+
+impl RawMap {
+    fn resolve(self) -> Map {
+        let whose = self.pid.map_or(Whose::Own, Whose::Process);
+        Map { whose, region: self.region, all: self.all, json: self.json, diff: self.diff }
+    }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

@@ -4,9 +4,11 @@ mod args;
 mod compare;
 mod demo;
 mod doctor;
+mod map;
 mod meter;
 mod os;
 mod output;
+mod picture;
 mod size;
 mod stress;
 
@@ -18,6 +20,7 @@ fn main() {
         Command::Compare(settings) => compare::run(&settings),
         Command::Stress(settings) => stress::run(&settings),
         Command::Doctor(settings) => doctor::run(&settings),
+        Command::Map(settings) => map::run(&settings),
     };
     // Not ExitCode, which is one byte: a Windows error number needs more.
     std::process::exit(status);

@@ -6,6 +6,8 @@
 //!   fault, if the page is not committed before.
 //! - `resident_bytes()`: one of those figures, cheaply.
 //! - `examine()`: what `elbowroom doctor` finds out. Leaves no trace and does not end the process.
+//! - `snapshot(pid)`: the address space of a process, or of this one for `None`; an error says what to do about it.
+//! - `page_runs(snapshot, region)`: what each page of a region of it is now.
 //! - `columns()`, `enable_colours()`: the terminal that standard output goes to, if it is one.
 //!
 //! [`UpFront`] is here because it, too, needs `unsafe`.
@@ -26,7 +28,9 @@ mod sys;
 #[cfg(unix)]
 mod unix;
 
-pub(crate) use sys::{accounting, columns, enable_colours, examine, plant_other_fault, resident_bytes, usage};
+pub(crate) use sys::{
+    accounting, columns, enable_colours, examine, page_runs, plant_other_fault, resident_bytes, snapshot, usage,
+};
 pub(crate) use up_front::UpFront;
 
 /// What the system does with a commit that it cannot back.

@@ -3,7 +3,9 @@
 use super::Accounting;
 use super::unix::doctor::{Facts, Used};
 use crate::doctor::Report;
+use crate::map::model::{Region, Snapshot};
 use crate::meter::Usage;
+use crate::picture::Run;
 
 pub(crate) use super::unix::{columns, enable_colours, plant_other_fault};
 
@@ -27,3 +29,12 @@ pub(crate) fn examine() -> Report {
 
 /// There is no such setting: RLIMIT_CORE is all.
 pub(super) fn make_not_dumpable() {}
+
+/// Not known how.
+pub(crate) fn snapshot(_: Option<u32>) -> Result<Snapshot, String> {
+    Err("this system's address spaces cannot be read by this command; on macOS, see vmmap(1)".to_owned())
+}
+
+pub(crate) fn page_runs(_: &Snapshot, _: &Region) -> Result<Vec<Run>, String> {
+    Err("this system's pages cannot be read by this command".to_owned())
+}

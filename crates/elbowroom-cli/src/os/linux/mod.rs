@@ -4,9 +4,11 @@
 
 mod cgroup;
 mod doctor;
+mod map;
 mod pagemap;
 mod probe;
 mod proc;
+mod smaps;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -18,6 +20,7 @@ use crate::meter::Usage;
 
 pub(crate) use super::unix::{columns, enable_colours, plant_other_fault};
 pub(crate) use doctor::examine;
+pub(crate) use map::{page_runs, snapshot};
 
 pub(crate) fn usage() -> Usage {
     let mappings = Mappings::read();

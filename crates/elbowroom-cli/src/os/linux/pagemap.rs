@@ -1,4 +1,4 @@
-//! What each page is: /proc/PID/pagemap, by the PAGEMAP_SCAN request.
+//! What each page is: /proc/PID/pagemap, by the PAGEMAP_SCAN request where the kernel has it, else entry by entry.
 
 #![allow(unsafe_code, reason = "ioctl")]
 
@@ -6,9 +6,25 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+
+/// What is known of a page that holds something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct PageFlags {
+    pub(super) is_present: bool,
+    pub(super) is_swapped: bool,
+    /// Part of a huge page; false where the kernel does not tell.
+    pub(super) is_huge: bool,
+    /// A guard page (MADV_GUARD_INSTALL); false where the kernel does not tell.
+    pub(super) is_guard: bool,
+}
 
 // Categories of PAGEMAP_SCAN (include/uapi/linux/fs.h).
 const PAGE_IS_PRESENT: u64 = 1 << 3;
+const PAGE_IS_SWAPPED: u64 = 1 << 4;
+const PAGE_IS_HUGE: u64 = 1 << 6;
+/// Since 6.15; a kernel that does not know it refuses the request.
+const PAGE_IS_GUARD: u64 = 1 << 8;
 
 /// struct pm_scan_arg (include/uapi/linux/fs.h).
 #[repr(C)]
@@ -36,6 +52,9 @@ struct PageRegion {
     end: u64,
     categories: u64,
 }
+
+/// How many runs the kernel tells at once.
+const RUNS: usize = 512;
 
 /// The runs of pages in `range` that are in one of these categories, in order, and where the kernel stopped.
 fn scan_some(pagemap: &File, range: Range<u64>, categories: u64, runs: &mut [PageRegion]) -> Result<(usize, u64), i32> {
@@ -69,4 +88,108 @@ pub(super) fn scan_is_known(pagemap: &File) -> Result<(), i32> {
     let (found, _) = scan_some(pagemap, start..start + page, PAGE_IS_PRESENT, &mut runs)?;
     // The page of this very variable has been written.
     if found == 1 && runs[0].start == start { Ok(()) } else { Err(libc::ENOSYS) }
+}
+
+/// The pagemap of a process.
+pub(super) struct Pagemap {
+    file: File,
+    page_size_bytes: u64,
+    // What PAGEMAP_SCAN is asked for; `None` if it is not known.
+    categories: Option<u64>,
+}
+
+impl Pagemap {
+    /// # Errors
+    /// If the process is gone, or may not be looked at.
+    pub(super) fn open(pid: u32, page_size_bytes: u64) -> io::Result<Pagemap> {
+        let file = File::open(format!("/proc/{pid}/pagemap"))?;
+        let all = PAGE_IS_PRESENT | PAGE_IS_SWAPPED | PAGE_IS_HUGE;
+        let knows = |&categories: &u64| {
+            // An empty range asks nothing but whether the request is understood.
+            scan_some(&file, 0..page_size_bytes, categories, &mut [PageRegion::default(); 1]).is_ok()
+        };
+        let categories = [all | PAGE_IS_GUARD, all].into_iter().find(knows);
+        Ok(Pagemap { file, page_size_bytes, categories })
+    }
+
+    /// Tells the runs of pages in `range` that hold something, in order.
+    ///
+    /// # Errors
+    /// If the process is gone.
+    pub(super) fn runs(&self, range: Range<u64>, tell: &mut impl FnMut(Range<u64>, PageFlags)) -> io::Result<()> {
+        match self.categories {
+            Some(categories) => self.scan(range, categories, tell),
+            None => self.read(range, tell),
+        }
+    }
+
+    fn scan(&self, range: Range<u64>, categories: u64, tell: &mut impl FnMut(Range<u64>, PageFlags)) -> io::Result<()> {
+        let mut runs = [PageRegion::default(); RUNS];
+        let mut at = range.start;
+        // That it is huge is not asked for by itself.
+        while at < range.end {
+            let (found, stopped) =
+                scan_some(&self.file, at..range.end, categories, &mut runs).map_err(io::Error::from_raw_os_error)?;
+            for run in &runs[..found] {
+                let is = |category| run.categories & category != 0;
+                let flags = PageFlags {
+                    is_present: is(PAGE_IS_PRESENT),
+                    is_swapped: is(PAGE_IS_SWAPPED) && !is(PAGE_IS_GUARD),
+                    is_huge: is(PAGE_IS_HUGE),
+                    is_guard: is(PAGE_IS_GUARD),
+                };
+                tell(run.start..run.end, flags);
+            }
+            // A kernel that does not get on would never be done with.
+            at = stopped.max(at + self.page_size_bytes);
+        }
+        Ok(())
+    }
+
+    /// One word a page (Documentation/admin-guide/mm/pagemap.rst).
+    fn read(&self, range: Range<u64>, tell: &mut impl FnMut(Range<u64>, PageFlags)) -> io::Result<()> {
+        let page = self.page_size_bytes;
+        let mut bytes = vec![0; 8 * RUNS];
+        let mut at = range.start;
+        while at < range.end {
+            let pages = ((range.end - at) / page).min(RUNS as u64);
+            let wanted = &mut bytes[..8 * pages as usize];
+            let read = self.file.read_at(wanted, at / page * 8)?;
+            if read < 8 {
+                return Ok(());
+            }
+            for entry in wanted[..read].chunks_exact(8) {
+                // PANIC: chunks of 8 bytes.
+                let flags = entry_flags(u64::from_ne_bytes(entry.try_into().expect("8 bytes")));
+                if flags != PageFlags::default() {
+                    tell(at..at + page, flags);
+                }
+                at += page;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn entry_flags(entry: u64) -> PageFlags {
+    let is_guard = entry & (1 << 58) != 0;
+    PageFlags {
+        is_present: entry & (1 << 63) != 0,
+        is_swapped: entry & (1 << 62) != 0 && !is_guard,
+        is_huge: false,
+        is_guard,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_read_by_their_bits() {
+        assert_eq!(entry_flags(0), PageFlags::default());
+        assert!(entry_flags(1 << 63).is_present && entry_flags(1 << 62).is_swapped);
+        let guard = entry_flags(1 << 58 | 1 << 62);
+        assert!(guard.is_guard && !guard.is_swapped && !guard.is_present);
+    }
 }

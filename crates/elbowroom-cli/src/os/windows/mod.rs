@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "Win32 calls")]
 
 mod doctor;
+mod map;
 mod probe;
 
 use std::ffi::c_void;
@@ -34,6 +35,7 @@ pub(crate) fn usage() -> Usage {
 }
 
 pub(crate) use doctor::examine;
+pub(crate) use map::{page_runs, snapshot};
 
 pub(crate) fn resident_bytes() -> Option<u64> {
     Some(process_counters()?.WorkingSetSize as u64)

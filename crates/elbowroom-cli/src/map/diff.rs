@@ -1,0 +1,188 @@
+//! What has changed between two snapshots.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use super::model::{Figures, Kind, Region, Snapshot};
+use crate::output::Paint;
+use crate::size::human_change;
+
+/// A difference of figures, in bytes.
+pub(crate) type Changes = [Option<i64>; 7];
+
+/// One region that is not what it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Changed {
+    pub(crate) what: What,
+    pub(crate) kind: Kind,
+    pub(crate) name: String,
+    pub(crate) start: u64,
+    #[serde(serialize_with = "by_name")]
+    pub(crate) changes: Changes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum What {
+    New,
+    Gone,
+    Changed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Diff {
+    /// Of all regions together.
+    #[serde(serialize_with = "by_name")]
+    pub(crate) total: Changes,
+    pub(crate) regions: Vec<Changed>,
+}
+
+fn by_name<S: serde::Serializer>(changes: &Changes, serializer: S) -> Result<S::Ok, S::Error> {
+    let names = Figures::NONE.named().map(|(name, _)| format!("{name}_change_bytes"));
+    serializer.collect_map(names.iter().zip(changes))
+}
+
+/// From `before` to `now`. A region is the same if it starts at the same address and has the same kind and name: it may
+/// have grown, or be a reservation that was committed.
+pub(crate) fn diff(before: &Snapshot, now: &Snapshot) -> Diff {
+    let key = |region: &Region| (region.start, family(region.kind), region.name.clone());
+    let mut regions: BTreeMap<_, (Option<Region>, Option<Region>)> = BTreeMap::new();
+    for region in before.regions() {
+        let key = key(&region);
+        regions.entry(key).or_default().0 = Some(region);
+    }
+    for region in now.regions() {
+        let key = key(&region);
+        regions.entry(key).or_default().1 = Some(region);
+    }
+    let mut changed: Vec<Changed> = regions
+        .into_values()
+        .filter_map(|(before, now)| {
+            let what = match (&before, &now) {
+                (None, _) => What::New,
+                (_, None) => What::Gone,
+                _ => What::Changed,
+            };
+            let figures = |region: &Option<Region>| region.as_ref().map_or(Figures::NONE, |region| region.figures);
+            let changes = changes(&figures(&before), &figures(&now));
+            let Region { kind, name, start, .. } = now.or(before)?;
+            let is_same = what == What::Changed && changes.iter().all(|change| change.unwrap_or(0) == 0);
+            (!is_same).then_some(Changed { what, kind, name, start, changes })
+        })
+        .collect();
+    changed.sort_by_key(|region| {
+        let largest = region.changes.iter().skip(1).flatten().map(|change| change.unsigned_abs()).max();
+        std::cmp::Reverse((largest, region.changes[0].map(i64::unsigned_abs)))
+    });
+    Diff { total: changes(&before.total(), &now.total()), regions: changed }
+}
+
+/// What nameless memory counts as may change while it stays the same memory.
+fn family(kind: Kind) -> Kind {
+    match kind {
+        Kind::Reservation | Kind::Reserved | Kind::Guard => Kind::Anonymous,
+        kind => kind,
+    }
+}
+
+fn changes(before: &Figures, now: &Figures) -> Changes {
+    let mut changes = Changes::default();
+    for ((change, (_, before)), (_, now)) in changes.iter_mut().zip(before.named()).zip(now.named()) {
+        *change = now.zip(before).map(|(now, before)| now.wrapping_sub(before) as i64);
+    }
+    changes
+}
+
+/// As text; at most `rows_max` regions.
+pub(crate) fn text(diff: &Diff, rows_max: usize, paint: Paint) -> String {
+    let mut head = format!("{:<9}{:<12}", "", "kind");
+    for (name, _) in Figures::NONE.named() {
+        let _ = write!(head, "{name:>12}");
+    }
+    let mut text = paint.bold(&head) + "\n";
+    line(&mut text, "", "all", &diff.total, "");
+    for region in diff.regions.iter().take(rows_max) {
+        let what = match region.what {
+            What::New => "new",
+            What::Gone => "gone",
+            What::Changed => "changed",
+        };
+        let name = format!("{:x} {}", region.start, region.name.replace(char::is_control, "?"));
+        line(&mut text, what, region.kind.word(), &region.changes, &name);
+    }
+    if let Some(more) = diff.regions.len().checked_sub(rows_max).filter(|&more| more > 0) {
+        let _ = writeln!(text, "and {more} more; --all shows them");
+    }
+    if diff.regions.is_empty() {
+        text += "Nothing has changed.\n";
+    }
+    text
+}
+
+fn line(text: &mut String, what: &str, kind: &str, changes: &Changes, name: &str) {
+    let mut line = format!("{what:<9}{kind:<12}");
+    for change in changes {
+        let change = match change {
+            Some(0) => "-".to_owned(),
+            Some(bytes) => human_change(*bytes).to_string(),
+            None => "?".to_owned(),
+        };
+        let _ = write!(line, "{change:>12}");
+    }
+    let _ = writeln!(text, "{}", format!("{line}  {name}").trim_end());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::tests::{PAGE, mapping, snapshot};
+    use super::*;
+
+    #[test]
+    fn the_same_has_not_changed() {
+        let diff = diff(&snapshot(), &snapshot());
+        assert_eq!(diff.total, [Some(0); 7]);
+        assert!(diff.regions.is_empty());
+        assert!(text(&diff, 9, Paint::Plain).ends_with("Nothing has changed.\n"));
+    }
+
+    #[test]
+    fn what_has_changed_is_told() {
+        let before = snapshot();
+        let mut now = snapshot();
+        // The heap has grown, a cache is gone, and a reservation is new.
+        now.mappings[2] = mapping(0x10_3000, 6, Kind::Heap, "[heap]");
+        now.mappings.remove(3);
+        now.mappings.push(mapping(0x70_0000, 1, Kind::Reservation, ""));
+        let diff = diff(&before, &now);
+        let seen: Vec<(What, Kind, Option<i64>)> =
+            diff.regions.iter().map(|region| (region.what, region.kind, region.changes[0])).collect();
+        let page = PAGE as i64;
+        assert_eq!(
+            seen,
+            [
+                (What::Changed, Kind::Heap, Some(2 * page)),
+                (What::Gone, Kind::Named, Some(-page)),
+                (What::New, Kind::Reservation, Some(page)),
+            ]
+        );
+        assert_eq!(diff.total[0], Some(2 * page));
+        let text = text(&diff, 2, Paint::Plain);
+        assert!(text.contains("changed  heap              +8 KiB      +8 KiB"), "{text}");
+        assert!(text.ends_with("and 1 more; --all shows them\n"), "{text}");
+        let json = serde_json::to_value(&diff).unwrap();
+        assert_eq!(json["regions"][1]["changes"]["resident_change_bytes"], -page);
+    }
+
+    #[test]
+    fn a_reservation_that_is_committed_is_the_same() {
+        let (mut before, mut now) = (snapshot(), snapshot());
+        before.mappings[5].kind = Kind::Reserved;
+        now.mappings[5].kind = Kind::Reservation;
+        now.mappings[5].figures.resident_bytes = Some(3 * PAGE);
+        let diff = diff(&before, &now);
+        assert_eq!((diff.regions.len(), diff.regions[0].what), (1, What::Changed));
+        assert_eq!(diff.regions[0].changes[3], Some(2 * PAGE as i64));
+    }
+}

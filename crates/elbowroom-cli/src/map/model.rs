@@ -1,0 +1,429 @@
+//! What a process has in its address space, and the sums over it. Knows nothing of where it comes from.
+
+use std::ops::AddAssign;
+
+use serde::{Deserialize, Serialize};
+
+/// What a part of the address space is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    /// Anonymous memory with a name, as regions have.
+    Named,
+    Heap,
+    Stack,
+    /// Private memory of which some is not accessible: reserved, and committed in parts.
+    Reservation,
+    /// Private memory without a name.
+    Anonymous,
+    /// Nothing but inaccessible addresses.
+    Reserved,
+    /// A few inaccessible pages that keep neighbours apart.
+    Guard,
+    Shared,
+    /// A program or library.
+    Image,
+    File,
+    /// The kernel's, mapped into every process.
+    System,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Kind; 11] = [
+        Kind::Named,
+        Kind::Heap,
+        Kind::Stack,
+        Kind::Reservation,
+        Kind::Anonymous,
+        Kind::Reserved,
+        Kind::Guard,
+        Kind::Shared,
+        Kind::Image,
+        Kind::File,
+        Kind::System,
+    ];
+
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Kind::Named => "named",
+            Kind::Heap => "heap",
+            Kind::Stack => "stack",
+            Kind::Reservation => "reservation",
+            Kind::Anonymous => "anonymous",
+            Kind::Reserved => "reserved",
+            Kind::Guard => "guard",
+            Kind::Shared => "shared",
+            Kind::Image => "image",
+            Kind::File => "file",
+            Kind::System => "system",
+        }
+    }
+}
+
+/// Sizes in bytes; `None` where the system does not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Figures {
+    /// Addresses.
+    pub(crate) reserved_bytes: u64,
+    /// What may be touched.
+    pub(crate) committed_bytes: u64,
+    /// What counts towards the system's commit limit.
+    pub(crate) charged_bytes: Option<u64>,
+    /// What is in memory.
+    pub(crate) resident_bytes: Option<u64>,
+    /// What is in memory and has been written.
+    pub(crate) dirty_bytes: Option<u64>,
+    /// What is in memory as huge pages.
+    pub(crate) huge_bytes: Option<u64>,
+    /// What was moved out of memory.
+    pub(crate) swapped_bytes: Option<u64>,
+}
+
+impl Figures {
+    /// Nothing at all: what sums start from.
+    pub(crate) const NONE: Figures = Figures {
+        reserved_bytes: 0,
+        committed_bytes: 0,
+        charged_bytes: Some(0),
+        resident_bytes: Some(0),
+        dirty_bytes: Some(0),
+        huge_bytes: Some(0),
+        swapped_bytes: Some(0),
+    };
+
+    /// Each figure with its name.
+    pub(crate) fn named(&self) -> [(&'static str, Option<u64>); 7] {
+        [
+            ("reserved", Some(self.reserved_bytes)),
+            ("committed", Some(self.committed_bytes)),
+            ("charged", self.charged_bytes),
+            ("resident", self.resident_bytes),
+            ("dirty", self.dirty_bytes),
+            ("huge", self.huge_bytes),
+            ("swapped", self.swapped_bytes),
+        ]
+    }
+}
+
+impl AddAssign for Figures {
+    /// What is not known of one part is not known of the whole.
+    fn add_assign(&mut self, other: Figures) {
+        let add = |a: &mut Option<u64>, b: Option<u64>| *a = a.zip(b).map(|(a, b)| a + b);
+        self.reserved_bytes += other.reserved_bytes;
+        self.committed_bytes += other.committed_bytes;
+        add(&mut self.charged_bytes, other.charged_bytes);
+        add(&mut self.resident_bytes, other.resident_bytes);
+        add(&mut self.dirty_bytes, other.dirty_bytes);
+        add(&mut self.huge_bytes, other.huge_bytes);
+        add(&mut self.swapped_bytes, other.swapped_bytes);
+    }
+}
+
+/// The smallest part that the system tells of: one protection, one file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Mapping {
+    pub(crate) start: u64,
+    /// Behind the last byte.
+    pub(crate) end: u64,
+    pub(crate) kind: Kind,
+    /// A path, a name given, or the empty string.
+    pub(crate) name: String,
+    /// Readable, writable, executable, and then `p` for private, `s` for shared: `rw-p`. On Windows also `c` for what
+    /// is copied when written, `i` for an image and `g` for a guard page.
+    pub(crate) access: String,
+    /// Where the allocation starts that it is part of; `None` where the system does not tell.
+    pub(crate) allocation: Option<u64>,
+    #[serde(flatten)]
+    pub(crate) figures: Figures,
+}
+
+/// What was made by one call, as far as can be told: mappings of one name that touch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Region {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) kind: Kind,
+    pub(crate) name: String,
+    pub(crate) allocation: Option<u64>,
+    pub(crate) mappings: usize,
+    #[serde(flatten)]
+    pub(crate) figures: Figures,
+}
+
+/// A process at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Snapshot {
+    pub(crate) pid: u32,
+    /// The path or name of its program.
+    pub(crate) program: String,
+    pub(crate) page_size_bytes: u64,
+    /// By address; none lies in another.
+    pub(crate) mappings: Vec<Mapping>,
+}
+
+/// Part of the address space that is known by name from elsewhere.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) name: String,
+}
+
+impl Snapshot {
+    /// Gives what lies in `known` its name. The kernel makes one mapping of neighbours that are alike; one of which
+    /// nothing is committed is taken apart again.
+    pub(crate) fn name(&mut self, known: &Known) {
+        let mut mappings = Vec::with_capacity(self.mappings.len() + 2);
+        for mapping in self.mappings.drain(..) {
+            let is_apart = mapping.end <= known.start || known.end <= mapping.start;
+            let is_inside = known.start <= mapping.start && mapping.end <= known.end;
+            if is_apart || (!is_inside && mapping.figures.committed_bytes > 0) {
+                mappings.push(mapping);
+                continue;
+            }
+            let (from, upto) = (known.start.max(mapping.start), known.end.min(mapping.end));
+            for (start, end, is_known) in [(mapping.start, from, false), (from, upto, true), (upto, mapping.end, false)]
+            {
+                if start < end {
+                    let mut part = Mapping { start, end, ..mapping.clone() };
+                    part.figures.reserved_bytes = end - start;
+                    if is_known {
+                        part.kind = Kind::Named;
+                        part.name.clone_from(&known.name);
+                    }
+                    mappings.push(part);
+                }
+            }
+        }
+        self.mappings = mappings;
+    }
+
+    pub(crate) fn total(&self) -> Figures {
+        sum(self.mappings.iter().map(|mapping| mapping.figures))
+    }
+
+    /// The mappings, put together to regions, by address.
+    pub(crate) fn regions(&self) -> Vec<Region> {
+        let mut regions: Vec<Region> = Vec::new();
+        for mapping in &self.mappings {
+            match regions.last_mut() {
+                Some(last) if last.goes_on_with(mapping) => {
+                    last.end = mapping.end;
+                    last.mappings += 1;
+                    last.figures += mapping.figures;
+                }
+                _ => regions.push(Region {
+                    start: mapping.start,
+                    end: mapping.end,
+                    kind: mapping.kind,
+                    name: mapping.name.clone(),
+                    allocation: mapping.allocation,
+                    mappings: 1,
+                    figures: mapping.figures,
+                }),
+            }
+        }
+        regions
+    }
+
+    /// The kinds that there are, with how many regions and their sums.
+    pub(crate) fn kinds(&self) -> Vec<(Kind, usize, Figures)> {
+        let regions = self.regions();
+        let of = |kind| {
+            let figures: Vec<Figures> =
+                regions.iter().filter(|region| region.kind == kind).map(|region| region.figures).collect();
+            (kind, figures.len(), sum(figures))
+        };
+        Kind::ALL.into_iter().map(of).filter(|&(_, count, _)| count > 0).collect()
+    }
+
+    /// The region that an address lies in, or the first whose name contains the text.
+    ///
+    /// # Errors
+    /// What to do instead.
+    pub(crate) fn find(&self, wanted: &Wanted) -> Result<Region, String> {
+        let regions = self.regions();
+        match wanted {
+            Wanted::Address(address) => {
+                let found = regions.into_iter().find(|region| (region.start..region.end).contains(address));
+                found.ok_or_else(|| format!("nothing is mapped at {address:#x}"))
+            }
+            Wanted::Name(name) => {
+                let mut found: Vec<Region> = regions.into_iter().filter(|region| region.is_called(name)).collect();
+                // The same name in full is better than as a part.
+                if let Some(exact) = found.iter().position(|region| region.name == *name) {
+                    return Ok(found.swap_remove(exact));
+                }
+                match found.len() {
+                    0 => Err(format!("no region is called {name:?}; see the names without --region")),
+                    1 => Ok(found.swap_remove(0)),
+                    count => {
+                        let first: Vec<String> =
+                            found.iter().take(3).map(|region| format!("{:#x} {}", region.start, region.name)).collect();
+                        Err(format!("{count} regions are called {name:?}: {} ...; take an address", first.join(", ")))
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Region {
+    fn goes_on_with(&self, next: &Mapping) -> bool {
+        self.end == next.start && self.kind == next.kind && self.name == next.name && self.allocation == next.allocation
+    }
+
+    fn is_called(&self, name: &str) -> bool {
+        self.name.contains(name) || self.kind.word() == name
+    }
+}
+
+/// Which region is to be drawn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Address(u64),
+    /// A name or a part of one, or a kind.
+    Name(String),
+}
+
+impl Wanted {
+    /// An address starts with 0x, or is as /proc/PID/maps has it: hexadecimal, and longer than names that look so.
+    pub(crate) fn parse(text: &str) -> Result<Wanted, String> {
+        let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+        let is_bare = text.len() >= 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        match digits.or_else(|| is_bare.then_some(text)) {
+            Some(digits) => match u64::from_str_radix(digits, 16) {
+                Ok(address) => Ok(Wanted::Address(address)),
+                Err(_) => Err("an address is 0x and up to 16 hexadecimal digits".to_owned()),
+            },
+            None if text.is_empty() => Err("a name or an address is needed".to_owned()),
+            None => Ok(Wanted::Name(text.to_owned())),
+        }
+    }
+}
+
+fn sum(figures: impl IntoIterator<Item = Figures>) -> Figures {
+    let mut total = Figures::NONE;
+    for figures in figures {
+        total += figures;
+    }
+    total
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) const PAGE: u64 = 4096;
+
+    /// A mapping of so many pages, all committed, one resident.
+    pub(crate) fn mapping(start: u64, pages: u64, kind: Kind, name: &str) -> Mapping {
+        let figures = Figures {
+            reserved_bytes: pages * PAGE,
+            committed_bytes: pages * PAGE,
+            resident_bytes: Some(PAGE),
+            ..Figures::NONE
+        };
+        Mapping {
+            start,
+            end: start + pages * PAGE,
+            kind,
+            name: name.to_owned(),
+            access: "rw-p".to_owned(),
+            allocation: None,
+            figures,
+        }
+    }
+
+    pub(crate) fn snapshot() -> Snapshot {
+        let mappings = vec![
+            mapping(0x10_0000, 2, Kind::Image, "/bin/prog"),
+            mapping(0x10_2000, 1, Kind::Image, "/bin/prog"),
+            mapping(0x10_3000, 4, Kind::Heap, "[heap]"),
+            mapping(0x20_0000, 1, Kind::Named, "cache of pages"),
+            mapping(0x30_0000, 1, Kind::Named, "cache of names"),
+            mapping(0x40_0000, 8, Kind::Anonymous, ""),
+        ];
+        Snapshot { pid: 17, program: "/bin/prog".to_owned(), page_size_bytes: PAGE, mappings }
+    }
+
+    #[test]
+    fn mappings_of_one_name_that_touch_are_a_region() {
+        let regions = snapshot().regions();
+        assert_eq!(regions.len(), 5);
+        let program = &regions[0];
+        assert_eq!((program.start, program.end, program.mappings), (0x10_0000, 0x10_3000, 2));
+        assert_eq!(program.figures.reserved_bytes, 3 * PAGE);
+        assert_eq!(program.figures.resident_bytes, Some(2 * PAGE));
+    }
+
+    #[test]
+    fn allocations_are_kept_apart_where_they_are_known() {
+        let mut snapshot = snapshot();
+        snapshot.mappings[1].allocation = Some(0x10_2000);
+        assert_eq!(snapshot.regions().len(), 6);
+    }
+
+    #[test]
+    fn sums_are_over_all() {
+        let snapshot = snapshot();
+        assert_eq!(snapshot.total().reserved_bytes, 17 * PAGE);
+        let kinds = snapshot.kinds();
+        let counts: Vec<(&str, usize)> = kinds.iter().map(|(kind, count, _)| (kind.word(), *count)).collect();
+        assert_eq!(counts, [("named", 2), ("heap", 1), ("anonymous", 1), ("image", 1)]);
+        assert_eq!(sum(kinds.iter().map(|&(_, _, figures)| figures)), snapshot.total());
+    }
+
+    #[test]
+    fn what_is_not_known_of_a_part_is_not_known_of_the_whole() {
+        let mut snapshot = snapshot();
+        snapshot.mappings[3].figures.dirty_bytes = None;
+        assert_eq!(snapshot.total().dirty_bytes, None);
+        assert_eq!(snapshot.total().huge_bytes, Some(0));
+    }
+
+    #[test]
+    fn regions_are_found_by_address_and_name() {
+        let snapshot = snapshot();
+        let find = |text: &str| snapshot.find(&Wanted::parse(text).unwrap());
+        assert_eq!(find("0x102fff").unwrap().name, "/bin/prog");
+        assert_eq!(find("00103000").unwrap().kind, Kind::Heap);
+        assert_eq!(find("of pages").unwrap().start, 0x20_0000);
+        assert_eq!(find("prog").unwrap().kind, Kind::Image);
+        assert_eq!(find("anonymous").unwrap().start, 0x40_0000);
+        assert!(find("0x99").unwrap_err().contains("nothing is mapped at 0x99"));
+        assert!(find("nope").unwrap_err().contains("no region is called"));
+        assert!(find("cache").unwrap_err().starts_with("2 regions are called \"cache\": 0x200000"));
+        assert!(
+            Wanted::parse("0x").is_err() && Wanted::parse("0x12345678123456789").is_err() && Wanted::parse("").is_err()
+        );
+        assert_eq!(Wanted::parse("cafe").unwrap(), Wanted::Name("cafe".to_owned()));
+    }
+
+    #[test]
+    fn what_is_known_by_name_is_named() {
+        let mut snapshot = snapshot();
+        // Reserved, and more of it than is known.
+        let mut reserved = mapping(0x50_0000, 8, Kind::Reserved, "");
+        reserved.figures = Figures { reserved_bytes: 8 * PAGE, ..Figures::NONE };
+        snapshot.mappings.push(reserved);
+        let before = snapshot.total();
+        snapshot.name(&Known { start: 0x40_0000, end: 0x40_8000, name: "mine".to_owned() });
+        snapshot.name(&Known { start: 0x50_2000, end: 0x50_4000, name: "mine, too".to_owned() });
+        // Some of a mapping that is committed: there is no telling which figures are whose.
+        snapshot.name(&Known { start: 0x20_0800, end: 0x20_1000, name: "not mine".to_owned() });
+        let names: Vec<&str> = snapshot.mappings[3..].iter().map(|mapping| mapping.name.as_str()).collect();
+        assert_eq!(names, ["cache of pages", "cache of names", "mine", "", "mine, too", ""]);
+        let sizes: Vec<u64> =
+            snapshot.mappings[6..].iter().map(|mapping| mapping.figures.reserved_bytes / PAGE).collect();
+        assert_eq!(sizes, [2, 2, 4]);
+        assert_eq!(snapshot.total(), before);
+    }
+
+    #[test]
+    fn it_survives_json() {
+        let snapshot = snapshot();
+        let json = serde_json::to_string(&snapshot).unwrap();
+        assert_eq!(serde_json::from_str::<Snapshot>(&json).unwrap(), snapshot);
+    }
+}

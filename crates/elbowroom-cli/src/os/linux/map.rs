@@ -1,0 +1,181 @@
+//! What a process has in its address space: smaps for the mappings, pagemap for the pages.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::process;
+
+use super::pagemap::{PageFlags, Pagemap};
+use super::proc::text;
+use super::smaps::{self, Entry};
+use crate::map::model::{Figures, Kind, Mapping, Region, Snapshot};
+use crate::picture::{Run, State, push};
+
+/// An inaccessible piece of at most this size keeps its neighbours apart; a larger one is there to be committed.
+const GUARD_MAX_BYTES: u64 = 64 << 10;
+
+/// What a process has now; of this one for `None`.
+///
+/// # Errors
+/// If there is no such process, it ends meanwhile, or may not be looked at: a text that says what to do.
+pub(crate) fn snapshot(pid: Option<u32>) -> Result<Snapshot, String> {
+    let pid = pid.unwrap_or_else(process::id);
+    let started = start_time(pid);
+    let smaps = fs::read_to_string(format!("/proc/{pid}/smaps")).map_err(|error| explain(pid, &error))?;
+    // A process that ends while it is read leaves half a text, and one that has ended before, none.
+    if started.is_none() || start_time(pid) != started {
+        return Err(explain(pid, &io::Error::from_raw_os_error(libc::ESRCH)));
+    }
+    let entries = smaps::parse(&smaps).ok_or_else(|| format!("what /proc/{pid}/smaps says is not understood"))?;
+    if entries.is_empty() {
+        return Err(format!(
+            "process {pid} has no memory of its own: a part of the kernel, or a process that has ended"
+        ));
+    }
+    let program = fs::read_link(format!("/proc/{pid}/exe")).map(|path| path.to_string_lossy().into_owned());
+    let program = program.ok().or_else(|| text(format!("/proc/{pid}/comm")).map(|name| name.trim().to_owned()));
+    let mut mappings = mappings(&entries);
+    classify_private(&mut mappings);
+    Ok(Snapshot { pid, program: program.unwrap_or_default(), page_size_bytes: elbowroom::page_size() as u64, mappings })
+}
+
+/// When the process started, in ticks: what tells it from another of the same number. `None` if there is none.
+fn start_time(pid: u32) -> Option<u64> {
+    let stat = text(format!("/proc/{pid}/stat"))?;
+    // proc_pid_stat(5): the second field, in brackets, may hold anything; the 22nd is the time.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// What to do about it.
+fn explain(pid: u32, error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ESRCH) => match fs::exists("/proc/self/smaps") {
+            Ok(true) => format!("there is no process {pid}, or it has just ended"),
+            _ => "/proc/PID/smaps is not there: mount /proc, or take a kernel with CONFIG_PROC_PAGE_MONITOR".to_owned(),
+        },
+        Some(libc::EACCES | libc::EPERM) => format!(
+            "process {pid} may not be looked at: it is another user's, or protects itself; run this as that user, \
+             or with CAP_SYS_PTRACE (sudo)"
+        ),
+        _ => format!("process {pid} cannot be looked at: {error}"),
+    }
+}
+
+fn mappings(entries: &[Entry]) -> Vec<Mapping> {
+    let programs: HashSet<&str> = entries
+        .iter()
+        .filter(|entry| entry.name.starts_with('/') && entry.access.as_bytes().get(2) == Some(&b'x'))
+        .map(|entry| entry.name.as_str())
+        .collect();
+    entries.iter().map(|entry| mapping(entry, &programs)).collect()
+}
+
+fn mapping(entry: &Entry, programs: &HashSet<&str>) -> Mapping {
+    let reserved_bytes = entry.end - entry.start;
+    // Missing pages of a userfaultfd are not to be had for a touch: reserved, until somebody fills them.
+    let is_filled_on_demand = entry.has_flag("um");
+    let committed_bytes = match () {
+        () if !entry.is_accessible() => 0,
+        () if is_filled_on_demand => entry.resident_bytes + entry.swapped_bytes,
+        () => reserved_bytes,
+    };
+    let figures = Figures {
+        reserved_bytes,
+        committed_bytes,
+        charged_bytes: entry.flags.is_some().then(|| if entry.has_flag("ac") { reserved_bytes } else { 0 }),
+        resident_bytes: Some(entry.resident_bytes),
+        dirty_bytes: Some(entry.dirty_bytes),
+        huge_bytes: Some(entry.huge_bytes),
+        swapped_bytes: Some(entry.swapped_bytes),
+    };
+    let (kind, name) = kind_and_name(entry, programs);
+    Mapping { start: entry.start, end: entry.end, kind, name, access: entry.access.clone(), allocation: None, figures }
+}
+
+fn kind_and_name(entry: &Entry, programs: &HashSet<&str>) -> (Kind, String) {
+    let name = entry.name.as_str();
+    let own = |kind| (kind, name.to_owned());
+    if let Some(given) = name.strip_prefix("[anon:").and_then(|name| name.strip_suffix(']')) {
+        return (Kind::Named, given.to_owned());
+    }
+    if let Some(given) = name.strip_prefix("[anon_shmem:").and_then(|name| name.strip_suffix(']')) {
+        return (Kind::Shared, given.to_owned());
+    }
+    match name {
+        "[heap]" => own(Kind::Heap),
+        _ if name.starts_with("[stack") => own(Kind::Stack),
+        _ if name.starts_with('[') => own(Kind::System),
+        "" if entry.access.ends_with('s') => own(Kind::Shared),
+        // What it is shows with its neighbours.
+        "" => own(Kind::Anonymous),
+        _ if programs.contains(name) => own(Kind::Image),
+        _ if ["/dev/shm/", "/memfd:", "/SYSV", "/dev/zero"].iter().any(|start| name.starts_with(start)) => {
+            own(Kind::Shared)
+        }
+        _ => own(Kind::File),
+    }
+}
+
+/// Nameless private mappings that touch are taken as one: that some of them are not accessible makes it a reservation.
+fn classify_private(mappings: &mut [Mapping]) {
+    let touches = |a: &Mapping, b: &Mapping| a.end == b.start && a.kind == Kind::Anonymous && b.kind == Kind::Anonymous;
+    for group in mappings.chunk_by_mut(touches) {
+        if group[0].kind != Kind::Anonymous {
+            continue;
+        }
+        let bytes: u64 = group.iter().map(|mapping| mapping.end - mapping.start).sum();
+        let accessible = |mapping: &&Mapping| !mapping.access.starts_with("---");
+        let kind = match group.iter().filter(accessible).count() {
+            0 if bytes <= GUARD_MAX_BYTES => Kind::Guard,
+            0 => Kind::Reserved,
+            count if count < group.len() => Kind::Reservation,
+            _ => Kind::Anonymous,
+        };
+        for mapping in group {
+            mapping.kind = kind;
+        }
+    }
+}
+
+/// What each page of a region is: runs that cover all of it.
+pub(crate) fn page_runs(snapshot: &Snapshot, region: &Region) -> Result<Vec<Run>, String> {
+    let pid = snapshot.pid;
+    let pagemap = Pagemap::open(pid, snapshot.page_size_bytes).map_err(|error| explain(pid, &error))?;
+    let mut runs = Vec::new();
+    for mapping in &snapshot.mappings {
+        if region.start <= mapping.start && mapping.end <= region.end {
+            add_runs(&pagemap, mapping, &mut runs).map_err(|error| explain(pid, &error))?;
+        }
+    }
+    Ok(runs)
+}
+
+fn add_runs(pagemap: &Pagemap, mapping: &Mapping, runs: &mut Vec<Run>) -> io::Result<()> {
+    let is_accessible = !mapping.access.starts_with("---");
+    // Where only what is filled counts as committed, the rest is reserved.
+    let is_whole = mapping.figures.committed_bytes == mapping.end - mapping.start;
+    let untouched = match mapping.kind {
+        Kind::Guard => State::Guard,
+        _ if is_accessible && is_whole => State::Committed,
+        _ => State::Reserved,
+    };
+    let mut at = mapping.start;
+    let mut tell = |range: std::ops::Range<u64>, flags: PageFlags| {
+        push(runs, Run::new(at, range.start, untouched));
+        let state = match flags {
+            PageFlags { is_guard: true, .. } => State::Guard,
+            PageFlags { is_present: true, is_huge: true, .. } => State::Huge,
+            PageFlags { is_present: true, .. } => State::Resident,
+            PageFlags { is_swapped: true, .. } => State::Swapped,
+            _ => untouched,
+        };
+        push(runs, Run::new(range.start, range.end, state));
+        at = range.end;
+    };
+    // Of what cannot be touched nothing need be asked: it may be vast. And the kernel's own half cannot be.
+    if is_accessible && mapping.start >> 63 == 0 {
+        pagemap.runs(mapping.start..mapping.end, &mut tell)?;
+    }
+    push(runs, Run::new(at, mapping.end, untouched));
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! A range of pages as a picture: one cell for a page, or for so many pages that it fits.
+
+mod text;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use text::{CELLS_MAX, draw};
+
+/// What a page is. Later ones say more than earlier ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum State {
+    /// Addresses and nothing else.
+    Reserved,
+    /// May be touched, and has not been.
+    Committed,
+    /// Committed, and moved out of memory.
+    Swapped,
+    /// In memory.
+    Resident,
+    /// In memory, as a part of a huge page.
+    Huge,
+    /// A touch of it is a fault, for good.
+    Guard,
+}
+
+impl State {
+    pub(crate) const ALL: [State; 6] =
+        [State::Reserved, State::Committed, State::Swapped, State::Resident, State::Huge, State::Guard];
+
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            State::Reserved => "reserved",
+            State::Committed => "committed",
+            State::Swapped => "swapped",
+            State::Resident => "resident",
+            State::Huge => "huge",
+            State::Guard => "guard",
+        }
+    }
+}
+
+/// Pages of one state, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Run {
+    pub(crate) start: u64,
+    /// Behind the last byte.
+    pub(crate) end: u64,
+    pub(crate) state: State,
+}
+
+impl Run {
+    pub(crate) fn new(start: u64, end: u64, state: State) -> Run {
+        Run { start, end, state }
+    }
+}
+
+/// Puts a run behind others, and makes one of the two if they touch and are the same.
+pub(crate) fn push(runs: &mut Vec<Run>, run: Run) {
+    match runs.last_mut() {
+        _ if run.start >= run.end => {}
+        Some(last) if last.end == run.start && last.state == run.state => last.end = run.end,
+        _ => runs.push(run),
+    }
+}
+
+/// How many pages of each state, in the order of [`State::ALL`].
+pub(crate) type Counts = [u64; State::ALL.len()];
+
+/// The cells of a range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Picture {
+    pub(crate) start: u64,
+    pub(crate) page_size_bytes: u64,
+    /// A power of two.
+    pub(crate) pages_per_cell: u64,
+    pub(crate) cells: Vec<Counts>,
+}
+
+impl Picture {
+    /// The picture of runs that follow each other, in at most so many cells.
+    pub(crate) fn new(runs: &[Run], page_size_bytes: u64, cells_max: u64) -> Picture {
+        let start = runs.first().map_or(0, |run| run.start);
+        let end = runs.last().map_or(start, |run| run.end);
+        let pages = (end - start) / page_size_bytes;
+        let mut pages_per_cell = 1;
+        while pages.div_ceil(pages_per_cell) > cells_max {
+            pages_per_cell *= 2;
+        }
+        let mut cells = vec![Counts::default(); pages.div_ceil(pages_per_cell) as usize];
+        for run in runs {
+            let mut page = (run.start - start) / page_size_bytes;
+            let last = (run.end - start) / page_size_bytes;
+            while page < last {
+                let cell = page / pages_per_cell;
+                let upto = last.min((cell + 1) * pages_per_cell);
+                cells[cell as usize][run.state as usize] += upto - page;
+                page = upto;
+            }
+        }
+        Picture { start, page_size_bytes, pages_per_cell, cells }
+    }
+
+    /// The pages of each state.
+    pub(crate) fn totals(&self) -> Counts {
+        let mut totals = Counts::default();
+        for cell in &self.cells {
+            for (total, count) in totals.iter_mut().zip(cell) {
+                *total += count;
+            }
+        }
+        totals
+    }
+
+    pub(crate) fn cell_bytes(&self) -> u64 {
+        self.pages_per_cell * self.page_size_bytes
+    }
+}
+
+/// The state that says most of those in a cell.
+pub(crate) fn foremost(cell: &Counts) -> State {
+    State::ALL.into_iter().rev().find(|&state| cell[state as usize] > 0).unwrap_or(State::Reserved)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: u64 = 4096;
+
+    fn run(pages: std::ops::Range<u64>, state: State) -> Run {
+        Run::new(pages.start * PAGE, pages.end * PAGE, state)
+    }
+
+    #[test]
+    fn a_cell_is_a_page_if_it_fits() {
+        let runs = [run(2..4, State::Resident), run(4..5, State::Reserved)];
+        let picture = Picture::new(&runs, PAGE, 3);
+        assert_eq!((picture.start, picture.pages_per_cell, picture.cells.len()), (2 * PAGE, 1, 3));
+        let states: Vec<State> = picture.cells.iter().map(foremost).collect();
+        assert_eq!(states, [State::Resident, State::Resident, State::Reserved]);
+    }
+
+    #[test]
+    fn no_page_is_lost_in_larger_cells() {
+        // 1 TiB with one page in the midst.
+        let (all, here) = ((1u64 << 40) / PAGE, 77_777_777);
+        let runs =
+            [run(0..here, State::Reserved), run(here..here + 1, State::Huge), run(here + 1..all, State::Reserved)];
+        let picture = Picture::new(&runs, PAGE, 1000);
+        assert!(picture.cells.len() <= 1000 && picture.pages_per_cell.is_power_of_two());
+        assert_eq!(picture.totals(), [all - 1, 0, 0, 0, 1, 0]);
+        let cell = &picture.cells[(here / picture.pages_per_cell) as usize];
+        assert_eq!(foremost(cell), State::Huge);
+        assert_eq!(picture.cells.iter().filter(|&cell| foremost(cell) == State::Huge).count(), 1);
+    }
+
+    #[test]
+    fn nothing_has_no_cells() {
+        assert!(Picture::new(&[], PAGE, 10).cells.is_empty());
+    }
+
+    #[test]
+    fn runs_are_joined() {
+        let mut runs = Vec::new();
+        for part in [run(0..1, State::Guard), run(1..1, State::Huge), run(1..3, State::Guard), run(4..5, State::Guard)]
+        {
+            push(&mut runs, part);
+        }
+        assert_eq!(runs, [run(0..3, State::Guard), run(4..5, State::Guard)]);
+    }
+}
