@@ -66,7 +66,8 @@ fn an_accessor_that_runs_over_a_range_is_a_run_too() {
 fn the_default_adapts() {
     let region = Region::new(page(2000)).unwrap();
     region.try_fill(0..page(2000), 1).unwrap();
-    assert!(region.stats().faults < 16, "{:?}", region.stats());
+    // Alignment may take one fault more.
+    assert!(region.stats().faults <= faults_for(2000, (2 << 20) / page_size()) + 1, "{:?}", region.stats());
     let region = Region::new(page(2000)).unwrap();
     region.try_write(page(1000), 1u8).unwrap();
     assert_eq!(committed_pages(&region), [1000]);

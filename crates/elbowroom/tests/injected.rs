@@ -317,7 +317,7 @@ fn a_run_survives_a_refused_window() {
     // Windows of 1, 2, 4, 8 and so on; the refused one shrinks to a page, and the next is as large as it would have
     // been.
     for nth in 2..=6 {
-        let region = Region::new(page(1000)).unwrap();
+        let region = Region::builder(page(1000)).growth(Growth::Adaptive { max_bytes: page(64) }).build().unwrap();
         let plan = faulty::refuse(Call::Commit, nth);
         region.try_fill(0..page(100), 1).unwrap();
         assert!(plan.happened());

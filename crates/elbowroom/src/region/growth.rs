@@ -37,9 +37,10 @@ pub enum Growth {
 }
 
 impl Default for Growth {
-    /// Adaptive, with windows of up to 16 MiB.
+    /// Adaptive, with windows of up to 2 MiB: large enough for the cost of a fault to vanish, small enough that what
+    /// the system has zeroed is still in the cache when the program comes to it.
     fn default() -> Growth {
-        Growth::Adaptive { max_bytes: 16 << 20 }
+        Growth::Adaptive { max_bytes: 2 << 20 }
     }
 }
 
@@ -98,7 +99,8 @@ impl Growth {
     /// when `committed` are and `needed` are about to be in use. At least `needed`, and without need no more than
     /// `committed`.
     ///
-    /// A fixed growth rounds up to whole windows; an adaptive one adds as much as there was, up to the largest window.
+    /// A fixed growth rounds up to whole windows; an adaptive one adds as much as there was, up to the largest window,
+    /// and ends large windows where huge pages end, if the memory begins where one does.
     pub(crate) fn ahead(self, committed: PageCount, needed: PageCount, total: PageCount) -> PageCount {
         if needed <= committed {
             return committed;
@@ -106,7 +108,10 @@ impl Growth {
         let wanted = match self {
             Growth::Pages(pages) => needed.get().checked_next_multiple_of(pages.max(1)).unwrap_or(usize::MAX),
             Growth::Adaptive { max_bytes } => {
-                committed.get().saturating_add(committed.min(largest(max_bytes)).get()).max(needed.get())
+                let (huge, window) = (page::huge_size() / page::size(), committed.min(largest(max_bytes)).get());
+                let wanted = committed.get().saturating_add(window);
+                let aligned = if window < huge { wanted } else { wanted - wanted % huge };
+                if aligned < needed.get() { wanted.max(needed.get()) } else { aligned }
             }
         };
         PageCount::new(wanted.min(total.get().max(needed.get())))
@@ -547,6 +552,22 @@ mod tests {
         for (start, end) in [(1, 511), (1, 512), (1, 1023), (0, 511), (513, 1023)] {
             assert!(inside(0, start, end).is_empty(), "{start}..{end}");
         }
+    }
+
+    #[test]
+    fn a_prefix_ends_where_huge_pages_end() {
+        let (count, huge) = (PageCount::new, page::huge_size() / page::size());
+        let ahead = |committed, needed| adaptive(huge).ahead(count(committed), count(needed), count(100 * huge)).get();
+        assert_eq!(ahead(0, 1), 1);
+        assert_eq!(ahead(1, 2), 2);
+        assert_eq!(ahead(2, 3), 4);
+        assert_eq!(ahead(huge / 2, huge / 2 + 1), huge);
+        assert_eq!(ahead(huge, huge + 1), 2 * huge);
+        assert_eq!(ahead(3 * huge, 3 * huge + 1), 4 * huge);
+        // After a large step, the next window is a part of one that ends there.
+        assert_eq!(ahead(0, 3 * huge + 7), 3 * huge + 7);
+        assert_eq!(ahead(3 * huge + 7, 3 * huge + 8), 4 * huge);
+        assert_eq!(ahead(3 * huge + 7, 4 * huge + 3), 4 * huge + 7);
     }
 
     #[test]
