@@ -83,8 +83,8 @@ pub(crate) enum Cause {
     TooManyFilters,
     /// The process has as many mappings as the system allows, which answered with this code.
     Mappings(OsCode),
-    /// There is no userfaultfd to be had; the system answered with this code.
-    Userfault(OsCode),
+    /// There is no userfaultfd to be had, for events or for signals; the system answered with this code.
+    Userfault { code: OsCode, for_events: bool },
     /// The operating system refused, with the code beside.
     Os(OsCode),
 }
@@ -220,7 +220,7 @@ impl Error {
 
     /// This platform cannot do it.
     pub fn is_unsupported(&self) -> bool {
-        matches!(self.cause, Cause::Os(code) | Cause::Userfault(code) if os::is_unsupported(code))
+        matches!(self.cause, Cause::Os(code) | Cause::Userfault { code, .. } if os::is_unsupported(code))
     }
 }
 
@@ -241,7 +241,7 @@ impl Cause {
     /// What the operating system answered, if it was asked.
     fn code(&self) -> Option<&OsCode> {
         match self {
-            Cause::Os(code) | Cause::Mappings(code) | Cause::Userfault(code) => Some(code),
+            Cause::Os(code) | Cause::Mappings(code) | Cause::Userfault { code, .. } => Some(code),
             _ => None,
         }
     }
@@ -285,7 +285,7 @@ impl fmt::Display for Cause {
                  pages is one; commit in fewer, larger pieces, raise that limit, or use Backend::Userfault, which \
                  takes none",
             ),
-            Cause::Userfault(code) => write!(f, "{code}; {}", os::userfault_advice(*code)),
+            Cause::Userfault { code, for_events } => write!(f, "{code}; {}", os::userfault_advice(*code, *for_events)),
             Cause::Os(code) => {
                 write!(f, "{code}")?;
                 match os::advice(*code) {

@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Cause, Error, Operation, OsCode};
-use crate::os::{self, Placement, Userfault};
+use crate::os::{self, Bar, Placement, Userfault};
 use crate::page::{self, PageIndex, PageRange};
 
 /// What a program may do with a committed page.
@@ -200,6 +200,30 @@ impl Mapping {
         let (start, len) = self.part(pages);
         // SAFETY: whole attached pages without references (contract).
         unsafe { os::empty(userfault, start, len) }
+    }
+
+    /// Wakes who waits for attached pages.
+    pub(crate) fn wake(&self, pages: PageRange, userfault: &Userfault) {
+        let (start, len) = self.part(pages);
+        userfault.wake(start, len);
+    }
+
+    /// Makes every touch of an attached page fail.
+    ///
+    /// # Safety
+    /// The page is attached, and missing.
+    pub(crate) unsafe fn bar(&self, page: PageIndex) -> Result<Bar, OsCode> {
+        let (start, len) = self.part(page.alone());
+        // SAFETY: a whole page that is attached and missing (contract).
+        unsafe { os::bar(start, len) }
+    }
+
+    /// # Safety
+    /// The page was barred so, and is.
+    pub(crate) unsafe fn unbar(&self, page: PageIndex, bar: Bar) {
+        let (start, len) = self.part(page.alone());
+        // SAFETY: the contract, passed on.
+        unsafe { os::unbar(start, len, bar) };
     }
 
     /// After a commit of reserved `pages` failed with `code`: whether the mappings of the process ran out.

@@ -14,7 +14,7 @@
 use std::fmt;
 
 use crate::error::{Cause, OsCode};
-use crate::os::{self, Trap};
+use crate::os::{self, Missing, Trap};
 use crate::region::{Budget, RefusedBy};
 
 pub(crate) mod access;
@@ -57,14 +57,23 @@ pub enum FaultCode {
         /// `SEGV_MAPERR`, `SEGV_ACCERR`, `BUS_ADRERR` and so on.
         si_code: i32,
     },
+    /// Linux, [`Backend::UserfaultMonitor`](crate::Backend::UserfaultMonitor): a message of userfaultfd(2) with these
+    /// flags (`UFFD_PAGEFAULT_FLAG_WRITE` and so on).
+    Event {
+        /// `arg.pagefault.flags` of the message.
+        flags: u64,
+    },
     /// Windows: the exception code (`EXCEPTION_RECORD`), for example `EXCEPTION_ACCESS_VIOLATION`, 0xC0000005.
     Exception(u32),
 }
 
 impl FaultCode {
-    /// The signal's number, or the exception code as the signed number that Windows programs print.
+    /// The signal's number, or the exception code as the signed number that Windows programs print; of an event the
+    /// number of its kind, 18.
     pub fn number(self) -> i32 {
         match self {
+            // UFFD_EVENT_PAGEFAULT
+            FaultCode::Event { .. } => 0x12,
             FaultCode::Signal { signo, .. } => signo,
             FaultCode::Exception(code) => code as i32,
         }
@@ -75,8 +84,40 @@ impl fmt::Display for FaultCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FaultCode::Signal { signo, si_code } => write!(f, "signal {signo}, code {si_code}"),
+            FaultCode::Event { flags } => write!(f, "userfaultfd event, flags {flags:#x}"),
             FaultCode::Exception(code) => write!(f, "exception {code:#x}"),
         }
+    }
+}
+
+/// A fault, however it came.
+#[derive(Clone, Copy)]
+pub(crate) struct Touch {
+    pub(crate) address: usize,
+    pub(crate) access: FaultAccess,
+    pub(crate) code: FaultCode,
+    /// Of memory that may not be accessed.
+    pub(crate) is_inaccessible: bool,
+    /// Of a page that a userfaultfd is to fill.
+    pub(crate) is_missing: bool,
+}
+
+impl Touch {
+    fn of(trap: &Trap) -> Touch {
+        Touch {
+            address: trap.address(),
+            access: trap.access(),
+            code: trap.code(),
+            is_inaccessible: trap.is_page_fault(),
+            is_missing: os::is_missing_page(trap),
+        }
+    }
+}
+
+impl From<Missing> for Touch {
+    fn from(missing: Missing) -> Touch {
+        let Missing { address, access, flags, .. } = missing;
+        Touch { address, access, code: FaultCode::Event { flags }, is_inaccessible: false, is_missing: true }
     }
 }
 
@@ -178,14 +219,15 @@ pub(crate) struct Figures<'a> {
 /// place.
 pub(crate) fn decide(trap: &mut Trap) -> Outcome {
     let Some(region) = registry::pin(trap.address()) else { return Outcome::PassOn };
-    let Err(refusal) = region.resolve(trap) else { return Outcome::Resume };
+    let touch = Touch::of(trap);
+    let Err(refusal) = region.resolve(&touch) else { return Outcome::Resume };
     if let Some(resume) = access::resume_after(trap.program_counter()) {
         trap.recover(resume, refusal.pack());
         return Outcome::Resume;
     }
     // A plain touch that was declined works all the same if the page is committed, by now or by the filter itself; and
     // the default disposition, which counts on the fault happening again, would be left in place of our handler.
-    if region.has_cured(trap) {
+    if region.has_cured(&touch) {
         return Outcome::Resume;
     }
     report::refused(&region, trap, refusal);

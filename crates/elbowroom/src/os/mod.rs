@@ -49,6 +49,7 @@
 use std::ptr::NonNull;
 
 use crate::error::OsCode;
+use crate::fault::FaultAccess;
 use crate::reservation::Access;
 
 #[cfg(any(test, all(target_os = "linux", target_arch = "aarch64")))]
@@ -74,9 +75,9 @@ mod sys;
 compile_error!("elbowroom needs a 64-bit address space");
 
 pub(crate) use sys::{
-    FilterStack, SignalsBlocked, Trap, Userfault, advice, allows, at_fork, granularity, handler, headroom,
-    is_address_in_use, is_missing_page, is_out_of_mappings, is_out_of_memory, name, page_size, thread_token,
-    userfault_advice, wait, wake_one, write_stderr,
+    FilterStack, SignalsBlocked, Trap, Userfault, advice, allows, at_fork, bar, granularity, handler, headroom,
+    is_address_in_use, is_in_system_call, is_missing_page, is_out_of_mappings, is_out_of_memory, name, page_size,
+    thread_number, thread_token, unbar, userfault_advice, wait, wake_one, write_stderr,
 };
 pub(crate) use table::{AccessEntry, access_anchor, access_entry, access_section, exception_table};
 
@@ -96,6 +97,32 @@ pub(crate) enum Placement {
     Near(usize),
     /// Here or nowhere. A multiple of the granularity.
     Exactly(usize),
+}
+
+/// An event: somebody waits for a page that is missing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Missing {
+    /// What was touched, or, on older kernels, the first byte of its page.
+    pub(crate) address: usize,
+    pub(crate) access: FaultAccess,
+    pub(crate) flags: u64,
+    /// The kernel's number of the thread that waits.
+    pub(crate) thread: u32,
+}
+
+/// How the wait for an event ended.
+pub(crate) enum Next {
+    Missing(Missing),
+    TimeUp,
+    /// The bell was rung, or there is nothing to wait for any more.
+    End,
+}
+
+/// How a page was barred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bar {
+    Guard,
+    Protection,
 }
 
 /// What this process may still commit.
@@ -183,6 +210,12 @@ pub(crate) unsafe fn release(base: NonNull<u8>, len: usize) -> Result<(), OsCode
 pub(crate) fn open_userfault() -> Result<Userfault, OsCode> {
     refusable!(OpenUserfault);
     Userfault::open()
+}
+
+/// [`open_userfault`], for events.
+pub(crate) fn open_userfault_for_events() -> Result<Userfault, OsCode> {
+    refusable!(OpenUserfault);
+    Userfault::open_for_events()
 }
 
 /// [`commit`], for pages that are attached to a userfaultfd.

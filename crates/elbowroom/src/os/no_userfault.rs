@@ -1,10 +1,11 @@
 //! Where there is no userfaultfd.
 
 use std::ptr::NonNull;
+use std::time::Duration;
 
 use super::Trap;
 use crate::error::OsCode;
-use crate::os::UNSUPPORTED;
+use crate::os::{Bar, Next, UNSUPPORTED};
 
 /// Never made.
 pub(crate) enum Userfault {}
@@ -12,6 +13,22 @@ pub(crate) enum Userfault {}
 impl Userfault {
     pub(crate) fn open() -> Result<Userfault, OsCode> {
         Err(UNSUPPORTED)
+    }
+
+    pub(crate) fn open_for_events() -> Result<Userfault, OsCode> {
+        Err(UNSUPPORTED)
+    }
+
+    pub(crate) fn next(&self, _time: Option<Duration>) -> Next {
+        match *self {}
+    }
+
+    pub(crate) fn ring(&self) {
+        match *self {}
+    }
+
+    pub(crate) fn wake(&self, _base: NonNull<u8>, _len: usize) {
+        match *self {}
     }
 
     pub(crate) fn reopen(&self) -> Result<(), OsCode> {
@@ -51,6 +68,24 @@ pub(crate) fn is_missing_page(_trap: &Trap) -> bool {
     false
 }
 
-pub(crate) fn userfault_advice(_code: OsCode) -> &'static str {
+pub(crate) fn thread_number() -> u32 {
+    0
+}
+
+pub(crate) fn is_in_system_call(_thread: u32) -> bool {
+    false
+}
+
+/// # Safety
+/// None: it refuses.
+pub(crate) unsafe fn bar(_base: NonNull<u8>, _len: usize) -> Result<Bar, OsCode> {
+    Err(UNSUPPORTED)
+}
+
+/// # Safety
+/// None: there is no such page.
+pub(crate) unsafe fn unbar(_base: NonNull<u8>, _len: usize, _bar: Bar) {}
+
+pub(crate) fn userfault_advice(_code: OsCode, _for_events: bool) -> &'static str {
     "only Linux has userfaultfd; choose Backend::Protection, or Backend::Auto"
 }

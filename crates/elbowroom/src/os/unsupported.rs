@@ -12,7 +12,9 @@ use crate::reservation::Access;
 #[path = "no_userfault.rs"]
 mod no_userfault;
 
-pub(crate) use no_userfault::{Userfault, is_missing_page, userfault_advice};
+pub(crate) use no_userfault::{
+    Userfault, bar, is_in_system_call, is_missing_page, thread_number, unbar, userfault_advice,
+};
 
 #[cfg(feature = "faulty")]
 pub(super) const INJECTED: OsCode = UNSUPPORTED;

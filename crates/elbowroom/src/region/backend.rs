@@ -6,21 +6,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::Fault;
 use crate::error::OsCode;
-use crate::fault::FaultAccess;
+use crate::fault::{FaultAccess, fork};
 use crate::os::{self, Userfault};
 use crate::page::{PageCount, PageIndex, PageRange};
 use crate::reservation::Mapping;
 
 /// By what means a region commits a page that is touched.
 ///
-/// | | [`Protection`](Backend::Protection) | [`Userfault`](Backend::Userfault) |
-/// |---|---|---|
-/// | where | everywhere | Linux 4.14 (without privileges: 5.11) |
-/// | a touch raises | SIGSEGV, an access violation | SIGBUS |
-/// | separate runs of committed pages | about 32,000 a process on Linux (`vm.max_map_count`) | any number |
-/// | system's commit limit | charged, and can refuse | not charged; the memory itself can run out |
-/// | huge pages | yes | no |
-/// | suits | runs of pages | single pages here and there |
+/// - [`Protection`](Backend::Protection), everywhere: for runs of pages.
+/// - [`Userfault`](Backend::Userfault), on Linux: for single pages here and there.
+/// - [`UserfaultMonitor`](Backend::UserfaultMonitor), on Linux: for memory that system calls fill.
+///
+/// | | `Protection` | `Userfault` | `UserfaultMonitor` |
+/// |---|---|---|---|
+/// | privilege | none | none since Linux 5.11 | yes, see there |
+/// | a touch | raises SIGSEGV, an access violation | raises SIGBUS | sleeps while a thread commits |
+/// | a system call's touch | fails with EFAULT | fails with EFAULT | as the program's |
+/// | separate runs of committed pages | some 32,000 a process on Linux | any number | any number |
+/// | system's commit limit | charged, can refuse | not charged | not charged |
+/// | huge pages | yes | no | no |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Backend {
@@ -35,6 +39,15 @@ pub enum Backend {
     /// is made; so it is to RLIMIT_DATA. All such regions of a process share one file descriptor: do not close
     /// descriptors that are not yours, as missing pages then read as zero with nobody asked.
     Userfault,
+    /// userfaultfd(2), served by threads of the region's own: who touches a reserved page sleeps until it is committed,
+    /// also inside a system call. `read(2)` straight into the region works, and what the limits or the filter refuse it
+    /// gets as EFAULT or a short count.
+    ///
+    /// A filter runs on these threads, as [`monitored`](crate::RegionBuilder::monitored) says, of which there are as
+    /// many as [`monitors`](crate::RegionBuilder::monitors). Charged as [`Userfault`](Backend::Userfault). A forked
+    /// child has no such threads: there it goes on as `Userfault`, and with a filter every touch is refused. A touch
+    /// that is refused in an accessor or through a pointer arrives as SIGSEGV.
+    UserfaultMonitor,
     /// [`Userfault`](Backend::Userfault) where the system allows it, else [`Protection`](Backend::Protection). Which of
     /// the two it is, [`Region::backend`](crate::Region::backend) tells.
     Auto,
@@ -48,6 +61,9 @@ pub(super) enum Pager {
     Protection,
     // Invariant: attached to the pages of the region and its guard page.
     Userfault(Arc<Userfault>),
+    // Invariant: as above, and of this region alone. In a process of this generation it reports events; in a forked
+    // child it raises signals.
+    Served { userfault: Arc<Userfault>, generation: usize },
 }
 
 impl Pager {
@@ -56,27 +72,45 @@ impl Pager {
         match backend {
             Backend::Protection => Ok(Pager::Protection),
             Backend::Userfault => Pager::userfault(mapping, pages),
+            Backend::UserfaultMonitor => {
+                let userfault = attach(Arc::new(os::open_userfault_for_events()?), mapping, pages)?;
+                Ok(Pager::Served { userfault, generation: fork::generation() })
+            }
             Backend::Auto => Pager::userfault(mapping, pages).or(Ok(Pager::Protection)),
         }
     }
 
     fn userfault(mapping: &Mapping, pages: PageCount) -> Result<Pager, OsCode> {
-        let userfault = shared()?;
-        // SAFETY: all pages of a mapping that was just made are reserved, and nobody knows of it (see `new`).
-        unsafe { mapping.attach(PageRange::new(0, pages.get()), &userfault) }?;
-        Ok(Pager::Userfault(userfault))
+        Ok(Pager::Userfault(attach(shared()?, mapping, pages)?))
+    }
+
+    /// What the pages are attached to, if they are.
+    fn attached(&self) -> Option<&Arc<Userfault>> {
+        match self {
+            Pager::Protection => None,
+            Pager::Userfault(userfault) | Pager::Served { userfault, .. } => Some(userfault),
+        }
+    }
+
+    /// The userfaultfd whose events are to be served, in this process.
+    pub(super) fn served(&self) -> Option<&Arc<Userfault>> {
+        match self {
+            Pager::Served { userfault, generation } if fork::generation() == *generation => Some(userfault),
+            _ => None,
+        }
     }
 
     pub(super) fn backend(&self) -> Backend {
         match self {
             Pager::Protection => Backend::Protection,
             Pager::Userfault(_) => Backend::Userfault,
+            Pager::Served { .. } => Backend::UserfaultMonitor,
         }
     }
 
     /// Whether a fault is a touch of a page that is not there, which a commit cures.
     pub(super) fn is_page_fault(&self, is_inaccessible: bool, is_missing: bool) -> bool {
-        is_inaccessible || (is_missing && matches!(self, Pager::Userfault(_)))
+        is_inaccessible || (is_missing && self.attached().is_some())
     }
 
     /// Commits reserved pages, one of which is about to be written, if that is known.
@@ -89,28 +123,26 @@ impl Pager {
         pages: PageRange,
         written: Option<PageIndex>,
     ) -> Result<(), OsCode> {
-        match self {
+        let Some(userfault) = self.attached() else {
             // SAFETY: the contract, passed on.
-            Pager::Protection => unsafe { mapping.commit(pages) },
-            Pager::Userfault(userfault) => {
-                let filled = match written {
-                    // SAFETY: attached (invariant).
-                    Some(page) => unsafe { mapping.fill_written(page, userfault) },
-                    None => Ok(()),
-                };
-                let filled = match (filled, written) {
-                    (Ok(()), Some(page)) if pages == page.alone() => Ok(()),
-                    // SAFETY: attached (invariant).
-                    (Ok(()), _) => unsafe { mapping.fill(pages, userfault) },
-                    (refused, _) => refused,
-                };
-                filled.inspect_err(|_| {
-                    // Those that were filled before memory ran out. Should this fail, they are there for nothing.
-                    // SAFETY: the same pages, of which nobody has been told.
-                    let _ = unsafe { mapping.empty(pages, userfault) };
-                })
-            }
-        }
+            return unsafe { mapping.commit(pages) };
+        };
+        let filled = match written {
+            // SAFETY: attached (invariant).
+            Some(page) => unsafe { mapping.fill_written(page, userfault) },
+            None => Ok(()),
+        };
+        let filled = match (filled, written) {
+            (Ok(()), Some(page)) if pages == page.alone() => Ok(()),
+            // SAFETY: attached (invariant).
+            (Ok(()), _) => unsafe { mapping.fill(pages, userfault) },
+            (refused, _) => refused,
+        };
+        filled.inspect_err(|_| {
+            // Those that were filled before memory ran out. Should this fail, they are there for nothing.
+            // SAFETY: the same pages, of which nobody has been told.
+            let _ = unsafe { mapping.empty(pages, userfault) };
+        })
     }
 
     /// Makes pages reserved, whatever they are.
@@ -118,11 +150,11 @@ impl Pager {
     /// # Safety
     /// As for `commit`, and no reference points into the pages.
     pub(super) unsafe fn decommit(&self, mapping: &Mapping, pages: PageRange) -> Result<(), OsCode> {
-        match self {
+        match self.attached() {
             // SAFETY: the contract, passed on.
-            Pager::Protection => unsafe { mapping.decommit(pages) },
+            None => unsafe { mapping.decommit(pages) },
             // SAFETY: the contract, passed on; the pages are attached (invariant).
-            Pager::Userfault(userfault) => unsafe { mapping.empty(pages, userfault) },
+            Some(userfault) => unsafe { mapping.empty(pages, userfault) },
         }
     }
 
@@ -131,15 +163,24 @@ impl Pager {
     /// # Safety
     /// As for `commit`, of the page of the fault, but that it is committed.
     pub(super) unsafe fn allows(&self, mapping: &Mapping, fault: &Fault<'_>) -> Result<Option<bool>, OsCode> {
-        match self {
+        match self.attached() {
             // Missing in the page table: nobody has touched it since it was committed, and now it is a forked child's.
-            // Or another thread has just filled it.
-            Pager::Userfault(userfault) if fault.is_missing => {
+            // Or another thread has just filled it; whoever waits for it is woken.
+            Some(userfault) if fault.is_missing => {
+                let page = PageIndex::holding(fault.offset()).alone();
                 // SAFETY: attached (invariant).
-                unsafe { mapping.fill(PageIndex::holding(fault.offset()).alone(), userfault) }?;
+                unsafe { mapping.fill(page, userfault) }?;
+                self.wake(mapping, page);
                 Ok(Some(fault.access() != FaultAccess::Execute))
             }
             _ => Ok(os::allows(fault.address(), fault.access())),
+        }
+    }
+
+    /// Wakes who waits for pages that have just been committed, and accounted for; where somebody may.
+    pub(super) fn wake(&self, mapping: &Mapping, pages: PageRange) {
+        if let Some(userfault) = self.served() {
+            mapping.wake(pages, userfault);
         }
     }
 
@@ -147,13 +188,25 @@ impl Pager {
     pub(super) fn reattach(&self, mapping: &Mapping, pages: PageCount) -> Result<(), OsCode> {
         match self {
             Pager::Protection => Ok(()),
+            // Opened again already, for all regions that share it.
             Pager::Userfault(userfault) => mapping.reattach(PageRange::new(0, pages.get()), userfault),
+            Pager::Served { userfault, .. } => {
+                userfault.reopen()?;
+                mapping.reattach(PageRange::new(0, pages.get()), userfault)
+            }
         }
     }
 }
 
 fn lock() -> MutexGuard<'static, Weak<Userfault>> {
     SHARED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Attaches the first `pages` of a mapping that nobody else knows yet.
+fn attach(userfault: Arc<Userfault>, mapping: &Mapping, pages: PageCount) -> Result<Arc<Userfault>, OsCode> {
+    // SAFETY: all pages of a mapping that was just made are reserved, and nobody knows of it.
+    unsafe { mapping.attach(PageRange::new(0, pages.get()), &userfault) }?;
+    Ok(userfault)
 }
 
 fn shared() -> Result<Arc<Userfault>, OsCode> {

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::backend::{Backend, Pager};
+use super::barred::{self, Barred};
 use super::budget::Budget;
 use super::growth::{self, Growth, Layout};
 use super::monitor::Monitors;
 use super::state::PageMap;
 use super::{Fault, Verdict};
 use crate::error::{Cause, Error, Operation, OsCode};
-use crate::fault::{FaultAccess, Figures, Refusal, frames};
-use crate::os::{self, SignalsBlocked, Trap};
+use crate::fault::{FaultAccess, Figures, Refusal, Touch, frames};
+use crate::os::{self, Missing, SignalsBlocked, Userfault};
 use crate::page::{self, PageCount, PageIndex, PageRange};
 use crate::reservation::Mapping;
 use crate::sync::{Guard, Lock};
@@ -68,7 +69,8 @@ const SUPPOSED_RACES_MAX: u32 = 10_000;
 
 impl Core {
     pub(super) fn new(mapping: Mapping, data: PageCount, pager: Pager, policy: Policy) -> Core {
-        let pages = PageMap::new(data, &mapping, data.get() + 1);
+        let mut pages = PageMap::new(data, &mapping, data.get() + 1);
+        pages.barred = pager.served().map(|_| Box::new(Barred::new()));
         Core {
             pages: Lock::new(pages),
             pager,
@@ -142,18 +144,115 @@ impl Core {
     }
 
     /// Cures a fault in this region's addresses, or says why not. Called by the fault handler.
-    pub(crate) fn resolve(&self, trap: &Trap) -> Result<(), Refusal> {
-        self.faults.fetch_add(1, Ordering::Relaxed);
-        let result = self.try_resolve(trap);
-        if result.is_err() {
-            self.declined.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn resolve(&self, touch: &Touch) -> Result<(), Refusal> {
+        let fault = Fault::new(self, touch);
+        if self.pager.served().is_some() {
+            return self.resolve_barred(&fault);
         }
-        result
+        self.count(|| self.try_resolve(&fault, |fault| self.ask(fault)))?;
+        if self.is_any_budget_due() {
+            self.tell_budgets_apart();
+        }
+        Ok(())
+    }
+
+    /// The same for a touch whose thread waits. Called by the [`service`](super::service).
+    pub(super) fn serve(
+        &self,
+        missing: &Missing,
+        ask: impl FnOnce(&Fault<'_>) -> Result<Verdict, Refusal>,
+    ) -> Result<(), Refusal> {
+        let fault = Fault::new(self, &Touch::from(*missing));
+        self.count(|| self.try_resolve(&fault, ask))
+    }
+
+    fn count(&self, resolve: impl FnOnce() -> Result<(), Refusal>) -> Result<(), Refusal> {
+        self.faults.fetch_add(1, Ordering::Relaxed);
+        resolve().inspect_err(|_| {
+            self.declined.fetch_add(1, Ordering::Relaxed);
+        })
+    }
+
+    /// Refuses the touch of a thread that waits. False if that cannot be done just now.
+    pub(super) fn bar(&self, missing: &Missing, refusal: Refusal) -> bool {
+        let page = PageIndex::holding(self.offset_of(missing.address));
+        let thread = if os::is_in_system_call(missing.thread) { 0 } else { missing.thread };
+        let mut pages = self.pages.lock_in_handler();
+        if !(self.contains(page) && pages.is_committed(page)) {
+            let Some(barred) = &mut pages.barred else { return true };
+            if barred.is_full() {
+                self.unbar(barred.take_oldest());
+            }
+            let bar = match barred.of(page) {
+                Some(bar) => bar,
+                // SAFETY: attached, as the region is served, and missing: it is not committed, or the guard page.
+                None => match unsafe { self.mapping.bar(page) } {
+                    Ok(bar) => bar,
+                    Err(_) => return false,
+                },
+            };
+            barred.push(barred::Entry { page, thread, refusal, bar });
+        }
+        drop(pages);
+        self.pager.wake(&self.mapping, page.alone());
+        true
+    }
+
+    /// Undoes the bar of a page that [`Barred`] has just let go. Under the lock of `pages`.
+    fn unbar(&self, unbarred: Option<barred::Unbarred>) {
+        if let Some((page, bar)) = unbarred {
+            // SAFETY: barred so, until now.
+            unsafe { self.mapping.unbar(page, bar) };
+        }
+    }
+
+    /// Whether pages are barred that somebody has to unbar.
+    pub(super) fn has_barred(&self) -> bool {
+        self.pages.lock_in_handler().barred.as_ref().is_some_and(|barred| !barred.is_empty())
+    }
+
+    pub(super) fn unbar_expired(&self) {
+        let mut pages = self.pages.lock_in_handler();
+        while let Some(unbarred) = pages.barred.as_mut().and_then(|barred| barred.take_expired()) {
+            self.unbar(Some(unbarred));
+        }
+    }
+
+    /// Lets go of the bars in pages that are about to be committed.
+    fn unbar_in(&self, pages: &mut Guard<'_, PageMap>, run: PageRange) {
+        while let Some(unbarred) = pages.barred.as_mut().and_then(|barred| barred.take_in(run)) {
+            self.unbar(Some(unbarred));
+        }
+    }
+
+    /// A touch that arrived as a signal though the region is served: of a page that is barred, or was a moment ago; or
+    /// that somebody has protected.
+    fn resolve_barred(&self, fault: &Fault<'_>) -> Result<(), Refusal> {
+        if !fault.is_page_fault() {
+            return Err(Refusal::NotAPageFault);
+        }
+        let page = PageIndex::holding(fault.offset());
+        let mut pages = self.pages.lock_in_handler();
+        if self.contains(page) && pages.is_committed(page) {
+            return self.may(&pages, fault);
+        }
+        let Some(barred) = &mut pages.barred else { return Err(Refusal::NotAPageFault) };
+        if let Some((refusal, unbarred)) = barred.take(os::thread_number(), page) {
+            self.unbar(unbarred);
+            return Err(refusal);
+        }
+        // Another thread's refusal, or a system call's: this touch is asked about when it is tried again.
+        match barred.take_in(page.alone()) {
+            Some(unbarred) => self.unbar(Some(unbarred)),
+            None if self.supposed_races.fetch_add(1, Ordering::Relaxed) < SUPPOSED_RACES_MAX => {}
+            None => return Err(Refusal::Protected),
+        }
+        Ok(())
     }
 
     /// Whether the access of a fault that was refused will work all the same.
-    pub(crate) fn has_cured(&self, trap: &Trap) -> bool {
-        matches!(self.is_committed(&Fault::new(self, trap)), Some(Ok(())))
+    pub(crate) fn has_cured(&self, touch: &Touch) -> bool {
+        matches!(self.is_committed(&Fault::new(self, touch)), Some(Ok(())))
     }
 
     /// If the page of a fault is committed: whether the access will work.
@@ -171,31 +270,43 @@ impl Core {
         if frames::is_inside_filter_of(self) {
             return Err(Refusal::InOwnFilter);
         }
+        // A forked child of a region that was served.
+        if self.backend() == Backend::UserfaultMonitor {
+            return Err(Refusal::MonitorGone);
+        }
         match &self.policy.monitors {
             Some(monitors) => monitors.ask(fault),
             None => frames::run_filter(self, || self.ask_filter(fault)),
         }
     }
 
-    fn try_resolve(&self, trap: &Trap) -> Result<(), Refusal> {
-        let fault = Fault::new(self, trap);
-        if self.policy.filter.is_some() {
+    fn try_resolve(
+        &self,
+        fault: &Fault<'_>,
+        ask: impl FnOnce(&Fault<'_>) -> Result<Verdict, Refusal>,
+    ) -> Result<(), Refusal> {
+        if self.has_filter() {
             // A thread that raced for the same page may have won; then there is nothing to ask anybody.
-            if let Some(may) = self.is_committed(&fault) {
+            if let Some(may) = self.is_committed(fault) {
                 return may;
             }
-            match self.ask(&fault)? {
+            match ask(fault)? {
                 Verdict::Commit if fault.is_cured() => return Ok(()),
                 Verdict::Commit => {}
                 Verdict::Decline => return Err(Refusal::Filter),
             }
         }
-        let committed = self.commit_around(&fault)?;
-        if committed.is_some() && self.policy.budget.as_ref().is_some_and(Budget::is_any_due) {
-            // The page is committed, whatever becomes of the news.
-            let _ = frames::run_callback(self, || self.tell_budgets());
-        }
-        Ok(())
+        self.commit_around(fault).map(drop)
+    }
+
+    pub(super) fn is_any_budget_due(&self) -> bool {
+        self.policy.budget.as_ref().is_some_and(Budget::is_any_due)
+    }
+
+    /// Calls the callbacks of budgets that are due, where a panic has nowhere to go.
+    pub(super) fn tell_budgets_apart(&self) {
+        // The page is committed, whatever becomes of the news.
+        let _ = frames::run_callback(self, || self.tell_budgets());
     }
 
     /// Commits for a filter that wants to see whether that works. The bytes committed: none if the page was already.
@@ -241,6 +352,20 @@ impl Core {
     /// The lock of its budgets, if it has any.
     pub(crate) fn budget_tree(&self) -> Option<Arc<Lock<()>>> {
         self.policy.budget.as_ref().map(Budget::tree)
+    }
+
+    pub(super) fn has_filter(&self) -> bool {
+        self.policy.filter.is_some()
+    }
+
+    /// What the filter says, on a thread that is there for it.
+    pub(super) fn ask_filter_noted(&self, fault: &Fault<'_>) -> Result<Verdict, Refusal> {
+        frames::note(self, || self.ask_filter(fault))
+    }
+
+    /// What the userfaultfd is whose events somebody has to serve.
+    pub(super) fn served(&self) -> Option<&Arc<Userfault>> {
+        self.pager.served()
     }
 
     /// What the filter says; without one, every fault within the limits commits.
@@ -393,6 +518,7 @@ impl Core {
         written: Option<PageIndex>,
     ) -> Result<(), OsCode> {
         pages.prepare(&self.mapping, run)?;
+        self.unbar_in(pages, run);
         // SAFETY: data pages of this mapping, which the map says are reserved; the map stays locked.
         unsafe { self.pager.commit(&self.mapping, run, written) }?;
         self.note_committed(pages, run, run.count());
@@ -404,6 +530,7 @@ impl Core {
         pages.set(run, true);
         self.committed.fetch_add(new.get(), Ordering::Relaxed);
         self.supposed_races.store(0, Ordering::Relaxed);
+        self.pager.wake(&self.mapping, run);
     }
 
     /// Decommits pages and accounts for them.
@@ -451,6 +578,7 @@ impl Core {
     /// Commits what is reserved of `wanted`, or nothing. Not yet accounted for.
     fn commit_gaps(&self, pages: &mut Guard<'_, PageMap>, wanted: PageRange) -> Result<(), Refusal> {
         pages.prepare(&self.mapping, wanted).map_err(Refusal::Os)?;
+        self.unbar_in(pages, wanted);
         // The map changes only when all is done: until then it says what to undo.
         let mut gaps = pages.runs(wanted).filter(|&(_, committed)| !committed);
         let refused = gaps.find_map(|(gap, _)| {

@@ -7,22 +7,25 @@ use std::fmt;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use bytemuck::{AnyBitPattern, NoUninit};
 
 use crate::error::{Cause, Error, Operation, OsCode};
 use crate::fault::registry::{self, Entered};
-use crate::fault::{Armed, FaultAccess, FaultCode, Refusal, access, frames};
-use crate::os::{self, Placement, Trap};
+use crate::fault::{Armed, FaultAccess, FaultCode, Refusal, Touch, access, frames};
+use crate::os::{self, Placement};
 use crate::page::{self, PageCount};
 use crate::reservation::{self, Access, Mapping, PageState, Span};
 
 pub(crate) mod backend;
+mod barred;
 mod budget;
 mod core;
 mod growth;
 mod io;
 mod monitor;
+mod service;
 mod state;
 
 pub use self::backend::Backend;
@@ -33,6 +36,7 @@ pub(crate) use self::core::Core;
 pub(crate) use self::growth::Layout;
 pub use growth::Growth;
 use monitor::Monitors;
+use service::Service;
 
 /// No system has smaller pages, in bytes.
 const LEAST_PAGE: usize = 4096;
@@ -52,14 +56,14 @@ pub struct Fault<'a> {
 }
 
 impl<'a> Fault<'a> {
-    fn new(region: &'a Core, trap: &Trap) -> Fault<'a> {
-        let is_missing = os::is_missing_page(trap);
+    fn new(region: &'a Core, touch: &Touch) -> Fault<'a> {
+        let &Touch { address, access, code, is_inaccessible, is_missing } = touch;
         Fault {
             region,
-            address: trap.address(),
-            access: trap.access(),
-            code: trap.code(),
-            is_page_fault: region.is_page_fault(trap.is_page_fault(), is_missing),
+            address,
+            access,
+            code,
+            is_page_fault: region.is_page_fault(is_inaccessible, is_missing),
             is_missing,
             is_cured: Cell::new(false),
         }
@@ -202,8 +206,8 @@ pub struct Stats {
 /// reference must only point at memory that is committed, and stays so while the reference lives.
 ///
 /// A system call does not raise a fault: `read(2)` into uncommitted memory fails with EFAULT.
-/// [`prepare`](Region::prepare) the range first, or use [`read_from`](Region::read_from) and
-/// [`write_to`](Region::write_to).
+/// [`prepare`](Region::prepare) the range first, use [`read_from`](Region::read_from) and
+/// [`write_to`](Region::write_to), or choose [`Backend::UserfaultMonitor`].
 ///
 /// # The end of the region
 ///
@@ -226,8 +230,18 @@ pub struct Region {
     // two pages.
     base: *mut u8,
     reach: usize,
-    // What makes its faults ours: the entry in the registry, and the handler. None once `close` has run.
-    live: Option<(Entered, Armed)>,
+    // What makes its faults ours. None once `close` has run.
+    live: Option<Live>,
+}
+
+/// What makes a region's faults come to it.
+struct Live {
+    // The entry in the registry.
+    entered: Entered,
+    // The handler.
+    armed: Armed,
+    // The threads that serve it, with `Backend::UserfaultMonitor`.
+    service: Option<Service>,
 }
 
 // SAFETY: what is shared with other threads and the handler is `Core`, which is Send and Sync by its parts (asserted
@@ -353,16 +367,17 @@ impl Region {
     }
 
     fn close(&mut self) -> Result<(), Cause> {
-        let Some((entered, armed)) = self.live.take() else { return Ok(()) };
+        let Some(Live { entered, armed, service }) = self.live.take() else { return Ok(()) };
         if frames::is_inside_fault_of(self.core()) {
             // The handler below us on this very thread still uses the region. It stays as it is for good: in the
             // registry, and with a handler.
-            std::mem::forget(armed);
+            std::mem::forget((armed, service));
             return Err(Cause::InOwnFilter);
         }
         entered.remove();
-        // SAFETY: from a leaked box (invariant); no handler looks at it any more, and `live` being None, nobody comes
-        // here again.
+        drop(service);
+        // SAFETY: from a leaked box (invariant); no handler and no thread looks at it any more, and `live` being None,
+        // nobody comes here again.
         let core = unsafe { Box::from_raw(self.core.as_ptr()) };
         core.release().map_err(Cause::Os)
     }
@@ -663,6 +678,7 @@ impl RegionBuilder {
     pub fn build(self) -> Result<Region, Error> {
         let asked = self.len;
         let refuse = |operation, cause| Error::new(operation, 0..asked, cause);
+        let code = |error: std::io::Error| OsCode(error.raw_os_error().unwrap_or(0));
         let refuse_os = |operation| move |code: OsCode| refuse(operation, Cause::Os(code));
 
         let data = PageCount::inside(reservation::whole_pages(asked)?);
@@ -674,8 +690,7 @@ impl RegionBuilder {
         let mapping = Mapping::reserve(all, self.align.max(os::granularity()), Placement::Anywhere, self.name)
             .map_err(refuse_os(Operation::Reserve))?;
         let monitors = match self.monitors {
-            threads if threads > 0 && self.filter.is_some() => {
-                let code = |error: std::io::Error| OsCode(error.raw_os_error().unwrap_or(0));
+            threads if threads > 0 && self.filter.is_some() && self.backend != Backend::UserfaultMonitor => {
                 let started = Monitors::start(threads, mapping.name()).map_err(code);
                 Some(started.map_err(refuse_os(Operation::StartMonitor))?)
             }
@@ -689,15 +704,24 @@ impl RegionBuilder {
             filter: self.filter,
             monitors,
         };
+        let for_events = self.backend == Backend::UserfaultMonitor;
         let pager = Pager::new(self.backend, &mapping, PageCount::new(data.get() + 1))
-            .map_err(|code| refuse(Operation::SetUpBackend, Cause::Userfault(code)))?;
+            .map_err(|code| refuse(Operation::SetUpBackend, Cause::Userfault { code, for_events }))?;
         let core = Core::new(mapping, data, pager, policy);
         let (base, reach) = (core.base(), core.reach());
         let core = NonNull::from(Box::leak(Box::new(core)));
         // SAFETY: leaked just now and freed by `close`, after `Entered::remove`; its addresses are those of a mapping
         // of its own.
         let entered = unsafe { registry::enter(core) };
-        Ok(Region { core, base, reach, live: Some((entered, armed)) })
+        // Gives everything back, if the threads do not start.
+        let mut region = Region { core, base, reach, live: Some(Live { entered, armed, service: None }) };
+        let served = region.core().served().map(Arc::clone);
+        if let (Some(userfault), Some(live)) = (served, &mut region.live) {
+            // SAFETY: valid until `close`, which drops the service before; the pager attached the pages to this one.
+            let started = unsafe { Service::start(core, userfault, self.monitors) };
+            live.service = Some(started.map_err(code).map_err(refuse_os(Operation::StartMonitor))?);
+        }
+        Ok(region)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::ptr::NonNull;
 
+use super::barred::Barred;
 use super::growth::Streams;
 use crate::error::OsCode;
 use crate::page::{self, PageCount, PageIndex, PageRange};
@@ -22,6 +23,8 @@ pub(super) struct PageMap {
     words: Words,
     /// Which of them faults have committed one after the other.
     pub(super) streams: Box<Streams>,
+    /// Those whose touch was just refused, in a region that is served.
+    pub(super) barred: Option<Box<Barred>>,
 }
 
 enum Words {
@@ -88,7 +91,12 @@ impl PageMap {
     pub(super) fn new(total: PageCount, mapping: &Mapping, first_page: usize) -> PageMap {
         let words = total.get().div_ceil(BITS);
         if words <= HEAP_WORDS {
-            return PageMap { total, words: Words::Heap(vec![0; words].into()), streams: Box::new(Streams::NONE) };
+            return PageMap {
+                total,
+                words: Words::Heap(vec![0; words].into()),
+                streams: Box::new(Streams::NONE),
+                barred: None,
+            };
         }
         let offset = PageRange::new(0, first_page).byte_len();
         debug_assert!(offset + table_pages(total).bytes() <= mapping.len());
@@ -96,7 +104,12 @@ impl PageMap {
         #[allow(unsafe_code, reason = "points at the table's own pages")]
         let first = unsafe { mapping.base().add(offset) }.cast();
         let chunks = vec![Chunk::ABSENT; words.div_ceil(CHUNK_WORDS)].into();
-        PageMap { total, words: Words::Mapped { first, first_page, chunks }, streams: Box::new(Streams::NONE) }
+        PageMap {
+            total,
+            words: Words::Mapped { first, first_page, chunks },
+            streams: Box::new(Streams::NONE),
+            barred: None,
+        }
     }
 
     /// Makes the bits of `pages` writable. Needed before [`set`](PageMap::set) for them. Allocates nothing on the heap.

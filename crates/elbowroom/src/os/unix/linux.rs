@@ -10,7 +10,9 @@ mod headroom;
 mod userfault;
 
 pub(crate) use headroom::headroom;
-pub(crate) use userfault::{Userfault, is_missing_page, userfault_advice};
+pub(crate) use userfault::{
+    Userfault, bar, is_in_system_call, is_missing_page, thread_number, unbar, userfault_advice,
+};
 
 use crate::error::OsCode;
 use crate::fault::{FaultAccess, FaultCode};

@@ -1,12 +1,18 @@
 //! userfaultfd(2): pages that are missing until they are filled, without a mapping of their own each.
+//!
+//! The touch of a missing page either raises SIGBUS (see [`is_missing_page`]) or puts the thread to sleep and an event
+//! into a queue, whether it is the program that touches or the kernel on its behalf.
 
+use std::io::Write;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
 
 use super::super::last_error;
 use super::Trap;
 use crate::error::OsCode;
-use crate::fault::FaultCode;
+use crate::fault::{FaultAccess, FaultCode};
+use crate::os::{Bar, Missing, Next};
 use crate::page;
 
 /// include/uapi/linux/userfaultfd.h: what the C library's crate does not have.
@@ -15,7 +21,14 @@ mod abi {
     /// What `struct uffdio_api` must say.
     pub(super) const API_VERSION: u64 = 0xaa;
     pub(super) const FEATURE_SIGBUS: u64 = 1 << 7;
+    pub(super) const FEATURE_THREAD_ID: u64 = 1 << 8;
+    pub(super) const FEATURE_EXACT_ADDRESS: u64 = 1 << 11;
     pub(super) const REGISTER_MISSING: u64 = 1;
+
+    /// UFFDIO_COPY_MODE_DONTWAKE, UFFDIO_ZEROPAGE_MODE_DONTWAKE
+    pub(super) const DONT_WAKE: u64 = 1;
+    pub(super) const EVENT_PAGEFAULT: u8 = 0x12;
+    pub(super) const PAGEFAULT_WRITE: u64 = 1;
 
     /// `_IOWR(0xAA, number, size)`.
     const fn both_ways(number: u64, size: usize) -> u64 {
@@ -27,6 +40,9 @@ mod abi {
     pub(super) const WAKE: u64 = (2 << 30) | ((size_of::<Range>() as u64) << 16) | (0xaa << 8) | 2;
     pub(super) const COPY: u64 = both_ways(0x03, size_of::<Copy>());
     pub(super) const ZEROPAGE: u64 = both_ways(0x04, size_of::<ZeroPage>());
+
+    /// `_IO(0xAA, 0)`, of /dev/userfaultfd.
+    pub(super) const NEW: u64 = 0xaa << 8;
 
     #[repr(C)]
     pub(super) struct Api {
@@ -63,20 +79,93 @@ mod abi {
         pub(super) mode: u64,
         pub(super) zeroed: i64,
     }
+
+    /// `struct uffd_msg`, as a page fault fills it.
+    #[repr(C)]
+    #[derive(Default)]
+    pub(super) struct Message {
+        pub(super) event: u8,
+        pub(super) reserved: [u8; 7],
+        pub(super) flags: u64,
+        pub(super) address: u64,
+        pub(super) thread: u32,
+        pub(super) padding: u32,
+    }
 }
 
 /// What a written page is filled from, at least a page of the largest size.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
+/// What rings the bell.
+static ONE: u64 = 1;
+
 /// A userfaultfd.
 pub(crate) struct Userfault {
     // Invariant: an open descriptor of this object's own, or -1; changed only in a forked child, by its one thread.
     fd: AtomicI32,
+    // Invariant: an open descriptor of this object's own, an eventfd that ends the wait for an event; or -1.
+    bell: i32,
 }
 
 impl Userfault {
     pub(crate) fn open() -> Result<Userfault, OsCode> {
-        Ok(Userfault { fd: AtomicI32::new(open_for_signals()?) })
+        Ok(Userfault { fd: AtomicI32::new(open_for_signals()?), bell: -1 })
+    }
+
+    pub(crate) fn open_for_events() -> Result<Userfault, OsCode> {
+        // Closes what is open, if the rest fails.
+        let mut userfault = Userfault { fd: AtomicI32::new(open_for_events()?), bell: -1 };
+        // SAFETY: no preconditions (eventfd(2)).
+        userfault.bell = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if userfault.bell >= 0 { Ok(userfault) } else { Err(last_error()) }
+    }
+
+    /// Waits for the next event; for ever, without a time.
+    pub(crate) fn next(&self, time: Option<Duration>) -> Next {
+        let mut descriptors = [self.fd(), self.bell].map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+        let time = time.map_or(-1, |time| time.as_millis() as i32);
+        loop {
+            if let Some(missing) = self.read() {
+                return Next::Missing(missing);
+            }
+            // SAFETY: two live pollfd structures.
+            let ready = unsafe { libc::poll(descriptors.as_mut_ptr(), 2, time) };
+            match (ready, descriptors.map(|descriptor| descriptor.revents)) {
+                (0, _) => return Next::TimeUp,
+                // Stopped and continued, say by a debugger.
+                (-1, _) if last_error() == OsCode(libc::EINTR) => {}
+                (1, [libc::POLLIN, 0]) => {}
+                // The bell, or a descriptor that somebody else has closed: then the kernel has let all waiters go.
+                _ => return Next::End,
+            }
+        }
+    }
+
+    fn read(&self) -> Option<Missing> {
+        let mut message = abi::Message::default();
+        const SIZE: usize = size_of::<abi::Message>();
+        // SAFETY: the buffer is live and of the size of one message; userfaultfd(2) reads whole ones.
+        let read = unsafe { libc::read(self.fd(), (&raw mut message).cast(), SIZE) };
+        // The descriptor does not block: EAGAIN if there is none.
+        if read != SIZE as isize || message.event != abi::EVENT_PAGEFAULT {
+            return None;
+        }
+        let is_write = message.flags & abi::PAGEFAULT_WRITE != 0;
+        let access = if is_write { FaultAccess::Write } else { FaultAccess::Read };
+        Some(Missing { address: message.address as usize, access, flags: message.flags, thread: message.thread })
+    }
+
+    /// Ends the wait of [`next`](Userfault::next), for good.
+    pub(crate) fn ring(&self) {
+        // SAFETY: an eventfd is written eight bytes at a time (eventfd(2)).
+        unsafe { libc::write(self.bell, (&raw const ONE).cast(), size_of_val(&ONE)) };
+    }
+
+    /// Wakes who waits for a page of the range.
+    pub(crate) fn wake(&self, base: NonNull<u8>, len: usize) {
+        let mut range = abi::Range { start: base.as_ptr().addr() as u64, len: len as u64 };
+        // SAFETY: the request takes this structure, and only wakes threads. It fails for an invalid range only.
+        let _ = unsafe { self.control(abi::WAKE, &mut range) };
     }
 
     /// In a forked child: the descriptor is of the parent's memory. Async-signal-safe.
@@ -119,8 +208,8 @@ impl Userfault {
         unsafe { self.control(abi::REGISTER, &mut register) }
     }
 
-    /// Fills what is missing of the range with zeros, and wakes who waits for it. What is there stays as it is.
-    /// Async-signal-safe, as all below.
+    /// Fills what is missing of the range with zeros. What is there stays as it is. Who waits for it goes on waiting
+    /// until it is [woken](Userfault::wake). Async-signal-safe, as all below.
     ///
     /// # Safety
     /// `base..base + len` are whole pages of a range that is attached to this object.
@@ -129,10 +218,10 @@ impl Userfault {
         while done < len {
             let start = (base.as_ptr().addr() + done) as u64;
             let range = abi::Range { start, len: (len - done) as u64 };
-            let mut zero = abi::ZeroPage { range, mode: 0, zeroed: 0 };
+            let mut zero = abi::ZeroPage { range, mode: abi::DONT_WAKE, zeroed: 0 };
             // SAFETY: the request takes this structure, and maps zero pages where none are in a range of the caller's.
             let result = unsafe { self.control(abi::ZEROPAGE, &mut zero) };
-            done += self.step(result, zero.zeroed, start)?;
+            done += step(result, zero.zeroed)?;
         }
         Ok(())
     }
@@ -147,11 +236,11 @@ impl Userfault {
         while done < page::size() {
             let to = base.as_ptr().addr() as u64;
             let from = ZEROS.as_ptr().addr() as u64;
-            let mut copy = abi::Copy { to, from, len: page::size() as u64, mode: 0, copied: 0 };
+            let mut copy = abi::Copy { to, from, len: page::size() as u64, mode: abi::DONT_WAKE, copied: 0 };
             // SAFETY: the request takes this structure. It reads a page of ZEROS, which is as long as the largest, and
             // maps the copy if no page is at an address of the caller's.
             let result = unsafe { self.control(abi::COPY, &mut copy) };
-            done += self.step(result, copy.copied, to)?;
+            done += step(result, copy.copied)?;
         }
         Ok(())
     }
@@ -167,29 +256,6 @@ impl Userfault {
         if result == 0 { Ok(()) } else { Err(last_error()) }
     }
 
-    /// How many bytes a filling request got on, by its result and its own count; ioctl_userfaultfd(2).
-    fn step(&self, result: Result<(), OsCode>, count: i64, start: u64) -> Result<usize, OsCode> {
-        match (result, usize::try_from(count)) {
-            // "the number of bytes" that were filled, all or some of them (EAGAIN).
-            (_, Ok(filled)) if filled > 0 => Ok(filled),
-            (Ok(()), _) => Err(OsCode(libc::EIO)),
-            // Somebody was faster. Whoever waits for the page may be waiting since before that.
-            (Err(OsCode(libc::EEXIST)), _) => {
-                self.wake_at(start, page::size());
-                Ok(page::size())
-            }
-            // The memory map was just changing.
-            (Err(OsCode(libc::EAGAIN)), _) => Ok(0),
-            (Err(code), _) => Err(code),
-        }
-    }
-
-    fn wake_at(&self, start: u64, len: usize) {
-        let mut range = abi::Range { start, len: len as u64 };
-        // SAFETY: the request takes this structure, and only wakes threads. It fails for an invalid range only.
-        let _ = unsafe { self.control(abi::WAKE, &mut range) };
-    }
-
     /// # Safety
     /// `argument` is of the type that `request` takes.
     unsafe fn control<T>(&self, request: u64, argument: &mut T) -> Result<(), OsCode> {
@@ -201,6 +267,21 @@ impl Userfault {
 impl Drop for Userfault {
     fn drop(&mut self) {
         close(self.fd());
+        close(self.bell);
+    }
+}
+
+/// How many bytes a filling request got on, by its result and its own count; ioctl_userfaultfd(2).
+fn step(result: Result<(), OsCode>, count: i64) -> Result<usize, OsCode> {
+    match (result, usize::try_from(count)) {
+        // "the number of bytes" that were filled, all or some of them (EAGAIN).
+        (_, Ok(filled)) if filled > 0 => Ok(filled),
+        (Ok(()), _) => Err(OsCode(libc::EIO)),
+        // It is there already.
+        (Err(OsCode(libc::EEXIST)), _) => Ok(page::size()),
+        // The memory map was just changing.
+        (Err(OsCode(libc::EAGAIN)), _) => Ok(0),
+        (Err(code), _) => Err(code),
     }
 }
 
@@ -226,7 +307,39 @@ fn open_for_signals() -> Result<i32, OsCode> {
         Err(OsCode(libc::EINVAL)) => system_call(0),
         result => result,
     }?;
-    let mut api = abi::Api { api: abi::API_VERSION, features: abi::FEATURE_SIGBUS, ioctls: 0 };
+    with_features(fd, abi::FEATURE_SIGBUS)
+}
+
+/// Opens a userfaultfd that reports every touch of a missing page, the kernel's too.
+fn open_for_events() -> Result<i32, OsCode> {
+    let exact = abi::FEATURE_THREAD_ID | abi::FEATURE_EXACT_ADDRESS;
+    match with_features(open_for_kernel_mode()?, exact) {
+        // Before Linux 5.18 it is the address of the page.
+        Err(OsCode(libc::EINVAL)) => with_features(open_for_kernel_mode()?, abi::FEATURE_THREAD_ID),
+        result => result,
+    }
+}
+
+/// By privilege (CAP_SYS_PTRACE, vm.unprivileged_userfaultfd), or by permission for the device (Linux 6.1).
+fn open_for_kernel_mode() -> Result<i32, OsCode> {
+    let refused = match system_call(0) {
+        Err(OsCode(libc::EPERM)) => OsCode(libc::EPERM),
+        result => return result,
+    };
+    // SAFETY: the path is a zero-terminated string.
+    let device = unsafe { libc::open(c"/dev/userfaultfd".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) };
+    if device < 0 {
+        return Err(refused);
+    }
+    // SAFETY: the request takes flags and returns a new descriptor.
+    let fd = unsafe { libc::ioctl(device, abi::NEW as _, libc::O_CLOEXEC | libc::O_NONBLOCK) };
+    close(device);
+    if fd >= 0 { Ok(fd) } else { Err(refused) }
+}
+
+/// Agrees on the features of a new userfaultfd; closes it if the kernel does not have them.
+fn with_features(fd: i32, features: u64) -> Result<i32, OsCode> {
+    let mut api = abi::Api { api: abi::API_VERSION, features, ioctls: 0 };
     // SAFETY: the request takes this structure.
     unsafe { control(fd, abi::API, &mut api) }.inspect_err(|_| close(fd))?;
     Ok(fd)
@@ -244,9 +357,69 @@ pub(crate) fn is_missing_page(trap: &Trap) -> bool {
     trap.code() == FaultCode::Signal { signo: libc::SIGBUS, si_code: BUS_ADRERR }
 }
 
-/// What a person can try after `open` or `attach` failed.
-pub(crate) fn userfault_advice(code: OsCode) -> &'static str {
+/// The kernel's number of the calling thread, as events have it.
+pub(crate) fn thread_number() -> u32 {
+    // SAFETY: no preconditions; cannot fail (gettid(2)).
+    (unsafe { libc::gettid() }) as u32
+}
+
+/// Whether a thread of this process that sleeps is in a system call, and not at an instruction of its own; proc(5),
+/// /proc/PID/task/TID/syscall. False where the kernel does not tell.
+pub(crate) fn is_in_system_call(thread: u32) -> bool {
+    // Without the allocator, which whoever waits may be in the middle of.
+    let mut path = [0; 64];
+    // Fits, with a zero at the end.
+    let _ = write!(&mut path[..63], "/proc/self/task/{thread}/syscall");
+    // SAFETY: a zero-terminated string.
+    let fd = unsafe { libc::open(path.as_ptr().cast(), libc::O_RDONLY | libc::O_CLOEXEC) };
+    let mut first = 0u8;
+    // SAFETY: one writable byte; without a file it fails.
+    let read = unsafe { libc::read(fd, (&raw mut first).cast(), 1) };
+    close(fd);
+    // The number of the call; "-1 SP PC" if it is "blocked, but not in a system call"; "running" if it is not blocked.
+    read == 1 && first.is_ascii_digit()
+}
+
+/// MADV_GUARD_INSTALL and MADV_GUARD_REMOVE, since Linux 6.13; include/uapi/asm-generic/mman-common.h.
+const GUARD_INSTALL: i32 = 102;
+const GUARD_REMOVE: i32 = 103;
+
+/// Makes every touch of a missing page fail: with SIGSEGV, or in a system call with EFAULT.
+///
+/// # Safety
+/// `base` and `len` are whole missing pages that are attached to a userfaultfd.
+pub(crate) unsafe fn bar(base: NonNull<u8>, len: usize) -> Result<Bar, OsCode> {
+    // SAFETY: the caller's missing pages, of which nobody can have a reference.
+    if unsafe { libc::madvise(base.as_ptr().cast(), len, GUARD_INSTALL) } == 0 {
+        return Ok(Bar::Guard);
+    }
+    // An older kernel. This takes a mapping or two for as long as it lasts.
+    // SAFETY: as above.
+    let result = unsafe { libc::mprotect(base.as_ptr().cast(), len, libc::PROT_NONE) };
+    if result == 0 { Ok(Bar::Protection) } else { Err(last_error()) }
+}
+
+/// Undoes [`bar`].
+///
+/// # Safety
+/// `base` and `len` are those of a `bar` that returned `bar`, and was not undone.
+pub(crate) unsafe fn unbar(base: NonNull<u8>, len: usize, bar: Bar) {
+    // Neither fails: both give back what `bar` took.
+    match bar {
+        // SAFETY: removes a mark from pages that are missing.
+        Bar::Guard => unsafe { libc::madvise(base.as_ptr().cast(), len, GUARD_REMOVE) },
+        // SAFETY: the pages were accessible before.
+        Bar::Protection => unsafe { libc::mprotect(base.as_ptr().cast(), len, libc::PROT_READ | libc::PROT_WRITE) },
+    };
+}
+
+/// What a person can try after one could not be opened or attached: one for events, or for signals.
+pub(crate) fn userfault_advice(code: OsCode, for_events: bool) -> &'static str {
     match code.0 {
+        libc::EPERM | libc::EACCES if for_events => {
+            "to handle the faults of system calls takes CAP_SYS_PTRACE, vm.unprivileged_userfaultfd=1 or access to \
+             /dev/userfaultfd, and a seccomp filter (containers) may forbid it; Backend::Userfault takes no privilege"
+        }
         libc::EPERM | libc::EACCES => {
             "this process may not use userfaultfd: a seccomp filter forbids it (containers: allow userfaultfd), or the \
              kernel is older than 5.11 and vm.unprivileged_userfaultfd is 0"

@@ -7,9 +7,10 @@ use std::sync::atomic::AtomicU32;
 #[path = "../no_userfault.rs"]
 mod no_userfault;
 
-pub(crate) use no_userfault::{Userfault, is_missing_page, userfault_advice};
+pub(crate) use no_userfault::{
+    Userfault, bar, is_in_system_call, is_missing_page, thread_number, unbar, userfault_advice,
+};
 
-use crate::error::OsCode;
 use crate::fault::{FaultAccess, FaultCode};
 use crate::os::Headroom;
 

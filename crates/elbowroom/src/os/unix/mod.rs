@@ -21,8 +21,8 @@ mod flavour;
 mod flavour;
 
 pub(crate) use flavour::{
-    Trap, Userfault, advise_huge, allows, headroom, is_missing_page, is_out_of_mappings, name, populate,
-    userfault_advice, wait, wake_one,
+    Trap, Userfault, advise_huge, allows, bar, headroom, is_in_system_call, is_missing_page, is_out_of_mappings, name,
+    populate, thread_number, unbar, userfault_advice, wait, wake_one,
 };
 pub(crate) use stack::FilterStack;
 

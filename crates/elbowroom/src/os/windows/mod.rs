@@ -35,7 +35,9 @@ mod retry;
 pub(crate) use handler::Trap;
 pub(crate) use headroom::headroom;
 pub(super) use image::image_section;
-pub(crate) use no_userfault::{Userfault, is_missing_page, userfault_advice};
+pub(crate) use no_userfault::{
+    Userfault, bar, is_in_system_call, is_missing_page, thread_number, unbar, userfault_advice,
+};
 
 /// What fault injection makes a call fail with.
 #[cfg(feature = "faulty")]
