@@ -138,6 +138,11 @@ impl Error {
         Error { operation, range, cause }
     }
 
+    /// The same refusal, of other bytes.
+    pub(crate) fn about(self, range: Range<usize>) -> Error {
+        Error { range, ..self }
+    }
+
     /// What was being done.
     pub fn operation(&self) -> Operation {
         self.operation

@@ -7,6 +7,7 @@
 //! - [`Reservation`]: an owned range of addresses, committed and decommitted by hand.
 //! - [`Region`]: a reservation that commits on touch, within a limit, with a filter of yours, and with accessors that
 //!   turn a refused touch into an error.
+//! - [`AppendVec`]: a vector that many threads append to, and that is a slice all the while.
 //! - [`DemandArray`]: a table of any length that takes memory where it is used.
 //!
 //! ```
@@ -65,6 +66,8 @@ mod region;
 mod reservation;
 mod sync;
 
+#[cfg(not(loom))]
+pub use containers::{AppendVec, append_vec};
 pub use containers::{ContainerBuilder, ContainerStats, DemandArray, PushError, ReservedVec, reserved_vec, trim};
 pub use error::{Error, Operation};
 pub use fault::{FaultAccess, FaultCode};

@@ -10,6 +10,12 @@ use crate::error::{Cause, Error, Operation};
 use crate::os;
 use crate::region::{Budget, Growth};
 
+#[cfg(not(loom))]
+pub mod append_vec;
+/// What of it models try.
+#[cfg(loom)]
+#[path = "append_vec/claims.rs"]
+mod claims;
 mod demand_array;
 pub(crate) mod gate;
 mod prefix;
@@ -17,6 +23,8 @@ mod push_error;
 mod recycle;
 pub mod reserved_vec;
 
+#[cfg(not(loom))]
+pub use append_vec::AppendVec;
 pub use demand_array::DemandArray;
 pub use push_error::PushError;
 pub use recycle::trim;

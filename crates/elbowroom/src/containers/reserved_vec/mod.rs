@@ -367,7 +367,7 @@ impl<T> ContainerBuilder<ReservedVec<T>> {
 /// Panics with the error's text, as a method does that cannot return it.
 #[inline]
 #[track_caller]
-fn accept<T>(result: Result<T, Error>) -> T {
+pub(super) fn accept<T>(result: Result<T, Error>) -> T {
     match result {
         Ok(value) => value,
         Err(error) => refused(&error),

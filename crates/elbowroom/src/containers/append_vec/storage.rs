@@ -1,0 +1,176 @@
+//! The memory of an `AppendVec`: a prefix for the elements and one for their flags.
+
+#![allow(unsafe_code, reason = "finds flags in memory that it commits itself")]
+
+use std::alloc::Layout;
+use std::ops::Range;
+use std::ptr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering};
+
+use super::super::prefix::{Extent, Prefix};
+use super::super::{ContainerStats, Options, gate, saturating_bytes};
+use super::claims::Slots;
+use crate::error::{Cause, Error, Operation};
+use crate::page::PageCount;
+use crate::reservation::Span;
+
+/// Storage for elements of one layout, and a byte beside each.
+pub(super) struct Storage {
+    // Of one element.
+    layout: Layout,
+    max_len: usize,
+    prefixes: OnceLock<Prefixes>,
+    // Copies for the fast path: the bases of the prefixes. Invariant: set before the capacity is more than 0, and never
+    // changed after.
+    elements: AtomicPtr<u8>,
+    flags: AtomicPtr<AtomicU8>,
+    // Invariant: at most `max_len`; so many elements, and their flags, lie in committed pages. Never less than before.
+    capacity: AtomicUsize,
+}
+
+pub(super) struct Prefixes {
+    // None where elements take no space.
+    elements: Option<Prefix>,
+    flags: Prefix,
+}
+
+impl Storage {
+    pub(super) const fn new(layout: Layout, max_len: usize) -> Storage {
+        Storage {
+            layout,
+            max_len,
+            prefixes: OnceLock::new(),
+            elements: AtomicPtr::new(ptr::without_provenance_mut(layout.align())),
+            flags: AtomicPtr::new(ptr::null_mut()),
+            capacity: AtomicUsize::new(0),
+        }
+    }
+
+    pub(super) fn max_len(&self) -> usize {
+        self.max_len
+    }
+
+    /// The first element, in memory if there is any.
+    #[inline]
+    pub(super) fn elements(&self) -> *mut u8 {
+        // Relaxed: whoever has an index or a length has seen the capacity, with Acquire.
+        self.elements.load(Ordering::Relaxed)
+    }
+
+    /// The bytes that are missing where there is to be room for so many elements.
+    fn missing(&self, needed: usize) -> Range<usize> {
+        let bytes = |count| saturating_bytes(count, self.layout.size());
+        bytes(self.capacity().min(needed))..bytes(needed)
+    }
+
+    /// Reserves the addresses, if that is not done.
+    pub(super) fn reserve_addresses(&self, options: impl FnOnce() -> Options) -> Result<&Prefixes, Error> {
+        if let Some(prefixes) = self.prefixes.get() {
+            return Ok(prefixes);
+        }
+        let made = Prefixes::reserve(self.layout, self.max_len, options())?;
+        // No fork in the middle of it. If another thread was faster, what was made here is given back.
+        let _inside = gate::enter();
+        Ok(self.prefixes.get_or_init(|| made))
+    }
+
+    /// Makes the flags of the first `end` elements 0.
+    pub(super) fn clear_flags(&mut self, end: usize) {
+        for index in 0..end.min(self.capacity()) {
+            // Most were never set; those are not written, so that their pages stay as they are.
+            let flag = self.flag(index);
+            if flag.load(Ordering::Relaxed) != 0 {
+                flag.store(0, Ordering::Relaxed);
+            }
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.prefixes.get().map_or("", |prefixes| prefixes.flags.name())
+    }
+
+    pub(super) fn stats(&self) -> ContainerStats {
+        let Some(prefixes) = self.prefixes.get() else { return ContainerStats::NOTHING };
+        let flags = prefixes.flags.stats();
+        let Some(elements) = prefixes.elements.as_ref().map(Prefix::stats) else { return flags };
+        ContainerStats {
+            reserved_bytes: elements.reserved_bytes + flags.reserved_bytes,
+            committed_bytes: elements.committed_bytes + flags.committed_bytes,
+            commit_limit_bytes: elements.commit_limit_bytes + flags.commit_limit_bytes,
+            commits: elements.commits + flags.commits,
+        }
+    }
+
+    pub(super) fn spans(&self) -> Vec<Span> {
+        let elements = self.prefixes.get().and_then(|prefixes| prefixes.elements.as_ref());
+        elements.map_or_else(Vec::new, Prefix::spans)
+    }
+}
+
+impl Prefixes {
+    fn reserve(layout: Layout, max_len: usize, options: Options) -> Result<Prefixes, Error> {
+        let size = layout.size();
+        let bytes = max_len.checked_mul(size);
+        let bytes = bytes.ok_or_else(|| Error::new(Operation::Reserve, 0..usize::MAX, Cause::TooLarge))?;
+        // What may be committed is shared out by how much of it each needs when all is used.
+        let limit = PageCount::inside(options.commit_limit_bytes);
+        let for_flags = PageCount::new(limit.get().div_ceil(size.saturating_add(1)));
+        let limited = |pages: PageCount| Options { commit_limit_bytes: pages.bytes(), ..options.clone() };
+        let elements = match bytes {
+            0 => None,
+            bytes => Some(Prefix::reserve(bytes, layout.align(), limited(limit.saturating_sub(for_flags)))?),
+        };
+        // A vector of no elements at all has no need of flags; the builder reserves nothing for it.
+        let flags = Prefix::reserve_zeroed(max_len, align_of::<AtomicU8>(), limited(for_flags))?;
+        Ok(Prefixes { elements, flags })
+    }
+}
+
+impl Slots for Storage {
+    type Error = Error;
+
+    #[inline]
+    fn capacity(&self) -> usize {
+        // Acquire: pairs with `grow`; the pages below it are committed.
+        self.capacity.load(Ordering::Acquire)
+    }
+
+    fn grow(&self, needed: usize) -> Result<(), Error> {
+        if needed <= self.capacity() {
+            return Ok(());
+        }
+        if needed > self.max_len {
+            let full = Cause::Full { max: self.max_len, unit: "elements" };
+            return Err(Error::new(Operation::Commit, self.missing(needed), full));
+        }
+        let Prefixes { elements, flags } = self.reserve_addresses(Options::default)?;
+        let size = self.layout.size();
+        let extent = if elements.is_some() { Extent::Exact } else { Extent::Ahead };
+        let flagged = flags.grow(needed, extent).map_err(|error| error.about(self.missing(needed)))?;
+        let capacity = match elements {
+            None => flagged.min(self.max_len),
+            Some(prefix) => {
+                // At most the maximum in elements is so in bytes.
+                let room = (prefix.grow(needed * size, Extent::Ahead)? / size).min(self.max_len);
+                self.elements.store(prefix.base().as_ptr(), Ordering::Relaxed);
+                // Ahead as far as the elements are; if that is refused, there is what is needed.
+                flags.grow(room, Extent::Exact).unwrap_or(flagged).min(room)
+            }
+        };
+        self.flags.store(flags.base().as_ptr().cast(), Ordering::Relaxed);
+        // Release: pairs with `capacity`; it passes on the bases, too.
+        self.capacity.fetch_max(capacity, Ordering::Release);
+        Ok(())
+    }
+
+    #[inline]
+    fn flag(&self, index: usize) -> &AtomicU8 {
+        debug_assert!(index < self.capacity());
+        // Relaxed: the caller knows of the storage, so it has seen the capacity.
+        let flag = self.flags.load(Ordering::Relaxed).wrapping_add(index);
+        // SAFETY: of an index below the capacity (contract of the trait, which only `Claims` uses), so on a committed
+        // page that was zero at first; touched as an atomic only, and committed for the life of this.
+        unsafe { &*flag }
+    }
+}
