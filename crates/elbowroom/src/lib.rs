@@ -59,7 +59,7 @@
 
 mod containers;
 mod error;
-mod fault;
+pub mod fault;
 mod os;
 mod page;
 mod region;

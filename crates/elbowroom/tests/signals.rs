@@ -63,6 +63,8 @@ mod unix {
         ("earlier_handler_without_onstack_gets_stack", stack_hungry, 0),
         ("declined_plain_touch_of_a_committed_page_goes_on", declined_but_committed, 0),
         ("a_forked_child_of_a_monitored_region_is_declined", forked_monitored, 0),
+        ("the_status_says_where_the_handler_stands", status, 0),
+        ("the_status_names_threads_that_block_the_signals", status_of_threads, 0),
         ("the_handler_fits_on_an_alternate_stack_of_8_kib", small_alternate_stack, 0),
     ];
 
@@ -685,6 +687,61 @@ mod unix {
             touch(foreign_page());
             assert_eq!(calls(), 3 + n);
         }
+    }
+
+    fn status() {
+        use elbowroom::fault::{Place, status};
+        let places = || -> Vec<Place> { status().handlers.iter().map(|handler| handler.place).collect() };
+        assert_eq!(places(), [Place::Absent; 2]);
+        let first = region();
+        assert_eq!(places(), [Place::First; 2]);
+        assert!(status().is_good());
+        // One that keeps what it gets.
+        install(libc::SIGSEGV, &repairing_action(libc::SA_ONSTACK));
+        assert_eq!(places(), [Place::Displaced, Place::First]);
+        first.try_write(page_size(), 1u8).unwrap();
+        assert_eq!(places(), [Place::Displaced, Place::First], "it passed nothing on");
+        assert!(!status().is_good());
+        assert!(status().to_string().starts_with("SIGSEGV: behind one that has passed nothing on"), "{}", status());
+        let second = region();
+        assert_eq!(places(), [Place::First; 2]);
+        // One that passes on.
+        install_chaining();
+        assert_eq!(places(), [Place::Displaced, Place::First], "nobody can know yet");
+        first.try_write(2 * page_size(), 1u8).unwrap();
+        assert_eq!(places(), [Place::Behind, Place::First]);
+        assert!(status().is_good());
+        drop((first, second));
+        assert_eq!(places(), [Place::Absent; 2]);
+    }
+
+    fn status_of_threads() {
+        let _region = region();
+        assert_eq!(elbowroom::fault::status().blocking_threads, []);
+        assert!(elbowroom::fault::status().alternate_stack_bytes.is_some_and(|bytes| bytes > 0), "std's");
+        std::thread::spawn(|| {
+            let mut mask = action(0, 0).sa_mask;
+            // SAFETY: an initialised set and a valid signal.
+            unsafe { libc::sigaddset(&mut mask, libc::SIGBUS) };
+            // SAFETY: both sets are live; this thread ends soon.
+            unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &mask, ptr::null_mut()) };
+            // The thread that starts another blocks signals for that moment.
+            let here = std::iter::repeat_with(elbowroom::fault::status)
+                .inspect(|status| assert!(!status.blocking_threads.is_empty() && !status.is_good(), "{status}"))
+                .find(|status| status.blocking_threads.len() == 1)
+                .unwrap();
+            let elsewhere = std::thread::spawn(|| {
+                // SAFETY: all zeroes is a value of it: the empty set.
+                let none: libc::sigset_t = unsafe { std::mem::zeroed() };
+                // SAFETY: an initialised set; the old one may be null. The new thread inherited the mask.
+                unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &none, ptr::null_mut()) };
+                elbowroom::fault::status().blocking_threads
+            });
+            let seen = elsewhere.join().unwrap();
+            assert_eq!(seen, if cfg!(target_os = "linux") { here.blocking_threads } else { Vec::new() }, "by another");
+        })
+        .join()
+        .unwrap();
     }
 
     fn nested_below() {

@@ -1,6 +1,9 @@
-//! The dispatcher: from a fault to the region it is in, and to what happens next.
+//! Faults: what they are like, and whether they reach their regions ([`status()`]).
 //!
-//! [`decide`] runs on the thread that faulted, inside the system's handler. In order:
+//! # The dispatcher
+//!
+//! From a fault to the region it is in, and to what happens next. `decide` runs on the thread that faulted, inside the
+//! system's handler. In order:
 //!
 //! 1. Is the address in a live region? ([`registry`]: lock-free, allocates nothing, costs the same however many regions
 //!    live.) If not, the fault is somebody else's: pass it on.
@@ -23,6 +26,9 @@ pub(crate) mod frames;
 mod record;
 pub(crate) mod registry;
 mod report;
+mod status;
+
+pub use status::{Handler, Place, Status, status};
 
 /// What the instruction that faulted was doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -260,6 +266,11 @@ impl Armed {
         *armed += 1;
         Ok(Armed { _private: () })
     }
+}
+
+/// Whether a region lives, and the handler is meant to be installed.
+pub(crate) fn is_armed() -> bool {
+    *ARMED.lock().unwrap_or_else(std::sync::PoisonError::into_inner) > 0
 }
 
 impl Drop for Armed {

@@ -36,7 +36,9 @@
 //! **Faults.** `handler::install()` makes the system call [`fault::decide`](crate::fault::decide) for each fault that
 //! the processor raised, with a `Trap` that describes it, on the thread that faulted; `handler::uninstall()` restores
 //! what was there. Where `decide` passes a fault on, the handlers that were there before get it unchanged.
-//! `exception_table()` is the table that the accessors' asm wrote (see [`fault::access`](crate::fault::access)).
+//! `handler::places()` says where it stands; `threads_that_block_faults()` and `alternate_stack_bytes()`, what may keep
+//! faults from it. `exception_table()` is the table that the accessors' asm wrote (see
+//! [`fault::access`](crate::fault::access)).
 //!
 //! **Threads.** `thread_token()` tells threads apart and is never 0. `wait(word, expected)` sleeps while the word has
 //! that value and may wake early; `wake_one(word)` wakes one that waits on it, and uses the word only as a key: it may
@@ -75,9 +77,10 @@ mod sys;
 compile_error!("elbowroom needs a 64-bit address space");
 
 pub(crate) use sys::{
-    FilterStack, SignalsBlocked, Trap, Userfault, advice, allows, at_fork, bar, granularity, handler, headroom,
-    is_address_in_use, is_in_system_call, is_missing_page, is_out_of_mappings, is_out_of_memory, name, page_size,
-    thread_number, thread_token, unbar, userfault_advice, wait, wake_one, write_stderr,
+    FilterStack, SignalsBlocked, Trap, Userfault, advice, allows, alternate_stack_bytes, at_fork, bar, granularity,
+    handler, headroom, is_address_in_use, is_in_system_call, is_missing_page, is_out_of_mappings, is_out_of_memory,
+    name, page_size, thread_number, thread_token, threads_that_block_faults, unbar, userfault_advice, wait, wake_one,
+    write_stderr,
 };
 pub(crate) use table::{AccessEntry, access_anchor, access_entry, access_section, exception_table};
 

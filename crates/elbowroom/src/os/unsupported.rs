@@ -31,6 +31,14 @@ pub(crate) fn is_unsupported(_code: OsCode) -> bool {
     false
 }
 
+pub(crate) fn threads_that_block_faults() -> Vec<u64> {
+    Vec::new()
+}
+
+pub(crate) fn alternate_stack_bytes() -> Option<usize> {
+    None
+}
+
 pub(crate) fn is_out_of_mappings(_base: NonNull<u8>, _len: usize) -> bool {
     false
 }
@@ -111,6 +119,7 @@ pub(crate) mod handler {
     use std::sync::Mutex;
 
     use super::{OsCode, UNSUPPORTED};
+    use crate::fault::Place;
 
     pub(crate) static INSTALLING: Mutex<()> = Mutex::new(());
 
@@ -119,6 +128,10 @@ pub(crate) mod handler {
     }
 
     pub(crate) fn uninstall() {}
+
+    pub(crate) fn places() -> Vec<(&'static str, Place)> {
+        Vec::new()
+    }
 }
 
 pub(crate) struct SignalsBlocked;

@@ -22,13 +22,13 @@
 use std::ffi::c_void;
 use std::mem;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::stack::stack_pointer;
 use super::{Trap, asynchronous_signals, flavour, last_error};
 use crate::error::OsCode;
-use crate::fault::{self, Outcome, frames};
+use crate::fault::{self, Outcome, Place, frames};
 
 /// How often ours can be in the chain at once. Beyond, a handler that somebody puts in front stays there.
 const LEVELS: usize = 8;
@@ -54,11 +54,17 @@ struct Chain {
     next: [AtomicPtr<libc::sigaction>; LEVELS],
     // How many levels are in the chain. Written only under INSTALLING.
     used: AtomicUsize,
+    // Whether a handler in front has called the entry of this level, since it was put in front.
+    was_passed_on_to: [AtomicBool; LEVELS],
 }
 
 impl Chain {
     const fn new() -> Chain {
-        Chain { next: [const { AtomicPtr::new(ptr::null_mut()) }; LEVELS], used: AtomicUsize::new(0) }
+        Chain {
+            next: [const { AtomicPtr::new(ptr::null_mut()) }; LEVELS],
+            used: AtomicUsize::new(0),
+            was_passed_on_to: [const { AtomicBool::new(false) }; LEVELS],
+        }
     }
 
     /// What a level passes on to.
@@ -151,6 +157,7 @@ fn install_one(signal: i32) -> Result<(), OsCode> {
     if let Some(level) = level_of(&current) {
         // Whatever was in front of that level has been taken back, and our levels before it with it.
         chain.used.store(level + 1, Ordering::Relaxed);
+        chain.was_passed_on_to[level].store(false, Ordering::Relaxed);
         return Ok(());
     }
     let passes_on = current.sa_sigaction != libc::SIG_DFL && current.sa_sigaction != libc::SIG_IGN;
@@ -159,6 +166,7 @@ fn install_one(signal: i32) -> Result<(), OsCode> {
         return Ok(());
     }
     chain.store(level, &current);
+    chain.was_passed_on_to[level].store(false, Ordering::Relaxed);
     set_action(signal, &our_action(level))?;
     chain.used.store(level + 1, Ordering::Relaxed);
     Ok(())
@@ -181,6 +189,25 @@ fn uninstall_one(signal: i32) {
     }
 }
 
+/// Where ours stands, for each signal.
+pub(crate) fn places() -> Vec<(&'static str, Place)> {
+    let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+    let place = |signal| {
+        let chain = chain_of(signal);
+        let front = current_action(signal).ok().as_ref().and_then(level_of);
+        let used = chain.used.load(Ordering::Relaxed);
+        match used.checked_sub(1) {
+            // What was taken back while another was in front of it still passes on.
+            _ if !fault::is_armed() => Place::Absent,
+            None => Place::Absent,
+            Some(_) if front.is_some() => Place::First,
+            Some(level) if chain.was_passed_on_to[level].load(Ordering::Relaxed) => Place::Behind,
+            Some(_) => Place::Displaced,
+        }
+    };
+    vec![("SIGSEGV", place(libc::SIGSEGV)), ("SIGBUS", place(libc::SIGBUS))]
+}
+
 /// The signal handler, as the entry of a level.
 extern "C" fn on_signal<const LEVEL: usize>(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
     let errno = flavour::errno_location();
@@ -194,6 +221,12 @@ extern "C" fn on_signal<const LEVEL: usize>(signal: i32, info: *mut libc::siginf
         change_mask(libc::SIG_UNBLOCK, &faults());
     }
 
+    // The kernel would have blocked the asynchronous signals, and not this one (SA_NODEFER).
+    let is_passed_on = bits(&before) & bits(&asynchronous) != bits(&asynchronous) || is_member(&before, signal);
+    if is_passed_on {
+        chain_of(signal).was_passed_on_to[LEVEL].store(true, Ordering::Relaxed);
+    }
+
     // SAFETY: these are the arguments that the kernel gave to an SA_SIGINFO handler, this one or one in front of it
     // that passes them on, and the trap ends before it.
     let mut trap = unsafe { Trap::new(info, context) };
@@ -204,7 +237,7 @@ extern "C" fn on_signal<const LEVEL: usize>(signal: i32, info: *mut libc::siginf
     }
 
     // Called by the kernel, the mask was ours from the start, and the kernel puts back what was before.
-    if !resolved || may_not_nest || bits(&before) & bits(&asynchronous) != bits(&asynchronous) {
+    if !resolved || may_not_nest || is_passed_on {
         change_mask(libc::SIG_SETMASK, &before);
     }
     // SAFETY: as above.

@@ -298,6 +298,25 @@ fn populates() -> bool {
     ANSWER.load(Ordering::Relaxed) == YES
 }
 
+/// The threads that block SIGSEGV or SIGBUS; proc(5), /proc/PID/task/TID/status, SigBlk. Without /proc, the calling one
+/// if it does.
+pub(crate) fn threads_that_block_faults() -> Vec<u64> {
+    const FAULTS: u64 = 1 << (libc::SIGSEGV - 1) | 1 << (libc::SIGBUS - 1);
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
+        return if super::blocks_faults() { vec![userfault::thread_number().into()] } else { Vec::new() };
+    };
+    let blocks = |status: &str| {
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+        mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & FAULTS != 0)
+    };
+    // A thread that ends meanwhile has no status any more.
+    let blocking = threads.flatten().filter_map(|thread| {
+        let status = std::fs::read_to_string(thread.path().join("status")).ok()?;
+        blocks(&status).then(|| thread.file_name().to_str()?.parse().ok()).flatten()
+    });
+    blocking.collect()
+}
+
 /// After a commit of these pages failed for want of memory: whether it is for want of a mapping. Asked by marking them
 /// as not to be dumped, which takes the same mappings and no memory (madvise(2)).
 pub(crate) fn is_out_of_mappings(base: NonNull<u8>, len: usize) -> bool {

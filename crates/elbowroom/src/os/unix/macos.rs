@@ -19,6 +19,14 @@ pub(super) const MAP_EXACTLY: i32 = 0;
 
 pub(super) const OUT_OF_MEMORY_ADVICE: &str = "memory, swap or address space ran out; ask for less, or free some";
 
+/// The calling thread, if it does: the masks of others are not to be had.
+pub(crate) fn threads_that_block_faults() -> Vec<u64> {
+    let mut number = 0;
+    // SAFETY: null means the calling thread (pthread_threadid_np(3)); `number` is live and writable.
+    unsafe { libc::pthread_threadid_np(0, &mut number) };
+    if super::blocks_faults() { vec![number] } else { Vec::new() }
+}
+
 /// The system sets no limit to mappings that memory does not.
 pub(crate) fn is_out_of_mappings(_base: NonNull<u8>, _len: usize) -> bool {
     false

@@ -22,7 +22,7 @@ mod flavour;
 
 pub(crate) use flavour::{
     Trap, Userfault, advise_huge, allows, bar, headroom, is_in_system_call, is_missing_page, is_out_of_mappings, name,
-    populate, thread_number, unbar, userfault_advice, wait, wake_one,
+    populate, thread_number, threads_that_block_faults, unbar, userfault_advice, wait, wake_one,
 };
 pub(crate) use stack::FilterStack;
 
@@ -213,7 +213,8 @@ pub(crate) fn write_stderr(mut bytes: &[u8]) {
 /// (sigprocmask(2): "the result is undefined").
 const SYNCHRONOUS: [i32; 6] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS];
 
-/// All signals but the [`SYNCHRONOUS`] ones.
+/// All signals but the [`SYNCHRONOUS`] ones and those that cannot be blocked, so that a mask that the kernel has
+/// applied is equal to it.
 fn asynchronous_signals() -> libc::sigset_t {
     // Made once: a handler that comes before that makes its own.
     static MADE: OnceLock<libc::sigset_t> = OnceLock::new();
@@ -233,11 +234,32 @@ fn make_asynchronous_signals() -> libc::sigset_t {
     let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
     // SAFETY: `set` is a live sigset_t (sigsetops(3)).
     unsafe { libc::sigfillset(&mut set) };
-    for signal in SYNCHRONOUS {
+    for signal in SYNCHRONOUS.into_iter().chain([libc::SIGKILL, libc::SIGSTOP]) {
         // SAFETY: `set` is an initialised sigset_t and the signal number is valid.
         unsafe { libc::sigdelset(&mut set, signal) };
     }
     set
+}
+
+/// Whether the calling thread blocks a signal that a fault raises.
+fn blocks_faults() -> bool {
+    // SAFETY: plain data, as above; pthread_sigmask fills it.
+    let mut mask: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: a null new set only reads (pthread_sigmask(3)).
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), &mut mask) };
+    [libc::SIGSEGV, libc::SIGBUS].iter().any(|&signal| {
+        // SAFETY: an initialised set and a valid signal.
+        unsafe { libc::sigismember(&mask, signal) == 1 }
+    })
+}
+
+/// The size of this thread's alternate signal stack; 0 without one.
+pub(crate) fn alternate_stack_bytes() -> Option<usize> {
+    // SAFETY: plain data, of which all zeroes is a value.
+    let mut stack: libc::stack_t = unsafe { std::mem::zeroed() };
+    // SAFETY: a null new stack only reads (sigaltstack(2)).
+    unsafe { libc::sigaltstack(ptr::null(), &mut stack) };
+    Some(if stack.ss_flags & libc::SS_DISABLE != 0 { 0 } else { stack.ss_size })
 }
 
 /// While this lives, no asynchronous signal interrupts the thread: a lock held meanwhile is never waited for by a

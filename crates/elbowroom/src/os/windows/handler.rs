@@ -18,7 +18,7 @@ use windows_sys::Win32::System::Diagnostics::Debug::{
 
 use super::last_error;
 use crate::error::OsCode;
-use crate::fault::{self, FaultAccess, FaultCode, Outcome};
+use crate::fault::{self, FaultAccess, FaultCode, Outcome, Place};
 
 /// Serialises installing and uninstalling.
 pub(crate) static INSTALLING: Mutex<()> = Mutex::new(());
@@ -49,6 +49,12 @@ pub(crate) fn uninstall() {
         // meanwhile finishes there: Windows removes the entry, not the code.
         unsafe { RemoveVectoredExceptionHandler(ptr::with_exposed_provenance(handle)) };
     }
+}
+
+/// Whether ours is installed; the order is Windows' secret.
+pub(crate) fn places() -> Vec<(&'static str, Place)> {
+    let is_installed = INSTALLED.load(Ordering::Relaxed) != 0;
+    vec![("vectored exception handler", if is_installed { Place::Installed } else { Place::Absent })]
 }
 
 /// # Safety

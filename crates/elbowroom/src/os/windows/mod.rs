@@ -61,6 +61,15 @@ pub(crate) fn is_unsupported(_code: OsCode) -> bool {
     false
 }
 
+/// There are no signals.
+pub(crate) fn threads_that_block_faults() -> Vec<u64> {
+    Vec::new()
+}
+
+pub(crate) fn alternate_stack_bytes() -> Option<usize> {
+    None
+}
+
 /// There are no mappings to count.
 pub(crate) fn is_out_of_mappings(_base: NonNull<u8>, _len: usize) -> bool {
     false
