@@ -35,6 +35,8 @@ Examples:
   elbowroom demo --char wide           the program built for Unicode: it runs out of pages
   elbowroom demo --growth 16           commits 16 pages a fault
   elbowroom demo --fail-commit-at 5    the fifth commit fails
+  elbowroom demo --picture             draws the region at the end
+  elbowroom demo --growth 8 --svg a.svg
   elbowroom demo --json --growth 16    the figures, for programs"
 );
 
@@ -65,6 +67,7 @@ Examples:
   elbowroom map --self --region sample       a region, page by page
   elbowroom map 1234                         the sums and the largest regions of a process
   elbowroom map 1234 --region 0x7f12c0a00000 the region that the address lies in
+  elbowroom map 1234 --html map.html         the same to look at in a browser
   elbowroom map 1234 --json > before.json; sleep 60; elbowroom map 1234 --diff before.json";
 
 /// What is to be done.
@@ -91,6 +94,16 @@ pub(crate) struct Demo {
     pub(crate) fail_release: bool,
     /// A page, counted from 0.
     pub(crate) other_fault_at: Option<usize>,
+    /// The region in characters.
+    pub(crate) picture: bool,
+    pub(crate) svg: Option<PathBuf>,
+    pub(crate) html: Option<PathBuf>,
+}
+
+impl Demo {
+    pub(crate) fn is_drawn(&self) -> bool {
+        self.picture || self.svg.is_some() || self.html.is_some()
+    }
 }
 
 /// What becomes of the transcript.
@@ -156,6 +169,8 @@ pub(crate) struct Map {
     pub(crate) json: bool,
     /// An earlier snapshot.
     pub(crate) diff: Option<PathBuf>,
+    pub(crate) svg: Option<PathBuf>,
+    pub(crate) html: Option<PathBuf>,
 }
 
 /// Whose address space.
@@ -264,6 +279,18 @@ struct RawDemo {
     /// A bus error on Unix, a guard page on Windows. Not with --growth, whose commits would cover it.
     #[arg(long, value_name = "N", conflicts_with = "growth")]
     other_fault_at: Option<usize>,
+
+    /// Draw the region, page by page, when the transcript ends
+    #[arg(long, conflicts_with = "json")]
+    picture: bool,
+
+    /// Write a drawing: what was reserved and committed, fault by fault, and the region at the end
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+
+    /// Write the same as a page for a browser, which needs nothing else
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 /// Commit up front and on touch, and see what each costs
@@ -371,6 +398,14 @@ struct RawMap {
     #[arg(long, value_name = "FILE", conflicts_with = "region")]
     diff: Option<PathBuf>,
 
+    /// Write a drawing of it, with the region of --region page by page
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+
+    /// Write the same as a page for a browser, with a table of all regions; it needs nothing else
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+
     /// Print one JSON object, with exact figures
     #[arg(long, conflicts_with = "all")]
     json: bool,
@@ -379,7 +414,8 @@ struct RawMap {
 impl RawMap {
     fn resolve(self) -> Map {
         let whose = self.pid.map_or(Whose::Own, Whose::Process);
-        Map { whose, region: self.region, all: self.all, json: self.json, diff: self.diff }
+        let RawMap { region, all, json, diff, svg, html, .. } = self;
+        Map { whose, region, all, json, diff, svg, html }
     }
 }
 
@@ -421,6 +457,9 @@ impl RawDemo {
             fail_reserve: self.fail_reserve,
             fail_release: self.fail_release,
             other_fault_at: self.other_fault_at,
+            picture: self.picture,
+            svg: self.svg,
+            html: self.html,
         })
     }
 }

@@ -15,9 +15,11 @@ use elbowroom::{Error, Fault, FaultCode, Growth, Region, Stats, Verdict, page_si
 use serde::Serialize;
 
 use crate::args::{Char, Demo, Transcript};
+use crate::map;
 use crate::meter::{Change, Usage, human_time, known, nanoseconds};
 use crate::os;
-use crate::output::{complain, line, note};
+use crate::output::{Paint, complain, line, note, write_file};
+use crate::picture::{self, Picture, Run, Trace};
 use crate::size::{human, human_change};
 
 /// Why the program did not get to its end.
@@ -78,6 +80,16 @@ impl Stop {
         self.error().and_then(Error::os_code).unwrap_or(0)
     }
 
+    /// A few words, without what the library has to say about it.
+    fn in_short(&self) -> String {
+        match (self, self.os_code()) {
+            (Stop::OtherFault(_), _) => "it was no page fault".to_owned(),
+            (Stop::OutOfPages, _) => "the pages are used up".to_owned(),
+            (_, 0) => "the commit failed".to_owned(),
+            (_, code) => format!("the commit failed with error {code}"),
+        }
+    }
+
     fn status(&self) -> i32 {
         if self.is_for_handler() {
             // ExitProcess(GetLastError())
@@ -112,6 +124,9 @@ struct Seh {
     pages: AtomicUsize,
     transcript: Transcript,
     lines: Mutex<Vec<String>>,
+    // The pages that were committed after each fault.
+    steps: Mutex<Vec<usize>>,
+    is_traced: bool,
     // Why the filter declined.
     stop: Mutex<Option<Stop>>,
 }
@@ -123,6 +138,8 @@ impl Seh {
             pages: AtomicUsize::new(0),
             transcript: settings.transcript,
             lines: Mutex::new(Vec::new()),
+            steps: Mutex::new(Vec::new()),
+            is_traced: settings.is_drawn(),
             stop: Mutex::new(None),
         }
     }
@@ -158,7 +175,11 @@ impl Seh {
         };
         self.print("Allocating another page.")?;
         // Increment the page count.
-        self.pages.fetch_add(committed.len() / page_size(), Ordering::Relaxed);
+        let more = committed.len() / page_size();
+        let before = self.pages.fetch_add(more, Ordering::Relaxed);
+        if self.is_traced {
+            lock(&self.steps).push(before + more);
+        }
         // Continue execution where the page fault occurred.
         Ok(())
     }
@@ -193,11 +214,13 @@ struct Program<'a> {
     settings: &'a Demo,
     seh: Arc<Seh>,
     cost: Option<Cost>,
+    // The region's pages when the stores had ended; empty if nothing is to be drawn.
+    runs: Vec<Run>,
 }
 
 /// Runs the program; returns the exit status of the process.
 pub(crate) fn run(settings: &Demo) -> i32 {
-    let mut program = Program { settings, seh: Arc::new(Seh::new(settings)), cost: None };
+    let mut program = Program { settings, seh: Arc::new(Seh::new(settings)), cost: None, runs: Vec::new() };
     let stop = program.run().err();
     if let Some(stop) = stop.as_ref().filter(|stop| !matches!(stop, Stop::OtherFault(_) | Stop::OutOfPages)) {
         complain(stop);
@@ -211,6 +234,10 @@ pub(crate) fn run(settings: &Demo) -> i32 {
             complain(&stop);
             return stop.status();
         }
+    }
+    if let Err(message) = program.draw(stop.as_ref()) {
+        complain(message);
+        return 1;
     }
     stop.map_or(0, |stop| stop.status())
 }
@@ -231,6 +258,9 @@ impl Program<'_> {
         let stored = self.store(&region);
         let elapsed = start.elapsed();
         let held = if self.is_measured() { os::usage() } else { Usage::default() };
+        if self.settings.is_drawn() {
+            self.runs = map::region_runs(&region);
+        }
         self.cost = Some(Cost { stats: region.stats(), before, held, elapsed });
         if let Err(stop) = stored {
             // The `__except` handler. ExitProcess releases the block; here, dropping the region does.
@@ -287,6 +317,34 @@ impl Program<'_> {
 
     fn is_measured(&self) -> bool {
         self.settings.summary || self.settings.transcript == Transcript::InJson
+    }
+
+    /// The pictures that are wanted, of a region that was reserved.
+    fn draw(&self, stop: Option<&Stop>) -> Result<(), String> {
+        if self.runs.is_empty() {
+            return Ok(());
+        }
+        let page = page_size() as u64;
+        if self.settings.picture {
+            let picture = Picture::new(&self.runs, page, picture::CELLS_MAX);
+            let text = picture::draw(&picture, Paint::for_output());
+            line(format_args!("\n{}", text.trim_end())).map_err(|error| Stop::CannotPrint(error).to_string())?;
+        }
+        let trace = Trace {
+            reserved_bytes: self.runs.last().map_or(0, |run| run.end) - self.runs[0].start,
+            page_size_bytes: page,
+            committed_bytes: lock(&self.seh.steps).iter().map(|&pages| pages as u64 * page).collect(),
+            refusal: stop.filter(|stop| stop.is_for_handler()).map(Stop::in_short),
+            runs: self.runs.clone(),
+        };
+        for (file, draw) in
+            [(&self.settings.svg, Trace::svg as fn(&Trace) -> String), (&self.settings.html, Trace::html)]
+        {
+            if let Some(file) = file {
+                write_file(file, &draw(&trace))?;
+            }
+        }
+        Ok(())
     }
 
     fn summarize(&self) {

@@ -2,7 +2,9 @@
 
 use std::env;
 use std::fmt;
+use std::fs;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
 use crate::os;
 
@@ -21,6 +23,11 @@ pub(crate) fn complain(message: impl fmt::Display) {
 /// Writes a line to standard error. There is nobody to tell if that fails.
 pub(crate) fn note(line: impl fmt::Display) {
     let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Writes a whole file.
+pub(crate) fn write_file(path: &Path, text: &str) -> Result<(), String> {
+    fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
 /// The colours of a terminal, by their numbers in ECMA-48.

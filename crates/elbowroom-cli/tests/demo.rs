@@ -161,6 +161,52 @@ fn json_has_the_transcript_and_the_figures() {
     assert_eq!(json["exit"], serde_json::json!({"reason": "released", "status": 0, "os_code": null, "message": null}));
 }
 
+/// The region is drawn as it was before its release: all of its pages committed, or but the first ones.
+#[test]
+fn the_picture_follows_the_transcript() {
+    for (args, pages, committed) in [
+        ("demo --picture", 80, 80),
+        ("demo --picture --page-limit 3 --reserve 10MiB", (10 << 20) / page_size(), 3),
+        ("demo --picture --growth 16 --char wide --page-limit 32", 32, 32),
+    ] {
+        let outcome = run(args);
+        assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{args}");
+        let (before, picture) = outcome.stdout.split_once("\n\n").unwrap();
+        assert!(before.ends_with("Release succeeded.") || before.ends_with("Exiting process."), "{args}: {outcome:?}");
+        let cells: String = picture.lines().filter(|line| line.starts_with("    ")).collect();
+        let count = |glyphs: &[char]| cells.chars().filter(|char| glyphs.contains(char)).count();
+        let per_cell = pages.div_ceil(64 * 24).next_power_of_two();
+        let committed: usize = committed;
+        // Resident, or where that is not known, committed.
+        assert_eq!(count(&['█', '▒']), committed.div_ceil(per_cell), "{args}: {picture}");
+        assert_eq!(count(&['░', '█', '▒']), pages.div_ceil(per_cell), "{args}: {picture}");
+    }
+    // Where there is no region, there is no picture.
+    let outcome = run("demo --picture --fail-reserve");
+    assert!(!outcome.stdout.contains("\n\n"), "{outcome:?}");
+}
+
+#[test]
+fn drawings_are_written() {
+    let file = |name: &str| std::env::temp_dir().join(format!("elbowroom-demo-{}-{name}", std::process::id()));
+    let (svg, html) = (file("a.svg"), file("a.html"));
+    let args = format!("demo --growth 8 --svg {} --html {}", svg.display(), html.display());
+    succeeds(&args, &transcript(10, "Release succeeded.\n"));
+    let read = |path: &std::path::Path| {
+        let text = std::fs::read_to_string(path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        text
+    };
+    let (svg, html) = (read(&svg), read(&html));
+    assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"), "{svg}");
+    assert!(svg.contains(" committed by 10 page faults<"), "{svg}");
+    assert!(html.starts_with("<!doctype html>") && html.contains(svg.trim_end()), "{html}");
+
+    let outcome = run("demo --quiet --svg /no/such/folder/a.svg");
+    assert_eq!((outcome.status, outcome.stdout.as_str()), (1, ""));
+    assert!(outcome.stderr.starts_with("elbowroom: cannot write /no/such/folder/a.svg: "), "{outcome:?}");
+}
+
 #[test]
 fn json_tells_what_was_charged() {
     // An emulator's own memory is in the figures, and Wine has no commit charge.

@@ -5,6 +5,7 @@
 
 mod diff;
 pub(crate) mod model;
+mod page;
 mod sample;
 mod view;
 
@@ -15,10 +16,10 @@ use serde::Serialize;
 
 use crate::args::{Map, Whose};
 use crate::os;
-use crate::output::{Paint, complain, line};
-use crate::picture::{self, Picture, Run};
+use crate::output::{Paint, complain, line, write_file};
+use crate::picture::{self, Picture, Run, State};
 use diff::Diff;
-use model::{Figures, Kind, Region, Snapshot, Wanted};
+use model::{Figures, Kind, Known, Region, Snapshot, Wanted};
 use sample::Sample;
 
 /// Looks, shows, and returns the exit status of the process.
@@ -38,6 +39,8 @@ struct Drawn {
     runs: Vec<Run>,
 }
 
+type Draw = fn(&Snapshot, Option<&Drawn>) -> String;
+
 fn show(settings: &Map) -> Result<(), String> {
     let before = settings.diff.as_deref().map(read_snapshot).transpose()?;
     // Held until the picture is taken.
@@ -53,6 +56,11 @@ fn show(settings: &Map) -> Result<(), String> {
         snapshot.name(&sample.known());
     }
     let drawn = settings.region.as_ref().map(|wanted| draw(&snapshot, wanted)).transpose()?;
+    for (file, draw) in [(&settings.svg, page::svg as Draw), (&settings.html, page::html)] {
+        if let Some(file) = file {
+            write_file(file, &draw(&snapshot, drawn.as_ref()))?;
+        }
+    }
     let diff = before.map(|before| diff::diff(&before, &snapshot));
 
     let text = if settings.json {
@@ -89,13 +97,36 @@ fn text(snapshot: &Snapshot, drawn: Option<&Drawn>, diff: Option<&Diff>, rows_ma
     let size = crate::size::human(region.end - region.start);
     let picture = Picture::new(runs, snapshot.page_size_bytes, picture::CELLS_MAX);
     format!(
-        "process {} {}\n{} {name} at {:x}, {size}\n\n{}",
+        "process {} {}\n{}: {size} at {:x}\n\n{}",
         snapshot.pid,
         snapshot.program,
-        region.kind.word(),
+        region.label(&name),
         region.start,
         picture::draw(&picture, paint)
     )
+}
+
+/// What each page of a region of this program's is: as the system says, or where it does not tell, as the library says.
+pub(crate) fn region_runs(region: &elbowroom::Region) -> Vec<Run> {
+    let start = region.as_ptr().addr() as u64;
+    let known = Known { start, end: start + region.len() as u64, name: "this region".to_owned() };
+    let told = || {
+        let mut snapshot = os::snapshot(None).ok()?;
+        snapshot.name(&known);
+        let found = snapshot.find(&Wanted::Name(known.name.clone())).ok()?;
+        let is_whole = (found.start, found.end) == (known.start, known.end);
+        os::page_runs(&snapshot, &found).ok().filter(|_| is_whole)
+    };
+    told().unwrap_or_else(|| {
+        let run = |span: elbowroom::Span| {
+            let state = match span.state {
+                elbowroom::PageState::Committed => State::Committed,
+                _ => State::Reserved,
+            };
+            Run::new(start + span.range.start as u64, start + span.range.end as u64, state)
+        };
+        region.spans().into_iter().map(run).collect()
+    })
 }
 
 /// The JSON object. What `--diff` reads is the snapshot in it.

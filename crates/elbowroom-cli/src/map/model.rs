@@ -273,6 +273,11 @@ impl Region {
         self.end == next.start && self.kind == next.kind && self.name == next.name && self.allocation == next.allocation
     }
 
+    /// What it is, with a name for people.
+    pub(crate) fn label(&self, name: &str) -> String {
+        if name.is_empty() { self.kind.word().to_owned() } else { format!("{name} ({})", self.kind.word()) }
+    }
+
     fn is_called(&self, name: &str) -> bool {
         self.name.contains(name) || self.kind.word() == name
     }

@@ -1,10 +1,13 @@
 //! A range of pages as a picture: one cell for a page, or for so many pages that it fits.
 
+pub(crate) mod svg;
 mod text;
+mod trace;
 
 use serde::{Deserialize, Serialize};
 
 pub(crate) use text::{CELLS_MAX, draw};
+pub(crate) use trace::Trace;
 
 /// What a page is. Later ones say more than earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -37,6 +37,7 @@ struct Facts {
     anonymous_names: Probe,
     userfaultfd: [Probe; 3],
     userfault_backend: Probe,
+    userfault_monitor_backend: Probe,
 }
 
 /// Figures of /proc/meminfo, in bytes but for the counts of huge pages.
@@ -113,6 +114,7 @@ impl Facts {
             anonymous_names: probe::anonymous_names(),
             userfaultfd: [Door::Full, Door::UserMode, Door::Device].map(probe::userfaultfd),
             userfault_backend: isolated(|| touch(Backend::Userfault)),
+            userfault_monitor_backend: isolated(|| touch(Backend::UserfaultMonitor)),
         }
     }
 
@@ -401,8 +403,8 @@ impl Facts {
         ]
     }
 
-    fn userfaultfd(&self) -> [Finding; 5] {
-        const WORTH: &str = "Backend::Userfault takes the user mode; other regions commit by mprotect.";
+    fn userfaultfd(&self) -> [Finding; 6] {
+        const WORTH: &str = "Only regions with a Backend of that name use it; others commit by mprotect.";
         let door = |id, what, probe: &Probe, means: &str| {
             let finding = Finding::new(id, Section::Kernel, what);
             match probe {
@@ -419,24 +421,36 @@ impl Facts {
                     UFFD_FEATURES.iter().filter(|&&(bit, _)| has(bit)).map(|&(_, name)| name).collect();
                 let features = features.found(names.join(" "), json!(names));
                 if has(UFFD_FEATURE_SIGBUS) {
-                    features.means("Faults can come as SIGBUS, which is what Backend::Userfault takes.")
+                    features.means("Faults can come as SIGBUS, which Backend::Userfault takes.")
                 } else {
                     features.note("Faults cannot come as SIGBUS, without which there is no Backend::Userfault.")
                 }
             }
             Err(_) => features.found("none, as there is no way to one", json!([])).note(WORTH),
         };
-        let backend = Finding::new("userfault_backend", Section::Kernel, "Backend::Userfault");
-        let backend = match &self.userfault_backend {
-            Ok(_) => backend.found("works", true).means(
-                "Tried in a child process. Any number of scattered pages in one mapping; its commits are not charged.",
-            ),
-            Err(why) => backend.found(format!("does not work: {why}"), false).note(
-                "Regions commit by mprotect, at most half as many separate runs of pages as there may be mappings.",
-            ),
+        let backend = |id, what, probe: &Probe, with: &str, without: &str| {
+            let finding = Finding::new(id, Section::Kernel, what);
+            match probe {
+                Ok(_) => finding.found("works", true).means(format!("Tried in a child process. {with}")),
+                Err(why) => finding.found(format!("does not work: {why}"), false).note(without),
+            }
         };
         [
-            backend,
+            backend(
+                "userfault_backend",
+                "Backend::Userfault",
+                &self.userfault_backend,
+                "Any number of scattered pages in one mapping; its commits are not charged.",
+                "Regions commit by mprotect, at most half as many separate runs of pages as there may be mappings.",
+            ),
+            backend(
+                "userfault_monitor_backend",
+                "Backend::UserfaultMonitor",
+                &self.userfault_monitor_backend,
+                "The touches of system calls commit, too.",
+                "System calls fail with EFAULT on pages that are not committed. It takes CAP_SYS_PTRACE, \
+                 vm.unprivileged_userfaultfd=1 or access to /dev/userfaultfd.",
+            ),
             door(
                 "userfaultfd",
                 "userfaultfd",
@@ -526,6 +540,7 @@ mod tests {
             anonymous_names: Ok(0),
             userfaultfd: [Ok(0x1ffff), Ok(0x1ffff), Ok(0x1ffff)],
             userfault_backend: Ok(2),
+            userfault_monitor_backend: Ok(2),
         }
     }
 
@@ -649,6 +664,9 @@ mod tests {
         assert_eq!(finding.level, Level::Note);
         let finding = judged("userfault_backend", |facts| facts.userfault_backend = Err(Failure::Refused(libc::EPERM)));
         assert_eq!(finding.level, Level::Note);
+        let refused = Err(Failure::Refused(libc::EPERM));
+        let finding = judged("userfault_monitor_backend", |facts| facts.userfault_monitor_backend = refused);
+        assert!(finding.level == Level::Note && finding.means.contains("CAP_SYS_PTRACE"), "{finding:?}");
     }
 
     #[test]

@@ -21,8 +21,10 @@ pub(crate) struct Facts {
     pub(crate) dispositions: [Disposition; 2],
     pub(crate) blocked: Vec<&'static str>,
     pub(crate) alternate_stack_bytes: Option<u64>,
-    /// What a signal took of it when it was tried.
+    /// What a signal took of one when it was tried.
     pub(crate) signal_frame: Probe,
+    /// What a fault that was resolved took of one, the handler included.
+    pub(crate) fault_stack: Probe,
     /// What a signal may take, with all the registers that the processor has.
     pub(crate) signal_frame_max_bytes: u64,
     pub(crate) address_space: Limit,
@@ -68,7 +70,8 @@ impl Facts {
             dispositions: FAULT_SIGNALS.map(|(signal, _)| signals::disposition(signal)),
             blocked: signals::blocked(),
             alternate_stack_bytes: signals::alternate_stack_bytes(),
-            signal_frame: isolated(signals::frame_bytes),
+            signal_frame: isolated(|| signals::stack_used(signals::raise_harmlessly)),
+            fault_stack: isolated(|| signals::stack_used(|| touch(Backend::default()).map(drop))),
             signal_frame_max_bytes,
             address_space: Limit::of(Resource::As, used.address_space_bytes),
             data: Limit::of(Resource::Data, used.data_bytes),
@@ -160,33 +163,35 @@ impl Facts {
     fn alternate_stack(&self) -> Finding {
         let max = self.signal_frame_max_bytes;
         let frame = self.signal_frame.as_ref().map_or(max, |&bytes| bytes);
+        // Where a fault cannot be tried, another finding says so.
+        let fault = self.fault_stack.as_ref().map_or(frame, |&bytes| bytes);
+        let fault_max = fault.saturating_sub(frame) + max.max(frame);
         let finding = Finding::new("alternate_stack", Section::Faults, "alternate stack");
         let Some(bytes) = self.alternate_stack_bytes else {
             let finding = finding.found("none", Value::Null);
             return finding
                 .note("The handler runs on the thread's own stack, and cannot run when that has overflowed.");
         };
-        let text = format!("{}, of which a signal takes {}", human(bytes), human(frame));
-        let value = json!({ "bytes": bytes, "signal_frame_bytes": frame, "signal_frame_max_bytes": max });
+        let text = format!("{}, of which a fault takes {}", human(bytes), human(fault));
+        let value = json!({
+            "bytes": bytes, "signal_frame_bytes": frame, "signal_frame_max_bytes": max, "fault_bytes": fault,
+        });
         let finding = finding.found(text, value);
         let change = "Give such threads a larger one: sigaltstack(2) with getauxval(AT_MINSIGSTKSZ) and 8 KiB more";
-        if bytes < frame + HANDLER_BYTES {
-            return finding.but(Level::Warning, "The handler may run over its end.", change);
+        if bytes < fault {
+            return finding.but(Level::Warning, "The handler runs over its end.", change);
         }
-        if bytes < max + HANDLER_BYTES {
+        if bytes < fault_max {
             let all = format!(
-                "In a thread that uses all registers of the processor (AMX, say) a signal takes {}, and \
-                 the handler may run over the end.",
-                human(max)
+                "In a thread that uses all registers of the processor (AMX, say) a fault takes up to {}, and the \
+                 handler would run over the end.",
+                human(fault_max)
             );
             return finding.but(Level::Note, all, change);
         }
         finding.means("The handler starts here, and runs a filter on a stack of the library's own.")
     }
 }
-
-/// What the handler itself may use of an alternate stack, amply.
-const HANDLER_BYTES: u64 = 2 << 10;
 
 /// Two pages committed by a touch, read back, and a third refused: the least that a region does.
 pub(crate) fn touch(backend: Backend) -> Result<u64, i32> {
@@ -263,7 +268,8 @@ pub(crate) mod tests {
             dispositions: [own.clone(), own],
             blocked: Vec::new(),
             alternate_stack_bytes: Some(8 << 10),
-            signal_frame: Ok(3632),
+            signal_frame: Ok(3000),
+            fault_stack: Ok(5000),
             signal_frame_max_bytes: 3632,
             address_space: none,
             data: none,

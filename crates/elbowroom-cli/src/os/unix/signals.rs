@@ -6,7 +6,6 @@ use std::ffi::CStr;
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The signals of memory faults.
 pub(super) const FAULT_SIGNALS: [(i32, &str); 2] = [(libc::SIGSEGV, "SIGSEGV"), (libc::SIGBUS, "SIGBUS")];
@@ -111,39 +110,48 @@ pub(crate) fn alternate_stack_bytes() -> Option<u64> {
     (stack.ss_flags & libc::SS_DISABLE == 0).then_some(stack.ss_size as u64)
 }
 
-/// Where the handler of [`frame_bytes`] ran.
-static HANDLER_AT: AtomicUsize = AtomicUsize::new(0);
-
-extern "C" fn note_stack(_: i32) {
-    let here = 0u8;
-    HANDLER_AT.store(ptr::from_ref(&here).addr(), Ordering::Relaxed);
-}
-
-/// How much of an alternate stack a signal takes until a handler runs. For a child process: changes what it does on
-/// SIGUSR1, and where.
-pub(crate) fn frame_bytes() -> Result<u64, i32> {
-    let errno = || io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
-    // Stays for good: so does the stack.
-    let memory = vec![0u8; 256 << 10].leak();
-    let stack = libc::stack_t { ss_sp: memory.as_mut_ptr().cast(), ss_flags: 0, ss_size: memory.len() };
-    // SAFETY: the stack's memory is writable, lives for good, and is used by nothing else.
+/// How much of an alternate stack is used while `work` runs: a signal that comes, and the handler that it is for. For
+/// a child process, whose alternate stack it replaces for good.
+pub(crate) fn stack_used(work: impl FnOnce() -> Result<(), i32>) -> Result<u64, i32> {
+    const FRESH: u8 = 0xa5;
+    // Leaked, as the kernel has its address from now on.
+    let memory: *mut [u8] = vec![FRESH; 256 << 10].leak();
+    let start = memory.cast::<u8>();
+    let stack = libc::stack_t { ss_sp: start.cast(), ss_flags: 0, ss_size: memory.len() };
+    // SAFETY: the memory is writable, stays for good, and nothing else uses it.
     if unsafe { libc::sigaltstack(&stack, ptr::null_mut()) } != 0 {
         return Err(errno());
     }
+    work()?;
+    // What is deepest was written first: stacks grow down.
+    let is_fresh = |&offset: &usize| {
+        // SAFETY: inside the memory, which no handler uses any more.
+        unsafe { start.wrapping_add(offset).read_volatile() == FRESH }
+    };
+    Ok((memory.len() - (0..memory.len()).take_while(is_fresh).count()) as u64)
+}
+
+extern "C" fn do_nothing(_: i32) {}
+
+/// Raises a signal whose handler does nothing, on the alternate stack. For a child process.
+pub(crate) fn raise_harmlessly() -> Result<(), i32> {
     // SAFETY: all zeros is a valid sigaction: no flags, an empty mask, the default action.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    action.sa_sigaction = note_stack as extern "C" fn(i32) as usize;
+    action.sa_sigaction = do_nothing as extern "C" fn(i32) as usize;
     action.sa_flags = libc::SA_ONSTACK;
-    // SAFETY: the handler stores to an atomic and does nothing else, so it may run anywhere.
+    // SAFETY: a handler that does nothing may run anywhere.
     if unsafe { libc::sigaction(libc::SIGUSR1, &action, ptr::null_mut()) } != 0 {
         return Err(errno());
     }
     unblock(libc::SIGUSR1);
     // SAFETY: no preconditions; the handler has run when it returns.
     unsafe { libc::raise(libc::SIGUSR1) };
-    let top = memory.as_ptr().addr() + memory.len();
-    let at = HANDLER_AT.load(Ordering::Relaxed);
-    if (memory.as_ptr().addr()..top).contains(&at) { Ok((top - at) as u64) } else { Err(libc::EFAULT) }
+    Ok(())
+}
+
+/// The error of the call that has just failed.
+fn errno() -> i32 {
+    io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
 }
 
 /// A resource limit; `None` if there is none.
@@ -213,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_signal_takes_some_of_the_stack() {
-        let bytes = crate::os::unix::isolate::isolated(frame_bytes).unwrap();
+        let bytes = crate::os::unix::isolate::isolated(|| stack_used(raise_harmlessly)).unwrap();
         assert!((500..64 << 10).contains(&bytes), "{bytes}");
     }
 
