@@ -396,7 +396,7 @@ impl Core {
         }
         let run = self.commit_window(&mut pages, page, fault.access())?;
         drop(pages);
-        self.bring_in(run, fault.access());
+        self.bring_in(run, page, fault.access());
         Ok(Some(run))
     }
 
@@ -439,28 +439,33 @@ impl Core {
         let run = self.commit_window(&mut pages, page, FaultAccess::Write);
         drop(pages);
         let run = run.map_err(|refusal| Error::new(Operation::Commit, range, refusal.cause(&self.figures())))?;
-        self.bring_in(run, FaultAccess::Write);
+        self.bring_in(run, page, FaultAccess::Write);
         self.tell_budgets();
         Ok(run)
     }
 
-    /// Makes what a touch has just committed resident, if the program seems to be about to write it. Not under the
-    /// lock, since it takes a while: another thread may decommit the pages meanwhile, and then they stay reserved.
-    fn bring_in(&self, run: PageRange, access: FaultAccess) {
-        // A fixed window is a commit and no guess. Reads see zeros without any memory. A single page the program
-        // brings in itself when its instruction runs again.
-        let is_ahead = matches!(self.policy.growth, Growth::Adaptive { .. }) && run.count() > PageCount::new(1);
-        if !is_ahead || access != FaultAccess::Write {
+    /// Makes what a touch of `page` has just committed resident, as far as the program seems to be about to write it.
+    /// Not under the lock, since it may take a while: another thread may decommit the pages meanwhile, and then they
+    /// stay reserved.
+    fn bring_in(&self, run: PageRange, page: PageIndex, access: FaultAccess) {
+        // Reads see zeros without any memory.
+        if access != FaultAccess::Write {
             return;
         }
-        // Memory with a userfaultfd has no huge pages, and is to stay one mapping.
-        if self.policy.huge_pages && self.backend() == Backend::Protection {
+        // Memory with a userfaultfd has no huge pages, is to stay one mapping, and has the page that is written.
+        let is_plain = self.backend() == Backend::Protection;
+        // A fixed window is a commit and no guess.
+        let run = if let Growth::Adaptive { .. } = self.policy.growth { run } else { page.alone() };
+        if self.policy.huge_pages && is_plain {
             let huge = self.layout().huge_pages_in(run);
             if !huge.is_empty() {
                 self.mapping.advise_huge(huge);
             }
         }
-        self.mapping.populate(run);
+        // One page, too: the instruction runs again for certain, and this costs less than the kernel's fault would.
+        if is_plain || run != page.alone() {
+            self.mapping.populate(run);
+        }
     }
 
     /// Charges the budgets with as much of `wanted` as they allow, at least `least`. Under the lock of `pages`.
