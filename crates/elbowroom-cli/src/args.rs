@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use elbowroom::page_size;
 
 use crate::map::model::Wanted;
@@ -70,6 +71,18 @@ Examples:
   elbowroom map 1234 --html map.html         the same to look at in a browser
   elbowroom map 1234 --json > before.json; sleep 60; elbowroom map 1234 --diff before.json";
 
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  elbowroom completions bash > ~/.local/share/bash-completion/completions/elbowroom
+  elbowroom completions zsh > \"${fpath[1]}/_elbowroom\"
+  elbowroom completions fish > ~/.config/fish/completions/elbowroom.fish
+  elbowroom completions powershell >> $PROFILE";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  elbowroom man | man -l -
+  elbowroom man map > ~/.local/share/man/man1/elbowroom-map.1";
+
 /// What is to be done.
 pub(crate) enum Command {
     Demo(Demo),
@@ -77,6 +90,9 @@ pub(crate) enum Command {
     Stress(Stress),
     Doctor(Doctor),
     Map(Map),
+    Completions(Shell),
+    /// Of one command, or of all.
+    Man(Option<String>),
 }
 
 /// `elbowroom demo`, resolved.
@@ -190,15 +206,23 @@ pub(crate) fn parse() -> Command {
         RawCommand::Stress(raw) => Command::Stress(raw.resolve()),
         RawCommand::Doctor(RawDoctor { json }) => Command::Doctor(Doctor { json }),
         RawCommand::Map(raw) => Command::Map(raw.resolve()),
+        RawCommand::Completions(RawCompletions { shell }) => Command::Completions(shell),
+        RawCommand::Man(raw) => Command::Man(raw.resolve().unwrap_or_else(|message| refuse("man", message))),
     }
 }
 
-/// Ends the process as clap does for what it finds by itself.
-fn refuse(command: &str, message: String) -> ! {
+/// The command line as a whole: what completions and manuals are made of.
+pub(crate) fn command() -> clap::Command {
     let mut cli = Cli::command();
-    // So that the command knows that it is part of `elbowroom`.
+    // So that each command knows that it is part of `elbowroom`.
     cli.build();
-    let mut command = cli.find_subcommand(command).cloned().unwrap_or(cli);
+    cli
+}
+
+/// Ends the process as clap does for what it finds by itself.
+fn refuse(name: &str, message: String) -> ! {
+    let cli = command();
+    let mut command = cli.find_subcommand(name).cloned().unwrap_or(cli);
     command.error(ErrorKind::ValueValidation, message).exit()
 }
 
@@ -217,6 +241,8 @@ enum RawCommand {
     Stress(RawStress),
     Doctor(RawDoctor),
     Map(RawMap),
+    Completions(RawCompletions),
+    Man(RawMan),
 }
 
 /// Run Microsoft's program "Reserving and Committing Memory"
@@ -416,6 +442,33 @@ impl RawMap {
         let whose = self.pid.map_or(Whose::Own, Whose::Process);
         let RawMap { region, all, json, diff, svg, html, .. } = self;
         Map { whose, region, all, json, diff, svg, html }
+    }
+}
+
+/// Print what makes a shell complete this command's arguments
+#[derive(Args)]
+#[command(after_help = COMPLETIONS_EXAMPLES, verbatim_doc_comment)]
+struct RawCompletions {
+    /// The shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+/// Print the manual page, in the format of man(1)
+#[derive(Args)]
+#[command(after_help = MAN_EXAMPLES, verbatim_doc_comment)]
+struct RawMan {
+    /// A command, for its own page
+    #[arg(value_name = "COMMAND")]
+    command: Option<String>,
+}
+
+impl RawMan {
+    fn resolve(self) -> Result<Option<String>, String> {
+        match self.command {
+            Some(name) if command().find_subcommand(&name).is_none() => Err(format!("there is no command {name:?}")),
+            name => Ok(name),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod args;
 mod compare;
 mod demo;
 mod doctor;
+mod manual;
 mod map;
 mod meter;
 mod os;
@@ -21,6 +22,8 @@ fn main() {
         Command::Stress(settings) => stress::run(&settings),
         Command::Doctor(settings) => doctor::run(&settings),
         Command::Map(settings) => map::run(&settings),
+        Command::Completions(shell) => manual::completions(shell),
+        Command::Man(name) => manual::page(name.as_deref()),
     };
     // Not ExitCode, which is one byte: a Windows error number needs more.
     std::process::exit(status);

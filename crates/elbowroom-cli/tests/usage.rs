@@ -13,7 +13,17 @@ fn without_a_command_there_is_help() {
 
 #[test]
 fn help_and_version_are_printed() {
-    for args in ["--help", "demo --help", "compare --help", "stress --help", "doctor --help", "map --help", "demo -h"] {
+    for args in [
+        "--help",
+        "demo --help",
+        "compare --help",
+        "stress --help",
+        "doctor --help",
+        "map --help",
+        "completions --help",
+        "man --help",
+        "demo -h",
+    ] {
         let outcome = run(args);
         assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{args}");
         assert!(outcome.stdout.contains("Examples:"), "{args}");

@@ -1,0 +1,101 @@
+//! What is made of the command line itself: completions for shells, and manual pages.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use clap_complete::Shell;
+use clap_mangen::Man;
+
+use crate::args;
+use crate::output::complain;
+
+/// `elbowroom completions`; returns the exit status of the process.
+pub(crate) fn completions(shell: Shell) -> i32 {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut args::command(), "elbowroom", &mut script);
+    print(&script)
+}
+
+/// `elbowroom man`, of one command or of all; returns the exit status of the process.
+pub(crate) fn page(name: Option<&str>) -> i32 {
+    let all = args::command();
+    // An unknown name was refused before.
+    let command = name.and_then(|name| all.find_subcommand(name)).unwrap_or(&all).clone();
+    match render(command) {
+        Ok(page) => print(&page),
+        Err(error) => {
+            complain(format_args!("cannot make the page: {error}"));
+            1
+        }
+    }
+}
+
+fn render(command: clap::Command) -> io::Result<Vec<u8>> {
+    let examples = command.get_after_help().map(|help| help.to_string()).unwrap_or_default();
+    let has_commands = command.has_subcommands();
+    let man = Man::new(command).source(concat!("elbowroom ", env!("CARGO_PKG_VERSION"))).manual("User Commands");
+    let mut page = Vec::new();
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    if has_commands {
+        man.render_subcommands_section(&mut page)?;
+    }
+    page.write_all(literally(&examples).as_bytes())?;
+    Ok(page)
+}
+
+/// What stands behind the options, its lines and spaces as they are.
+fn literally(text: &str) -> String {
+    let (notes, examples) = text.split_once("Examples:\n").unwrap_or((text, ""));
+    let mut page = String::new();
+    for (title, text) in [("NOTES", notes), ("EXAMPLES", examples)] {
+        if !text.trim().is_empty() {
+            // Writing to a string does not fail.
+            let _ = writeln!(page, ".SH {title}\n.nf");
+            for line in text.trim_matches('\n').lines() {
+                // A line that starts with a dot would be a request, and a plain hyphen is a dash.
+                let _ = writeln!(page, "\\&{}", line.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq"));
+            }
+            page += ".fi\n";
+        }
+    }
+    page
+}
+
+fn print(text: &[u8]) -> i32 {
+    let mut out = io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Ok(()) => 0,
+        Err(error) => {
+            complain(format_args!("cannot write to standard output: {error}"));
+            1
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_stay_as_they_are() {
+        let expected = ".SH NOTES\n.nf\n\\&a 'b'\n.fi\n.SH EXAMPLES\n.nf\n\\&  x \\-\\-y\n\\&.z \\e\n.fi\n";
+        assert_eq!(literally("a 'b'\n\nExamples:\n  x --y\n.z \\"), expected.replace("'b'", "\\(aqb\\(aq"));
+        assert_eq!(literally(""), "");
+    }
+
+    #[test]
+    fn every_command_has_a_page() {
+        let all = args::command();
+        for command in all.get_subcommands().chain([&all]) {
+            let page = String::from_utf8(render(command.clone()).unwrap()).unwrap();
+            assert!(page.contains(".TH elbowroom") && page.contains(".SH SYNOPSIS"), "{page}");
+            for argument in command.get_arguments().filter_map(|argument| argument.get_long()) {
+                assert!(page.contains(&format!("\\-\\-{}", argument.replace('-', "\\-"))), "{argument}: {page}");
+            }
+        }
+    }
+}
