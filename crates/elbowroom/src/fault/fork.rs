@@ -11,7 +11,7 @@ use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
-use super::{frames, registry};
+use super::{events, frames, registry};
 use crate::containers::gate;
 use crate::os::{self, SignalsBlocked};
 use crate::region::backend;
@@ -85,6 +85,7 @@ extern "C" fn after_in_child() {
     frames::forget_other_threads();
     #[cfg(feature = "faulty")]
     os::faulty::forget_other_threads();
+    events::forget_other_threads();
     if let Some(held) = held() {
         held.registry.forget_other_threads();
         held.let_go();

@@ -1,18 +1,4 @@
 //! Faults: what they are like, and whether they reach their regions ([`status()`]).
-//!
-//! # The dispatcher
-//!
-//! From a fault to the region it is in, and to what happens next. `decide` runs on the thread that faulted, inside the
-//! system's handler. In order:
-//!
-//! 1. Is the address in a live region? ([`registry`]: lock-free, allocates nothing, costs the same however many regions
-//!    live.) If not, the fault is somebody else's: pass it on.
-//! 2. Let the region resolve it (`Core::resolve`): a racing thread may have committed the page already; else ask the
-//!    filter, find the window, keep within the limit, commit.
-//! 3. Resolved: run the instruction again.
-//! 4. Refused, at an instruction of an accessor ([`access`]): continue behind it with the reason in a register.
-//! 5. Refused anywhere else: say so on standard error, and pass the fault on, so that the process ends as it would
-//!    have.
 
 use std::fmt;
 
@@ -21,13 +7,19 @@ use crate::os::{self, Missing, Trap};
 use crate::region::{Budget, RefusedBy};
 
 pub(crate) mod access;
+pub(crate) mod events;
 pub(crate) mod fork;
 pub(crate) mod frames;
+mod histogram;
 mod record;
 pub(crate) mod registry;
 mod report;
+mod ring;
 mod status;
 
+pub use events::{Event, Outcome, Recorder};
+pub use histogram::Histogram;
+pub(crate) use histogram::Tally;
 pub use status::{Handler, Place, Status, status};
 
 /// What the instruction that faulted was doing.
@@ -128,7 +120,7 @@ impl From<Missing> for Touch {
 }
 
 /// What becomes of a fault.
-pub(crate) enum Outcome {
+pub(crate) enum Decision {
     /// Continue the thread, as its context (perhaps changed) says.
     Resume,
     /// Not ours, or refused outside an accessor: the handlers that were there before ours are next.
@@ -219,25 +211,34 @@ pub(crate) struct Figures<'a> {
 }
 
 /// Decides what becomes of a fault that the processor raised. Called by the system's handler on the thread that
-/// faulted.
+/// faulted. In order:
+///
+/// 1. Is the address in a live region? ([`registry`]: lock-free, allocates nothing, costs the same however many regions
+///    live.) If not, the fault is somebody else's: pass it on.
+/// 2. Let the region resolve it (`Core::resolve`): a racing thread may have committed the page already; else ask the
+///    filter, find the window, keep within the limit, commit.
+/// 3. Resolved: run the instruction again.
+/// 4. Refused, at an instruction of an accessor ([`access`]): continue behind it with the reason in a register.
+/// 5. Refused anywhere else: say so on standard error, and pass the fault on, so that the process ends as it would
+///    have.
 ///
 /// Async-signal-safe but for the filter, which the docs of [`RegionBuilder::filter`](crate::RegionBuilder::filter)
 /// place.
-pub(crate) fn decide(trap: &mut Trap) -> Outcome {
-    let Some(region) = registry::pin(trap.address()) else { return Outcome::PassOn };
+pub(crate) fn decide(trap: &mut Trap) -> Decision {
+    let Some(region) = registry::pin(trap.address()) else { return Decision::PassOn };
     let touch = Touch::of(trap);
-    let Err(refusal) = region.resolve(&touch) else { return Outcome::Resume };
+    let Err(refusal) = region.resolve(&touch) else { return Decision::Resume };
     if let Some(resume) = access::resume_after(trap.program_counter()) {
         trap.recover(resume, refusal.pack());
-        return Outcome::Resume;
+        return Decision::Resume;
     }
     // A plain touch that was declined works all the same if the page is committed, by now or by the filter itself; and
     // the default disposition, which counts on the fault happening again, would be left in place of our handler.
     if region.has_cured(&touch) {
-        return Outcome::Resume;
+        return Decision::Resume;
     }
     report::refused(&region, trap, refusal);
-    Outcome::PassOn
+    Decision::PassOn
 }
 
 /// The handler and what it needs, held by each live region: installed with the first, removed with the last.

@@ -110,7 +110,7 @@ pub(crate) struct Missing {
     pub(crate) access: FaultAccess,
     pub(crate) flags: u64,
     /// The kernel's number of the thread that waits.
-    pub(crate) thread: u32,
+    pub(crate) thread: u64,
 }
 
 /// How the wait for an event ended.

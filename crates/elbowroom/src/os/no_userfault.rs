@@ -68,11 +68,7 @@ pub(crate) fn is_missing_page(_trap: &Trap) -> bool {
     false
 }
 
-pub(crate) fn thread_number() -> u32 {
-    0
-}
-
-pub(crate) fn is_in_system_call(_thread: u32) -> bool {
+pub(crate) fn is_in_system_call(_thread: u64) -> bool {
     false
 }
 

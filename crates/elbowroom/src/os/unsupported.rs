@@ -12,9 +12,7 @@ use crate::reservation::Access;
 #[path = "no_userfault.rs"]
 mod no_userfault;
 
-pub(crate) use no_userfault::{
-    Userfault, bar, is_in_system_call, is_missing_page, thread_number, unbar, userfault_advice,
-};
+pub(crate) use no_userfault::{Userfault, bar, is_in_system_call, is_missing_page, unbar, userfault_advice};
 
 #[cfg(feature = "faulty")]
 pub(super) const INJECTED: OsCode = UNSUPPORTED;
@@ -29,6 +27,10 @@ pub(crate) fn is_address_in_use(_code: OsCode) -> bool {
 
 pub(crate) fn is_unsupported(_code: OsCode) -> bool {
     false
+}
+
+pub(crate) fn thread_number() -> u64 {
+    0
 }
 
 pub(crate) fn threads_that_block_faults() -> Vec<u64> {

@@ -21,7 +21,7 @@ const ENTRIES_MAX: usize = 64;
 pub(super) struct Entry {
     pub(super) page: PageIndex,
     /// Whose touch; 0 for a system call's, whom nobody tells the reason.
-    pub(super) thread: u32,
+    pub(super) thread: u64,
     pub(super) refusal: Refusal,
     pub(super) bar: Bar,
 }
@@ -63,7 +63,7 @@ impl Barred {
     }
 
     /// Why this thread's touch of the page was refused, and the page if nobody else's was. Once.
-    pub(super) fn take(&mut self, thread: u32, page: PageIndex) -> Option<(Refusal, Option<Unbarred>)> {
+    pub(super) fn take(&mut self, thread: u64, page: PageIndex) -> Option<(Refusal, Option<Unbarred>)> {
         let index = self.entries.iter().position(|(_, entry)| (entry.thread, entry.page) == (thread, page))?;
         let (_, entry) = self.entries.remove(index);
         let unbarred = self.of(page).is_none().then_some((page, entry.bar));

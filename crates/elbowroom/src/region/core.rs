@@ -5,6 +5,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use super::backend::{Backend, Pager};
 use super::barred::{self, Barred};
@@ -14,7 +15,8 @@ use super::monitor::Monitors;
 use super::state::PageMap;
 use super::{Fault, Verdict};
 use crate::error::{Cause, Error, Operation, OsCode};
-use crate::fault::{FaultAccess, Figures, Refusal, Touch, frames};
+use crate::fault::events::{self, Event};
+use crate::fault::{FaultAccess, Figures, Histogram, Outcome, Refusal, Tally, Touch, frames};
 use crate::os::{self, Missing, SignalsBlocked, Userfault};
 use crate::page::{self, PageCount, PageIndex, PageRange};
 use crate::reservation::Mapping;
@@ -34,6 +36,8 @@ pub(super) struct Policy {
     pub(super) filter: Option<Box<Filter>>,
     // Who runs the filter, if not the thread that faults.
     pub(super) monitors: Option<Monitors>,
+    // How long faults took, in the order of `Outcome::ALL`, where that is wanted.
+    pub(super) latencies: Option<[Box<Tally>; Outcome::ALL.len()]>,
 }
 
 /// A region without its owner. Lives at one address from before it is entered in the registry until after it is
@@ -149,7 +153,7 @@ impl Core {
         if self.pager.served().is_some() {
             return self.resolve_barred(&fault);
         }
-        self.count(|| self.try_resolve(&fault, |fault| self.ask(fault)))?;
+        self.measure(os::thread_number, &fault, || self.try_resolve(&fault, |fault| self.ask(fault)))?;
         if self.is_any_budget_due() {
             self.tell_budgets_apart();
         }
@@ -163,14 +167,66 @@ impl Core {
         ask: impl FnOnce(&Fault<'_>) -> Result<Verdict, Refusal>,
     ) -> Result<(), Refusal> {
         let fault = Fault::new(self, &Touch::from(*missing));
-        self.count(|| self.try_resolve(&fault, ask))
+        self.measure(|| missing.thread, &fault, || self.try_resolve(&fault, ask))
     }
 
-    fn count(&self, resolve: impl FnOnce() -> Result<(), Refusal>) -> Result<(), Refusal> {
+    /// Resolves a fault, counts it, and takes its time where somebody wants to know.
+    fn measure(
+        &self,
+        thread: impl FnOnce() -> u64,
+        fault: &Fault<'_>,
+        resolve: impl FnOnce() -> Result<Option<PageCount>, Refusal>,
+    ) -> Result<(), Refusal> {
         self.faults.fetch_add(1, Ordering::Relaxed);
-        resolve().inspect_err(|_| {
+        let at = (self.policy.latencies.is_some() || events::is_on()).then(Instant::now);
+        let result = resolve();
+        if let Some(at) = at {
+            self.note(at, thread, fault, &result);
+        }
+        result.map(drop).inspect_err(|_| {
             self.declined.fetch_add(1, Ordering::Relaxed);
         })
+    }
+
+    /// Notes how long a fault took.
+    #[cold]
+    fn note(
+        &self,
+        at: Instant,
+        thread: impl FnOnce() -> u64,
+        fault: &Fault<'_>,
+        result: &Result<Option<PageCount>, Refusal>,
+    ) {
+        let duration = at.elapsed();
+        let outcome = match *result {
+            Ok(Some(_)) => Outcome::Committed,
+            Ok(None) => Outcome::Raced,
+            Err(refusal) => Outcome::of_refusal(refusal),
+        };
+        if let Some(latencies) = &self.policy.latencies {
+            latencies[outcome as usize].add(duration);
+        }
+        if let Some(tape) = events::tape() {
+            let committed = result.ok().flatten().unwrap_or(PageCount::ZERO);
+            tape.put(&Event::new(
+                at,
+                duration,
+                events::What {
+                    thread: thread(),
+                    region: self.base().addr(),
+                    offset: fault.offset(),
+                    access: fault.access(),
+                    outcome,
+                    committed_bytes: committed.bytes(),
+                    name: self.name(),
+                },
+            ));
+        }
+    }
+
+    pub(super) fn latencies(&self) -> Option<[Histogram; Outcome::ALL.len()]> {
+        let latencies = self.policy.latencies.as_ref()?;
+        Some(std::array::from_fn(|outcome| latencies[outcome].read()))
     }
 
     /// Refuses the touch of a thread that waits. False if that cannot be done just now.
@@ -280,23 +336,27 @@ impl Core {
         }
     }
 
+    /// How many pages were committed for it; `None` if the page was there already.
     fn try_resolve(
         &self,
         fault: &Fault<'_>,
         ask: impl FnOnce(&Fault<'_>) -> Result<Verdict, Refusal>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<PageCount>, Refusal> {
         if self.has_filter() {
             // A thread that raced for the same page may have won; then there is nothing to ask anybody.
             if let Some(may) = self.is_committed(fault) {
-                return may;
+                return may.map(|()| None);
             }
             match ask(fault)? {
-                Verdict::Commit if fault.is_cured() => return Ok(()),
-                Verdict::Commit => {}
+                Verdict::Commit => {
+                    if let Some(pages) = fault.cured() {
+                        return Ok(Some(pages).filter(|&pages| pages > PageCount::ZERO));
+                    }
+                }
                 Verdict::Decline => return Err(Refusal::Filter),
             }
         }
-        self.commit_around(fault).map(drop)
+        Ok(self.commit_around(fault)?.map(PageRange::count))
     }
 
     pub(super) fn is_any_budget_due(&self) -> bool {

@@ -13,7 +13,7 @@ use bytemuck::{AnyBitPattern, NoUninit};
 
 use crate::error::{Cause, Error, Operation, OsCode};
 use crate::fault::registry::{self, Entered};
-use crate::fault::{Armed, FaultAccess, FaultCode, Refusal, Touch, access, frames};
+use crate::fault::{Armed, FaultAccess, FaultCode, Histogram, Outcome, Refusal, Tally, Touch, access, frames};
 use crate::os::{self, Placement};
 use crate::page::{self, PageCount};
 use crate::reservation::{self, Access, Mapping, PageState, Span};
@@ -50,9 +50,9 @@ pub struct Fault<'a> {
     is_page_fault: bool,
     // The page is missing from memory that may be accessed: a touch under `Backend::Userfault`.
     is_missing: bool,
-    // The filter has committed the page itself. A Cell also keeps a fault on the thread that handles it, where
+    // What the filter has committed itself. A Cell also keeps a fault on the thread that handles it, where
     // asynchronous signals are blocked, as `commit` needs.
-    is_cured: Cell<bool>,
+    cured: Cell<Option<PageCount>>,
 }
 
 impl<'a> Fault<'a> {
@@ -65,7 +65,7 @@ impl<'a> Fault<'a> {
             code,
             is_page_fault: region.is_page_fault(is_inaccessible, is_missing),
             is_missing,
-            is_cured: Cell::new(false),
+            cured: Cell::new(None),
         }
     }
 
@@ -121,13 +121,14 @@ impl<'a> Fault<'a> {
     /// # Errors
     /// As for [`Region::commit`], and `is_invalid_range()` for a touch of the guard page behind the region.
     pub fn commit(&self) -> Result<Range<usize>, Error> {
-        self.region.commit_for_filter(self).inspect(|_| self.is_cured.set(true))
+        self.region.commit_for_filter(self).inspect(|bytes| self.cured.set(Some(PageCount::inside(bytes.len()))))
     }
 }
 
 impl Fault<'_> {
-    fn is_cured(&self) -> bool {
-        self.is_cured.get()
+    /// How many pages the filter has committed for it, if it has.
+    fn cured(&self) -> Option<PageCount> {
+        self.cured.get()
     }
 }
 
@@ -154,7 +155,7 @@ pub enum Verdict {
 }
 
 /// What a region has used and done so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// The length of the region.
@@ -169,6 +170,22 @@ pub struct Stats {
     pub commits: u64,
     /// Faults that were refused, by whomever.
     pub declined: u64,
+    /// How long faults took, by outcome, in a region that is [`timed`](RegionBuilder::timed).
+    pub latencies: Option<Latencies>,
+}
+
+/// How long the faults of a region took to handle, filter and all, by what became of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Latencies {
+    // In the order of `Outcome::ALL`.
+    by_outcome: [Histogram; Outcome::ALL.len()],
+}
+
+impl Latencies {
+    /// Of the faults with this outcome.
+    pub fn of(&self, outcome: Outcome) -> &Histogram {
+        &self.by_outcome[outcome as usize]
+    }
 }
 
 /// A range of addresses whose pages are committed when they are touched.
@@ -272,6 +289,7 @@ impl Region {
             commit_limit_bytes: usize::MAX,
             budget: None,
             backend: Backend::default(),
+            is_timed: false,
             growth: Growth::default(),
             huge_pages: true,
             filter: None,
@@ -343,6 +361,7 @@ impl Region {
             faults,
             commits,
             declined,
+            latencies: core.latencies().map(|by_outcome| Latencies { by_outcome }),
         }
     }
 
@@ -583,6 +602,7 @@ pub struct RegionBuilder {
     growth: Growth,
     huge_pages: bool,
     backend: Backend,
+    is_timed: bool,
     budget: Option<Budget>,
     filter: Option<Box<core::Filter>>,
     monitors: usize,
@@ -621,6 +641,12 @@ impl RegionBuilder {
     /// so all the same.
     pub fn huge_pages(mut self, huge_pages: bool) -> RegionBuilder {
         self.huge_pages = huge_pages;
+        self
+    }
+
+    /// Keeps [`Stats::latencies`]: how long each fault takes, at the cost of looking at the clock twice.
+    pub fn timed(mut self) -> RegionBuilder {
+        self.is_timed = true;
         self
     }
 
@@ -703,6 +729,7 @@ impl RegionBuilder {
             budget: self.budget,
             filter: self.filter,
             monitors,
+            latencies: self.is_timed.then(|| Outcome::ALL.map(|_| Box::new(Tally::new()))),
         };
         let for_events = self.backend == Backend::UserfaultMonitor;
         let pager = Pager::new(self.backend, &mapping, PageCount::new(data.get() + 1))
@@ -735,6 +762,7 @@ impl fmt::Debug for RegionBuilder {
             .field("growth", &self.growth)
             .field("huge_pages", &self.huge_pages)
             .field("backend", &self.backend)
+            .field("is_timed", &self.is_timed)
             .field("filter", &self.filter.is_some())
             .field("monitors", &self.monitors)
             .field("name", &self.name)

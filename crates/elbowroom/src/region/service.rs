@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -42,7 +42,7 @@ struct Shared {
     // Notified of each job, and when the service stops.
     more: Condvar,
     // The numbers of the workers; 0 until it has started.
-    workers: Box<[AtomicU32]>,
+    workers: Box<[AtomicU64]>,
     is_stopping: AtomicBool,
 }
 
@@ -70,7 +70,7 @@ impl Service {
             userfault,
             jobs: Mutex::new(Jobs { queue: VecDeque::new(), is_open: true }),
             more: Condvar::new(),
-            workers: (0..workers.max(1)).map(|_| AtomicU32::new(0)).collect(),
+            workers: (0..workers.max(1)).map(|_| AtomicU64::new(0)).collect(),
             is_stopping: AtomicBool::new(false),
         });
         // Dropped on an early return, it ends the threads there are.
@@ -150,7 +150,7 @@ impl Shared {
     }
 
     fn handle(&self, missing: &Missing) {
-        let is_worker = |worker: &AtomicU32| worker.load(Ordering::Relaxed) == missing.thread;
+        let is_worker = |worker: &AtomicU64| worker.load(Ordering::Relaxed) == missing.thread;
         if !self.core().has_filter() {
             if let Err(refusal) = self.core().serve(missing, |_| Err(Refusal::MonitorGone)) {
                 self.refuse(missing, refusal);

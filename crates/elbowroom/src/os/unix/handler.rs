@@ -28,7 +28,7 @@ use std::sync::{Mutex, PoisonError};
 use super::stack::stack_pointer;
 use super::{Trap, asynchronous_signals, flavour, last_error};
 use crate::error::OsCode;
-use crate::fault::{self, Outcome, Place, frames};
+use crate::fault::{self, Decision, Place, frames};
 
 /// How often ours can be in the chain at once. Beyond, a handler that somebody puts in front stays there.
 const LEVELS: usize = 8;
@@ -230,7 +230,7 @@ extern "C" fn on_signal<const LEVEL: usize>(signal: i32, info: *mut libc::siginf
     // SAFETY: these are the arguments that the kernel gave to an SA_SIGINFO handler, this one or one in front of it
     // that passes them on, and the trap ends before it.
     let mut trap = unsafe { Trap::new(info, context) };
-    let resolved = trap.is_raised_by_processor() && matches!(fault::decide(&mut trap), Outcome::Resume);
+    let resolved = trap.is_raised_by_processor() && matches!(fault::decide(&mut trap), Decision::Resume);
     if !resolved {
         // SAFETY: the arguments of this handler, for the signal it was called for.
         unsafe { pass_on(signal, info, context, &trap, LEVEL) };

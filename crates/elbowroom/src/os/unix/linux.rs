@@ -303,7 +303,7 @@ fn populates() -> bool {
 pub(crate) fn threads_that_block_faults() -> Vec<u64> {
     const FAULTS: u64 = 1 << (libc::SIGSEGV - 1) | 1 << (libc::SIGBUS - 1);
     let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
-        return if super::blocks_faults() { vec![userfault::thread_number().into()] } else { Vec::new() };
+        return if super::blocks_faults() { vec![thread_number()] } else { Vec::new() };
     };
     let blocks = |status: &str| {
         let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));

@@ -152,7 +152,7 @@ impl Userfault {
         }
         let is_write = message.flags & abi::PAGEFAULT_WRITE != 0;
         let access = if is_write { FaultAccess::Write } else { FaultAccess::Read };
-        Some(Missing { address: message.address as usize, access, flags: message.flags, thread: message.thread })
+        Some(Missing { address: message.address as usize, access, flags: message.flags, thread: message.thread.into() })
     }
 
     /// Ends the wait of [`next`](Userfault::next), for good.
@@ -358,14 +358,14 @@ pub(crate) fn is_missing_page(trap: &Trap) -> bool {
 }
 
 /// The kernel's number of the calling thread, as events have it.
-pub(crate) fn thread_number() -> u32 {
+pub(crate) fn thread_number() -> u64 {
     // SAFETY: no preconditions; cannot fail (gettid(2)).
-    (unsafe { libc::gettid() }) as u32
+    (unsafe { libc::gettid() }) as u64
 }
 
 /// Whether a thread of this process that sleeps is in a system call, and not at an instruction of its own; proc(5),
 /// /proc/PID/task/TID/syscall. False where the kernel does not tell.
-pub(crate) fn is_in_system_call(thread: u32) -> bool {
+pub(crate) fn is_in_system_call(thread: u64) -> bool {
     // Without the allocator, which whoever waits may be in the middle of.
     let mut path = [0; 64];
     // Fits, with a zero at the end.

@@ -7,9 +7,7 @@ use std::sync::atomic::AtomicU32;
 #[path = "../no_userfault.rs"]
 mod no_userfault;
 
-pub(crate) use no_userfault::{
-    Userfault, bar, is_in_system_call, is_missing_page, thread_number, unbar, userfault_advice,
-};
+pub(crate) use no_userfault::{Userfault, bar, is_in_system_call, is_missing_page, unbar, userfault_advice};
 
 use crate::fault::{FaultAccess, FaultCode};
 use crate::os::Headroom;
@@ -21,10 +19,15 @@ pub(super) const OUT_OF_MEMORY_ADVICE: &str = "memory, swap or address space ran
 
 /// The calling thread, if it does: the masks of others are not to be had.
 pub(crate) fn threads_that_block_faults() -> Vec<u64> {
+    if super::blocks_faults() { vec![thread_number()] } else { Vec::new() }
+}
+
+/// The system's number of the calling thread.
+pub(crate) fn thread_number() -> u64 {
     let mut number = 0;
     // SAFETY: null means the calling thread (pthread_threadid_np(3)); `number` is live and writable.
     unsafe { libc::pthread_threadid_np(0, &mut number) };
-    if super::blocks_faults() { vec![number] } else { Vec::new() }
+    number
 }
 
 /// The system sets no limit to mappings that memory does not.

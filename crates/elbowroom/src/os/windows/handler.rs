@@ -18,7 +18,7 @@ use windows_sys::Win32::System::Diagnostics::Debug::{
 
 use super::last_error;
 use crate::error::OsCode;
-use crate::fault::{self, FaultAccess, FaultCode, Outcome, Place};
+use crate::fault::{self, Decision, FaultAccess, FaultCode, Place};
 
 /// Serialises installing and uninstalling.
 pub(crate) static INSTALLING: Mutex<()> = Mutex::new(());
@@ -72,8 +72,8 @@ unsafe extern "system" fn on_exception(pointers: *mut EXCEPTION_POINTERS) -> i32
     // SAFETY: no preconditions.
     unsafe { SetLastError(saved) };
     match outcome {
-        Outcome::Resume => EXCEPTION_CONTINUE_EXECUTION,
-        Outcome::PassOn => EXCEPTION_CONTINUE_SEARCH,
+        Decision::Resume => EXCEPTION_CONTINUE_EXECUTION,
+        Decision::PassOn => EXCEPTION_CONTINUE_SEARCH,
     }
 }
 

@@ -35,9 +35,7 @@ mod retry;
 pub(crate) use handler::Trap;
 pub(crate) use headroom::headroom;
 pub(super) use image::image_section;
-pub(crate) use no_userfault::{
-    Userfault, bar, is_in_system_call, is_missing_page, thread_number, unbar, userfault_advice,
-};
+pub(crate) use no_userfault::{Userfault, bar, is_in_system_call, is_missing_page, unbar, userfault_advice};
 
 /// What fault injection makes a call fail with.
 #[cfg(feature = "faulty")]
@@ -59,6 +57,12 @@ pub(crate) fn is_address_in_use(code: OsCode) -> bool {
 
 pub(crate) fn is_unsupported(_code: OsCode) -> bool {
     false
+}
+
+/// The system's number of the calling thread.
+pub(crate) fn thread_number() -> u64 {
+    // SAFETY: no preconditions.
+    (unsafe { GetCurrentThreadId() }).into()
 }
 
 /// There are no signals.

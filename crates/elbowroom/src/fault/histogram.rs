@@ -1,0 +1,117 @@
+//! How long faults took, in buckets.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Buckets for each power of two.
+const PARTS: u64 = 4;
+const BUCKETS: usize = 64 * PARTS as usize;
+
+/// The bucket of a time: its highest bit, and the two below.
+fn bucket_of(nanoseconds: u64) -> usize {
+    let n = nanoseconds.max(PARTS);
+    let high = u64::from(n.ilog2());
+    let part = (n >> (high - PARTS.ilog2() as u64)) - PARTS;
+    (high * PARTS + part) as usize
+}
+
+/// The first time that is longer than those in a bucket.
+fn end_of(bucket: usize) -> u64 {
+    let (high, part) = (bucket as u64 / PARTS, bucket as u64 % PARTS);
+    match u32::try_from(high).ok().and_then(|high| high.checked_sub(PARTS.ilog2())) {
+        Some(shift) => u64::try_from(u128::from(PARTS + part + 1) << shift).unwrap_or(u64::MAX),
+        None => 0,
+    }
+}
+
+/// A histogram that fault handlers add to.
+pub(crate) struct Tally {
+    buckets: [AtomicU64; BUCKETS],
+}
+
+impl Tally {
+    pub(crate) fn new() -> Tally {
+        Tally { buckets: [const { AtomicU64::new(0) }; BUCKETS] }
+    }
+
+    /// Async-signal-safe.
+    pub(crate) fn add(&self, time: Duration) {
+        let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.buckets[bucket_of(nanoseconds)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> Histogram {
+        Histogram { counts: self.buckets.iter().map(|count| count.load(Ordering::Relaxed)).collect() }
+    }
+}
+
+/// How long things took: how many took about how long, to within a quarter.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Histogram {
+    counts: Box<[u64]>,
+}
+
+impl Histogram {
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// The buckets that are not empty, from short to long: a time that is longer than what is in it, and how many are.
+    pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
+        let times = self.counts.iter().enumerate().filter(|&(_, &count)| count > 0);
+        times.map(|(bucket, &count)| (Duration::from_nanos(end_of(bucket)), count))
+    }
+
+    /// A time that at least this part of them stayed below: `0.5` for the median, `0.99`, and `1.0` for all. Zero if
+    /// there are none. Parts below 0 and above 1 are taken as these.
+    pub fn percentile(&self, part: f64) -> Duration {
+        let wanted = (part.clamp(0.0, 1.0) * self.count() as f64).ceil() as u64;
+        let mut seen = 0;
+        let mut buckets = self.buckets();
+        let found = buckets.find(|&(_, count)| {
+            seen += count;
+            seen >= wanted
+        });
+        found.map_or(Duration::ZERO, |(time, _)| time)
+    }
+}
+
+impl fmt::Debug for Histogram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.buckets()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_bucket_ends_at_most_a_quarter_after_what_is_in_it(n: u64, shift in 0u32..64) {
+            let n = n >> shift;
+            let end = end_of(bucket_of(n));
+            prop_assert!(n < end || end == u64::MAX, "{} {}", n, end);
+            prop_assert!(end <= n.max(PARTS).saturating_add(n.max(PARTS) / 4 + 1), "{} {}", n, end);
+        }
+    }
+
+    #[test]
+    fn percentiles() {
+        let tally = Tally::new();
+        assert_eq!(tally.read().percentile(0.5), Duration::ZERO);
+        for n in 1..=100 {
+            tally.add(Duration::from_micros(n));
+        }
+        let histogram = tally.read();
+        assert_eq!(histogram.count(), 100);
+        for (part, least) in [(0.0, 1), (0.5, 50), (0.99, 99), (1.0, 100), (7.0, 100)] {
+            let time = histogram.percentile(part);
+            assert!(time > Duration::from_micros(least) && time < Duration::from_micros(least * 5 / 4 + 1), "{time:?}");
+        }
+    }
+}

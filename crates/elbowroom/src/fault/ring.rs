@@ -1,0 +1,202 @@
+//! A queue of fixed size that fault handlers put events into, and one or more threads take them out of.
+//!
+//! Each slot has a number that says whose turn it is: `position` if it is free for the event of that position,
+//! `position + 1` if that event is in it. A writer claims a position by advancing `tail`, fills the slot and publishes
+//! it by its number; a reader does the same with `head`. A full queue loses the new event, and counts it. (After D.
+//! Vyukov's bounded queue. The words of an event are atomics, so that nothing here is unsafe.)
+
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// An event is so many words.
+pub(super) const WORDS: usize = if cfg!(loom) { 2 } else { 12 };
+
+struct Slot {
+    turn: AtomicUsize,
+    // Invariant: touched only by whoever has claimed the slot's position, until it passes the turn on.
+    words: [AtomicU64; WORDS],
+}
+
+pub(super) struct Ring {
+    // As many as a power of two.
+    slots: Box<[Slot]>,
+    head: AtomicUsize,
+    tail: AtomicUsize,
+    lost: AtomicU64,
+}
+
+impl Ring {
+    /// Room for at least `capacity` events.
+    pub(super) fn new(capacity: usize) -> Ring {
+        let capacity = capacity.clamp(2, 1 << 24).next_power_of_two();
+        let slot = |turn| Slot { turn: AtomicUsize::new(turn), words: std::array::from_fn(|_| AtomicU64::new(0)) };
+        Ring {
+            slots: (0..capacity).map(slot).collect(),
+            head: AtomicUsize::new(0),
+            tail: AtomicUsize::new(0),
+            lost: AtomicU64::new(0),
+        }
+    }
+
+    fn slot(&self, position: usize) -> &Slot {
+        &self.slots[position & (self.slots.len() - 1)]
+    }
+
+    /// Claims the next position of `end`, if its slot's turn has come: it is that position plus `offset`.
+    fn claim(&self, end: &AtomicUsize, offset: usize) -> Option<usize> {
+        let mut position = end.load(Ordering::Relaxed);
+        loop {
+            // Acquire: sees what the one before has done with the slot.
+            let turn = self.slot(position).turn.load(Ordering::Acquire);
+            let ahead = turn.wrapping_sub(position.wrapping_add(offset)) as isize;
+            if ahead < 0 {
+                return None;
+            }
+            if ahead > 0 {
+                // Somebody else has been there.
+                position = end.load(Ordering::Relaxed);
+                continue;
+            }
+            let next = position.wrapping_add(1);
+            match end.compare_exchange_weak(position, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Some(position),
+                Err(now) => position = now,
+            }
+        }
+    }
+
+    /// Async-signal-safe, and lock-free.
+    pub(super) fn push(&self, event: &[u64; WORDS]) {
+        let Some(position) = self.claim(&self.tail, 0) else {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        let slot = self.slot(position);
+        for (word, value) in slot.words.iter().zip(event) {
+            word.store(*value, Ordering::Relaxed);
+        }
+        // Release: pairs with the reader's claim.
+        slot.turn.store(position.wrapping_add(1), Ordering::Release);
+    }
+
+    /// The oldest event. `None` if there is none, or it is still being written.
+    pub(super) fn pop(&self) -> Option<[u64; WORDS]> {
+        let position = self.claim(&self.head, 1)?;
+        let slot = self.slot(position);
+        let event = std::array::from_fn(|index| slot.words[index].load(Ordering::Relaxed));
+        // Release: pairs with the claim of the writer one round later.
+        slot.turn.store(position.wrapping_add(self.slots.len()), Ordering::Release);
+        Some(event)
+    }
+
+    /// How many events found no room.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use loom::sync::Arc;
+    use loom::thread;
+
+    use super::Ring;
+
+    #[test]
+    fn every_event_comes_out_whole_and_once() {
+        loom::model(|| {
+            let ring = Arc::new(Ring::new(2));
+            let writers: Vec<_> = [1, 2]
+                .into_iter()
+                .map(|value| {
+                    let ring = Arc::clone(&ring);
+                    thread::spawn(move || ring.push(&[value, value]))
+                })
+                .collect();
+            let mut seen = Vec::new();
+            seen.extend(ring.pop());
+            writers.into_iter().for_each(|writer| writer.join().unwrap());
+            seen.extend(std::iter::from_fn(|| ring.pop()));
+            seen.sort_unstable();
+            assert_eq!(seen, [[1, 1], [2, 2]]);
+            assert_eq!(ring.lost(), 0);
+        });
+    }
+
+    #[test]
+    fn a_slot_is_used_again_only_when_it_has_been_read() {
+        loom::model(|| {
+            let ring = Arc::new(Ring::new(2));
+            ring.push(&[1, 1]);
+            ring.push(&[2, 2]);
+            let writer = {
+                let ring = Arc::clone(&ring);
+                thread::spawn(move || ring.push(&[3, 3]))
+            };
+            assert_eq!(ring.pop(), Some([1, 1]));
+            writer.join().unwrap();
+            assert_eq!(ring.pop(), Some([2, 2]));
+            match ring.pop() {
+                Some(event) => assert_eq!((event, ring.lost()), ([3, 3], 0)),
+                None => assert_eq!(ring.lost(), 1),
+            }
+        });
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::{Ring, WORDS};
+
+    #[test]
+    fn first_in_first_out_and_the_newest_is_lost() {
+        let ring = Ring::new(3);
+        assert_eq!(ring.pop(), None);
+        for round in 0..10 {
+            (0..5).for_each(|n| ring.push(&[10 * round + n; WORDS]));
+            let out: Vec<u64> = std::iter::from_fn(|| ring.pop()).map(|event| event[WORDS - 1]).collect();
+            assert_eq!(out, (0..4).map(|n| 10 * round + n).collect::<Vec<_>>());
+            assert_eq!(ring.lost(), round + 1);
+        }
+    }
+
+    #[test]
+    fn many_writers_and_readers() {
+        let (ring, done) = (Ring::new(64), AtomicBool::new(false));
+        let (writers, each) = (3u64, 20_000u64);
+        let read = std::thread::scope(|scope| {
+            let readers: Vec<_> = (0..2)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut read = Vec::new();
+                        loop {
+                            let is_done = done.load(Ordering::Acquire);
+                            let before = read.len();
+                            read.extend(std::iter::from_fn(|| ring.pop()));
+                            if is_done && read.len() == before {
+                                return read;
+                            }
+                        }
+                    })
+                })
+                .collect();
+            let writing: Vec<_> = (0..writers)
+                .map(|writer| {
+                    let ring = &ring;
+                    scope.spawn(move || (0..each).for_each(|n| ring.push(&[writer * each + n; WORDS])))
+                })
+                .collect();
+            assert!(writing.into_iter().all(|writer| writer.join().is_ok()));
+            done.store(true, Ordering::Release);
+            readers.into_iter().flat_map(|reader| reader.join()).flatten().collect::<Vec<_>>()
+        });
+        assert!(read.iter().all(|event| event.iter().all(|word| *word == event[0])), "whole");
+        let mut values: Vec<u64> = read.iter().map(|event| event[0]).collect();
+        values.sort_unstable();
+        let len = values.len() as u64;
+        values.dedup();
+        assert_eq!(values.len() as u64, len, "once");
+        assert_eq!(len + ring.lost(), writers * each);
+    }
+}
