@@ -83,6 +83,8 @@ pub struct Event {
     pub outcome: Outcome,
     /// How much was committed for it, in bytes.
     pub committed_bytes: usize,
+    /// How much of the region was committed then, in bytes.
+    pub region_committed_bytes: usize,
     // Zeros at the end.
     name: [u8; NAME_BYTES],
 }
@@ -101,11 +103,22 @@ impl Event {
 
     /// An event of the fault that the caller has just been through.
     pub(crate) fn new(at: Instant, duration: Duration, what: What<'_>) -> Event {
-        let What { thread, region, offset, access, outcome, committed_bytes, name } = what;
+        let What { thread, region, offset, access, outcome, committed_bytes, region_committed_bytes, name } = what;
         let mut kept = [0; NAME_BYTES];
         let len = name.len().min(NAME_BYTES);
         kept[..len].copy_from_slice(&name.as_bytes()[..len]);
-        Event { at, duration, thread, region, offset, access, outcome, committed_bytes, name: kept }
+        Event {
+            at,
+            duration,
+            thread,
+            region,
+            offset,
+            access,
+            outcome,
+            committed_bytes,
+            region_committed_bytes,
+            name: kept,
+        }
     }
 
     fn encode(&self, epoch: Instant) -> [u64; WORDS] {
@@ -119,7 +132,8 @@ impl Event {
         words[5] = self.committed_bytes as u64;
         words[6] = self.access as u64;
         words[7] = self.outcome as u64;
-        for (word, bytes) in words[8..].iter_mut().zip(self.name.chunks_exact(8)) {
+        words[8] = self.region_committed_bytes as u64;
+        for (word, bytes) in words[9..].iter_mut().zip(self.name.chunks_exact(8)) {
             // A chunk of eight always fits.
             *word = bytes.try_into().map_or(0, u64::from_ne_bytes);
         }
@@ -128,7 +142,7 @@ impl Event {
 
     fn decode(words: &[u64; WORDS], epoch: Instant) -> Event {
         let mut name = [0; NAME_BYTES];
-        for (bytes, word) in name.chunks_exact_mut(8).zip(&words[8..]) {
+        for (bytes, word) in name.chunks_exact_mut(8).zip(&words[9..]) {
             bytes.copy_from_slice(&word.to_ne_bytes());
         }
         let accesses = [FaultAccess::Read, FaultAccess::Write, FaultAccess::Execute];
@@ -139,6 +153,7 @@ impl Event {
             region: words[3] as usize,
             offset: words[4] as usize,
             committed_bytes: words[5] as usize,
+            region_committed_bytes: words[8] as usize,
             access: accesses.into_iter().find(|&access| access as u64 == words[6]).unwrap_or(FaultAccess::Read),
             outcome: Outcome::ALL.into_iter().find(|&outcome| outcome as u64 == words[7]).unwrap_or(Outcome::Failed),
             name,
@@ -154,6 +169,7 @@ pub(crate) struct What<'a> {
     pub(crate) access: FaultAccess,
     pub(crate) outcome: Outcome,
     pub(crate) committed_bytes: usize,
+    pub(crate) region_committed_bytes: usize,
     pub(crate) name: &'a str,
 }
 
@@ -231,7 +247,7 @@ const _: () = {
 };
 
 impl Recorder {
-    /// Starts to record, with room for `capacity` events (rounded up to a power of two, at most 2^24) of 104 bytes
+    /// Starts to record, with room for `capacity` events (rounded up to a power of two, at most 2^24) of 112 bytes
     /// each. `None` if another recorder lives: there is one in a process at a time.
     pub fn start(capacity: usize) -> Option<Recorder> {
         if IS_TAKEN.swap(true, Ordering::Acquire) {

@@ -16,11 +16,13 @@ pub(crate) mod registry;
 mod report;
 mod ring;
 mod status;
+mod trace;
 
 pub use events::{Event, Outcome, Recorder};
 pub use histogram::Histogram;
 pub(crate) use histogram::Tally;
 pub use status::{Handler, Place, Status, status};
+pub use trace::TraceWriter;
 
 /// What the instruction that faulted was doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

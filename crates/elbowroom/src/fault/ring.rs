@@ -8,7 +8,7 @@
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// An event is so many words.
-pub(super) const WORDS: usize = if cfg!(loom) { 2 } else { 12 };
+pub(super) const WORDS: usize = if cfg!(loom) { 2 } else { 13 };
 
 struct Slot {
     turn: AtomicUsize,

@@ -218,6 +218,7 @@ impl Core {
                     access: fault.access(),
                     outcome,
                     committed_bytes: committed.bytes(),
+                    region_committed_bytes: self.committed_bytes(),
                     name: self.name(),
                 },
             ));
