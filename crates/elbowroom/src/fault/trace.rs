@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::Event;
 
-/// Writes events as a JSON trace, which <https://ui.perfetto.dev> and `chrome://tracing` open: each region is a group of
-/// its name, with a track for each thread that touched it, and a counter of what is committed.
+/// Writes events as a JSON trace, which <https://ui.perfetto.dev> and `chrome://tracing` open: each region is a group
+/// of its name, with a track for each thread that touched it, and a counter of what is committed.
 ///
 /// The format is that of the "Trace Event Format" document of the Chromium project.
 ///
