@@ -7,6 +7,7 @@
 //! - [`Reservation`]: an owned range of addresses, committed and decommitted by hand.
 //! - [`Region`]: a reservation that commits on touch, within a limit, with a filter of yours, and with accessors that
 //!   turn a refused touch into an error.
+//! - [`ReservedVec`]: a `Vec` that never moves, and says no where `Vec` would end the process.
 //! - [`AppendVec`]: a vector that many threads append to, and that is a slice all the while.
 //! - [`DemandArray`]: a table of any length that takes memory where it is used.
 //!
