@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use super::gate::{self, Inside};
 use super::recycle::{SHELVES, Shelf, Shelves};
 use super::{ContainerStats, Options};
-use crate::error::{Cause, Error, Operation, OsCode};
+use crate::error::{Cause, Error, Operation};
 use crate::os::{self, Placement};
 use crate::page::{self, PageCount, PageRange};
 use crate::region::{Budget, Growth, Layout};
@@ -132,9 +132,10 @@ impl Prefix {
             _ => (len, align),
         };
         let name = mem::take(&mut options.name);
-        let reserve = || Mapping::reserve(len, align.max(os::granularity()), Placement::Anywhere, name.clone());
-        let mapping = reserve().or_else(|code| if may_work_now(code) { reserve() } else { Err(code) });
-        let mapping = mapping.map_err(|code| Error::new(Operation::Reserve, 0..max_bytes, Cause::Os(code)))?;
+        let mapping = try_twice(|| {
+            Mapping::reserve(len, align.max(os::granularity()), Placement::Anywhere, name.clone())
+                .map_err(|code| Error::new(Operation::Reserve, 0..max_bytes, Cause::Os(code)))
+        })?;
         let nothing = Growing { backed: PageCount::ZERO, ready: PageCount::ZERO, shelf: None, is_advised: false };
         let mut inner = Box::new(Inner {
             mapping,
@@ -183,12 +184,12 @@ impl Prefix {
         if needed <= self.committed_bytes() {
             return Ok(self.committed_bytes());
         }
-        let mut inside = Some(gate::enter());
-        let mut growing = inner.growing.lock_in_handler();
-        let result = inner.commit_to(&mut growing, needed, extent, &mut inside);
-        drop(growing);
-        drop(inside);
-        inner.bring_in(result?);
+        let bring_in = try_twice(|| {
+            let mut inside = Some(gate::enter());
+            let mut growing = inner.growing.lock_in_handler();
+            inner.commit_to(&mut growing, needed, extent, &mut inside)
+        })?;
+        inner.bring_in(bring_in);
         inner.tell_budgets();
         Ok(self.committed_bytes())
     }
@@ -198,11 +199,9 @@ impl Prefix {
     pub(crate) fn grow_mut(&mut self, needed: usize, extent: Extent) -> Result<usize, Error> {
         let inner = &mut **self.inner;
         let mut growing = *inner.growing.get_mut();
-        let mut inside = None;
-        let result = inner.commit_to(&mut growing, needed, extent, &mut inside);
-        drop(inside);
+        let bring_in = try_twice(|| inner.commit_to(&mut growing, needed, extent, &mut None))?;
         *inner.growing.get_mut() = growing;
-        inner.bring_in(result?);
+        inner.bring_in(bring_in);
         inner.tell_budgets();
         Ok(growing.ready.min(inner.committed()).bytes())
     }
@@ -349,7 +348,6 @@ impl Inner {
         needed: PageCount,
     ) -> Result<PageCount, Cause> {
         let least = needed.saturating_sub(committed);
-        let mut may_trim = true;
         loop {
             let granted = self.charge(target.saturating_sub(committed), least)?;
             let grown = PageCount::new(committed.get() + granted.get());
@@ -365,8 +363,6 @@ impl Inner {
             if os::is_out_of_memory(code) && grown > needed {
                 // The system may have room for what is needed.
                 target = needed;
-            } else if may_trim && may_work_now(code) {
-                may_trim = false;
             } else {
                 return Err(Cause::Os(code));
             }
@@ -434,9 +430,12 @@ impl Inner {
     }
 }
 
-/// Whether what the system refused may work now: memory had run out, and there were prefixes kept, which it has now.
-fn may_work_now(code: OsCode) -> bool {
-    os::is_out_of_memory(code) && SHELVES.give_back_all().prefixes > 0
+/// Tries again what the system had no memory for, if there were prefixes kept, which it has then. Under no lock.
+fn try_twice<T>(mut deed: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    match deed() {
+        Err(error) if error.is_out_of_memory() && SHELVES.give_back_all().prefixes > 0 => deed(),
+        result => result,
+    }
 }
 
 impl Drop for Prefix {

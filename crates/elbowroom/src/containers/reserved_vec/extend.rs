@@ -121,11 +121,13 @@ impl<T: Clone> ReservedVec<T> {
     pub fn try_extend_from_within(&mut self, range: impl RangeBounds<usize>) -> Result<(), Error> {
         let range = drain::resolve(range, self.len);
         self.make_room(range.len())?;
-        for index in range {
-            let clone = self.as_slice()[index].clone();
-            // SAFETY: there is room for all of them.
-            unsafe { self.push_ready(clone) };
-        }
+        let mut next = self.place(range.start).cast_const();
+        self.fill_ready(range.len(), || {
+            // SAFETY: an element of the range, which is written to by nobody while those behind the last are filled.
+            let element = unsafe { &*next };
+            next = next.wrapping_add(1);
+            element.clone()
+        });
         Ok(())
     }
 }
