@@ -164,4 +164,52 @@ mod linux {
         std::fs::remove_dir_all(&folder).unwrap();
         assert_eq!((outcome.stderr.as_str(), left), ("", 0));
     }
+
+    /// What it prints on a terminal, with such variables.
+    fn on_a_terminal(variables: &[(&str, &str)]) -> Option<String> {
+        use std::fs::OpenOptions;
+        use std::io::Read;
+        use std::os::fd::AsRawFd;
+        use std::os::unix::fs::OpenOptionsExt;
+
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).custom_flags(libc::O_NOCTTY);
+        // A container may have none.
+        let mut master = options.open("/dev/ptmx").ok()?;
+        let (unlock, mut number) = (0i32, 0i32);
+        // SAFETY: reads an int (ioctl_tty(2)).
+        assert_eq!(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock) }, 0);
+        // SAFETY: writes an int.
+        assert_eq!(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &raw mut number) }, 0);
+        let terminal = options.open(format!("/dev/pts/{number}")).ok()?;
+        let size = libc::winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        // SAFETY: reads a winsize.
+        assert_eq!(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }, 0);
+        let mut command = elbowroom("doctor");
+        command.env("TERM", "xterm").env_remove("NO_COLOR").envs(variables.iter().copied());
+        let mut child = command.stdout(terminal).spawn().unwrap();
+        drop(command);
+        let mut text = Vec::new();
+        // Ends with EIO when nobody has the terminal any more.
+        let _ = master.read_to_end(&mut text);
+        child.wait().unwrap();
+        Some(String::from_utf8(text).unwrap())
+    }
+
+    #[test]
+    fn terminals_get_colours_unless_they_are_unwanted() {
+        if common::runner().is_some() {
+            return;
+        }
+        let Some(colourful) = on_a_terminal(&[]) else { return };
+        assert!(colourful.contains("\x1b[32mok"), "{colourful:?}");
+        assert!(on_a_terminal(&[("NO_COLOR", "")]).unwrap().contains('\x1b'));
+        for refused in [[("NO_COLOR", "1")], [("TERM", "dumb")]] {
+            let plain = on_a_terminal(&refused).unwrap();
+            assert!(!plain.contains('\x1b') && plain.contains("page size"), "{plain:?}");
+            // As wide as the terminal.
+            let widest = plain.lines().map(|line| line.trim_end().chars().count()).max();
+            assert!((60..=80).contains(&widest.unwrap()), "{plain}");
+        }
+    }
 }

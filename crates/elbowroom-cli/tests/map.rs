@@ -3,8 +3,6 @@
 mod common;
 
 use common::run;
-use serde_json::Value;
-
 /// Whether this platform's address spaces can be read here: an emulator's /proc is the host's in part.
 fn is_known_here() -> bool {
     common::runner().is_none() && cfg!(any(target_os = "linux", windows))
@@ -120,6 +118,7 @@ mod other_processes {
     use super::*;
 
     use elbowroom::{Growth, Region, Reservation, page_size};
+    use serde_json::Value;
 
     /// A region of 64 pages: 8 touched, 4 more committed, reserved ones at both ends.
     fn region_of_this_process() -> Region {
@@ -202,6 +201,7 @@ mod linux {
 
     use super::*;
     use common::{Outcome, elbowroom};
+    use serde_json::Value;
 
     fn region(json: &Value, start: u64) -> &Value {
         let regions = json["regions"].as_array().unwrap();

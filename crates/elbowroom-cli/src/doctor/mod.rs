@@ -172,15 +172,30 @@ pub(crate) fn run(settings: &Doctor) -> i32 {
 /// A limit below this is felt by modest programs.
 pub(crate) const MODEST_BYTES: u64 = 1 << 30;
 
-/// Whether commit on touch works, end to end; or why it does not.
-pub(crate) fn commit_on_touch(why_not: Option<String>) -> Finding {
+/// What became of a trial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Trial {
+    Works,
+    /// Why it does not.
+    Fails(String),
+    /// Why nothing is known.
+    NotTried(String),
+}
+
+/// Whether commit on touch works, end to end.
+pub(crate) fn commit_on_touch(trial: &Trial) -> Finding {
     let finding = Finding::new("commit_on_touch", Section::Faults, "commit on touch");
-    match why_not {
-        None => {
+    match trial {
+        Trial::Works => {
             let means = "Tried in a child process: what was touched was committed, and no more.";
             finding.found("works", true).means(means)
         }
-        Some(why) => finding.found(format!("does not work: {why}"), false).but(
+        Trial::NotTried(why) => finding.found("not known", Value::Null).but(
+            Level::Warning,
+            format!("It could not be tried: {why}."),
+            "Let this program start a process.",
+        ),
+        Trial::Fails(why) => finding.found(format!("does not work: {why}"), false).but(
             Level::Missing,
             "A region cannot commit on touch here. A Reservation, which is committed by hand, may still work.",
             "See the other findings, above all blocked signals, seccomp and the limits.",

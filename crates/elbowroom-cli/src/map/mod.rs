@@ -118,14 +118,15 @@ pub(crate) fn region_runs(region: &elbowroom::Region) -> Vec<Run> {
         os::page_runs(&snapshot, &found).ok().filter(|_| is_whole)
     };
     told().unwrap_or_else(|| {
-        let run = |span: elbowroom::Span| {
-            let state = match span.state {
+        let mut runs = Vec::new();
+        for elbowroom::Span { range, state, .. } in region.spans() {
+            let state = match state {
                 elbowroom::PageState::Committed => State::Committed,
                 _ => State::Reserved,
             };
-            Run::new(start + span.range.start as u64, start + span.range.end as u64, state)
-        };
-        region.spans().into_iter().map(run).collect()
+            picture::push(&mut runs, Run::new(start + range.start as u64, start + range.end as u64, state));
+        }
+        runs
     })
 }
 

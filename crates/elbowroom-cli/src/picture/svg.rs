@@ -15,11 +15,12 @@ text{font:13px system-ui,-apple-system,'Segoe UI','DejaVu Sans',sans-serif;fill:
 .bg{fill:#ffffff}.grid{stroke:#d0d7de;stroke-width:1}.axis{stroke:#57606a;stroke-width:1}\
 .line{fill:none;stroke-width:2}.dash{stroke-dasharray:6 4}\
 .reserved{fill:#d8dde3}.committed{fill:#e69f00}.swapped{fill:#cc79a7}.resident{fill:#0072b2}.huge{fill:#009e73}\
-.guard{fill:#d55e00}.charged{fill:#8c6bb1}.dirty{fill:#56b4e9}\
+.guard{fill:#24292f}.charged{fill:#8c6bb1}.dirty{fill:#56b4e9}\
 .s-reserved{stroke:#57606a}.s-committed{stroke:#b87f00}.s-declined{stroke:#d55e00}.wash{fill:#e69f00;fill-opacity:.25}\
 @media (prefers-color-scheme:dark){text{fill:#e6edf3}.faint{fill:#9da7b3}.bg{fill:#0d1117}.grid{stroke:#30363d}\
 .axis{stroke:#9da7b3}.reserved{fill:#3b434d}.resident{fill:#4aa3df}.huge{fill:#2fc59a}.dirty{fill:#9fd3f5}\
-.charged{fill:#b79bd8}.s-reserved{stroke:#9da7b3}.s-committed{stroke:#e69f00}.s-declined{stroke:#ff7b3a}}";
+.charged{fill:#b79bd8}.guard{fill:#f0f3f6}\
+.s-reserved{stroke:#9da7b3}.s-committed{stroke:#e69f00}.s-declined{stroke:#ff7b3a}}";
 
 /// A drawing that grows downwards.
 pub(crate) struct Svg {

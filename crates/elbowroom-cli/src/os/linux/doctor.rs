@@ -8,7 +8,7 @@ use super::probe::{self, Door};
 use super::proc::{chosen, field, field_bytes, number, text};
 use crate::doctor::{Finding, Level, MODEST_BYTES, Report, Section};
 use crate::os::unix::doctor::{Facts as UnixFacts, Used, touch};
-use crate::os::unix::isolate::{Probe, isolated};
+use crate::os::unix::isolate::{Failure, Probe, isolated};
 use crate::size::human;
 
 /// What was gathered. `None` where a file is not there or may not be read.
@@ -360,6 +360,7 @@ impl Facts {
             let finding = Finding::new(id, Section::Kernel, what);
             match probe {
                 Ok(_) => finding.found("yes", true).means(with),
+                Err(Failure::Lost(why)) => unknown(finding, &format!("It could not be tried: {why}")),
                 Err(why) => finding.found(format!("no: {why}"), false).note(without),
             }
         };
@@ -409,6 +410,7 @@ impl Facts {
             let finding = Finding::new(id, Section::Kernel, what);
             match probe {
                 Ok(_) => finding.found("yes", true).means(means),
+                Err(Failure::Lost(why)) => unknown(finding, &format!("It could not be tried: {why}")),
                 Err(why) => finding.found(format!("no: {why}"), false).note(WORTH),
             }
         };
@@ -426,12 +428,13 @@ impl Facts {
                     features.note("Faults cannot come as SIGBUS, without which there is no Backend::Userfault.")
                 }
             }
-            Err(_) => features.found("none, as there is no way to one", json!([])).note(WORTH),
+            Err(_) => features.found("none that could be asked for", json!([])).note(WORTH),
         };
         let backend = |id, what, probe: &Probe, with: &str, without: &str| {
             let finding = Finding::new(id, Section::Kernel, what);
             match probe {
                 Ok(_) => finding.found("works", true).means(format!("Tried in a child process. {with}")),
+                Err(Failure::Lost(why)) => unknown(finding, &format!("It could not be tried: {why}")),
                 Err(why) => finding.found(format!("does not work: {why}"), false).note(without),
             }
         };
@@ -503,7 +506,6 @@ mod tests {
 
     use super::*;
     use crate::os::unix::doctor::tests::good as good_unix;
-    use crate::os::unix::isolate::Failure;
 
     const GIB: u64 = 1 << 30;
 
@@ -656,6 +658,8 @@ mod tests {
         let finding = judged("guard_install", |facts| facts.guard_install = Err(Failure::Killed(libc::SIGSYS)));
         assert_eq!((finding.level, &finding.value), (Level::Note, &json!(false)));
         assert_eq!(finding.found, "no: a seccomp filter ends the process that asks");
+        let lost = Err(Failure::Lost("no child".to_owned()));
+        assert!(judged("guard_install", |facts| facts.guard_install = lost).value.is_null());
         let finding = judged("userfaultfd_features", |facts| {
             facts.userfaultfd = [Err(Failure::Refused(libc::EPERM)), Ok(1 << 7), Err(Failure::Refused(libc::ENOENT))];
         });

@@ -1,5 +1,7 @@
 //! What a process has in its address space: smaps for the mappings, pagemap for the pages.
 
+#![allow(unsafe_code, reason = "kill with signal 0")]
+
 use std::collections::HashSet;
 use std::fs;
 use std::io;
@@ -21,7 +23,9 @@ const GUARD_MAX_BYTES: u64 = 64 << 10;
 pub(crate) fn snapshot(pid: Option<u32>) -> Result<Snapshot, String> {
     let pid = pid.unwrap_or_else(process::id);
     let started = start_time(pid);
-    let smaps = fs::read_to_string(format!("/proc/{pid}/smaps")).map_err(|error| explain(pid, &error))?;
+    let smaps = fs::read(format!("/proc/{pid}/smaps")).map_err(|error| explain(pid, &error))?;
+    // Paths may be of any bytes.
+    let smaps = String::from_utf8_lossy(&smaps);
     // A process that ends while it is read leaves half a text, and one that has ended before, none.
     if started.is_none() || start_time(pid) != started {
         return Err(explain(pid, &io::Error::from_raw_os_error(libc::ESRCH)));
@@ -48,17 +52,30 @@ fn start_time(pid: u32) -> Option<u64> {
 
 /// What to do about it.
 fn explain(pid: u32, error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(libc::ENOENT | libc::ESRCH) => match fs::exists("/proc/self/smaps") {
-            Ok(true) => format!("there is no process {pid}, or it has just ended"),
-            _ => "/proc/PID/smaps is not there: mount /proc, or take a kernel with CONFIG_PROC_PAGE_MONITOR".to_owned(),
-        },
-        Some(libc::EACCES | libc::EPERM) => format!(
+    let code = error.raw_os_error();
+    // Where /proc is mounted so that it hides the processes of others (hidepid), an existing one is not there.
+    let is_hidden = code == Some(libc::ENOENT) && exists(pid);
+    match code {
+        Some(libc::ENOENT | libc::ESRCH) if !fs::exists("/proc/self/smaps").unwrap_or(false) => {
+            "/proc/PID/smaps is not there: mount /proc, or take a kernel with CONFIG_PROC_PAGE_MONITOR".to_owned()
+        }
+        Some(libc::ENOENT | libc::ESRCH) if !is_hidden => {
+            format!("there is no process {pid}, or it has just ended")
+        }
+        Some(libc::EACCES | libc::EPERM | libc::ENOENT) => format!(
             "process {pid} may not be looked at: it is another user's, or protects itself; run this as that user, \
              or with CAP_SYS_PTRACE (sudo)"
         ),
         _ => format!("process {pid} cannot be looked at: {error}"),
     }
+}
+
+/// Whether there is such a process, whosever it is (kill(2)).
+fn exists(pid: u32) -> bool {
+    let Ok(pid) = libc::pid_t::try_from(pid) else { return false };
+    // SAFETY: signal 0 is none: only whether it could be sent is found out.
+    let result = unsafe { libc::kill(pid, 0) };
+    result == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
 }
 
 fn mappings(entries: &[Entry]) -> Vec<Mapping> {
@@ -147,6 +164,10 @@ pub(crate) fn page_runs(snapshot: &Snapshot, region: &Region) -> Result<Vec<Run>
             add_runs(&pagemap, mapping, &mut runs).map_err(|error| explain(pid, &error))?;
         }
     }
+    // Of a process that has ended, pagemap says that nothing is there.
+    if start_time(pid).is_none() {
+        return Err(explain(pid, &io::Error::from_raw_os_error(libc::ESRCH)));
+    }
     Ok(runs)
 }
 
@@ -178,4 +199,88 @@ fn add_runs(pagemap: &Pagemap, mapping: &Mapping, runs: &mut Vec<Run>) -> io::Re
     }
     push(runs, Run::new(at, mapping.end, untouched));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kinds and names of the mappings of a text, one line a mapping, without figures.
+    fn kinds(lines: &str) -> Vec<(Kind, String)> {
+        let mut mappings = mappings(&smaps::parse(lines).unwrap());
+        classify_private(&mut mappings);
+        mappings.into_iter().map(|mapping| (mapping.kind, mapping.name)).collect()
+    }
+
+    #[test]
+    fn kinds_are_told_by_name_and_place() {
+        let text = "\
+00400000-00401000 r--p 00000000 fe:00 7                          /usr/bin/prog
+00401000-00402000 r-xp 00001000 fe:00 7                          /usr/bin/prog
+00500000-00521000 rw-p 00000000 00:00 0                          [heap]
+10000000-10001000 r--p 00000000 fe:00 8                          /usr/lib/locale-archive
+10001000-10002000 rw-s 00000000 00:01 9                          /memfd:queue (deleted)
+10002000-10003000 rw-s 00000000 00:00 0
+20000000-20010000 rw-p 00000000 00:00 0                          [anon:elbowroom demo]
+20010000-20f00000 ---p 00000000 00:00 0                          [anon:elbowroom demo]
+30000000-30001000 ---p 00000000 00:00 0
+40000000-48000000 ---p 00000000 00:00 0
+50000000-50021000 rw-p 00000000 00:00 0
+50021000-54000000 ---p 00000000 00:00 0
+60000000-60001000 rw-p 00000000 00:00 0
+7f000000-7f002000 r--p 00000000 00:00 0                          [vvar]
+7ff00000-7ff21000 rw-p 00000000 00:00 0                          [stack]
+";
+        let kinds = kinds(text);
+        let kinds: Vec<(Kind, &str)> = kinds.iter().map(|(kind, name)| (*kind, name.as_str())).collect();
+        assert_eq!(
+            kinds,
+            [
+                (Kind::Image, "/usr/bin/prog"),
+                (Kind::Image, "/usr/bin/prog"),
+                (Kind::Heap, "[heap]"),
+                (Kind::File, "/usr/lib/locale-archive"),
+                (Kind::Shared, "/memfd:queue (deleted)"),
+                (Kind::Shared, ""),
+                (Kind::Named, "elbowroom demo"),
+                (Kind::Named, "elbowroom demo"),
+                (Kind::Guard, ""),
+                (Kind::Reserved, ""),
+                (Kind::Reservation, ""),
+                (Kind::Reservation, ""),
+                (Kind::Anonymous, ""),
+                (Kind::System, "[vvar]"),
+                (Kind::Stack, "[stack]"),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_committed_is_told_by_access_and_flags() {
+        let figures = |line: &str, rest: &str| {
+            let text = format!("{line}\nRss: 8 kB\nSwap: 4 kB\n{rest}");
+            mappings(&smaps::parse(&text).unwrap())[0].figures
+        };
+        let size = 64 << 10;
+        let usual = figures("10000000-10010000 rw-p 0 0:0 0", "VmFlags: rd wr ac\n");
+        assert_eq!((usual.committed_bytes, usual.charged_bytes), (size, Some(size)));
+        let file = figures("10000000-10010000 r--p 0 0:0 7 /a", "VmFlags: rd mr\n");
+        assert_eq!((file.committed_bytes, file.charged_bytes), (size, Some(0)));
+        let reserved = figures("10000000-10010000 ---p 0 0:0 0", "");
+        assert_eq!((reserved.committed_bytes, reserved.charged_bytes), (0, None));
+        // Missing pages of a userfaultfd are no more than reserved.
+        let missing = figures("10000000-10010000 rw-p 0 0:0 0", "VmFlags: rd wr nr um\n");
+        assert_eq!((missing.committed_bytes, missing.charged_bytes), (12 << 10, Some(0)));
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_explained() {
+        let explain = |code| explain(std::process::id(), &io::Error::from_raw_os_error(code));
+        assert!(explain(libc::EACCES).contains("CAP_SYS_PTRACE"));
+        // It is there: so it is hidden.
+        assert!(explain(libc::ENOENT).contains("may not be looked at"));
+        assert!(explain(libc::ESRCH).contains("or it has just ended"));
+        assert!(explain(libc::EIO).contains("cannot be looked at: "));
+        assert!(!exists(u32::MAX) && exists(std::process::id()));
+    }
 }

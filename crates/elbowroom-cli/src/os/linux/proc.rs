@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-/// A file's text; `None` where it is not there or may not be read.
+/// A file's text; `None` where it is not there or may not be read. Paths in it may be of any bytes.
 pub(super) fn text(path: impl AsRef<Path>) -> Option<String> {
-    fs::read_to_string(path).ok()
+    Some(String::from_utf8_lossy(&fs::read(path).ok()?).into_owned())
 }
 
 /// A file that holds a number.

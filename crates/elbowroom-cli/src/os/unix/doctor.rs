@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::isolate::{Failure, Probe, isolated};
 use super::signals::{self, Disposition, FAULT_SIGNALS, Resource};
-use crate::doctor::{Finding, Largest, Level, MODEST_BYTES, Section, commit_on_touch};
+use crate::doctor::{Finding, Largest, Level, MODEST_BYTES, Section, Trial, commit_on_touch};
 use crate::size::human;
 
 /// What was gathered.
@@ -86,7 +86,7 @@ impl Facts {
             self.pages(),
             self.granularity(),
             self.largest.judge(),
-            commit_on_touch(self.touch.as_ref().err().map(Failure::to_string)),
+            commit_on_touch(&trial(&self.touch)),
             self.address_space(),
             self.data(),
             self.locked(),
@@ -213,6 +213,14 @@ pub(crate) fn touch(backend: Backend) -> Result<u64, i32> {
     if refused && region.stats().committed_bytes == 2 * page { Ok(2) } else { Err(libc::EIO) }
 }
 
+fn trial(probe: &Probe) -> Trial {
+    match probe {
+        Ok(_) => Trial::Works,
+        Err(Failure::Lost(why)) => Trial::NotTried(why.clone()),
+        Err(why) => Trial::Fails(why.to_string()),
+    }
+}
+
 fn limit(limit: Limit, id: &'static str, what: &'static str) -> Finding {
     let value = json!({ "limit_bytes": limit.limit, "used_bytes": limit.used });
     let used = limit.used.map(|used| format!(", {} used", human(used))).unwrap_or_default();
@@ -300,6 +308,8 @@ pub(crate) mod tests {
         let finding = judged("commit_on_touch", |facts| facts.touch = Err(Failure::Killed(libc::SIGSEGV)));
         assert_eq!(finding.level, Level::Missing);
         assert_eq!(finding.found, "does not work: ended by SIGSEGV");
+        let finding = judged("commit_on_touch", |facts| facts.touch = Err(Failure::Lost("no child".to_owned())));
+        assert_eq!((finding.level, finding.means.as_str()), (Level::Warning, "It could not be tried: no child."));
         let none = Largest { bytes: 0, bound: Bound::Refused("the reason".to_owned()) };
         let finding = judged("largest_reservation", |facts| facts.largest = none);
         assert_eq!(finding.level, Level::Missing);

@@ -39,7 +39,7 @@ impl fmt::Display for Failure {
                 libc::SIGBUS => f.write_str("ended by SIGBUS"),
                 signal => write!(f, "ended by signal {signal}"),
             },
-            Failure::Lost(why) => write!(f, "could not be tried: {why}"),
+            Failure::Lost(why) => write!(f, "It could not be tried: {why}"),
         }
     }
 }

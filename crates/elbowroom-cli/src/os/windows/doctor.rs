@@ -4,7 +4,7 @@ use elbowroom::{Budget, allocation_granularity, page_size};
 use serde_json::{Value, json};
 
 use super::probe::{self, JobLimits, Privilege, SystemMemory};
-use crate::doctor::{Finding, Largest, Level, MODEST_BYTES, Report, Section, commit_on_touch};
+use crate::doctor::{Finding, Largest, Level, MODEST_BYTES, Report, Section, Trial, commit_on_touch};
 use crate::size::human;
 
 /// What was gathered. `None` where the system does not tell.
@@ -15,8 +15,8 @@ struct Facts {
     granularity_bytes: u64,
     highest_address: u64,
     largest: Largest,
-    /// Why commit on touch does not work, if so.
-    touch_failure: Option<String>,
+    /// Whether commit on touch works.
+    touch: Trial,
     memory: Option<SystemMemory>,
     /// Whether a commit is charged before it is touched.
     is_charged: Option<bool>,
@@ -46,7 +46,7 @@ impl Facts {
             granularity_bytes: allocation_granularity() as u64,
             highest_address: probe::highest_address(),
             largest: Largest::find(),
-            touch_failure: probe::touch_failure(),
+            touch: probe::touch(),
             memory: probe::system_memory(),
             is_charged: probe::is_charged(),
             budget: (budget.limit_bytes() as u64, budget.name().to_owned()),
@@ -70,7 +70,7 @@ impl Facts {
             self.budget(),
             self.memory(),
             self.job(),
-            commit_on_touch(self.touch_failure.clone()),
+            commit_on_touch(&self.touch),
             self.debugger(),
             self.large_pages(),
         ]
@@ -227,7 +227,7 @@ mod tests {
             granularity_bytes: 64 << 10,
             highest_address: 0x7fff_fffe_ffff,
             largest: Largest { bytes: 127 << 40, bound: Bound::Refused("no".to_owned()) },
-            touch_failure: None,
+            touch: Trial::Works,
             memory: Some(SystemMemory {
                 total_bytes: 64 * GIB,
                 available_bytes: 60 * GIB,
@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn the_rest_is_told() {
-        let finding = judged("commit_on_touch", |facts| facts.touch_failure = Some("exit code 5".to_owned()));
+        let finding = judged("commit_on_touch", |facts| facts.touch = Trial::Fails("exit code 5".to_owned()));
         assert_eq!((finding.level, finding.found.as_str()), (Level::Missing, "does not work: exit code 5"));
         assert_eq!(judged("debugger", |facts| facts.is_debugged = true).level, Level::Note);
         assert_eq!(judged("large_pages", |facts| facts.large_page_privilege = Privilege::Absent).level, Level::Note);

@@ -27,6 +27,8 @@ use windows_sys::Win32::System::SystemInformation::{GetNativeSystemInfo, OSVERSI
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 use windows_sys::w;
 
+use crate::doctor::Trial;
+
 /// What the whole system has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SystemMemory {
@@ -154,11 +156,11 @@ pub(super) fn is_charged() -> Option<bool> {
     Some(after.saturating_sub(before) >= BYTES as u64 / 2)
 }
 
-/// Why the command's own demonstration does not run to its end, if so. In a process of its own, which may crash.
-pub(super) fn touch_failure() -> Option<String> {
+/// Whether the command's own demonstration runs to its end. In a process of its own, which may crash.
+pub(super) fn touch() -> Trial {
     let program = match env::current_exe() {
         Ok(program) => program,
-        Err(error) => return Some(format!("this program cannot be found: {error}")),
+        Err(error) => return Trial::NotTried(format!("this program cannot be found: {error}")),
     };
     let mut demo = Command::new(program);
     demo.args(["demo", "--quiet", "--page-limit", "3"])
@@ -166,8 +168,9 @@ pub(super) fn touch_failure() -> Option<String> {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     match demo.status() {
-        Ok(status) => (!status.success()).then(|| status.to_string()),
-        Err(error) => Some(format!("could not be tried: {error}")),
+        Ok(status) if status.success() => Trial::Works,
+        Ok(status) => Trial::Fails(status.to_string()),
+        Err(error) => Trial::NotTried(error.to_string()),
     }
 }
 
