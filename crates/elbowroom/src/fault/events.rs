@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::record::{Pinned, Record};
-use super::ring::{Ring, WORDS};
+use super::ring::Ring;
 use super::{FaultAccess, Refusal};
 
 /// What became of a fault.
@@ -88,6 +88,9 @@ pub struct Event {
     // Zeros at the end.
     name: [u8; NAME_BYTES],
 }
+
+/// An event in the queue.
+const WORDS: usize = 9 + NAME_WORDS;
 
 impl Event {
     /// The region's name: its first 32 bytes, or fewer if they end in the middle of a character.
@@ -175,7 +178,7 @@ pub(crate) struct What<'a> {
 
 /// A recorder, as fault handlers see it.
 pub(crate) struct Tape {
-    ring: Ring,
+    ring: Ring<WORDS>,
     epoch: Instant,
 }
 

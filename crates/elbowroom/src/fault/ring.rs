@@ -7,26 +7,24 @@
 
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// An event is so many words.
-pub(super) const WORDS: usize = if cfg!(loom) { 2 } else { 13 };
-
-struct Slot {
+struct Slot<const WORDS: usize> {
     turn: AtomicUsize,
     // Invariant: touched only by whoever has claimed the slot's position, until it passes the turn on.
     words: [AtomicU64; WORDS],
 }
 
-pub(super) struct Ring {
+/// Of events of so many words.
+pub(super) struct Ring<const WORDS: usize> {
     // As many as a power of two.
-    slots: Box<[Slot]>,
+    slots: Box<[Slot<WORDS>]>,
     head: AtomicUsize,
     tail: AtomicUsize,
     lost: AtomicU64,
 }
 
-impl Ring {
+impl<const WORDS: usize> Ring<WORDS> {
     /// Room for at least `capacity` events.
-    pub(super) fn new(capacity: usize) -> Ring {
+    pub(super) fn new(capacity: usize) -> Ring<WORDS> {
         let capacity = capacity.clamp(2, 1 << 24).next_power_of_two();
         let slot = |turn| Slot { turn: AtomicUsize::new(turn), words: std::array::from_fn(|_| AtomicU64::new(0)) };
         Ring {
@@ -37,7 +35,7 @@ impl Ring {
         }
     }
 
-    fn slot(&self, position: usize) -> &Slot {
+    fn slot(&self, position: usize) -> &Slot<WORDS> {
         &self.slots[position & (self.slots.len() - 1)]
     }
 
@@ -104,7 +102,7 @@ mod models {
     #[test]
     fn every_event_comes_out_whole_and_once() {
         loom::model(|| {
-            let ring = Arc::new(Ring::new(2));
+            let ring = Arc::new(Ring::<2>::new(2));
             let writers: Vec<_> = [1, 2]
                 .into_iter()
                 .map(|value| {
@@ -125,7 +123,7 @@ mod models {
     #[test]
     fn a_slot_is_used_again_only_when_it_has_been_read() {
         loom::model(|| {
-            let ring = Arc::new(Ring::new(2));
+            let ring = Arc::new(Ring::<2>::new(2));
             ring.push(&[1, 1]);
             ring.push(&[2, 2]);
             let writer = {
@@ -147,11 +145,13 @@ mod models {
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use super::{Ring, WORDS};
+    use super::Ring;
+
+    const WORDS: usize = 3;
 
     #[test]
     fn first_in_first_out_and_the_newest_is_lost() {
-        let ring = Ring::new(3);
+        let ring = Ring::<WORDS>::new(3);
         assert_eq!(ring.pop(), None);
         for round in 0..10 {
             (0..5).for_each(|n| ring.push(&[10 * round + n; WORDS]));
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn many_writers_and_readers() {
-        let (ring, done) = (Ring::new(64), AtomicBool::new(false));
+        let (ring, done) = (Ring::<WORDS>::new(64), AtomicBool::new(false));
         let (writers, each) = (3u64, 20_000u64);
         let read = std::thread::scope(|scope| {
             let readers: Vec<_> = (0..2)
