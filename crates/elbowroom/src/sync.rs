@@ -23,10 +23,29 @@ pub(crate) use loom::sync::atomic;
 #[cfg(not(loom))]
 use crate::os::{wait, wake_one};
 
+#[cfg(not(loom))]
+pub(crate) use crate::os::thread_token;
+
+/// A model's threads are all one to the system.
+#[cfg(loom)]
+pub(crate) fn thread_token() -> usize {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    loom::thread::current().id().hash(&mut hasher);
+    hasher.finish() as usize | 1
+}
+
+/// Lets another thread run.
+#[cfg(not(loom))]
+pub(crate) use std::thread::yield_now;
+
+#[cfg(loom)]
+pub(crate) use loom::thread::yield_now;
+
 /// In a model: let another thread run, and look again.
 #[cfg(loom)]
 fn wait(_word: &AtomicU32, _expected: u32) {
-    loom::thread::yield_now();
+    yield_now();
 }
 
 /// Nobody sleeps in a model.

@@ -102,7 +102,13 @@ pub(super) enum Deed {
 
 impl Slot {
     /// Makes a region of random kind. `None` if that was refused, as planned.
-    pub(super) fn make(id: u64, rng: &mut Rng, ground: &mut Ground, budgets: &Budgets) -> Result<Option<Slot>, String> {
+    pub(super) fn make(
+        id: u64,
+        rng: &mut Rng,
+        ground: &mut Ground,
+        budgets: &Budgets,
+        may_monitor: bool,
+    ) -> Result<Option<Slot>, String> {
         let filter = match rng.below(12) {
             0..=3 => Filter::None,
             4..=5 => Filter::Commits,
@@ -120,7 +126,7 @@ impl Slot {
             _ => None,
         };
         let mut model = Slot::random_model(rng, filter, budgets);
-        model.monitored = filter != Filter::None && rng.one_in(6);
+        model.monitored = filter != Filter::None && rng.one_in(6) && may_monitor;
         let refuse = match rng.below(40) {
             0 => Some(Call::Reserve),
             1 => Some(Call::InstallHandler),

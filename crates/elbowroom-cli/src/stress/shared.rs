@@ -46,7 +46,7 @@ impl Shared {
         let inner = builder().budget(&crowd).growth(Growth::Pages(1)).build();
         let inner = inner.map_err(|error| format!("a shared region: {error}"))?;
         let builders = [
-            builder().growth(Growth::Pages(1 + rng.below(4))),
+            builder().growth(if rng.one_in(2) { Growth::default() } else { Growth::Pages(1 + rng.below(4)) }),
             builder().commit_limit((1 + rng.below(PAGES)) * size).growth(Growth::Pages(3)).budget(&crowd),
             builder().growth(Growth::Pages(1)).filter(move |fault| {
                 let verdict = decide(fault.offset() / page_size());

@@ -282,7 +282,9 @@ impl Worker {
             let at = self.rng.below(self.slots.len());
             self.release(at)?;
         }
-        let made = Slot::make(self.next_id, &mut self.rng, &mut self.ground, &self.budgets)?;
+        // In the child of a process with threads std may not be able to start one: its own lock may be held for ever.
+        let may_monitor = !self.is_child;
+        let made = Slot::make(self.next_id, &mut self.rng, &mut self.ground, &self.budgets, may_monitor)?;
         self.next_id += 1;
         let is_refused = made.is_none();
         self.slots.extend(made);

@@ -10,15 +10,16 @@ use std::ffi::c_void;
 use std::panic::{self, AssertUnwindSafe};
 use std::process;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 use super::Refusal;
 use crate::os::{self, FilterStack};
 use crate::region::Core;
+use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use crate::sync::{thread_token, yield_now};
 
 /// How many filters may run at once. A further thread waits for one of them to end, unless it is in a filter itself:
 /// then it is refused, or threads might wait for each other.
-const FRAMES_MAX: usize = 1024;
+const FRAMES_MAX: usize = if cfg!(loom) { 2 } else { 1024 };
 
 /// What a thread does on a frame.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,25 +43,36 @@ struct Frame {
 // SAFETY: the atomics are shared by nature; `stack` belongs to whoever moved `thread` from 0 to its own token.
 unsafe impl Sync for Frame {}
 
-impl Frame {
-    const fn free() -> Frame {
+/// Not a function: a model's atomics are not made by constant ones.
+macro_rules! free_frame {
+    () => {
         Frame {
             thread: AtomicUsize::new(0),
             region: AtomicPtr::new(ptr::null_mut()),
             is_filter: AtomicBool::new(false),
             stack: UnsafeCell::new(None),
         }
-    }
+    };
 }
 
-static FRAMES: [Frame; FRAMES_MAX] = [const { Frame::free() }; FRAMES_MAX];
+#[cfg(not(loom))]
+static FRAMES: [Frame; FRAMES_MAX] = [const { free_frame!() }; FRAMES_MAX];
 
 /// Frames for what has nothing to do with regions. A handler of somebody else's that never returns (siglongjmp) keeps
 /// its own for good, which must not cost a filter's.
-static APART: [Frame; 16] = [const { Frame::free() }; 16];
+#[cfg(not(loom))]
+static APART: [Frame; 16] = [const { free_frame!() }; 16];
 
 /// Frames from here on have never been owned, so nobody need look at them.
+#[cfg(not(loom))]
 static USED: AtomicUsize = AtomicUsize::new(0);
+
+#[cfg(loom)]
+loom::lazy_static! {
+    static ref FRAMES: [Frame; FRAMES_MAX] = [(); FRAMES_MAX].map(|()| free_frame!());
+    static ref APART: [Frame; 1] = [free_frame!()];
+    static ref USED: AtomicUsize = AtomicUsize::new(0);
+}
 
 /// A frame owned by the calling thread.
 struct Owned(&'static Frame);
@@ -68,7 +80,7 @@ struct Owned(&'static Frame);
 impl Owned {
     /// Takes a free frame, and its index.
     fn try_take(frames: &'static [Frame]) -> Option<(usize, Owned)> {
-        let me = os::thread_token();
+        let me = thread_token();
         // Acquire: sees the stack as the last owner left it.
         let take = |frame: &Frame| frame.thread.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed).is_ok();
         frames.iter().enumerate().find(|(_, frame)| take(frame)).map(|(index, frame)| (index, Owned(frame)))
@@ -76,7 +88,7 @@ impl Owned {
 
     fn take(region: &Core, work: Work) -> Result<Owned, Refusal> {
         loop {
-            if let Some((index, owned)) = Owned::try_take(&FRAMES) {
+            if let Some((index, owned)) = Owned::try_take(&FRAMES[..]) {
                 owned.0.region.store(ptr::from_ref(region).cast_mut(), Ordering::Relaxed);
                 owned.0.is_filter.store(work == Work::Filter, Ordering::Relaxed);
                 USED.fetch_max(index + 1, Ordering::Relaxed);
@@ -85,7 +97,7 @@ impl Owned {
             if mine().next().is_some() {
                 return Err(Refusal::TooManyFilters);
             }
-            std::thread::yield_now();
+            yield_now();
         }
     }
 
@@ -108,7 +120,7 @@ impl Drop for Owned {
 
 /// The frames of the calling thread. What it wrote itself it sees; what others write meanwhile is not about it.
 fn mine() -> impl Iterator<Item = &'static Frame> {
-    let me = os::thread_token();
+    let me = thread_token();
     let used = &FRAMES[..USED.load(Ordering::Relaxed)];
     used.iter().filter(move |frame| frame.thread.load(Ordering::Relaxed) == me)
 }
@@ -135,8 +147,8 @@ pub(super) fn count_mine_for(region: &Core) -> usize {
 
 /// In a forked child: frees the frames of the threads that it does not have.
 pub(super) fn forget_other_threads() {
-    let me = os::thread_token();
-    for frame in FRAMES.iter().chain(&APART) {
+    let me = thread_token();
+    for frame in FRAMES.iter().chain(&APART[..]) {
         if frame.thread.load(Ordering::Relaxed) != me {
             frame.thread.store(0, Ordering::Release);
         }
@@ -171,7 +183,7 @@ fn run<R>(region: &Core, work: Work, filter: impl FnOnce() -> R) -> Result<R, Re
 /// there is none to be had.
 #[allow(dead_code, reason = "only where handlers have a small stack of their own")]
 pub(crate) fn run_apart(work: impl FnOnce()) -> bool {
-    let Some((_, frame)) = Owned::try_take(&APART) else { return false };
+    let Some((_, frame)) = Owned::try_take(&APART[..]) else { return false };
     let Ok(stack) = frame.stack() else { return false };
     // SAFETY: this thread owns the frame, and is on it once.
     unsafe { call_on(stack, work) }.is_some()
@@ -205,4 +217,75 @@ unsafe fn call_on<R, F: FnOnce() -> R>(stack: &FilterStack, work: F) -> Option<R
     // SAFETY: nobody else is on the stack (contract); `call` is of the types of `job`, and catches every unwind.
     unsafe { stack.run(call::<F, R>, (&raw mut job).cast()) };
     job.result
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use loom::cell::UnsafeCell;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    use super::*;
+
+    /// What a frame's owner has to itself: the checker objects to two at once.
+    struct Stacks([UnsafeCell<usize>; FRAMES_MAX]);
+
+    impl Stacks {
+        fn new() -> Arc<Stacks> {
+            Arc::new(Stacks([(); FRAMES_MAX].map(|()| UnsafeCell::new(0))))
+        }
+
+        /// Uses the frame that the caller owns.
+        fn visit(&self, owned: &Owned) {
+            let index = FRAMES.iter().position(|frame| ptr::eq(frame, owned.0)).unwrap();
+            // SAFETY: the checker objects if another thread is here.
+            self.0[index].with_mut(|visits| unsafe { *visits += 1 });
+        }
+    }
+
+    #[test]
+    fn a_frame_has_one_owner_and_nobody_sees_anothers() {
+        loom::model(|| {
+            let (stacks, region, elsewhere) = (Stacks::new(), Core::for_model(), Core::for_model());
+            let visit = |stacks: &Stacks, mine: &Core, theirs: &Core, work| {
+                let owned = Owned::take(mine, work).unwrap();
+                stacks.visit(&owned);
+                assert!(is_inside_fault_of(mine) && !is_inside_filter_of(theirs));
+                assert_eq!((is_inside_filter_of(mine), count_mine_for(mine)), (work == Work::Filter, 1));
+                drop(owned);
+                assert!(!is_inside_fault_of(mine));
+            };
+            let other = {
+                let (stacks, region, elsewhere) = (Arc::clone(&stacks), region.clone(), elsewhere.clone());
+                thread::spawn(move || visit(&stacks, &elsewhere, &region, Work::Callback))
+            };
+            visit(&stacks, &region, &elsewhere, Work::Filter);
+            other.join().unwrap();
+            assert!(FRAMES.iter().all(|frame| frame.thread.load(Ordering::Relaxed) == 0));
+        });
+    }
+
+    #[test]
+    fn a_thread_waits_for_a_frame_and_one_that_has_one_is_refused() {
+        loom::model(|| {
+            let (stacks, region) = (Stacks::new(), Core::for_model());
+            // Two frames; this thread holds one and wants another, the other thread wants one.
+            let outer = Owned::take(&region, Work::Filter).unwrap();
+            stacks.visit(&outer);
+            let other = {
+                let (stacks, region) = (Arc::clone(&stacks), region.clone());
+                thread::spawn(move || stacks.visit(&Owned::take(&region, Work::Filter).unwrap()))
+            };
+            match Owned::take(&region, Work::Filter) {
+                Ok(inner) => {
+                    stacks.visit(&inner);
+                    assert_eq!(count_mine_for(&region), 2);
+                }
+                Err(refusal) => assert_eq!(refusal, Refusal::TooManyFilters),
+            }
+            drop(outer);
+            other.join().unwrap();
+            assert_eq!(count_mine_for(&region), 0);
+        });
+    }
 }

@@ -17,6 +17,7 @@ mod report;
 mod ring;
 mod status;
 mod trace;
+mod trie;
 
 pub use events::{Event, Outcome, Recorder};
 pub use histogram::Histogram;

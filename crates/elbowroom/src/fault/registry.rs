@@ -1,12 +1,9 @@
 //! Which region an address is in, answered inside a fault handler.
 //!
-//! A trie over the address: the top bits index a fixed root, then six bits a level down to 4 KiB. An entry is empty, a
-//! deeper node, or the [`Record`] of the one region that covers the entry's whole span, so a region of any size takes a
-//! handful of entries and a lookup at most six loads, however many regions live.
-//!
-//! Readers never wait and never see freed memory:
-//! - nodes and records are never freed, only reused ([`Record`]s through a free list), so a stale pointer still points
-//!   at one. What is kept is bounded by the most there ever was at once, and by the address span it was spread over;
+//! A [`Trie`] leads from an address to the [`Record`] of the region that is there. Readers never wait and never see
+//! freed memory:
+//! - nodes and records are never freed, only reused (records through a free list), so a stale pointer still points at
+//!   one. What is kept is bounded by the most there ever was at once, and by the address span it was spread over;
 //! - a record is *pinned* before its region is looked at. One word holds the pins and whether the record is live: a pin
 //!   that finds it dead is taken back, and a record is killed first and its region freed only when no pin is left.
 //!
@@ -17,36 +14,23 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::frames;
 use super::record::{Pinned, Record};
+use super::trie::Trie;
 use crate::region::Core;
 use crate::sync::Lock;
 
-/// Addresses end here: 57 bits is the most any supported processor translates.
-const ADDRESS_BITS: u32 = 57;
-/// The root's entries span 4 TiB each.
-const ROOT_SHIFT: u32 = 42;
-const ROOT_ENTRIES: usize = 1 << (ADDRESS_BITS - ROOT_SHIFT);
-const NODE_BITS: u32 = 6;
-const NODE_ENTRIES: usize = 1 << NODE_BITS;
-/// The span of an entry of the lowest level: no page is smaller.
-const LEAF_SHIFT: u32 = 12;
+#[cfg(not(loom))]
+static TRIE: Trie<Core> = Trie::new();
 
-/// Null, a [`Node`], or a [`Record`] with [`RECORD_TAG`] added.
-type Entry = AtomicPtr<u8>;
-const RECORD_TAG: usize = 1;
-
-struct Node {
-    // Invariant: each entry that is not null points at a leaked Node or (tagged) a leaked Record.
-    entries: [Entry; NODE_ENTRIES],
+#[cfg(loom)]
+loom::lazy_static! {
+    static ref TRIE: Trie<Core> = Trie::new();
 }
-
-static ROOT: [Entry; ROOT_ENTRIES] = [const { AtomicPtr::new(ptr::null_mut()) }; ROOT_ENTRIES];
 
 /// Serialises writers.
 static WRITER: Mutex<Writer> = Mutex::new(Writer { free: Vec::new(), live: BTreeMap::new() });
@@ -63,34 +47,8 @@ pub(crate) type Pin = Pinned<'static, Core>;
 
 /// The region whose addresses, guard page included, hold `address`. Async-signal-safe and wait-free.
 pub(crate) fn pin(address: usize) -> Option<Pin> {
-    if address >> ADDRESS_BITS != 0 {
-        return None;
-    }
-    let mut shift = ROOT_SHIFT;
-    let mut entry = ROOT[address >> shift].load(Ordering::Acquire);
-    loop {
-        if entry.is_null() {
-            return None;
-        }
-        if let Some(record) = as_record(entry) {
-            let pin = record.pin()?;
-            return pin.addresses().contains(&address).then_some(pin);
-        }
-        shift -= NODE_BITS;
-        // SAFETY: not null and not a record, so a leaked Node (invariant of `entries`, and of the root); the Acquire
-        // load that found it sees its contents.
-        let node = unsafe { &*entry.cast::<Node>() };
-        entry = node.entries[address >> shift & (NODE_ENTRIES - 1)].load(Ordering::Acquire);
-    }
-}
-
-fn as_record(entry: *mut u8) -> Option<&'static Record<Core>> {
-    if entry.addr() & RECORD_TAG == 0 {
-        return None;
-    }
-    let record: *mut Record<Core> = entry.map_addr(|address| address - RECORD_TAG).cast();
-    // SAFETY: a tagged entry is a leaked Record (invariant of `entries`, and of the root).
-    Some(unsafe { &*record })
+    let pin = TRIE.find(address)?.pin()?;
+    pin.addresses().contains(&address).then_some(pin)
 }
 
 /// A region's entry in the registry; [`remove`](Entered::remove) takes it out.
@@ -112,8 +70,7 @@ pub(crate) unsafe fn enter(core: NonNull<Core>) -> Entered {
     // SAFETY: valid until `Entered::remove`, which kills the record and waits for its pins (contract); a record is
     // filled when it is new or comes from the free list, where it is put when it is neither live nor pinned.
     unsafe { record.fill(core.as_ptr()) };
-    let entry = ptr::from_ref(record).cast_mut().cast::<u8>().map_addr(|address| address + RECORD_TAG);
-    fill(&ROOT, ROOT_SHIFT, 0, &addresses, entry);
+    TRIE.store(&addresses, Some(record));
     writer.live.insert(addresses.start, record);
     drop(writer);
     Entered { record, addresses }
@@ -123,7 +80,7 @@ impl Entered {
     /// Takes the region out, and waits until no handler is looking at it.
     pub(crate) fn remove(self) {
         let mut writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
-        fill(&ROOT, ROOT_SHIFT, 0, &self.addresses, ptr::null_mut());
+        TRIE.store(&self.addresses, None);
         self.record.kill();
         writer.live.remove(&self.addresses.start);
         drop(writer);
@@ -133,38 +90,6 @@ impl Entered {
         }
         writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
         writer.free.push(self.record);
-    }
-}
-
-/// Stores `value` in the entries that cover `addresses`, of a table whose first entry starts at address `base` and
-/// whose entries span `1 << shift` bytes. The caller holds the writer's lock.
-fn fill(entries: &[Entry], shift: u32, base: usize, addresses: &Range<usize>, value: *mut u8) {
-    let first = (addresses.start.max(base) - base) >> shift;
-    for (index, entry) in entries.iter().enumerate().skip(first) {
-        let start = base + (index << shift);
-        if start >= addresses.end {
-            return;
-        }
-        // Only writers store entries, one at a time, so a relaxed load sees the latest.
-        let found = entry.load(Ordering::Relaxed);
-        let is_node = !found.is_null() && found.addr() & RECORD_TAG == 0;
-        let covered = addresses.start <= start && start + (1 << shift) <= addresses.end;
-        if covered && !is_node {
-            entry.store(value, Ordering::Release);
-            continue;
-        }
-        let node: *mut Node = if is_node {
-            found.cast()
-        } else {
-            let node = Box::new(Node { entries: [const { AtomicPtr::new(ptr::null_mut()) }; NODE_ENTRIES] });
-            let node: *mut Node = Box::leak(node);
-            entry.store(node.cast(), Ordering::Release);
-            node
-        };
-        // SAFETY: just leaked, or found as a node (invariant of `entries`).
-        let node = unsafe { &*node };
-        debug_assert!(shift > LEAF_SHIFT, "regions are made of pages");
-        fill(&node.entries, shift - NODE_BITS, start, addresses, value);
     }
 }
 

@@ -4,7 +4,6 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::backend::{Backend, Pager};
@@ -20,7 +19,10 @@ use crate::fault::{FaultAccess, Figures, Histogram, Outcome, Refusal, Tally, Tou
 use crate::os::{self, Missing, SignalsBlocked, Userfault};
 use crate::page::{self, PageCount, PageIndex, PageRange};
 use crate::reservation::Mapping;
+use crate::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Guard, Lock};
+
+mod models;
 
 /// A filter, as a region keeps it.
 pub(crate) type Filter = dyn Fn(&Fault<'_>) -> Verdict + Send + Sync;
