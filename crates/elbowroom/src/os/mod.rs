@@ -114,6 +114,7 @@ pub(crate) struct Missing {
 }
 
 /// How the wait for an event ended.
+#[allow(dead_code, reason = "made where there is userfaultfd")]
 pub(crate) enum Next {
     Missing(Missing),
     TimeUp,
@@ -122,6 +123,7 @@ pub(crate) enum Next {
 }
 
 /// How a page was barred.
+#[allow(dead_code, reason = "made where there is userfaultfd")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bar {
     Guard,

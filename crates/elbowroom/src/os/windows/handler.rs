@@ -53,8 +53,7 @@ pub(crate) fn uninstall() {
 
 /// Whether ours is installed; the order is Windows' secret.
 pub(crate) fn places() -> Vec<(&'static str, Place)> {
-    let is_installed = INSTALLED.load(Ordering::Relaxed) != 0;
-    vec![("vectored exception handler", if is_installed { Place::Installed } else { Place::Absent })]
+    vec![("vectored exception handler", if fault::is_armed() { Place::Installed } else { Place::Absent })]
 }
 
 /// # Safety
