@@ -10,6 +10,11 @@ use std::thread;
 use elbowroom::{AppendVec, Budget, Growth, Region, page_size};
 use proptest::prelude::*;
 
+/// A vector of moderate size: an emulator cannot reserve the default of 64 GiB for each.
+fn moderate<T>() -> AppendVec<T> {
+    AppendVec::with_max_len(1 << 20)
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Push(u64),
@@ -135,7 +140,7 @@ proptest! {
 
     #[test]
     fn behaves_like_a_vector(steps in prop::collection::vec(step(), 1..40), from_back: bool) {
-        let mut vec = AppendVec::new();
+        let mut vec = moderate();
         let mut model = Model::default();
         for step in steps {
             run(&mut vec, &mut model, step)?;
@@ -145,9 +150,8 @@ proptest! {
         }
         let mut all: Vec<u64> = model.0.into_iter().flatten().collect();
         prop_assert_eq!(vec.into_iter().len(), all.len());
-        let mut vec: AppendVec<u64> = all.iter().copied().collect();
-        Extend::extend(&mut vec, [1, 2]);
-        all.extend([1, 2]);
+        let mut vec = moderate();
+        Extend::extend(&mut vec, all.iter().copied());
         if from_back {
             all.reverse();
         }
@@ -163,7 +167,7 @@ proptest! {
 
 #[test]
 fn holes_are_no_elements() {
-    let vec = AppendVec::new();
+    let vec = moderate();
     let panicking = |value: u64| {
         let push = AssertUnwindSafe(|| {
             vec.push_with(|_| {
@@ -207,7 +211,7 @@ impl Drop for Counted {
 fn elements_are_dropped_once() {
     let drops = Arc::new(AtomicUsize::new(0));
     let dropped = || drops.swap(0, Ordering::Relaxed);
-    let mut vec = AppendVec::new();
+    let mut vec = moderate();
     vec.extend((0..1000).map(|_| Counted::new(&drops)));
     assert_eq!(dropped(), 0);
     vec.clear();
@@ -250,7 +254,7 @@ fn a_panic_in_a_drop_drops_nothing_twice() {
         }
     }
     let drops = Arc::new(AtomicUsize::new(0));
-    let mut vec = AppendVec::new();
+    let mut vec = moderate();
     vec.extend((0..10).map(|n| Fussy(Arc::clone(&drops), n)));
     assert!(panic::catch_unwind(AssertUnwindSafe(|| vec.clear())).is_err());
     assert_eq!(drops.load(Ordering::Relaxed), 10);
@@ -341,7 +345,7 @@ fn a_reader_sees_whole_elements_in_one_piece_while_others_push() {
 
 #[test]
 fn a_thread_alone_sees_all_that_it_pushed() {
-    let vec = AppendVec::new();
+    let vec = moderate();
     for number in 0..common::times(50_000) as usize {
         assert_eq!(vec.push(number).0, number);
         assert_eq!(vec.len(), number + 1);
@@ -352,7 +356,7 @@ fn a_thread_alone_sees_all_that_it_pushed() {
 
 #[test]
 fn a_push_that_stands_still_holds_up_nobody() {
-    let vec = AppendVec::new();
+    let vec = moderate();
     vec.push(0);
     let (go, gone) = mpsc::channel::<()>();
     let (started, start) = mpsc::channel();
@@ -528,7 +532,7 @@ fn elements_of_no_size() {
             DROPS.fetch_add(1, Ordering::Relaxed);
         }
     }
-    let vec = AppendVec::new();
+    let vec = moderate();
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| vec.extend((0..5000).map(|_| Nothing)));
@@ -546,7 +550,7 @@ fn elements_aligned_to_more_than_a_page() {
     #[repr(align(8192))]
     struct Wide(usize);
 
-    let vec = AppendVec::new();
+    let vec = moderate();
     for number in 0..20 {
         assert_eq!(std::ptr::from_ref(vec.push(Wide(number)).1).addr() % 8192, 0);
     }
@@ -555,7 +559,7 @@ fn elements_aligned_to_more_than_a_page() {
 
 #[test]
 fn nothing_is_reserved_before_the_first_element() {
-    static SHARED: AppendVec<String> = AppendVec::new();
+    static SHARED: AppendVec<String> = AppendVec::with_max_len(1 << 20);
     assert_eq!(SHARED.stats().reserved_bytes, 0);
     assert!(SHARED.as_slice().is_empty() && SHARED.get(0).is_none() && SHARED.spans().is_empty());
     SHARED.push("one".to_owned());
@@ -570,11 +574,34 @@ fn nothing_is_reserved_before_the_first_element() {
     assert_eq!(AppendVec::<u8>::builder(5).name("log").build().unwrap().name(), "log");
 }
 
+const _: () = {
+    const fn shareable<T: Send + Sync>() {}
+    const fn sendable<T: Send>() {}
+    shareable::<AppendVec<String>>();
+    sendable::<AppendVec<std::cell::Cell<u8>>>();
+    shareable::<elbowroom::append_vec::IntoIter<String>>();
+};
+
+#[test]
+fn a_vector_that_is_told_no_maximum() {
+    if common::emulated() {
+        return;
+    }
+    let mut vec: AppendVec<u16> = (0..3000).collect();
+    assert!(vec.iter().copied().eq(0..3000) && (&vec).into_iter().len() == 3000);
+    assert!(vec.max_len() >= 1 << 32);
+    Extend::extend(&mut vec, [7]);
+    assert_eq!(vec.into_iter().next_back(), Some(7));
+    assert_eq!(AppendVec::<()>::default().max_len(), 1 << 36);
+    static SHARED: AppendVec<u8> = AppendVec::new();
+    assert_eq!(SHARED.push(1), (0, &1));
+}
+
 #[test]
 fn an_index_without_an_element_panics_with_the_length() {
-    let vec: AppendVec<u8> = (0..3).collect();
-    assert_eq!((vec[2], &vec.into_iter().collect::<Vec<_>>()[..]), (2, &[0, 1, 2][..]));
-    let vec: AppendVec<u8> = (0..3).collect();
+    let vec = moderate();
+    vec.extend(0..3);
+    assert_eq!(vec[2], 2);
     let message = panic::catch_unwind(|| vec[3]).unwrap_err();
     assert!(message.downcast_ref::<String>().unwrap().contains("index 3"));
 }
