@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::{panic, thread};
 
 use bytemuck::Zeroable;
-use elbowroom::{Budget, DemandArray, Growth, PageState, page_size};
+use elbowroom::{Backend, Budget, DemandArray, Growth, PageState, page_size};
 use proptest::prelude::*;
 
 /// An element that can be told from others, of any size and alignment.
@@ -102,12 +102,13 @@ struct Model<T> {
 impl<T: Element> Model<T> {
     const PAGES: usize = 24;
 
-    fn new(limit: usize) -> Model<T> {
+    fn new(limit: usize, backend: Backend) -> Model<T> {
         let len = (Self::PAGES * page_size() / size_of::<T>()).max(1);
         let pages = (len * size_of::<T>()).div_ceil(page_size());
         let array = DemandArray::builder(len)
             .growth(Growth::Pages(1))
             .commit_limit(limit * page_size())
+            .backend(backend)
             .build()
             .expect("a small reservation");
         Model { array, elements: vec![T::zeroed(); len], pages: vec![false; pages], limit }
@@ -264,9 +265,11 @@ impl<T: Element> Model<T> {
 }
 
 fn behaves<T: Element>(steps: &[Step], limit: usize) -> Result<(), TestCaseError> {
-    let mut model = Model::<T>::new(limit);
-    steps.iter().try_for_each(|step| model.run(step))?;
-    model.check_all()
+    [Backend::Protection, Backend::Auto].into_iter().try_for_each(|backend| {
+        let mut model = Model::<T>::new(limit, backend);
+        steps.iter().try_for_each(|step| model.run(step))?;
+        model.check_all()
+    })
 }
 
 proptest! {

@@ -1,14 +1,15 @@
 //! Containers that grow and never move.
 //!
-//! Each keeps its elements in a *prefix* of a reservation: pages committed from the first on, ahead of need, without
-//! any fault ([`prefix`]). A reference is only ever made to an element on pages that were committed before.
+//! Each but [`DemandArray`] keeps its elements in a *prefix* of a reservation: pages committed from the first on, ahead
+//! of need, without any fault ([`prefix`]). A reference is only ever made to an element on pages that were committed
+//! before.
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use crate::error::{Cause, Error, Operation};
 use crate::os;
-use crate::region::{Budget, Growth};
+use crate::region::{Backend, Budget, Growth};
 
 #[cfg(not(loom))]
 pub mod append_vec;
@@ -77,6 +78,8 @@ pub(crate) struct Options {
     pub(crate) growth: Growth,
     pub(crate) huge_pages: bool,
     pub(crate) commit_limit_bytes: usize,
+    // Of the region, where a container has one.
+    pub(crate) backend: Backend,
 }
 
 impl Default for Options {
@@ -87,6 +90,7 @@ impl Default for Options {
             growth: Growth::default(),
             huge_pages: true,
             commit_limit_bytes: usize::MAX,
+            backend: Backend::default(),
         }
     }
 }

@@ -178,7 +178,6 @@ impl Prefix {
 
     /// Sees to it that at least `needed` bytes are committed, and returns how many are. On an error nothing has
     /// changed.
-    #[allow(dead_code, reason = "for containers that threads share")]
     pub(crate) fn grow(&self, needed: usize, extent: Extent) -> Result<usize, Error> {
         let inner = &**self.inner;
         if needed <= self.committed_bytes() {

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::super::gate;
 use crate::page::{PageCount, PageIndex, PageRange};
 
 /// Bits in a word.
@@ -40,9 +41,8 @@ impl Known {
     /// Adds `pages`, which the caller has seen committed. Whoever finds them in the set has the commit behind it.
     pub(super) fn insert(&self, pages: PageRange) {
         for (index, mask) in parts(pages) {
-            let chunk = self.chunks[index / CHUNK_WORDS].get_or_init(|| self.new_chunk(index / CHUNK_WORDS));
             // Release: what the committing thread did happens before what a reader of the bit does.
-            chunk[index % CHUNK_WORDS].fetch_or(mask, Ordering::Release);
+            self.chunk(index / CHUNK_WORDS)[index % CHUNK_WORDS].fetch_or(mask, Ordering::Release);
         }
     }
 
@@ -71,10 +71,16 @@ impl Known {
         }
     }
 
-    #[cold]
-    fn new_chunk(&self, number: usize) -> Box<[AtomicU64]> {
+    /// A chunk, made now if need be.
+    fn chunk(&self, number: usize) -> &[AtomicU64] {
+        if let Some(chunk) = self.chunks[number].get() {
+            return chunk;
+        }
         let words = CHUNK_WORDS.min(self.words - number * CHUNK_WORDS);
-        (0..words).map(|_| AtomicU64::new(0)).collect()
+        let made = (0..words).map(|_| AtomicU64::new(0)).collect();
+        // No fork while the place is locked.
+        let _inside = gate::enter();
+        self.chunks[number].get_or_init(|| made)
     }
 }
 
