@@ -480,3 +480,6 @@ impl Inner {
         !matches!(released, Err((_, false)))
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -273,7 +273,8 @@ impl<T> ReservedVec<T> {
     }
 
     /// The state of every page, in order: what is committed, then what is only reserved. Empty before anything is
-    /// reserved.
+    /// reserved. What the vector has taken over from another and not grown into counts as reserved (see
+    /// [`trim`](crate::trim)).
     pub fn spans(&self) -> Vec<Span> {
         self.prefix.as_ref().map_or_else(Vec::new, Prefix::spans)
     }
