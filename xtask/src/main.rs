@@ -3,6 +3,7 @@
 mod ci;
 mod debian;
 mod msrv;
+mod pictures;
 mod platforms;
 mod tidy;
 mod trixie;
@@ -19,6 +20,7 @@ usage: cargo xtask COMMAND
 
   ci [--install] [--only STEP[,STEP]]        all checks but `cargo test`; --install gets the packages they need
   tidy                                       the checks that no compiler makes
+  pictures                                   makes the pictures in docs/images again
   win CARGO-COMMAND...                       run it for Windows, under Wine
   arm64 [--page-size N] CARGO-COMMAND...     run it for 64-bit Arm Linux, under QEMU (4096, 16384 or 65536)
 ";
@@ -39,6 +41,7 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
     match command.as_str() {
         "ci" => Ok(if ci::run(&ci::Options::parse(rest)?) { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         "tidy" => tidy::check().map(|()| ExitCode::SUCCESS),
+        "pictures" => pictures::make().map(|()| ExitCode::SUCCESS),
         "win" => cargo_for(Platform::Windows, rest),
         "arm64" => match rest {
             [option, size, rest @ ..] if option == "--page-size" => {
