@@ -5,6 +5,7 @@ mod debian;
 mod msrv;
 mod pictures;
 mod platforms;
+mod sanitize;
 mod tidy;
 mod trixie;
 mod workspace;
@@ -19,6 +20,7 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   ci [--install] [--only STEP[,STEP]]        all checks but `cargo test`; --install gets the packages they need
+  sanitize [address] [thread]                the library's tests under sanitizers, with nightly Rust
   tidy                                       the checks that no compiler makes
   pictures                                   makes the pictures in docs/images again
   win CARGO-COMMAND...                       run it for Windows, under Wine
@@ -40,6 +42,7 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
     let Some((command, rest)) = args.split_first() else { bail!("no command\n\n{USAGE}") };
     match command.as_str() {
         "ci" => Ok(if ci::run(&ci::Options::parse(rest)?) { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        "sanitize" => sanitize::run(rest).map(|()| ExitCode::SUCCESS),
         "tidy" => tidy::check().map(|()| ExitCode::SUCCESS),
         "pictures" => pictures::make().map(|()| ExitCode::SUCCESS),
         "win" => cargo_for(Platform::Windows, rest),
