@@ -62,9 +62,10 @@ const DEFAULT_MAX_BYTES: usize = 64 << 30;
 /// # What it costs
 ///
 /// Reserving takes a system call and no memory, but of addresses there is an end: 128 TiB on most machines, some two
-/// thousand vectors of the default maximum of 64 GiB. Where there are more of them, say how long each can get. A vector
-/// takes at least a page once it has an element, and on Linux two of the 65,530 mappings that a process may have
-/// (`vm.max_map_count`): use `Vec` for tens of thousands of little things.
+/// thousand vectors of the default maximum of 64 GiB, and fewer where the process is limited (RLIMIT_AS). Where there
+/// are more of them, say how long each can get. A vector takes at least a page once it has an element, and on Linux two
+/// of the 65,530 mappings that a process may have (`vm.max_map_count`): use `Vec` for tens of thousands of little
+/// things.
 ///
 /// Small vectors that come and go take over each other's memory without a system call: see [`trim`](crate::trim).
 ///
