@@ -45,6 +45,8 @@ pub struct Drain<'a, T> {
     // Invariant: exclusively borrowed for 'a. Its length is where the drained range began; behind `remaining.end` at
     // least, `tail` counts initialised elements that are to follow there.
     vec: NonNull<ReservedVec<T>>,
+    // The vector's: it does not move.
+    base: NonNull<T>,
     // Invariant: initialised elements behind the vector's length, not yet given out; before the tail.
     remaining: Range<usize>,
     // Invariant: initialised elements.
@@ -63,22 +65,24 @@ impl<'a, T> Drain<'a, T> {
         let tail = range.end..vec.len;
         // If this is forgotten, nothing that it has given out is the vector's any more.
         vec.len = range.start;
-        Drain { vec: NonNull::from(vec), remaining: range, tail, borrow: PhantomData }
-    }
-
-    fn vec(&self) -> &ReservedVec<T> {
-        // SAFETY: exclusively borrowed for longer than this lives (invariant).
-        unsafe { self.vec.as_ref() }
+        let base = vec.ptr;
+        Drain { vec: NonNull::from(vec), base, remaining: range, tail, borrow: PhantomData }
     }
 
     fn vec_mut(&mut self) -> &mut ReservedVec<T> {
-        // SAFETY: as above.
+        // SAFETY: exclusively borrowed for longer than this lives (invariant).
         unsafe { self.vec.as_mut() }
+    }
+
+    /// The place of an element, which may be used up to the end of the tail.
+    #[inline(always)]
+    fn place(&self, index: usize) -> *mut T {
+        self.base.as_ptr().wrapping_add(index)
     }
 
     /// What has not been taken yet.
     pub fn as_slice(&self) -> &[T] {
-        let first = self.vec().place(self.remaining.start);
+        let first = self.place(self.remaining.start);
         // SAFETY: initialised elements (invariant) that this borrows.
         unsafe { slice::from_raw_parts(first, self.remaining.len()) }
     }
@@ -118,7 +122,7 @@ impl<T> Iterator for Drain<'_, T> {
     fn next(&mut self) -> Option<T> {
         let index = self.remaining.next()?;
         // SAFETY: initialised (invariant), and given out only once.
-        Some(unsafe { self.vec().place(index).read() })
+        Some(unsafe { self.place(index).read() })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -131,7 +135,7 @@ impl<T> DoubleEndedIterator for Drain<'_, T> {
     fn next_back(&mut self) -> Option<T> {
         let index = self.remaining.next_back()?;
         // SAFETY: as in `next`.
-        Some(unsafe { self.vec().place(index).read() })
+        Some(unsafe { self.place(index).read() })
     }
 }
 
@@ -169,7 +173,7 @@ impl<T> Drop for Drain<'_, T> {
         }
 
         let remaining = mem::take(&mut self.remaining);
-        let first = self.vec().place(remaining.start);
+        let first = self.place(remaining.start);
         let closing = CloseGap(self);
         // SAFETY: initialised elements, no longer counted as remaining.
         unsafe { ptr::drop_in_place(ptr::slice_from_raw_parts_mut(first, remaining.len())) };
