@@ -91,7 +91,7 @@ fn steps() -> Vec<Step> {
         Step::new("msrv", 10, msrv::check).needs(&[trixie::KEYRING_PACKAGE]),
         // Optimised, because that is when the compiler makes use of what unsafe code promises.
         Step::new("release", 15, |deadline| {
-            deadline.run(cargo().args(["test", "--workspace", "--release", "--no-fail-fast"]))
+            deadline.run(cargo().args(["test", "--workspace", "--all-features", "--release", "--no-fail-fast"]))
         }),
         // Every order of the threads' steps that the memory model allows.
         Step::new("models", 10, |deadline| {
@@ -115,7 +115,7 @@ fn steps() -> Vec<Step> {
 fn test_on(name: &'static str, platform: Platform) -> Step {
     Step::new(name, 15, move |deadline| {
         let mut test = platform.cargo("test")?;
-        test.args(["--workspace", "--exclude", "xtask", "--no-fail-fast"]);
+        test.args(["--workspace", "--exclude", "xtask", "--all-features", "--no-fail-fast"]);
         if matches!(platform, Platform::Arm64 { page_size } if page_size != HOST_PAGE_SIZE) {
             // Not those in the documentation, which show off reservations too large for the emulator of these pages.
             test.arg("--tests");

@@ -10,6 +10,7 @@
 //! - [`ReservedVec`]: a `Vec` that never moves, and says no where `Vec` would end the process.
 //! - [`AppendVec`]: a vector that many threads append to, and that is a slice all the while.
 //! - [`DemandArray`]: a table of any length that takes memory where it is used.
+//! - [`Arena`]: memory for values of all kinds that go all at once.
 //!
 //! ```
 //! use elbowroom::Region;
@@ -69,7 +70,9 @@ mod sync;
 
 #[cfg(not(loom))]
 pub use containers::{AppendVec, append_vec};
-pub use containers::{ContainerBuilder, ContainerStats, DemandArray, PushError, ReservedVec, reserved_vec, trim};
+pub use containers::{
+    Arena, ContainerBuilder, ContainerStats, DemandArray, PushError, ReservedVec, arena, reserved_vec, trim,
+};
 pub use error::{Error, Operation};
 pub use fault::{FaultAccess, FaultCode};
 #[cfg(feature = "faulty")]

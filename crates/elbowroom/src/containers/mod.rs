@@ -13,6 +13,7 @@ use crate::region::{Backend, Budget, Growth};
 
 #[cfg(not(loom))]
 pub mod append_vec;
+pub mod arena;
 /// What of it models try.
 #[cfg(loom)]
 #[path = "append_vec/claims.rs"]
@@ -26,6 +27,7 @@ pub mod reserved_vec;
 
 #[cfg(not(loom))]
 pub use append_vec::AppendVec;
+pub use arena::Arena;
 pub use demand_array::DemandArray;
 pub use push_error::PushError;
 pub use recycle::trim;

@@ -28,6 +28,19 @@ use crate::region::{Budget, Growth, Layout};
 use crate::reservation::{self, Access, Mapping, PageState, Span};
 use crate::sync::Lock;
 
+/// A budget with callbacks that are due: the program's own code, which may come back to the container.
+#[must_use]
+pub(crate) struct Untold(Option<Budget>);
+
+impl Untold {
+    /// Calls them. Under no lock.
+    pub(crate) fn tell(self) {
+        if let Untold(Some(budget)) = self {
+            budget.due().for_each(|callback| callback());
+        }
+    }
+}
+
 /// What to commit, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
@@ -196,13 +209,20 @@ impl Prefix {
     /// [`grow`](Prefix::grow), where nobody else can at the same time. Returns how many bytes are ready to be written:
     /// at least `needed` if that is what the extent says, and no more than are committed.
     pub(crate) fn grow_mut(&mut self, needed: usize, extent: Extent) -> Result<usize, Error> {
+        let (ready, untold) = self.grow_untold(needed, extent)?;
+        untold.tell();
+        Ok(ready)
+    }
+
+    /// [`grow_mut`](Prefix::grow_mut), but runs no code of the program's.
+    pub(crate) fn grow_untold(&mut self, needed: usize, extent: Extent) -> Result<(usize, Untold), Error> {
         let inner = &mut **self.inner;
         let mut growing = *inner.growing.get_mut();
         let bring_in = try_twice(|| inner.commit_to(&mut growing, needed, extent, &mut None))?;
         *inner.growing.get_mut() = growing;
         inner.bring_in(bring_in);
-        inner.tell_budgets();
-        Ok(growing.ready.min(inner.committed()).bytes())
+        let budget = inner.options.budget.as_ref().filter(|budget| budget.is_any_due());
+        Ok((growing.ready.min(inner.committed()).bytes(), Untold(budget.cloned())))
     }
 
     /// Gives the pages behind the first `keep` bytes back to the system, and returns how many bytes are still

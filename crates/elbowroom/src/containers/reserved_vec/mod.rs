@@ -28,8 +28,8 @@ pub use into_iter::IntoIter;
 pub use retain::ExtractIf;
 pub use splice::Splice;
 
-/// The bytes that a vector can hold if it is told no maximum.
-const DEFAULT_MAX_BYTES: usize = 64 << 30;
+/// The bytes that a vector or an arena can hold if it is told no maximum.
+pub(super) const DEFAULT_MAX_BYTES: usize = 64 << 30;
 
 /// A `Vec` that never moves: the growth of a vector, the address of a static.
 ///

@@ -1,0 +1,112 @@
+//! A slice of an arena while it is being filled.
+
+#![allow(unsafe_code, reason = "keeps elements in a block of an arena")]
+
+use std::alloc::Layout;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::ptr::{self, NonNull};
+use std::slice;
+
+use super::{Arena, Fit};
+use crate::error::{Cause, Error, Operation};
+
+/// A slice that takes elements one by one. Dropped before it is finished, it drops them and makes the block free again,
+/// if that is the last one.
+pub(super) struct SliceBuilder<'a, T> {
+    arena: &'a Arena,
+    // Invariant: a block of the arena, for `capacity` elements, that is this builder's alone.
+    block: NonNull<T>,
+    capacity: usize,
+    // Invariant: at most `capacity`; so many elements are initialised.
+    len: usize,
+    elements: PhantomData<T>,
+}
+
+impl<'a, T> SliceBuilder<'a, T> {
+    #[inline]
+    pub(super) fn with_capacity(arena: &'a Arena, capacity: usize) -> Result<SliceBuilder<'a, T>, Error> {
+        let block = arena.try_place(Self::layout(capacity)?, Fit::Whole)?.cast();
+        Ok(SliceBuilder { arena, block, capacity, len: 0, elements: PhantomData })
+    }
+
+    #[inline]
+    fn layout(capacity: usize) -> Result<Layout, Error> {
+        Layout::array::<T>(capacity).map_err(|_| Error::new(Operation::Commit, 0..usize::MAX, Cause::TooLarge))
+    }
+
+    /// Writes what `make` returns for each index that there is room for, until it returns none. Whether it returned one
+    /// for each.
+    #[inline]
+    pub(super) fn fill(&mut self, mut make: impl FnMut(usize) -> Option<T>) -> bool {
+        for index in self.len..self.capacity {
+            let Some(element) = make(index) else { return false };
+            // SAFETY: the index is that of the first place that is not initialised, and before the end.
+            unsafe { self.write(element) };
+        }
+        true
+    }
+
+    /// Adds an element, and makes room for it if need be.
+    pub(super) fn push(&mut self, element: T) -> Result<(), Error> {
+        if self.len == self.capacity {
+            self.make_room()?;
+        }
+        // SAFETY: there is room now.
+        unsafe { self.write(element) };
+        Ok(())
+    }
+
+    /// # Safety
+    /// There is room for an element more.
+    #[inline]
+    unsafe fn write(&mut self, element: T) {
+        // SAFETY: in the block, as there is room (contract).
+        let place = unsafe { self.block.add(self.len) };
+        // SAFETY: as above, and nothing that would have to be dropped is there.
+        unsafe { place.write(element) };
+        self.len += 1;
+    }
+
+    /// Makes room for as many elements again, or if that is refused, for one.
+    #[cold]
+    #[inline(never)]
+    fn make_room(&mut self) -> Result<(), Error> {
+        self.enlarge_to(self.capacity.saturating_mul(2).max(4)).or_else(|_| self.enlarge_to(self.capacity + 1))
+    }
+
+    /// To more than there is room for.
+    fn enlarge_to(&mut self, capacity: usize) -> Result<(), Error> {
+        let (old, new) = (Self::layout(self.capacity)?, Self::layout(capacity)?);
+        // SAFETY: this builder's block (invariant), which it forgets for the new one.
+        self.block = unsafe { self.arena.enlarge(self.block.cast(), old, new) }?.cast();
+        self.capacity = capacity;
+        Ok(())
+    }
+
+    /// Lends the elements, and gives back the room that they did not need.
+    #[inline]
+    pub(super) fn finish(self) -> &'a mut [T] {
+        let slice = ManuallyDrop::new(self);
+        slice.keep(slice.len);
+        // SAFETY: initialised elements (invariant), in a block that was this builder's, which is gone.
+        unsafe { slice::from_raw_parts_mut(slice.block.as_ptr(), slice.len) }
+    }
+
+    /// Gives back what is behind the first `len` elements, or leaves it if it is not the last block. They are not used
+    /// by the builder any more.
+    #[inline]
+    fn keep(&self, len: usize) {
+        let size = size_of::<T>();
+        // SAFETY: this builder's block (invariant).
+        unsafe { self.arena.cut(self.block.cast(), self.capacity * size, len * size) };
+    }
+}
+
+impl<T> Drop for SliceBuilder<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: initialised elements (invariant) that nobody else has.
+        unsafe { ptr::slice_from_raw_parts_mut(self.block.as_ptr(), self.len).drop_in_place() };
+        self.keep(0);
+    }
+}
