@@ -165,9 +165,9 @@ fn json_has_the_transcript_and_the_figures() {
 #[test]
 fn the_picture_follows_the_transcript() {
     for (args, pages, committed) in [
-        ("demo --picture", 80, 80),
+        ("demo --picture --page-limit 8", 8, 8),
         ("demo --picture --page-limit 3 --reserve 10MiB", (10 << 20) / page_size(), 3),
-        ("demo --picture --growth 16 --char wide --page-limit 32", 32, 32),
+        ("demo --picture --growth 4 --char wide --page-limit 8", 8, 8),
     ] {
         let outcome = run(args);
         assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{args}");
@@ -190,8 +190,8 @@ fn the_picture_follows_the_transcript() {
 fn drawings_are_written() {
     let file = |name: &str| std::env::temp_dir().join(format!("elbowroom-demo-{}-{name}", std::process::id()));
     let (svg, html) = (file("a.svg"), file("a.html"));
-    let args = format!("demo --growth 8 --svg {} --html {}", svg.display(), html.display());
-    succeeds(&args, &transcript(10, "Release succeeded.\n"));
+    let args = format!("demo --page-limit 10 --growth 2 --svg {} --html {}", svg.display(), html.display());
+    succeeds(&args, &transcript(5, "Release succeeded.\n"));
     let read = |path: &std::path::Path| {
         let text = std::fs::read_to_string(path).unwrap();
         std::fs::remove_file(path).unwrap();
@@ -199,10 +199,10 @@ fn drawings_are_written() {
     };
     let (svg, html) = (read(&svg), read(&html));
     assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"), "{svg}");
-    assert!(svg.contains(" committed by 10 page faults<"), "{svg}");
+    assert!(svg.contains(" committed by 5 page faults<"), "{svg}");
     assert!(html.starts_with("<!doctype html>") && html.contains(svg.trim_end()), "{html}");
 
-    let outcome = run("demo --quiet --svg /no/such/folder/a.svg");
+    let outcome = run("demo --quiet --page-limit 1 --svg /no/such/folder/a.svg");
     assert_eq!((outcome.status, outcome.stdout.as_str()), (1, ""));
     assert!(outcome.stderr.starts_with("elbowroom: cannot write /no/such/folder/a.svg: "), "{outcome:?}");
 }
