@@ -1,5 +1,7 @@
 //! The command line: read as it was typed, then resolved to what each command is to do.
 
+mod help;
+
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
@@ -9,79 +11,10 @@ use elbowroom::page_size;
 
 use crate::map::model::Wanted;
 use crate::size;
-
-/// What the help of a command says about sizes.
-macro_rules! size_help {
-    () => {
-        "\
-SIZE is a whole number of bytes, or of KiB, MiB, GiB, TiB or PiB (powers of 1024): 4096, 64MiB, 1TiB.
-K, M, G, T and P mean the same. KB, MB and so on mean 1000 to some and 1024 to others, and are refused."
-    };
-}
-
-const EXAMPLES: &str = "\
-Examples:
-  elbowroom demo                                      Microsoft's program, its transcript to the letter
-  elbowroom demo --reserve 64GiB --summary            the same in a much larger reservation, and what it cost
-  elbowroom compare --reserve 1TiB --touch 64MiB      committing up front and on touch, side by side
-  elbowroom stress --minutes 5                        random operations by many threads, checked
-  elbowroom doctor                                    what this machine allows, and what will bite
-  elbowroom map 1234                                  what a process has reserved, committed and in memory";
-
-const DEMO_EXAMPLES: &str = concat!(
-    size_help!(),
-    "
-
-Examples:
-  elbowroom demo --char wide           the program built for Unicode: it runs out of pages
-  elbowroom demo --growth 16           commits 16 pages a fault
-  elbowroom demo --fail-commit-at 5    the fifth commit fails
-  elbowroom demo --picture             draws the region at the end
-  elbowroom demo --growth 8 --svg a.svg
-  elbowroom demo --json --growth 16    the figures, for programs"
-);
-
-const COMPARE_EXAMPLES: &str = concat!(
-    size_help!(),
-    "
-
-Examples:
-  elbowroom compare --reserve 1TiB --touch 64MiB      what is too much to commit up front
-  elbowroom compare --reserve 1GiB --touch 1GiB       touching all of it: what the faults cost
-  elbowroom compare --reserve 1GiB --touch 1GiB --growth 512"
-);
-
-const STRESS_EXAMPLES: &str = "\
-Examples:
-  elbowroom stress                                    one minute, a thread for each processor
-  elbowroom stress --minutes 480 --threads 16         a night
-  elbowroom stress --seed 7 --threads 2 --steps 9000  the same operations each time";
-
-const DOCTOR_EXAMPLES: &str = "\
-Examples:
-  elbowroom doctor                        before the first region, in the place where it will run
-  docker run IMAGE elbowroom doctor       what a container leaves of it
-  elbowroom doctor --json | jq '.findings[] | select(.level != \"ok\")'";
-
-const MAP_EXAMPLES: &str = "\
-Examples:
-  elbowroom map --self --region sample       a region, page by page
-  elbowroom map 1234                         the sums and the largest regions of a process
-  elbowroom map 1234 --region 0x7f12c0a00000 the region that the address lies in
-  elbowroom map 1234 --html map.html         the same to look at in a browser
-  elbowroom map 1234 --json > before.json; sleep 60; elbowroom map 1234 --diff before.json";
-
-const COMPLETIONS_EXAMPLES: &str = "\
-Examples:
-  elbowroom completions bash > ~/.local/share/bash-completion/completions/elbowroom
-  elbowroom completions zsh > \"${fpath[1]}/_elbowroom\"
-  elbowroom completions fish > ~/.config/fish/completions/elbowroom.fish
-  elbowroom completions powershell >> $PROFILE";
-
-const MAN_EXAMPLES: &str = "\
-Examples:
-  elbowroom man | man -l -
-  elbowroom man map > ~/.local/share/man/man1/elbowroom-map.1";
+use help::{
+    COMPARE_EXAMPLES, COMPLETIONS_EXAMPLES, DEMO_EXAMPLES, DOCTOR_EXAMPLES, EXAMPLES, MAN_EXAMPLES, MAP_EXAMPLES,
+    STRESS_EXAMPLES,
+};
 
 /// What is to be done.
 pub(crate) enum Command {
