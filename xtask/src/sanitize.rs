@@ -21,8 +21,8 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::workspace::{Deadline, build_folder, output, program};
 
-/// The shadow memory takes terabytes of addresses, which RLIMIT_AS counts, and much of RLIMIT_DATA; instrumented frames are larger than those
-/// that must fit on a small stack.
+/// The shadow memory takes terabytes of addresses, which RLIMIT_AS counts, and much of RLIMIT_DATA; instrumented frames
+/// are larger than those that must fit on a small stack.
 const NOT_UNDER_EITHER: &[&str] = &[
     "an_address_space_limit_is_a_named_error",
     "a_data_limit_is_a_named_error",
