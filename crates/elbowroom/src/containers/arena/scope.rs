@@ -43,7 +43,7 @@ use crate::error::Error;
 ///
 /// And nothing is put into the outer scope while an inner one is open, which would make it free with its own:
 ///
-/// ```compile_fail,E0499
+/// ```compile_fail,E0502
 /// let mut arena = elbowroom::Arena::new();
 /// arena.scope(|outer| {
 ///     outer.scope(|_inner| {
