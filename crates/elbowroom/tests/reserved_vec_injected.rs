@@ -124,6 +124,28 @@ fn addresses_that_are_refused_change_nothing() {
 }
 
 #[test]
+fn the_default_maximum_gives_way_and_others_do_not() {
+    let _alone = alone();
+    elbowroom::trim();
+    let mut vec = ReservedVec::<u8>::new();
+    let asked = vec.max_len();
+    let plan = faulty::refuse(Call::Reserve, 1);
+    vec.push(1);
+    assert!(plan.happened());
+    drop(plan);
+    assert!(vec.max_len() <= asked / 16);
+    drop(vec);
+    elbowroom::trim();
+    let mut vec = ReservedVec::<u8>::with_max_len(asked / 256);
+    let plan = faulty::refuse(Call::Reserve, 1);
+    assert!(vec.try_push(1).unwrap_err().error().is_out_of_memory());
+    assert!(plan.happened());
+    drop(plan);
+    assert_eq!(vec.max_len(), asked / 256);
+    vec.push(1);
+}
+
+#[test]
 fn a_window_that_is_refused_shrinks_to_what_is_needed() {
     let _alone = alone();
     let Subject { mut vec, budget } = subject(Growth::Pages(50));

@@ -30,6 +30,10 @@ pub use splice::Splice;
 
 /// The bytes that a vector or an arena can hold if it is told no maximum.
 pub(super) const DEFAULT_MAX_BYTES: usize = 64 << 30;
+/// The least that a vector's default gives way to.
+const LEAST_DEFAULT_BYTES: usize = 16 << 20;
+/// What it is divided by each time.
+const GIVE_WAY: usize = 16;
 
 /// A `Vec` that never moves: the growth of a vector, the address of a static.
 ///
@@ -82,7 +86,7 @@ pub struct ReservedVec<T> {
     ready: usize,
     // Invariant: at most `ready`; so many elements are initialised.
     len: usize,
-    // Invariant: constant. Where there is a prefix, it has room for so many, so that their bytes do not overflow.
+    // Invariant: where there is a prefix, constant, and it has room for so many, so that their bytes do not overflow.
     max_len: usize,
     prefix: Option<Prefix>,
     // It owns elements, and drops them.
@@ -101,10 +105,12 @@ impl<T: RefUnwindSafe> RefUnwindSafe for ReservedVec<T> {}
 impl<T> ReservedVec<T> {
     const IS_ZERO_SIZED: bool = size_of::<T>() == 0;
 
-    /// A vector that can hold 64 GiB. Nothing is reserved until the first element comes.
+    const DEFAULT_MAX_LEN: usize = if Self::IS_ZERO_SIZED { usize::MAX } else { DEFAULT_MAX_BYTES / size_of::<T>() };
+
+    /// A vector that can hold 64 GiB. Nothing is reserved until the first element comes; and if the system has no gap
+    /// that large then, or lets the process have no more, a sixteenth of it, and so on down to 16 MiB.
     pub const fn new() -> ReservedVec<T> {
-        let max_len = if Self::IS_ZERO_SIZED { usize::MAX } else { DEFAULT_MAX_BYTES / size_of::<T>() };
-        ReservedVec::with_max_len(max_len)
+        ReservedVec::with_max_len(Self::DEFAULT_MAX_LEN)
     }
 
     /// A vector that can hold `max_len` elements. Nothing is reserved until the first one comes, and then the addresses
@@ -137,19 +143,39 @@ impl<T> ReservedVec<T> {
     }
 
     /// Reserves the addresses, which has not been done.
-    fn reserve_addresses(&mut self, options: Options) -> Result<&mut Prefix, Error> {
+    fn reserve_addresses(&mut self, options: Options) -> Result<(), Error> {
         let max_bytes = self.max_len.checked_mul(size_of::<T>());
         let max_bytes = max_bytes.ok_or_else(|| Error::new(Operation::Reserve, 0..usize::MAX, Cause::TooLarge))?;
         let prefix = Prefix::reserve(max_bytes, align_of::<T>(), options)?;
         self.ptr = prefix.base().cast();
-        Ok(self.prefix.insert(prefix))
+        self.prefix = Some(prefix);
+        Ok(())
+    }
+
+    /// Reserves the addresses; of a vector that was told no maximum, fewer if need be. In large steps, since somebody
+    /// else may need what is left.
+    fn reserve_or_give_way(&mut self, options: &Options) -> Result<(), Error> {
+        let asked = self.max_len;
+        let least = if asked == Self::DEFAULT_MAX_LEN { LEAST_DEFAULT_BYTES / size_of::<T>() } else { asked };
+        loop {
+            match self.reserve_addresses(options.clone()) {
+                Err(error) if error.is_out_of_memory() && self.max_len / GIVE_WAY >= least.max(1) => {
+                    self.max_len /= GIVE_WAY;
+                }
+                Err(error) => {
+                    self.max_len = asked;
+                    return Err(error);
+                }
+                Ok(()) => return Ok(()),
+            }
+        }
     }
 
     /// An empty vector with the same maximum, limits, budget, growth and name.
     fn like(&self) -> Result<ReservedVec<T>, Error> {
         let mut vec = ReservedVec::with_max_len(self.max_len);
         if let Some(prefix) = &self.prefix {
-            vec.reserve_addresses(prefix.options())?;
+            vec.reserve_or_give_way(&prefix.options())?;
         }
         Ok(vec)
     }
@@ -158,16 +184,22 @@ impl<T> ReservedVec<T> {
     /// the extent). `used` is the length, or more while elements are on their way inside the vector.
     #[cold]
     fn grow(&mut self, used: usize, more: usize, extent: Extent) -> Result<(), Error> {
-        let needed = used.checked_add(more).filter(|&needed| needed <= self.max_len);
-        let needed = needed.ok_or_else(|| full(used, more, self.max_len, size_of::<T>()))?;
+        let mut needed = self.may_hold(used, more)?;
         if self.prefix.is_none() {
-            self.reserve_addresses(Options::default())?;
+            self.reserve_or_give_way(&Options::default())?;
+            needed = self.may_hold(used, more)?;
         }
         if let Some(prefix) = &mut self.prefix {
             let ready = prefix.grow_mut(needed * size_of::<T>(), extent)?;
             self.ready = self.ready.max(self.elements_in(ready));
         }
         Ok(())
+    }
+
+    /// How many elements are `more` behind the first `used`, if the vector may hold so many.
+    fn may_hold(&self, used: usize, more: usize) -> Result<usize, Error> {
+        let needed = used.checked_add(more).filter(|&needed| needed <= self.max_len);
+        needed.ok_or_else(|| full(used, more, self.max_len, size_of::<T>()))
     }
 
     /// Makes room for `more` elements behind the last, which are about to be written.
@@ -246,7 +278,8 @@ impl<T> ReservedVec<T> {
         }
     }
 
-    /// How many elements the vector can ever hold.
+    /// How many elements the vector can ever hold. (One that [`new`](ReservedVec::new) made may come to hold less, when
+    /// its first element comes.)
     pub const fn max_len(&self) -> usize {
         self.max_len
     }
