@@ -221,8 +221,11 @@ extern "C" fn on_signal<const LEVEL: usize>(signal: i32, info: *mut libc::siginf
         change_mask(libc::SIG_UNBLOCK, &faults());
     }
 
-    // The kernel would have blocked the asynchronous signals, and not this one (SA_NODEFER).
-    let is_passed_on = bits(&before) & bits(&asynchronous) != bits(&asynchronous) || is_member(&before, signal);
+    // The kernel would have blocked the asynchronous signals, and not this one (SA_NODEFER). Of these the standard ones:
+    // emulators leave out some of the others.
+    const STANDARD: u64 = (1 << 31) - 1;
+    let lacks = bits(&asynchronous) & !bits(&before);
+    let is_passed_on = lacks & STANDARD != 0 || is_member(&before, signal);
     if is_passed_on {
         chain_of(signal).was_passed_on_to[LEVEL].store(true, Ordering::Relaxed);
     }
@@ -237,7 +240,7 @@ extern "C" fn on_signal<const LEVEL: usize>(signal: i32, info: *mut libc::siginf
     }
 
     // Called by the kernel, the mask was ours from the start, and the kernel puts back what was before.
-    if !resolved || may_not_nest || is_passed_on {
+    if !resolved || may_not_nest || is_passed_on || lacks != 0 {
         change_mask(libc::SIG_SETMASK, &before);
     }
     // SAFETY: as above.
