@@ -221,8 +221,8 @@ extern "C" fn on_signal<const LEVEL: usize>(signal: i32, info: *mut libc::siginf
         change_mask(libc::SIG_UNBLOCK, &faults());
     }
 
-    // The kernel would have blocked the asynchronous signals, and not this one (SA_NODEFER). Of these the standard ones:
-    // emulators leave out some of the others.
+    // The kernel would have blocked the asynchronous signals, and not this one (SA_NODEFER). Of these the standard
+    // ones: emulators leave out some of the others.
     const STANDARD: u64 = (1 << 31) - 1;
     let lacks = bits(&asynchronous) & !bits(&before);
     let is_passed_on = lacks & STANDARD != 0 || is_member(&before, signal);
