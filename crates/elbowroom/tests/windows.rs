@@ -2,6 +2,8 @@
 #![cfg(windows)]
 #![allow(unsafe_code, reason = "asks the system")]
 
+mod common;
+
 use std::mem::size_of;
 use std::ptr;
 use std::sync::Mutex;
@@ -177,4 +179,67 @@ fn the_budget_of_a_process_has_a_limit_with_a_name() {
         ["commit limit", "job object, per process", "job object, all processes"].contains(&budget.name()),
         "{budget:?}"
     );
+}
+
+/// Wine keeps the limits of a job and does not hold anybody to them.
+fn is_wine() -> bool {
+    use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
+    // SAFETY: a name that ends with zero.
+    let ntdll = unsafe { GetModuleHandleA(c"ntdll.dll".as_ptr().cast()) };
+    // SAFETY: a module that stays loaded, and a name that ends with zero.
+    unsafe { GetProcAddress(ntdll, c"wine_get_version".as_ptr().cast()) }.is_some()
+}
+
+#[test]
+fn the_commit_limit_of_a_job_is_an_error() {
+    // In a process of its own, which cannot leave the job again.
+    let output = common::child("")
+        .args(["in_a_job_with_a_limit", "--exact", "--ignored", "--nocapture"])
+        .output()
+        .expect("the child starts");
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(is_wine() || text.contains("the job refused"), "{output:?}");
+}
+
+#[test]
+#[ignore = "run by the_commit_limit_of_a_job_is_an_error in a process of its own"]
+fn in_a_job_with_a_limit() {
+    use windows_sys::Win32::System::JobObjects::{
+        AssignProcessToJobObject, CreateJobObjectW, JOB_OBJECT_LIMIT_PROCESS_MEMORY,
+        JOBOBJECT_EXTENDED_LIMIT_INFORMATION, JobObjectExtendedLimitInformation, SetInformationJobObject,
+    };
+    use windows_sys::Win32::System::Threading::GetCurrentProcess;
+
+    const LIMIT: usize = 128 << 20;
+    // SAFETY: no name and no attributes.
+    let job = unsafe { CreateJobObjectW(ptr::null(), ptr::null()) };
+    assert!(!job.is_null());
+    let mut limits = JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
+    limits.BasicLimitInformation.LimitFlags = JOB_OBJECT_LIMIT_PROCESS_MEMORY;
+    limits.ProcessMemoryLimit = LIMIT;
+    let size = size_of::<JOBOBJECT_EXTENDED_LIMIT_INFORMATION>() as u32;
+    // SAFETY: the job made above; the structure is of the class named and of that size.
+    let set =
+        unsafe { SetInformationJobObject(job, JobObjectExtendedLimitInformation, (&raw const limits).cast(), size) };
+    // SAFETY: no preconditions; a pseudo-handle that need not be closed.
+    let process = unsafe { GetCurrentProcess() };
+    // SAFETY: the job made above, and this process.
+    let assigned = unsafe { AssignProcessToJobObject(job, process) };
+    if set == 0 || assigned == 0 {
+        assert!(is_wine(), "a job can be made and entered");
+        return;
+    }
+    let budget = elbowroom::Budget::for_process();
+    let region = Region::new(2 * LIMIT).unwrap();
+    match region.commit(0..2 * LIMIT) {
+        Ok(()) => assert!(is_wine(), "the job holds its processes to its limit"),
+        Err(error) => {
+            assert!(error.is_out_of_memory() && !error.is_limit(), "{error}");
+            assert_eq!(region.stats().committed_bytes, 0);
+            assert!(budget.limit_bytes() <= LIMIT && budget.name().starts_with("job object"), "{budget:?}");
+            region.try_write(LIMIT, 1u8).unwrap();
+            println!("the job refused: {error}");
+        }
+    }
 }
