@@ -1,0 +1,102 @@
+//! elbowroom against its peers and against the bare system.
+//!
+//! A *comparison* is the same done by several *contenders*, in turns: A B C, A B C, and so on. What counts is the ratio
+//! of two samples that follow each other, which have met the same machine; of these ratios, the median. Where the state
+//! of page tables or of an allocator would carry over, each sample is taken in a process of its own.
+
+mod os;
+mod plan;
+mod report;
+mod run;
+mod sample;
+mod stats;
+mod workloads;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use plan::Scale;
+
+/// elbowroom against its peers and against the bare system.
+#[derive(Parser)]
+#[command(name = "elbowroom-bench", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The comparisons that there are.
+    List,
+    /// Makes the comparisons whose names contain one of these, and prints their tables.
+    Run {
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// With tiny workloads.
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Makes all comparisons and writes RESULTS.md and its plots.
+    Report {
+        /// With tiny workloads, to see that everything works. Prints the report unless told where to write it.
+        #[arg(long)]
+        quick: bool,
+        /// The folder to write to; without it, `benches` in the repository.
+        #[arg(long)]
+        out: Option<PathBuf>,
+        /// Also writes every sample there, as JSON.
+        #[arg(long)]
+        json: Option<PathBuf>,
+    },
+    /// Takes samples, for the process that counts them.
+    #[command(hide = true)]
+    Child(run::Order),
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::List => {
+            list();
+            Ok(())
+        }
+        Command::Run { names, quick } => run_some(&names, scale(quick)),
+        Command::Report { quick, out, json } => report::write(scale(quick), out, json),
+        Command::Child(order) => order.obey(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("elbowroom-bench: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn scale(quick: bool) -> Scale {
+    if quick { Scale::Quick } else { Scale::Full }
+}
+
+fn list() {
+    for comparison in plan::comparisons(Scale::Full) {
+        println!("{:<24} {}", comparison.name, comparison.title);
+        for contender in &comparison.contenders {
+            println!("{:<24}   {}", "", contender.name);
+        }
+    }
+}
+
+fn run_some(names: &[String], scale: Scale) -> Result<(), String> {
+    let mut chosen = plan::comparisons(scale);
+    chosen.retain(|comparison| names.iter().any(|name| comparison.name.contains(name.as_str())));
+    if chosen.is_empty() {
+        return Err(format!("no comparison is called {}; `list` lists them", names.join(" or ")));
+    }
+    for comparison in &chosen {
+        let outcome = run::make(comparison, scale);
+        println!("{}", report::section(&outcome));
+    }
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! Systems that are not asked about memory.
+
+use super::Memory;
+
+/// Whether a child can have mimalloc for its global allocator.
+pub(crate) const HAS_MIMALLOC: bool = false;
+
+pub(crate) fn memory() -> Option<Memory> {
+    None
+}
+
+/// There is none.
+pub(crate) enum MemoryGauge {}
+
+impl MemoryGauge {
+    pub(crate) fn new() -> Option<MemoryGauge> {
+        None
+    }
+
+    pub(crate) fn read(&self) -> Memory {
+        match *self {}
+    }
+}
+
+pub(crate) fn load() -> Option<String> {
+    None
+}
+
+pub(crate) fn machine() -> Vec<(&'static str, String)> {
+    let cpu = std::env::var("PROCESSOR_IDENTIFIER").unwrap_or_else(|_| "not known".to_owned());
+    vec![("processor", cpu), ("system", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH))]
+}
+
+/// There is none.
+pub(crate) enum PipeManaged {}
+
+impl PipeManaged {
+    pub(crate) fn new(_: usize) -> Result<PipeManaged, String> {
+        Err("built for Linux only".to_owned())
+    }
+
+    pub(crate) fn base(&self) -> *mut u8 {
+        match *self {}
+    }
+}

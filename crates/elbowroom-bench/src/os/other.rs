@@ -1,0 +1,31 @@
+//! Systems where only the library itself is measured, by the wall clock.
+
+use std::time::Duration;
+
+use super::Pages;
+
+pub(crate) fn cpu_time() -> Option<Duration> {
+    None
+}
+
+pub(crate) fn thread_cpu_time() -> Option<Duration> {
+    None
+}
+
+pub(crate) fn reserve_and_release(_: usize) -> Result<(), String> {
+    Err("the bare system calls are Unix's".to_owned())
+}
+
+/// There is none.
+#[allow(dead_code, reason = "nobody can make one")]
+pub(crate) struct Block(*mut u8);
+
+impl Block {
+    pub(crate) fn new(_: usize, _: Pages) -> Result<Block, String> {
+        Err("the bare system calls are Unix's".to_owned())
+    }
+
+    pub(crate) fn base(&self) -> *mut u8 {
+        self.0
+    }
+}

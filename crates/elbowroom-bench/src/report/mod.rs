@@ -1,0 +1,157 @@
+//! RESULTS.md and its plots.
+
+mod plots;
+mod tables;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::Serialize;
+
+pub(crate) use tables::{section, size};
+
+use crate::os;
+use crate::plan::{self, Scale};
+use crate::run::{self, Outcome};
+use crate::workloads::memory;
+
+/// What belongs together: a heading, what is to be said, and the comparisons, by the start of their names.
+const CHAPTERS: [(&str, &str, &[&str]); 10] = [
+    (
+        "Filling memory",
+        "Everything from nothing: the memory is reserved and committed within the time. elbowroom commits on touch, \
+         with its default growth; the others commit all of it first.",
+        &["fill-"],
+    ),
+    (
+        "Mechanisms",
+        "Windows are those of `Growth::Pages`, which commit and do not bring in; `elbowroom` is the default growth. \
+         The userfault monitor and userspace-pagefault hand each fault to another thread: the processor time is that \
+         of both threads, and leaves out what they wait for each other, which the wall clock has.",
+        &["mechanisms", "scattered"],
+    ),
+    ("Vectors of one thread", "", &["push-128m", "push-100k", "push-reserved", "come-and-go"]),
+    (
+        "The pause at a push",
+        "512 pushes at a time, by the thread's processor time, so that a clock can be read and other programs do not \
+         count: an upper bound of the worst single push. The percentiles are of single pushes by the same clock, which \
+         takes most of the time of a common push itself.",
+        &["worst-push", "push-latency"],
+    ),
+    ("Vectors of several threads", "", &["append-"]),
+    ("Arenas", "", &["arena-"]),
+    ("Accessors", "", &["access-", "copy-"]),
+    ("Reserving", "", &["reserve-"]),
+    ("Scaling", "Threads by the wall clock.", &["live-regions", "threads"]),
+    ("Memory", "", &[]),
+];
+
+/// Makes all comparisons and writes what came out, or prints it.
+pub(crate) fn write(scale: Scale, out: Option<PathBuf>, json: Option<PathBuf>) -> Result<(), String> {
+    let start = Instant::now();
+    let load_before = os::load();
+    let mut outcomes = Vec::new();
+    let comparisons = plan::comparisons(scale);
+    for (n, comparison) in comparisons.iter().enumerate() {
+        eprintln!("{:>4} s  {}/{}  {}", start.elapsed().as_secs(), n + 1, comparisons.len(), comparison.name);
+        outcomes.push(run::make(comparison, scale));
+    }
+    let minutes = start.elapsed().as_secs_f64() / 60.0;
+    let mut machine = os::machine();
+    machine.push(("processors", std::thread::available_parallelism().map_or(0, usize::from).to_string()));
+    machine.push(("page size", format!("{} bytes", elbowroom::page_size())));
+    if let (Some(before), Some(after)) = (load_before, os::load()) {
+        machine.push(("load average before and after", format!("{before} and {after}")));
+    }
+    machine.push(("took", format!("{minutes:.1} minutes")));
+    machine.push(("built with", env!("BUILT_WITH").to_owned()));
+
+    if let Some(json) = json {
+        let report = Json { machine: &machine, comparisons: &outcomes };
+        let text = serde_json::to_string(&report).map_err(|error| error.to_string())?;
+        store(&json, &text)?;
+    }
+    let folder = match (out, scale) {
+        (Some(folder), _) => folder,
+        (None, Scale::Full) => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../benches"),
+        (None, Scale::Quick) => {
+            print!("{}", text(&machine, &outcomes, &[]));
+            return Ok(());
+        }
+    };
+    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let plots = plots::draw(&folder, &outcomes)?;
+    store(&folder.join("RESULTS.md"), &text(&machine, &outcomes, &plots))
+}
+
+/// Everything, for programs.
+#[derive(Serialize)]
+struct Json<'a> {
+    machine: &'a [(&'static str, String)],
+    comparisons: &'a [Outcome],
+}
+
+fn store(file: &Path, text: &str) -> Result<(), String> {
+    fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+/// A plot that was drawn: the chapter that it belongs to, its file, and what it shows.
+pub(crate) struct Plot {
+    pub(crate) chapter: &'static str,
+    pub(crate) file: &'static str,
+    pub(crate) shows: &'static str,
+}
+
+const METHOD: &str = "\
+Contenders take turns, A B C A B C. Where the state of page tables or of an allocator would carry over, each sample is \
+taken in a process of its own; else all take short turns in one process. Times are medians with their quartiles, of \
+processor time (the kernel's work included) unless a table says otherwise, since other programs use the machine too. A \
+goal is judged by the median of the ratios of samples that follow each other, which have met the same machine: compare \
+ratios, not times. A process touches and returns as much memory as it is about to use, before the clock starts, lest \
+the host of a virtual machine bring it in meanwhile.";
+
+fn text(machine: &[(&str, String)], outcomes: &[Outcome], plots: &[Plot]) -> String {
+    let mut text = String::from("# Results\n\nWritten by `cargo run --release -p elbowroom-bench -- report`.\n\n");
+    let _ = writeln!(text, "{}\n", tables::wrapped(METHOD));
+    text += "## The machine\n\n| | |\n|---|---|\n";
+    for (name, value) in machine {
+        let _ = writeln!(text, "| {name} | {value} |");
+    }
+    text += "\n## The peers\n\n| | version |\n|---|---|\n";
+    for (name, version) in tables::versions() {
+        let _ = writeln!(text, "| {name} | {version} |");
+    }
+    let _ = write!(text, "\n## Goals\n\n{}", tables::goals(outcomes));
+    for (heading, preface, names) in CHAPTERS {
+        let _ = write!(text, "\n## {heading}\n");
+        if !preface.is_empty() {
+            let _ = write!(text, "\n{}\n", tables::wrapped(preface));
+        }
+        for plot in plots.iter().filter(|plot| plot.chapter == heading) {
+            let _ = write!(text, "\n![{}]({})\n", plot.shows, plot.file);
+        }
+        let belongs = |outcome: &&Outcome| names.iter().any(|name| outcome.name.starts_with(name));
+        for outcome in outcomes.iter().filter(belongs) {
+            let _ = write!(text, "\n{}", section(outcome));
+        }
+    }
+    let memory = memory::SIZES.iter().filter_map(|(name, _)| outcomes.iter().find(|outcome| outcome.name == *name));
+    text + "\n" + &tables::memory(&memory.collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_comparison_has_its_chapter() {
+        for comparison in plan::comparisons(Scale::Quick) {
+            let name = comparison.name;
+            let chapters = CHAPTERS.iter().filter(|chapter| chapter.2.iter().any(|start| name.starts_with(start)));
+            let wanted = usize::from(!memory::SIZES.iter().any(|size| size.0 == name));
+            assert_eq!(chapters.count(), wanted, "{name}");
+        }
+    }
+}

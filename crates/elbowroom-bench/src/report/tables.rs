@@ -1,0 +1,266 @@
+//! What came out, as tables in Markdown.
+
+use std::fmt::Write as _;
+
+use crate::plan::Clock;
+use crate::run::{Entrant, Outcome, Taken};
+use crate::workloads::memory;
+
+/// The lock file that this program was built by.
+const LOCK: &str = include_str!("../../../../Cargo.lock");
+
+const PEERS: [&str; 8] = [
+    "elbowroom",
+    "virtual-buffer",
+    "boxcar",
+    "append-only-vec",
+    "orx-concurrent-vec",
+    "bumpalo",
+    "userspace-pagefault",
+    "mimalloc",
+];
+
+/// The library and its peers, with their versions.
+pub(super) fn versions() -> Vec<(&'static str, &'static str)> {
+    PEERS.iter().filter_map(|&name| Some((name, version(name)?))).collect()
+}
+
+fn version(name: &str) -> Option<&'static str> {
+    let (_, rest) = LOCK.split_once(&format!("name = \"{name}\"\nversion = \""))?;
+    Some(rest.split_once('"')?.0)
+}
+
+/// A time, as a person would say it.
+pub(super) fn time(ns: f64) -> String {
+    let (value, unit) = match ns {
+        ns if ns < 1e3 => (ns, "ns"),
+        ns if ns < 1e6 => (ns / 1e3, "µs"),
+        ns if ns < 1e9 => (ns / 1e6, "ms"),
+        ns => (ns / 1e9, "s"),
+    };
+    let digits = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+    format!("{value:.digits$} {unit}")
+}
+
+/// A size, as a person would say it.
+pub(crate) fn size(bytes: u64) -> String {
+    let (unit, shift) = match bytes {
+        0..0x400 => return format!("{bytes} bytes"),
+        0x400..0x10_0000 => ("KiB", 10),
+        0x10_0000..0x4000_0000 => ("MiB", 20),
+        _ => ("GiB", 30),
+    };
+    let value = bytes as f64 / f64::from(1 << shift);
+    if value.fract() < 0.005 { format!("{value:.0} {unit}") } else { format!("{value:.1} {unit}") }
+}
+
+fn ratio(value: f64) -> String {
+    if value < 10.0 { format!("{value:.2}") } else { format!("{value:.1}") }
+}
+
+/// Text in lines of at most 120 characters.
+pub(super) fn wrapped(text: &str) -> String {
+    let mut lines = String::new();
+    let mut column = 0;
+    for word in text.split_whitespace() {
+        let len = word.chars().count();
+        if column > 0 && column + 1 + len > 120 {
+            lines.push('\n');
+            column = 0;
+        }
+        if column > 0 {
+            lines.push(' ');
+            column += 1;
+        }
+        lines += word;
+        column += len;
+    }
+    lines
+}
+
+/// One comparison.
+pub(crate) fn section(outcome: &Outcome) -> String {
+    let mut text = format!("### `{}`\n\n{}. ", outcome.name, capitalised(&outcome.title));
+    let place = if outcome.is_apart { "each in a process of its own" } else { "in turns in one process" };
+    let _ = writeln!(text, "Time for each {}; {} samples, {place}.\n", outcome.unit, outcome.rounds);
+    let has_memory = outcome.contenders.iter().any(|contender| contender.memory.is_some());
+    let by_wall_clock = outcome.clock() == Clock::Wall;
+    text += "| | median | quartiles | × the first |";
+    let mut rule = "|---|---|---|---|".to_owned();
+    text += if by_wall_clock { " processor time |" } else { " wall clock |" };
+    rule += "---|";
+    if has_memory {
+        text += " peak resident | peak committed | committed ÷ data |";
+        rule += "---|---|---|";
+    }
+    let _ = write!(text, "\n{rule}\n");
+    for contender in &outcome.contenders {
+        text += &row(outcome, contender, by_wall_clock, has_memory);
+    }
+    text + &percentiles(outcome)
+}
+
+fn row(outcome: &Outcome, contender: &Entrant, by_wall_clock: bool, has_memory: bool) -> String {
+    let Some(spread) = outcome.time(contender, outcome.clock()) else {
+        let why = if let Taken::Nothing(why) = &contender.taken { why } else { "no samples" };
+        return format!("| {} | not measured: {} |\n", contender.name, why.replace('|', "/"));
+    };
+    let (low, high) = spread.quartiles;
+    let mut text = format!("| {} | {} | {} to {} |", contender.name, time(spread.median), time(low), time(high));
+    let first = outcome.contenders.first().and_then(|first| outcome.relative(contender, first));
+    let _ = write!(text, " {} |", first.map_or(String::new(), ratio));
+    let other = outcome.time(contender, if by_wall_clock { Clock::Cpu } else { Clock::Wall });
+    let _ = write!(text, " {} |", other.map_or(String::new(), |other| time(other.median)));
+    if let (true, Some(memory)) = (has_memory, contender.memory) {
+        let overshoot = outcome.data_bytes.map(|data| memory.peak_committed as f64 / data as f64);
+        let _ = write!(
+            text,
+            " {} | {} | {} |",
+            size(memory.peak_resident),
+            size(memory.peak_committed),
+            overshoot.map_or(String::new(), ratio)
+        );
+    }
+    text + "\n"
+}
+
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    // `u64` is a name.
+    match chars.next() {
+        Some(first) if !text.starts_with("u64") => first.to_uppercase().chain(chars).collect(),
+        _ => text.to_owned(),
+    }
+}
+
+/// The distribution of steps that were timed one by one.
+fn percentiles(outcome: &Outcome) -> String {
+    let Some(first) = outcome.contenders.iter().find(|contender| !contender.steps().is_empty()) else {
+        return String::new();
+    };
+    let mut text = format!("\nThe longest {} of each share of them:\n\n|", outcome.unit);
+    let mut rule = "|---|".to_owned();
+    for step in first.steps() {
+        let _ = write!(text, " | {}", share(step.share));
+        rule += "---|";
+    }
+    let _ = write!(text, " |\n{rule}\n");
+    for contender in &outcome.contenders {
+        let _ = write!(text, "| {} |", contender.name);
+        for step in contender.steps() {
+            let _ = write!(text, " {} |", time(step.ns as f64));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// A share in per cent, as far as it has digits.
+pub(super) fn share(share: f64) -> String {
+    if share == 1.0 { "all".to_owned() } else { format!("{} %", (share * 1e9).round() / 1e7) }
+}
+
+/// What was hoped for, and what came out.
+pub(super) fn goals(outcomes: &[Outcome]) -> String {
+    let mut text =
+        String::from("| comparison | time of | to that of | at most | measured | quartiles | ratio of medians | ");
+    text += "by the wall clock | |\n|---|---|---|---|---|---|---|---|---|\n";
+    for outcome in outcomes {
+        for verdict in &outcome.verdicts {
+            let _ = write!(
+                text,
+                "| `{}` | {} | {} | {} |",
+                outcome.name,
+                verdict.ours,
+                verdict.theirs,
+                ratio(verdict.at_most)
+            );
+            let _ = match (verdict.measured, verdict.is_met()) {
+                (Some(measured), Some(is_met)) => writeln!(
+                    text,
+                    " **{}** | {} to {} | {} | {} | {} |",
+                    ratio(measured.ratio),
+                    ratio(measured.quartiles.0),
+                    ratio(measured.quartiles.1),
+                    ratio(measured.ratio_of_medians),
+                    ratio(measured.ratio_by_wall_clock),
+                    if is_met { "met" } else { "**missed**" }
+                ),
+                _ => writeln!(text, " | | | | not measured |"),
+            };
+        }
+    }
+    text
+}
+
+/// What the containers take for data of each size.
+pub(super) fn memory(outcomes: &[&Outcome]) -> String {
+    let mut text = wrapped(
+        "What one of them takes for so many bytes of data, with default growth, in a process that does nothing else: \
+         peak committed, and peak resident where that is different. Small ones are counted by the dozen, so that what \
+         they share is shared out. Times that a container's whole memory was there twice, because it was copied to a \
+         larger block, count.",
+    );
+    text += "\n\n| data |";
+    let mut rule = "|---|".to_owned();
+    for name in memory::CONTENDERS {
+        let _ = write!(text, " {name} |");
+        rule += "---|";
+    }
+    let _ = write!(text, "\n{rule}\n");
+    for outcome in outcomes {
+        let count = memory::count(outcome.data_bytes.unwrap_or(0) / outcome_count(outcome)) as u64;
+        let _ = write!(text, "| {} |", size(outcome.data_bytes.unwrap_or(0) as u64 / count));
+        for contender in &outcome.contenders {
+            let Some(memory) = contender.memory else {
+                text += " not measured |";
+                continue;
+            };
+            let (committed, resident) = (memory.peak_committed / count, memory.peak_resident / count);
+            let data = outcome.data_bytes.unwrap_or(0) as f64 / count as f64;
+            let _ = write!(text, " {} ({}×)", size(committed), ratio(committed as f64 / data));
+            if resident.abs_diff(committed) * 50 > committed {
+                let _ = write!(text, ", resident {}", size(resident));
+            }
+            text += " |";
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// How many containers a comparison of memory keeps.
+fn outcome_count(outcome: &Outcome) -> usize {
+    let full = memory::SIZES.iter().find(|(name, _)| *name == outcome.name).map_or(1, |&(_, bytes)| bytes);
+    memory::count(full)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_read_well() {
+        assert_eq!(
+            [0.891, 12.34, 999.0, 1234.0, 56e6, 7e9].map(time),
+            ["0.89 ns", "12.3 ns", "999 ns", "1.23 µs", "56.0 ms", "7.00 s"]
+        );
+        assert_eq!(
+            [512, 1024, 1536, 128 << 20, 1 << 30].map(size),
+            ["512 bytes", "1 KiB", "1.5 KiB", "128 MiB", "1 GiB"]
+        );
+        assert_eq!([0.5, 0.99, 0.999_999_9, 1.0].map(share), ["50 %", "99 %", "99.99999 %", "all"]);
+    }
+
+    #[test]
+    fn text_is_wrapped() {
+        let text = "word ".repeat(100);
+        assert!(wrapped(&text).lines().all(|line| line.len() <= 120 && !line.ends_with(' ')));
+        assert_eq!(wrapped(&text).split_whitespace().count(), 100);
+    }
+
+    #[test]
+    fn every_peer_has_a_version() {
+        assert_eq!(versions().len(), PEERS.len(), "{:?}", versions());
+    }
+}

@@ -1,0 +1,181 @@
+//! Accessors against plain accesses, and reservations against the bare system calls.
+
+#![allow(unsafe_code, reason = "what accessors are compared with are accesses through plain pointers")]
+
+use std::hint::black_box;
+use std::ptr;
+use std::sync::Arc;
+
+use elbowroom::{Region, Reservation};
+
+use super::OURS;
+use crate::os;
+use crate::plan::{Comparison, Contender, Sampler, Scale};
+use crate::sample::timed;
+
+pub(crate) const VOLATILE: &str = "volatile";
+pub(crate) const MEMCPY: &str = "memcpy";
+pub(crate) const SYSTEM_CALLS: &str = "bare system calls";
+
+/// What fits into the first-level cache, so that the accesses themselves are what shows.
+const WORDS_BYTES: usize = 16 << 10;
+
+/// A region of so many committed bytes.
+fn committed(len: usize) -> Result<Arc<Region>, String> {
+    let region = Region::new(len).map_err(|error| error.to_string())?;
+    region.try_fill(0..len, 1).map_err(|error| error.to_string())?;
+    Ok(Arc::new(region))
+}
+
+/// Does something with a committed region, so many times a sample.
+fn with_region(name: &'static str, len: usize, times: usize, work: fn(&Region)) -> Contender {
+    Contender::new(name, move || {
+        let region = committed(len)?;
+        Ok(Box::new(move || {
+            timed(|| {
+                for _ in 0..times {
+                    work(black_box(&region));
+                }
+            })
+        }))
+    })
+}
+
+#[inline(never)]
+fn write_words(region: &Region) {
+    for offset in (0..WORDS_BYTES).step_by(size_of::<u64>()) {
+        region.try_write(offset, offset as u64).expect("committed");
+    }
+}
+
+#[inline(never)]
+fn write_words_volatile(region: &Region) {
+    let base = region.as_ptr();
+    for offset in (0..WORDS_BYTES).step_by(size_of::<u64>()) {
+        // SAFETY: inside the region, committed, aligned, and used by this thread only.
+        unsafe { base.wrapping_add(offset).cast::<u64>().write_volatile(offset as u64) };
+    }
+}
+
+#[inline(never)]
+fn read_words(region: &Region) {
+    let mut sum = 0u64;
+    for offset in (0..WORDS_BYTES).step_by(size_of::<u64>()) {
+        sum = sum.wrapping_add(region.try_read::<u64>(offset).expect("committed"));
+    }
+    black_box(sum);
+}
+
+#[inline(never)]
+fn read_words_volatile(region: &Region) {
+    let base = region.as_ptr();
+    let mut sum = 0u64;
+    for offset in (0..WORDS_BYTES).step_by(size_of::<u64>()) {
+        // SAFETY: inside the region, committed, aligned, and used by this thread only.
+        sum = sum.wrapping_add(unsafe { base.wrapping_add(offset).cast::<u64>().read_volatile() });
+    }
+    black_box(sum);
+}
+
+/// Copies into a region, or out of it: `copy` gets the region and a buffer of the same length.
+fn copies(name: &'static str, len: usize, times: usize, copy: fn(&Region, &mut [u8])) -> Contender {
+    Contender::new(name, move || {
+        let region = committed(len)?;
+        let mut buffer = vec![2; len];
+        let sampler: Sampler = Box::new(move || {
+            timed(|| {
+                for _ in 0..times {
+                    copy(black_box(&region), black_box(&mut buffer));
+                }
+            })
+        });
+        Ok(sampler)
+    })
+}
+
+fn copy_in(region: &Region, buffer: &mut [u8]) {
+    region.try_copy_from_slice(0, buffer).expect("committed");
+}
+
+fn copy_in_by_memcpy(region: &Region, buffer: &mut [u8]) {
+    // SAFETY: the region is committed and as long as the buffer, which is elsewhere; used by this thread only.
+    unsafe { ptr::copy_nonoverlapping(buffer.as_ptr(), region.as_ptr(), buffer.len()) };
+}
+
+fn copy_out(region: &Region, buffer: &mut [u8]) {
+    region.try_copy_to_slice(0, buffer).expect("committed");
+}
+
+fn copy_out_by_memcpy(region: &Region, buffer: &mut [u8]) {
+    // SAFETY: as in `copy_in_by_memcpy`.
+    unsafe { ptr::copy_nonoverlapping(region.as_ptr(), buffer.as_mut_ptr(), buffer.len()) };
+}
+
+/// Something that is made and dropped, so many times a sample.
+fn made_and_dropped(
+    name: &'static str,
+    times: usize,
+    make: impl Fn() -> Result<(), String> + Clone + 'static,
+) -> Contender {
+    Contender::new(name, move || {
+        make()?;
+        let make = make.clone();
+        Ok(Box::new(move || {
+            timed(|| {
+                for _ in 0..times {
+                    make().expect("it could be made just before");
+                }
+            })
+        }))
+    })
+}
+
+/// All of them.
+pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
+    let mut all = Vec::new();
+    let times = scale.of(500, 2);
+    let words = times * WORDS_BYTES / size_of::<u64>();
+    let pair = |ours: fn(&Region), theirs: fn(&Region)| {
+        vec![with_region(OURS, WORDS_BYTES, times, ours), with_region(VOLATILE, WORDS_BYTES, times, theirs)]
+    };
+    let title = "u64 written by an accessor to committed memory in the first-level cache";
+    all.push(
+        Comparison::new("access-write", title, (words, "write"), pair(write_words, write_words_volatile))
+            .together()
+            .goal(OURS, VOLATILE, 1.2),
+    );
+    let title = "u64 read by an accessor from committed memory in the first-level cache";
+    all.push(
+        Comparison::new("access-read", title, (words, "read"), pair(read_words, read_words_volatile))
+            .together()
+            .goal(OURS, VOLATILE, 1.2),
+    );
+    type Copy = fn(&Region, &mut [u8]);
+    let (inward, outward): ([Copy; 2], [Copy; 2]) = ([copy_in, copy_in_by_memcpy], [copy_out, copy_out_by_memcpy]);
+    for (name, title, len, [ours, theirs]) in [
+        ("copy-in-4k", "4 KiB copied into a region", 4 << 10, inward),
+        ("copy-out-4k", "4 KiB copied out of a region", 4 << 10, outward),
+        ("copy-in-1m", "1 MiB copied into a region", 1 << 20, inward),
+        ("copy-out-1m", "1 MiB copied out of a region", 1 << 20, outward),
+    ] {
+        let times = scale.of((64 << 20) / len, 2);
+        let contenders = vec![copies(OURS, len, times, ours), copies(MEMCPY, len, times, theirs)];
+        // At least 0.95 of its throughput.
+        let comparison = Comparison::new(name, title, ((len * times) >> 10, "KiB"), contenders);
+        all.push(comparison.together().goal(OURS, MEMCPY, 1.0 / 0.95));
+    }
+    let (len, times) = (scale.of(1 << 40, 1 << 30), scale.of(500, 2));
+    let reservation = move || Reservation::new(len).map(drop).map_err(|error| error.to_string());
+    let region = move || Region::new(len).map(drop).map_err(|error| error.to_string());
+    let contenders = vec![
+        made_and_dropped("Reservation", times, reservation),
+        made_and_dropped("Region", times, region),
+        made_and_dropped(SYSTEM_CALLS, times, move || os::reserve_and_release(len)),
+    ];
+    all.push(
+        Comparison::new("reserve-1t", "1 TiB reserved and released", (times, "reservation"), contenders)
+            .together()
+            .goal("Reservation", SYSTEM_CALLS, 1.1),
+    );
+    all
+}

@@ -1,0 +1,215 @@
+//! Vectors that several threads append to.
+
+use std::hint::black_box;
+use std::sync::Barrier;
+use std::thread;
+
+use elbowroom::AppendVec;
+
+use super::OURS;
+use super::vectors::VIRTUAL_BUFFER;
+use crate::plan::{Comparison, Contender, Scale};
+use crate::sample::{Sample, timed};
+
+pub(crate) const BOXCAR: &str = "boxcar";
+pub(crate) const APPEND_ONLY_VEC: &str = "append-only-vec";
+pub(crate) const SLICE: &str = "a plain slice";
+pub(crate) const ORX: &str = "orx-concurrent-vec";
+
+/// A vector that threads push to at once.
+trait Shared: Sync + 'static {
+    fn new(max_len: usize) -> Self;
+    fn push(&self, value: u64);
+    /// The sum of the elements, as a reader comes to it.
+    fn sum(&self) -> u64;
+}
+
+impl Shared for AppendVec<u64> {
+    // Its default maximum, as a program that does not know how much will come.
+    fn new(_: usize) -> Self {
+        AppendVec::new()
+    }
+
+    #[inline(always)]
+    fn push(&self, value: u64) {
+        AppendVec::push(self, value);
+    }
+
+    #[inline(never)]
+    fn sum(&self) -> u64 {
+        sum(self.as_slice())
+    }
+}
+
+/// A plain vector, to read.
+struct Plain(Vec<u64>);
+
+impl Plain {
+    #[inline(never)]
+    fn sum(&self) -> u64 {
+        sum(&self.0)
+    }
+}
+
+#[inline(always)]
+fn sum(elements: &[u64]) -> u64 {
+    elements.iter().fold(0, |sum, value| sum.wrapping_add(*value))
+}
+
+impl Shared for virtual_buffer::concurrent::vec::Vec<u64> {
+    fn new(max_len: usize) -> Self {
+        virtual_buffer::concurrent::vec::Vec::new(max_len)
+    }
+
+    #[inline(always)]
+    fn push(&self, value: u64) {
+        virtual_buffer::concurrent::vec::Vec::push(self, value);
+    }
+
+    #[inline(never)]
+    fn sum(&self) -> u64 {
+        self.iter().fold(0, |sum, value| sum.wrapping_add(*value))
+    }
+}
+
+impl Shared for boxcar::Vec<u64> {
+    fn new(_: usize) -> Self {
+        boxcar::Vec::new()
+    }
+
+    #[inline(always)]
+    fn push(&self, value: u64) {
+        boxcar::Vec::push(self, value);
+    }
+
+    #[inline(never)]
+    fn sum(&self) -> u64 {
+        self.iter().fold(0, |sum, (_, value)| sum.wrapping_add(*value))
+    }
+}
+
+impl Shared for append_only_vec::AppendOnlyVec<u64> {
+    fn new(_: usize) -> Self {
+        append_only_vec::AppendOnlyVec::new()
+    }
+
+    #[inline(always)]
+    fn push(&self, value: u64) {
+        append_only_vec::AppendOnlyVec::push(self, value);
+    }
+
+    #[inline(never)]
+    fn sum(&self) -> u64 {
+        self.iter().fold(0, |sum, value| sum.wrapping_add(*value))
+    }
+}
+
+impl Shared for orx_concurrent_vec::ConcurrentVec<u64> {
+    fn new(_: usize) -> Self {
+        orx_concurrent_vec::ConcurrentVec::new()
+    }
+
+    #[inline(always)]
+    fn push(&self, value: u64) {
+        orx_concurrent_vec::ConcurrentVec::push(self, value);
+    }
+
+    #[inline(never)]
+    fn sum(&self) -> u64 {
+        self.iter().fold(0, |sum, element| sum.wrapping_add(element.copied()))
+    }
+}
+
+/// Threads push so many elements in all into a new vector.
+fn pushes<V: Shared>(len: usize, threads: usize) -> impl Fn() -> Sample + Clone {
+    move || {
+        timed(|| {
+            let vec = V::new(len);
+            let start = Barrier::new(threads);
+            thread::scope(|scope| {
+                for thread in 0..threads {
+                    let (vec, start) = (&vec, &start);
+                    let work = move || {
+                        start.wait();
+                        push_all(vec, thread * len / threads, (thread + 1) * len / threads);
+                    };
+                    // One thread is this one: that much less to disturb it.
+                    if threads == 1 { work() } else { drop(scope.spawn(work)) }
+                }
+            });
+            vec
+        })
+    }
+}
+
+#[inline(never)]
+fn push_all<V: Shared>(vec: &V, from: usize, to: usize) {
+    for value in from..to {
+        vec.push(value as u64);
+    }
+}
+
+/// All elements are read, again and again.
+fn reads<V: Shared>(name: &'static str, len: usize, times: usize) -> Contender {
+    Contender::new(name, move || {
+        let vec = V::new(len);
+        push_all(&vec, 0, len);
+        Ok(Box::new(move || {
+            timed(|| {
+                for _ in 0..times {
+                    black_box(black_box(&vec).sum());
+                }
+            })
+        }))
+    })
+}
+
+fn plain_reads(len: usize, times: usize) -> Contender {
+    Contender::new(SLICE, move || {
+        let vec = Plain((0..len as u64).collect());
+        Ok(Box::new(move || {
+            timed(|| {
+                for _ in 0..times {
+                    black_box(black_box(&vec).sum());
+                }
+            })
+        }))
+    })
+}
+
+/// All of them.
+pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
+    let mut all = Vec::new();
+    let len = scale.of(4 << 20, 16 << 10);
+    for (name, threads) in [("append-1", 1), ("append-2", 2)] {
+        let contenders = vec![
+            Contender::plain(OURS, pushes::<AppendVec<u64>>(len, threads)),
+            Contender::plain(VIRTUAL_BUFFER, pushes::<virtual_buffer::concurrent::vec::Vec<u64>>(len, threads)),
+            Contender::plain(BOXCAR, pushes::<boxcar::Vec<u64>>(len, threads)),
+            Contender::plain(APPEND_ONLY_VEC, pushes::<append_only_vec::AppendOnlyVec<u64>>(len, threads)),
+            Contender::plain(ORX, pushes::<orx_concurrent_vec::ConcurrentVec<u64>>(len, threads)),
+        ];
+        let title = format!("u64 pushed into a shared vector from empty to 32 MiB, threads: {threads}");
+        all.push(
+            Comparison::new(name, title, (len, "push"), contenders)
+                .data(len * size_of::<u64>())
+                .goal(OURS, VIRTUAL_BUFFER, 0.52)
+                .goal(OURS, BOXCAR, 0.4)
+                .goal(OURS, APPEND_ONLY_VEC, 0.4),
+        );
+    }
+    let (len, times) = (scale.of(4096, 512), scale.of(500, 1));
+    let contenders = vec![
+        reads::<AppendVec<u64>>(OURS, len, times),
+        plain_reads(len, times),
+        reads::<virtual_buffer::concurrent::vec::Vec<u64>>(VIRTUAL_BUFFER, len, times),
+        reads::<boxcar::Vec<u64>>(BOXCAR, len, times),
+        reads::<append_only_vec::AppendOnlyVec<u64>>(APPEND_ONLY_VEC, len, times),
+        reads::<orx_concurrent_vec::ConcurrentVec<u64>>(ORX, len, times),
+    ];
+    let title = format!("the sum of the {len} u64 in a shared vector");
+    all.push(
+        Comparison::new("append-read", title, (len * times, "element"), contenders).together().goal(OURS, SLICE, 1.05),
+    );
+    all
+}

@@ -1,0 +1,238 @@
+//! Vectors that are pushed to.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use elbowroom::ReservedVec;
+use hdrhistogram::Histogram;
+
+use super::OURS;
+use crate::os;
+use crate::plan::{Comparison, Contender, Scale};
+use crate::sample::{Sample, Step, nanoseconds, timed};
+
+pub(crate) const VEC: &str = "Vec";
+pub(crate) const VIRTUAL_BUFFER: &str = "virtual-buffer";
+
+/// A vector of one thread.
+trait Vector: 'static {
+    /// With room for so many, of which nothing is committed.
+    fn new(max_len: usize) -> Self;
+    fn push(&mut self, value: u64);
+}
+
+impl Vector for Vec<u64> {
+    fn new(_: usize) -> Vec<u64> {
+        Vec::new()
+    }
+
+    #[inline(always)]
+    fn push(&mut self, value: u64) {
+        Vec::push(self, value);
+    }
+}
+
+impl Vector for ReservedVec<u64> {
+    // Its default maximum, as a program that does not know how much will come.
+    fn new(_: usize) -> ReservedVec<u64> {
+        ReservedVec::new()
+    }
+
+    #[inline(always)]
+    fn push(&mut self, value: u64) {
+        ReservedVec::push(self, value);
+    }
+}
+
+impl Vector for virtual_buffer::vec::Vec<u64> {
+    fn new(max_len: usize) -> virtual_buffer::vec::Vec<u64> {
+        virtual_buffer::vec::Vec::new(max_len)
+    }
+
+    #[inline(always)]
+    fn push(&mut self, value: u64) {
+        virtual_buffer::vec::Vec::push(self, value);
+    }
+}
+
+/// A new vector of so many elements.
+#[inline(never)]
+fn filled<V: Vector>(len: usize) -> V {
+    let mut vec = V::new(len);
+    for value in 0..len as u64 {
+        vec.push(value);
+    }
+    black_box(vec)
+}
+
+/// One vector is filled, in a process that has done nothing else.
+fn fills<V: Vector>(len: usize) -> impl Fn() -> Sample + Clone {
+    move || timed(|| filled::<V>(len))
+}
+
+/// Vectors are filled and dropped, one after the other.
+fn comes_and_goes<V: Vector>(len: usize, times: usize) -> impl Fn() -> Sample + Clone {
+    move || {
+        timed(|| {
+            for _ in 0..times {
+                drop(filled::<V>(len));
+            }
+        })
+    }
+}
+
+/// Elements between two looks at the clock, which takes longer than a push: a small page of them.
+const BATCH: usize = 512;
+
+/// The longest that a batch of pushes took, by the thread's processor time: an upper bound of the worst single push,
+/// which other programs on the machine do not raise.
+fn worst_batch<V: Vector>(len: usize) -> impl Fn() -> Sample + Clone {
+    move || {
+        let mut worst: f64 = 0.0;
+        let mut worst_by_wall_clock: f64 = 0.0;
+        let mut sample = timed(|| {
+            let mut vec = V::new(len);
+            for batch in 0..len / BATCH {
+                let (cpu, wall) = (os::thread_cpu_time(), Instant::now());
+                for n in 0..BATCH {
+                    vec.push((batch * BATCH + n) as u64);
+                }
+                let wall = wall.elapsed();
+                let cpu = cpu.and_then(|start| os::thread_cpu_time()?.checked_sub(start)).unwrap_or(wall);
+                worst = worst.max(nanoseconds(cpu));
+                worst_by_wall_clock = worst_by_wall_clock.max(nanoseconds(wall));
+            }
+            black_box(vec)
+        });
+        sample.cpu_ns = worst;
+        sample.wall_ns = worst_by_wall_clock;
+        sample
+    }
+}
+
+/// The shares of pushes whose longest time is given.
+pub(crate) const SHARES: [f64; 9] = [0.5, 0.9, 0.99, 0.999, 0.9999, 0.999_99, 0.999_999, 0.999_999_9, 1.0];
+
+/// Every push by itself, by the thread's processor time where there is a clock for that.
+fn each_push<V: Vector>(len: usize) -> impl Fn() -> Sample + Clone {
+    move || {
+        let mut times = Histogram::<u64>::new(3).expect("three digits are possible");
+        let mut sample = timed(|| {
+            let start = Instant::now();
+            let now = || os::thread_cpu_time().unwrap_or_else(|| start.elapsed());
+            let mut vec = V::new(len);
+            let mut before = now();
+            for value in 0..len as u64 {
+                vec.push(value);
+                let after = now();
+                times.saturating_record(after.saturating_sub(before).as_nanos() as u64);
+                before = after;
+            }
+            black_box(vec)
+        });
+        // What the clock itself takes is in every figure.
+        let step = |&share: &f64| Step { share, ns: times.value_at_quantile(share) };
+        sample.steps = SHARES.iter().map(step).collect();
+        sample
+    }
+}
+
+/// The three of them, doing the same.
+macro_rules! contenders {
+    ($workload:ident($($argument:expr),*)) => {
+        vec![
+            Contender::plain(OURS, $workload::<ReservedVec<u64>>($($argument),*)),
+            Contender::plain(VEC, $workload::<Vec<u64>>($($argument),*)),
+            Contender::plain(VIRTUAL_BUFFER, $workload::<virtual_buffer::vec::Vec<u64>>($($argument),*)),
+        ]
+    };
+}
+
+/// Into capacity that is there already, in memory that was written before.
+fn push_reserved(name: &'static str, len: usize, times: usize) -> Contender {
+    Contender::new(name, move || {
+        Ok(if name == VEC {
+            let mut vec: Vec<u64> = filled(len);
+            Box::new(move || {
+                timed(|| {
+                    for _ in 0..times {
+                        vec.clear();
+                        fill_again(&mut vec, len);
+                    }
+                })
+            })
+        } else {
+            let mut vec: ReservedVec<u64> = filled(len);
+            Box::new(move || {
+                timed(|| {
+                    for _ in 0..times {
+                        vec.clear();
+                        fill_again(&mut vec, len);
+                    }
+                })
+            })
+        })
+    })
+}
+
+#[inline(never)]
+fn fill_again<V: Vector>(vec: &mut V, len: usize) {
+    for value in 0..len as u64 {
+        vec.push(value);
+    }
+    black_box(vec);
+}
+
+/// All of them.
+pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
+    let mut all = Vec::new();
+    let len = scale.of(16 << 20, 64 << 10);
+    all.push(
+        Comparison::new("push-128m", "u64 pushed from empty to 128 MiB", (len, "push"), contenders!(fills(len)))
+            .data(len * size_of::<u64>())
+            .goal(OURS, VEC, 0.35)
+            .goal(OURS, VIRTUAL_BUFFER, 0.35),
+    );
+    let (len, times) = (100_000, scale.of(20, 1));
+    let title = "100,000 u64 pushed into a new vector, which is then dropped, again and again";
+    all.push(
+        Comparison::new("push-100k", title, (len * times, "push"), contenders!(comes_and_goes(len, times)))
+            .together()
+            .goal(OURS, VEC, 1.2),
+    );
+    let title = "100,000 u64 pushed into the first vector of a process";
+    all.push(
+        Comparison::new("push-100k-first", title, (len, "push"), contenders!(fills(len)))
+            .data(len * size_of::<u64>())
+            .rounds(15),
+    );
+    let (len, times) = (scale.of(4096, 1024), scale.of(500, 2));
+    let contenders = vec![push_reserved(OURS, len, times), push_reserved(VEC, len, times)];
+    let title = format!("{len} u64 pushed into capacity that is there already");
+    all.push(
+        Comparison::new("push-reserved", title, (len * times, "push"), contenders).together().goal(OURS, VEC, 1.02),
+    );
+    for (name, title, bytes) in [
+        ("come-and-go-1k", "vectors of 1 KiB that are filled and dropped", 1 << 10),
+        ("come-and-go-64k", "vectors of 64 KiB that are filled and dropped", 64 << 10),
+        ("come-and-go-1m", "vectors of 1 MiB that are filled and dropped", 1 << 20),
+    ] {
+        let len = bytes / size_of::<u64>();
+        let times = scale.of((8 << 20) / bytes, 2);
+        let contenders = contenders!(comes_and_goes(len, times));
+        all.push(Comparison::new(name, title, (len * times, "push"), contenders).together());
+    }
+    let len = scale.of(128 << 20, 64 << 10);
+    let title = "the worst 512 pushes of u64 that follow each other, from empty to 1 GiB";
+    let worst = |name, title: String| {
+        Comparison::new(name, title, (1, "worst case"), contenders!(worst_batch(len)))
+            .data(len * size_of::<u64>())
+            .goal(OURS, VEC, 0.25)
+    };
+    all.push(worst("worst-push-1g", title.to_owned()));
+    all.push(worst("worst-push-1g-mimalloc", format!("{title}, with mimalloc")).with_mimalloc());
+    let len = scale.of(4 << 20, 64 << 10);
+    let title = "each push of u64 by itself, from empty to 32 MiB";
+    all.push(Comparison::new("push-latency", title, (len, "push"), contenders!(each_push(len))).rounds(3));
+    all
+}

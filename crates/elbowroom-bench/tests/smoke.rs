@@ -1,0 +1,88 @@
+//! The report, with tiny workloads: it comes to its end, and every figure is one.
+
+use std::env;
+use std::fs;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// The program with these arguments, here or under an emulator.
+fn bench(args: &[&str]) -> Command {
+    let program = env!("CARGO_BIN_EXE_elbowroom-bench");
+    let runner = env::var("ELBOWROOM_TEST_RUNNER").unwrap_or_default();
+    let mut words = runner.split_whitespace();
+    let mut command = match words.next() {
+        Some(emulator) => {
+            let mut command = Command::new(emulator);
+            command.args(words).arg(program);
+            command
+        }
+        None => Command::new(program),
+    };
+    command.args(args);
+    command
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().expect("a list")
+}
+
+#[test]
+fn a_quick_report_is_whole() {
+    let folder = env::temp_dir().join(format!("elbowroom-bench-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let json = folder.join("samples.json");
+    let (out, samples) = (folder.to_str().unwrap(), json.to_str().unwrap());
+    let output = bench(&["report", "--quick", "--out", out, "--json", samples]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    let report: Value = serde_json::from_str(&fs::read_to_string(&json).unwrap()).unwrap();
+    let markdown = fs::read_to_string(folder.join("RESULTS.md")).unwrap();
+    for comparison in list(&report["comparisons"]) {
+        let name = comparison["name"].as_str().unwrap();
+        let mut measured = 0;
+        for contender in list(&comparison["contenders"]) {
+            if let Some(why) = contender["taken"]["Nothing"].as_str() {
+                println!("{name}: {}: {why}", contender["name"]);
+                continue;
+            }
+            let samples = list(&contender["taken"]["Samples"]);
+            assert_eq!(samples.len(), 3, "{name}: {contender}");
+            for sample in samples {
+                for figure in ["wall_ns", "cpu_ns"] {
+                    let value = sample[figure].as_f64();
+                    assert!(value.is_some_and(|value| value.is_finite() && value > 0.0), "{name}: {contender}");
+                }
+            }
+            measured += 1;
+        }
+        // Whatever a system lacks, the library itself works there.
+        let ours = list(&comparison["contenders"]).iter().find(|contender| contender["name"] == "elbowroom");
+        let is_measured = ours.is_none_or(|ours| ours["taken"]["Samples"].is_array());
+        assert!(is_measured || name.ends_with("mimalloc"), "{name}: {ours:?}");
+        assert!(measured > 0 || name.ends_with("mimalloc"), "{name}");
+        let is_memory = name.starts_with("memory-");
+        assert!(is_memory || markdown.contains(&format!("### `{name}`")), "{name} is not in the report");
+    }
+    for goal in list(&report["comparisons"]).iter().flat_map(|comparison| list(&comparison["verdicts"])) {
+        if let Some(ratio) = goal["measured"].get("ratio") {
+            assert!(ratio.as_f64().is_some_and(|ratio| ratio.is_finite() && ratio > 0.0), "{goal}");
+        }
+    }
+    for plot in ["cost-per-page", "fill-time", "push-latency", "scaling-regions", "scaling-threads"] {
+        let svg = fs::read_to_string(folder.join(format!("{plot}.svg"))).unwrap();
+        assert!(svg.contains("<svg") && svg.contains("elbowroom") | svg.contains("a page a fault"), "{plot}");
+        assert!(!svg.contains("NaN") && !svg.contains("inf"), "{plot}");
+    }
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn comparisons_are_listed_and_unknown_ones_refused() {
+    let output = bench(&["list"]).output().unwrap();
+    let listed = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && listed.contains("push-128m") && listed.contains("virtual-buffer"), "{listed}");
+    let refused = bench(&["run", "no-such-thing"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("no-such-thing"));
+}
