@@ -11,9 +11,10 @@ use elbowroom::page_size;
 
 use crate::map::model::Wanted;
 use crate::size;
+use crate::watch::{Means, Workload};
 use help::{
     COMPARE_EXAMPLES, COMPLETIONS_EXAMPLES, DEMO_EXAMPLES, DOCTOR_EXAMPLES, EXAMPLES, MAN_EXAMPLES, MAP_EXAMPLES,
-    STRESS_EXAMPLES,
+    STRESS_EXAMPLES, WATCH_EXAMPLES,
 };
 
 /// What is to be done.
@@ -23,6 +24,7 @@ pub(crate) enum Command {
     Stress(Stress),
     Doctor(Doctor),
     Map(Map),
+    Watch(Watch),
     Completions(Shell),
     /// Of one command, or of all.
     Man(Option<String>),
@@ -122,6 +124,18 @@ pub(crate) struct Map {
     pub(crate) html: Option<PathBuf>,
 }
 
+/// `elbowroom watch`, resolved.
+pub(crate) struct Watch {
+    /// This program itself if `None`.
+    pub(crate) pid: Option<u32>,
+    pub(crate) workload: Workload,
+    pub(crate) means: Means,
+    /// One snapshot as text.
+    pub(crate) once: bool,
+    /// One snapshot as a JSON object.
+    pub(crate) json: bool,
+}
+
 /// Whose address space.
 #[derive(Clone, Copy)]
 pub(crate) enum Whose {
@@ -139,6 +153,9 @@ pub(crate) fn parse() -> Command {
         RawCommand::Stress(raw) => Command::Stress(raw.resolve()),
         RawCommand::Doctor(RawDoctor { json }) => Command::Doctor(Doctor { json }),
         RawCommand::Map(raw) => Command::Map(raw.resolve()),
+        RawCommand::Watch(RawWatch { pid, workload, means, once, json }) => {
+            Command::Watch(Watch { pid, workload, means, once, json })
+        }
         RawCommand::Completions(RawCompletions { shell }) => Command::Completions(shell),
         RawCommand::Man(raw) => Command::Man(raw.resolve().unwrap_or_else(|message| refuse("man", message))),
     }
@@ -174,6 +191,7 @@ enum RawCommand {
     Stress(RawStress),
     Doctor(RawDoctor),
     Map(RawMap),
+    Watch(RawWatch),
     Completions(RawCompletions),
     Man(RawMan),
 }
@@ -376,6 +394,39 @@ impl RawMap {
         let RawMap { region, all, json, diff, svg, html, .. } = self;
         Map { whose, region, all, json, diff, svg, html }
     }
+}
+
+/// Watch pages turn from reserved to committed, in a workload of its own or in another process
+///
+/// Without a process, it runs a workload in regions of its own, slowly: it can be paused, and go on by single
+/// faults, and a key changes how many pages a fault commits. It shows each page (or group of pages), faults as they
+/// come, how long they took, and how full budgets are. With a process, it shows the regions of that process and
+/// the pages of one of them, twice a second, and changes nothing there.
+///
+/// It needs a terminal; --once and --json do not: they print one snapshot, of a workload at its end.
+#[derive(Args)]
+#[command(after_help = WATCH_EXAMPLES, verbatim_doc_comment)]
+struct RawWatch {
+    /// The process to watch
+    #[arg(value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(conflicts_with_all = ["workload", "means"])]
+    pid: Option<u32>,
+
+    /// What to watch instead
+    #[arg(long, value_enum, default_value = "seed")]
+    workload: Workload,
+
+    /// By what means its regions commit
+    #[arg(long = "backend", value_enum, default_value = "protection")]
+    means: Means,
+
+    /// Print one snapshot, as text
+    #[arg(long, conflicts_with = "json")]
+    once: bool,
+
+    /// Print one snapshot, as a JSON object with exact figures
+    #[arg(long)]
+    json: bool,
 }
 
 /// Print what makes a shell complete this command's arguments

@@ -228,12 +228,12 @@ pub(crate) fn run(settings: &Demo) -> i32 {
     if settings.summary {
         program.summarize();
     }
-    if settings.transcript == Transcript::InJson {
-        if let Err(error) = program.print_json(stop.as_ref()) {
-            let stop = Stop::CannotPrint(error);
-            complain(&stop);
-            return stop.status();
-        }
+    if settings.transcript == Transcript::InJson
+        && let Err(error) = program.print_json(stop.as_ref())
+    {
+        let stop = Stop::CannotPrint(error);
+        complain(&stop);
+        return stop.status();
     }
     if let Err(message) = program.draw(stop.as_ref()) {
         complain(message);

@@ -12,6 +12,7 @@ mod output;
 mod picture;
 mod size;
 mod stress;
+mod watch;
 
 use args::Command;
 
@@ -22,6 +23,7 @@ fn main() {
         Command::Stress(settings) => stress::run(&settings),
         Command::Doctor(settings) => doctor::run(&settings),
         Command::Map(settings) => map::run(&settings),
+        Command::Watch(settings) => watch::run(&settings),
         Command::Completions(shell) => manual::completions(shell),
         Command::Man(name) => manual::page(name.as_deref()),
     };

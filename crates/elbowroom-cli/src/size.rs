@@ -45,7 +45,7 @@ pub(crate) fn human(bytes: u64) -> impl fmt::Display {
     let power = UNITS.iter().skip(1).zip(1..).take_while(|&(_, power)| bytes >> (10 * power) > 0).count();
     let unit = 1u64 << (10 * power);
     let name = UNITS[power];
-    if bytes % unit == 0 {
+    if bytes.is_multiple_of(unit) {
         format!("{} {name}", bytes / unit)
     } else {
         format!("{:.1} {name}", bytes as f64 / unit as f64)

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use common::run;
 
-const COMMANDS: [&str; 7] = ["demo", "compare", "stress", "doctor", "map", "completions", "man"];
+const COMMANDS: [&str; 8] = ["demo", "compare", "stress", "doctor", "map", "watch", "completions", "man"];
 
 #[test]
 fn every_shell_has_completions() {
@@ -65,7 +65,7 @@ fn every_command_has_a_manual() {
 #[cfg(target_os = "linux")]
 #[test]
 fn groff_formats_it() {
-    for args in ["man", "man demo", "man doctor", "man map"] {
+    for args in ["man", "man demo", "man doctor", "man map", "man watch"] {
         let page = run(args).stdout;
         let mut groff = Command::new("groff");
         groff

@@ -20,6 +20,7 @@ fn help_and_version_are_printed() {
         "stress --help",
         "doctor --help",
         "map --help",
+        "watch --help",
         "completions --help",
         "man --help",
         "demo -h",

@@ -16,7 +16,8 @@ Examples:
   elbowroom compare --reserve 1TiB --touch 64MiB      committing up front and on touch, side by side
   elbowroom stress --minutes 5                        random operations by many threads, checked
   elbowroom doctor                                    what this machine allows, and what will bite
-  elbowroom map 1234                                  what a process has reserved, committed and in memory";
+  elbowroom map 1234                                  what a process has reserved, committed and in memory
+  elbowroom watch                                     pages that turn from reserved to committed, live";
 
 pub(super) const DEMO_EXAMPLES: &str = concat!(
     size_help!(),
@@ -60,6 +61,15 @@ Examples:
   elbowroom map 1234 --region 0x7f12c0a00000 the region that the address lies in
   elbowroom map 1234 --html map.html         the same to look at in a browser
   elbowroom map 1234 --json > before.json; sleep 60; elbowroom map 1234 --diff before.json";
+
+pub(super) const WATCH_EXAMPLES: &str = "\
+Examples:
+  elbowroom watch                                  the seed's 80 pages; ? shows the keys
+  elbowroom watch --workload budget                budgets that run out
+  elbowroom watch --workload random --backend userfault
+  elbowroom watch --workload threads --once        how it ends, without a terminal
+  elbowroom watch 1234                             another process, twice a second
+  elbowroom watch 1234 --json | jq .total          one look at it";
 
 pub(super) const COMPLETIONS_EXAMPLES: &str = "\
 Examples:

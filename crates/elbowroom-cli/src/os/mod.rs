@@ -8,6 +8,10 @@
 //! - `examine()`: what `elbowroom doctor` finds out. Leaves no trace and does not end the process.
 //! - `snapshot(pid)`: the address space of a process, or of this one for `None`; an error says what to do about it.
 //! - `page_runs(snapshot, region)`: what each page of a region of it is now.
+//! - `resident_pages(region)`: which pages of a region are in memory, cheaply; `None` if the system does not tell.
+//! - `when_asked_to_end()`: a number that becomes that of the signal which asks this process to end; 0 till then.
+//! - `terminal_is_gone()`: whether the terminal that standard output went to has hung up.
+//! - `is_utf8()`: whether the terminal is sent what UTF-8 encodes.
 //! - `columns()`, `enable_colours()`: the terminal that standard output goes to, if it is one.
 //!
 //! [`UpFront`] is here because it, too, needs `unsafe`.
@@ -29,7 +33,8 @@ mod sys;
 mod unix;
 
 pub(crate) use sys::{
-    accounting, columns, enable_colours, examine, page_runs, plant_other_fault, resident_bytes, snapshot, usage,
+    accounting, columns, enable_colours, examine, is_utf8, page_runs, plant_other_fault, resident_bytes,
+    resident_pages, snapshot, terminal_is_gone, usage, when_asked_to_end,
 };
 pub(crate) use up_front::UpFront;
 

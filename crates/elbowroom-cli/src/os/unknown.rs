@@ -7,7 +7,9 @@ use crate::map::model::{Region, Snapshot};
 use crate::meter::Usage;
 use crate::picture::Run;
 
-pub(crate) use super::unix::{columns, enable_colours, plant_other_fault};
+pub(crate) use super::unix::{
+    columns, enable_colours, is_utf8, plant_other_fault, terminal_is_gone, when_asked_to_end,
+};
 
 pub(crate) fn usage() -> Usage {
     Usage { kernel_faults: super::unix::minor_faults(), ..Usage::default() }
@@ -18,6 +20,10 @@ pub(crate) fn accounting() -> Accounting {
 }
 
 pub(crate) fn resident_bytes() -> Option<u64> {
+    None
+}
+
+pub(crate) fn resident_pages(_: &elbowroom::Region) -> Option<Vec<bool>> {
     None
 }
 

@@ -50,7 +50,7 @@ impl Shared {
             builder().commit_limit((1 + rng.below(PAGES)) * size).growth(Growth::Pages(3)).budget(&crowd),
             builder().growth(Growth::Pages(1)).filter(move |fault| {
                 let verdict = decide(fault.offset() / page_size());
-                if verdict == Verdict::Commit && fault.offset() / page_size() % 2 == 0 {
+                if verdict == Verdict::Commit && (fault.offset() / page_size()).is_multiple_of(2) {
                     let _ = fault.commit();
                 }
                 verdict

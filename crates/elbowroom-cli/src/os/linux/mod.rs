@@ -1,6 +1,6 @@
 //! Linux: what /proc says.
 
-#![allow(unsafe_code, reason = "prctl and getauxval")]
+#![allow(unsafe_code, reason = "prctl, getauxval and mincore")]
 
 mod cgroup;
 mod doctor;
@@ -18,7 +18,9 @@ use proc::kibibytes;
 use super::Accounting;
 use crate::meter::Usage;
 
-pub(crate) use super::unix::{columns, enable_colours, plant_other_fault};
+pub(crate) use super::unix::{
+    columns, enable_colours, is_utf8, plant_other_fault, terminal_is_gone, when_asked_to_end,
+};
 pub(crate) use doctor::examine;
 pub(crate) use map::{page_runs, snapshot};
 
@@ -85,6 +87,16 @@ impl Mappings {
 pub(crate) fn resident_bytes() -> Option<u64> {
     let statm = proc::text("/proc/self/statm")?;
     statm.split_whitespace().nth(1)?.parse::<u64>().ok()?.checked_mul(elbowroom::page_size() as u64)
+}
+
+/// Which pages of a region are in memory: mincore(2).
+pub(crate) fn resident_pages(region: &elbowroom::Region) -> Option<Vec<bool>> {
+    let mut pages = vec![0u8; region.len() / elbowroom::page_size()];
+    // SAFETY: the addresses are only looked up, and the answer is a byte for each page of the length: as many as there
+    // are.
+    let result = unsafe { libc::mincore(region.as_ptr().cast(), region.len(), pages.as_mut_ptr()) };
+    // The other bits mean nothing.
+    (result == 0).then(|| pages.into_iter().map(|page| page & 1 != 0).collect())
 }
 
 /// No core file is written for this process (PR_SET_DUMPABLE(2const)).

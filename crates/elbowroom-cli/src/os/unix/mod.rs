@@ -12,6 +12,8 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::process;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use elbowroom::Region;
 
@@ -34,6 +36,30 @@ pub(crate) fn columns() -> Option<usize> {
     // SAFETY: TIOCGWINSZ writes one winsize to the pointer, which is writable (ioctl_tty(2)).
     let result = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) };
     (result == 0 && size.ws_col > 0).then_some(usize::from(size.ws_col))
+}
+
+/// Of SIGHUP, SIGINT and SIGTERM, whichever comes first.
+pub(crate) fn when_asked_to_end() -> io::Result<Arc<AtomicUsize>> {
+    let number = Arc::new(AtomicUsize::new(0));
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM] {
+        signal_hook::flag::register_usize(signal, Arc::clone(&number), signal as usize)?;
+    }
+    Ok(number)
+}
+
+/// poll(2): POLLHUP, or POLLERR, which are told whether asked for or not.
+pub(crate) fn terminal_is_gone() -> bool {
+    let mut output = libc::pollfd { fd: libc::STDOUT_FILENO, events: 0, revents: 0 };
+    // SAFETY: one structure, which is writable; it does not wait.
+    let told = unsafe { libc::poll(&raw mut output, 1, 0) };
+    told > 0 && output.revents & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0
+}
+
+/// By the locale (locale(7)): the first of these variables that says anything decides.
+pub(crate) fn is_utf8() -> bool {
+    let set = |name| env::var(name).ok().filter(|value| !value.is_empty());
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set).unwrap_or_default().to_lowercase();
+    locale.contains("utf-8") || locale.contains("utf8")
 }
 
 /// Terminals here know colours.

@@ -8,6 +8,8 @@ mod probe;
 
 use std::ffi::c_void;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use elbowroom::Region;
 use windows_sys::Win32::System::Console::{
@@ -63,6 +65,26 @@ pub(crate) fn columns() -> Option<usize> {
     let known = unsafe { GetConsoleScreenBufferInfo(output, &mut info) };
     let columns = i32::from(info.srWindow.Right) - i32::from(info.srWindow.Left) + 1;
     usize::try_from(columns).ok().filter(|&columns| known != 0 && columns > 0)
+}
+
+pub(crate) fn resident_pages(_: &Region) -> Option<Vec<bool>> {
+    None
+}
+
+/// There are no signals: a console that closes ends its processes, and is gone then.
+#[expect(clippy::unnecessary_wraps, reason = "the same on every platform")]
+pub(crate) fn when_asked_to_end() -> io::Result<Arc<AtomicUsize>> {
+    Ok(Arc::default())
+}
+
+/// Its processes end with it.
+pub(crate) fn terminal_is_gone() -> bool {
+    false
+}
+
+/// Consoles are written to in UTF-16, whatever the locale.
+pub(crate) fn is_utf8() -> bool {
+    true
 }
 
 pub(crate) fn accounting() -> Accounting {

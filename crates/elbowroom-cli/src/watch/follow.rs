@@ -1,0 +1,145 @@
+//! Following another process: a thread reads it twice a second, so that nobody waits for a large one.
+
+use std::process;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use serde::Serialize;
+
+use super::ink::Ink;
+use super::keys::Key;
+use super::print_out;
+use super::process::{Process, Seen};
+use super::screen::{self, Scene};
+use crate::map::model::{Figures, Region, Wanted};
+use crate::os;
+
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// Looks at a process, and at the pages of its region that starts at `wanted`.
+fn look(pid: u32, wanted: Option<u64>) -> Result<Seen, String> {
+    let snapshot = os::snapshot(Some(pid))?;
+    let pages = wanted.and_then(|start| {
+        let region = snapshot.find(&Wanted::Address(start)).ok().filter(|region| region.start == start)?;
+        Some((start, os::page_runs(&snapshot, &region)))
+    });
+    Ok(Seen {
+        total: snapshot.total(),
+        regions: snapshot.regions(),
+        program: snapshot.program,
+        page_size_bytes: snapshot.page_size_bytes,
+        pages,
+    })
+}
+
+/// The model after two looks: the second with the pages of what the first has chosen.
+fn begin(pid: u32) -> Result<Process, String> {
+    if pid == process::id() {
+        return Err("this is the process itself; without a PID it shows regions of its own".to_owned());
+    }
+    let mut process = Process::new(pid, look(pid, None)?);
+    process.see(Ok(look(pid, process.chosen)?));
+    Ok(process)
+}
+
+/// One look, as text.
+///
+/// # Errors
+/// If it cannot be looked at, with what to do about it; as for all of these.
+pub(super) fn text(pid: u32) -> Result<String, String> {
+    let process = begin(pid)?;
+    Ok(print_out(|ink, area, buffer| process.draw_parts("", ink, area, buffer)).trim_end().to_owned())
+}
+
+/// The JSON object.
+#[derive(Serialize)]
+struct Json {
+    pid: u32,
+    program: String,
+    page_size_bytes: u64,
+    total: Figures,
+    regions: Vec<Region>,
+}
+
+/// One look, as a JSON object.
+pub(super) fn json(pid: u32) -> Result<String, String> {
+    let Seen { program, page_size_bytes, total, regions, .. } = look(pid, None)?;
+    let json = Json { pid, program, page_size_bytes, total, regions };
+    // PANIC: serialising fails for maps whose keys are no strings and for errors of a type's own; there are none.
+    Ok(serde_json::to_string(&json).expect("plain data"))
+}
+
+/// The process on the screen.
+struct Follow {
+    process: Process,
+    /// To the thread: which region's pages are wanted.
+    wanted: Sender<Option<u64>>,
+    seen: Receiver<Result<Seen, String>>,
+    ink: Ink,
+}
+
+pub(super) fn run(pid: u32) -> Result<i32, String> {
+    let process = begin(pid)?;
+    let (wanted, wanted_here) = mpsc::channel();
+    let (seen_here, seen) = mpsc::channel();
+    let first = process.chosen;
+    let read = move || read(pid, first, &wanted_here, &seen_here);
+    // Nobody waits for it: it ends with its channels, and changes nothing.
+    thread::Builder::new()
+        .name("reader".to_owned())
+        .spawn(read)
+        .map_err(|error| format!("cannot start a thread: {error}"))?;
+    screen::run(&mut Follow { process, wanted, seen, ink: Ink::for_output() })
+}
+
+/// Looks again after a while, and at once when something else is wanted.
+fn read(pid: u32, first: Option<u64>, wanted: &Receiver<Option<u64>>, seen: &Sender<Result<Seen, String>>) {
+    let mut now_wanted = first;
+    loop {
+        match wanted.recv_timeout(INTERVAL) {
+            Ok(start) => now_wanted = start,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        // Only the latest of many.
+        now_wanted = wanted.try_iter().last().unwrap_or(now_wanted);
+        let look = look(pid, now_wanted);
+        let is_end = look.is_err();
+        if seen.send(look).is_err() || is_end {
+            return;
+        }
+    }
+}
+
+impl Scene for Follow {
+    fn tick(&mut self, _: Instant) {
+        for seen in self.seen.try_iter() {
+            // While it is paused, nothing new is shown, but for the end and what was asked for.
+            let is_asked_for = seen.as_ref().is_ok_and(|seen| {
+                seen.pages
+                    .as_ref()
+                    .is_some_and(|pages| Some(pages.0) == self.process.chosen && !self.process.has_pages())
+            });
+            if !self.process.is_paused || seen.is_err() || is_asked_for {
+                self.process.see(seen);
+            }
+        }
+    }
+
+    fn key(&mut self, key: Key, _: Instant) -> bool {
+        let before = self.process.chosen;
+        let goes_on = self.process.key(key);
+        if self.process.chosen != before {
+            // Its end is told by the other channel.
+            let _ = self.wanted.send(self.process.chosen);
+        }
+        goes_on
+    }
+
+    fn draw(&self, area: Rect, buffer: &mut Buffer) {
+        self.process.draw(self.ink, area, buffer);
+    }
+}

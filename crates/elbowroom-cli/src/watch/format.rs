@@ -1,0 +1,76 @@
+//! Figures in words.
+
+use std::time::Duration;
+
+/// `1 page`, `1,234 pages`.
+pub(super) fn count(number: u64, unit: &str) -> String {
+    format!("{} {unit}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+/// With commas between thousands.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// In the largest unit that leaves at least 1, with at least two digits. ASCII for terminals that have no more.
+pub(super) fn time(time: Duration, is_unicode: bool) -> String {
+    let nanoseconds = time.as_nanos();
+    let (unit, name) = match nanoseconds {
+        0..1_000 => return format!("{nanoseconds} ns"),
+        1_000..1_000_000 => (1e3, if is_unicode { "µs" } else { "us" }),
+        1_000_000..1_000_000_000 => (1e6, "ms"),
+        _ => (1e9, "s"),
+    };
+    let value = nanoseconds as f64 / unit;
+    if value < 9.95 { format!("{value:.1} {name}") } else { format!("{value:.0} {name}") }
+}
+
+/// Cut to so many characters, which shows.
+pub(super) fn cut(text: &str, columns: usize, is_unicode: bool) -> String {
+    let mark = if is_unicode { "…" } else { "~" };
+    if text.chars().count() <= columns {
+        return text.to_owned();
+    }
+    text.chars().take(columns.saturating_sub(1)).chain(mark.chars()).take(columns).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_readable() {
+        assert_eq!([count(0, "page"), count(1, "page"), count(1234, "page")], ["0 pages", "1 page", "1,234 pages"]);
+        assert_eq!([grouped(999), grouped(1_000_000)], ["999", "1,000,000"]);
+    }
+
+    #[test]
+    fn times_have_two_digits_or_three() {
+        for (nanoseconds, text) in [
+            (0, "0 ns"),
+            (999, "999 ns"),
+            (1_000, "1.0 µs"),
+            (9_949, "9.9 µs"),
+            (9_951, "10 µs"),
+            (12_345_678, "12 ms"),
+            (3_000_000_000, "3.0 s"),
+        ] {
+            assert_eq!(time(Duration::from_nanos(nanoseconds), true), text);
+        }
+        assert_eq!(time(Duration::from_micros(3), false), "3.0 us");
+    }
+
+    #[test]
+    fn what_is_cut_shows() {
+        assert_eq!([cut("abc", 3, true), cut("abcd", 3, true), cut("abcd", 3, false)], ["abc", "ab…", "ab~"]);
+        assert_eq!(cut("abcd", 0, true), "");
+    }
+}

@@ -1,0 +1,166 @@
+//! `elbowroom watch`: pages turn from reserved to committed while one looks.
+//!
+//! A workload runs on threads of its own ([`stage`], [`pace`]); what can be seen of it at a moment is plain data
+//! ([`look`]), which the model takes in and the view draws. Neither knows of threads or terminals. Another process is
+//! followed by a thread that reads it ([`follow`], [`process`]).
+
+mod follow;
+mod format;
+mod ink;
+mod keys;
+mod look;
+mod model;
+mod pace;
+mod pages;
+mod process;
+mod screen;
+mod stage;
+mod view;
+mod workload;
+
+use std::time::Instant;
+
+use elbowroom::fault::Recorder;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use serde::Serialize;
+
+use crate::args::Watch;
+use crate::os;
+use crate::output::{complain, line};
+use ink::Ink;
+use keys::Key;
+use look::Look;
+use model::{Effect, Fault, Model};
+use screen::Scene;
+use stage::{Stage, Start};
+pub(crate) use workload::{Means, Workload};
+use workload::{Settings, growth_words};
+
+/// Faults that happen between two looks find room for so many.
+const EVENTS: usize = 1 << 14;
+
+/// Shows it, and returns the exit status of the process.
+pub(crate) fn run(watch: &Watch) -> i32 {
+    let result = match watch.pid {
+        Some(pid) if watch.json => follow::json(pid).and_then(|text| print(&text)),
+        Some(pid) if watch.once => follow::text(pid).and_then(|text| print(&text)),
+        Some(pid) => screen::check().and_then(|()| follow::run(pid)),
+        None if watch.json => finished(watch).and_then(|model| print(&json(&model))),
+        None if watch.once => finished(watch).and_then(|model| print(&text(&model))),
+        None => screen::check().and_then(|()| live(watch)),
+    };
+    result.unwrap_or_else(|message| {
+        complain(message);
+        1
+    })
+}
+
+fn print(text: &str) -> Result<i32, String> {
+    line(text).map(|()| 0).map_err(|error| format!("cannot write to standard output: {error}"))
+}
+
+/// The workload at its end.
+fn finished(watch: &Watch) -> Result<Model, String> {
+    let settings = Settings::new(watch.workload, watch.means);
+    let recorder = Recorder::start(EVENTS);
+    let now = Instant::now();
+    let mut model = Model::new(settings, false, now);
+    let mut stage = Stage::new(&settings, Start { is_paused: false, speed: 0, is_hurried: true })?;
+    stage.wait();
+    take_in(&mut model, &stage, recorder.as_ref(), now);
+    Ok(model)
+}
+
+fn take_in(model: &mut Model, stage: &Stage, recorder: Option<&Recorder>, now: Instant) {
+    let look = stage.look();
+    let faults = recorder.iter().flat_map(|recorder| recorder.events()).map(Fault::from);
+    model.see(look, faults, recorder.map_or(0, Recorder::lost), now);
+}
+
+/// The JSON object.
+#[derive(Serialize)]
+struct Json<'a> {
+    workload: &'static str,
+    growth: String,
+    page_size_bytes: usize,
+    largest_window_bytes: u64,
+    #[serde(flatten)]
+    look: &'a Look,
+}
+
+fn json(model: &Model) -> String {
+    let json = Json {
+        workload: model.settings.workload.name(),
+        growth: growth_words(model.settings.growth).trim_start_matches("growth ").to_owned(),
+        page_size_bytes: elbowroom::page_size(),
+        largest_window_bytes: model.largest_window_bytes,
+        look: &model.look,
+    };
+    // PANIC: serialising fails for maps whose keys are no strings and for errors of a type's own; there are none.
+    serde_json::to_string(&json).expect("plain data")
+}
+
+fn text(model: &Model) -> String {
+    print_out(|ink, area, buffer| view::draw_once(model, ink, area, buffer))
+}
+
+/// What is drawn, as lines: as wide as the terminal, if there is one.
+fn print_out(draw: impl FnOnce(Ink, Rect, &mut Buffer)) -> String {
+    const ROWS: u16 = 28;
+    let columns = os::columns().unwrap_or(80).clamp(usize::from(view::LEAST.0), 200);
+    let area = Rect::new(0, 0, columns as u16, ROWS);
+    let mut buffer = Buffer::empty(area);
+    draw(Ink::for_output(), area, &mut buffer);
+    let row = |y| (0..area.width).map(|x| buffer[(x, y)].symbol()).collect::<String>().trim_end().to_owned();
+    (0..ROWS).map(row).collect::<Vec<String>>().join("\n")
+}
+
+/// A workload on the screen.
+struct Live {
+    model: Model,
+    stage: Stage,
+    // `None` if the process has one already, which it has not.
+    recorder: Option<Recorder>,
+    ink: Ink,
+}
+
+fn live(watch: &Watch) -> Result<i32, String> {
+    let settings = Settings::new(watch.workload, watch.means);
+    let recorder = Recorder::start(EVENTS);
+    let model = Model::new(settings, false, Instant::now());
+    let stage = Stage::new(&settings, Start { is_paused: false, speed: 0, is_hurried: false })?;
+    screen::run(&mut Live { model, stage, recorder, ink: Ink::for_output() })
+}
+
+impl Scene for Live {
+    fn tick(&mut self, now: Instant) {
+        take_in(&mut self.model, &self.stage, self.recorder.as_ref(), now);
+    }
+
+    fn key(&mut self, key: Key, now: Instant) -> bool {
+        match self.model.key(key) {
+            None => {}
+            Some(Effect::Quit) => return false,
+            Some(Effect::Pause(is_paused)) => self.stage.pace().pause(is_paused),
+            Some(Effect::Step) => self.stage.pace().step(),
+            Some(Effect::Speed(speed)) => self.stage.pace().set_speed(speed),
+            Some(Effect::Begin(settings)) => {
+                let Model { is_paused, speed, .. } = self.model;
+                match Stage::new(&settings, Start { is_paused, speed, is_hurried: false }) {
+                    Ok(stage) => {
+                        self.model.begin(settings, now);
+                        self.stage = stage;
+                        self.tick(now);
+                    }
+                    Err(why) => self.model.fail(&why),
+                }
+            }
+        }
+        true
+    }
+
+    fn draw(&self, area: Rect, buffer: &mut Buffer) {
+        view::draw(&self.model, self.ink, area, buffer);
+    }
+}

@@ -1,0 +1,275 @@
+//! The pages of regions as cells: as large as there is room for.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::{Modifier, Style};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget;
+
+use super::format::{count, cut, grouped};
+use super::ink::Ink;
+use crate::picture::{Picture, Run, State, foremost};
+use crate::size::human;
+
+/// The columns to the left of the cells.
+const LABEL: u16 = 8;
+
+/// A region to be drawn.
+pub(super) struct Strip<'a> {
+    pub(super) name: &'a str,
+    pub(super) runs: &'a [Run],
+    /// Where the latest fault was, in the terms of the runs.
+    pub(super) latest: Option<u64>,
+}
+
+/// A frame with the pages of these regions, and below what the characters mean.
+pub(super) struct Pages<'a> {
+    pub(super) title: String,
+    pub(super) strips: Vec<Strip<'a>>,
+    pub(super) page_size_bytes: u64,
+    pub(super) ink: Ink,
+}
+
+/// How cells are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Grid {
+    per_line: usize,
+    /// Lines of cells of each region.
+    lines: usize,
+    /// The size of a cell, with the gap behind it.
+    columns: u16,
+    rows: u16,
+}
+
+impl Grid {
+    /// For regions of so many pages at most, each in so many rows.
+    fn new(pages: u64, columns: u16, rows: u16) -> Grid {
+        let pages = usize::try_from(pages).unwrap_or(usize::MAX).max(1);
+        let powers = || [16u16, 32, 64, 128, 256].into_iter().filter(|&per_line| per_line <= columns.max(16));
+        let fits = |&per_line: &u16| pages.div_ceil(usize::from(per_line)) <= usize::from(rows);
+        match powers().find(fits) {
+            Some(per_line) => {
+                let lines = pages.div_ceil(usize::from(per_line));
+                Grid {
+                    per_line: usize::from(per_line),
+                    lines,
+                    columns: (columns / per_line).clamp(1, 8),
+                    rows: (rows / lines as u16).clamp(1, 3),
+                }
+            }
+            None => {
+                let per_line = powers().next_back().unwrap_or(16);
+                Grid {
+                    per_line: usize::from(per_line),
+                    lines: usize::from(rows),
+                    columns: (columns / per_line).clamp(1, 8),
+                    rows: 1,
+                }
+            }
+        }
+    }
+
+    fn cells(self) -> u64 {
+        (self.per_line * self.lines) as u64
+    }
+}
+
+impl Widget for Pages<'_> {
+    fn render(self, area: Rect, buffer: &mut Buffer) {
+        let ink = self.ink;
+        let inner = Rect {
+            x: area.x + 1,
+            y: area.y + 1,
+            width: area.width.saturating_sub(2),
+            height: area.height.saturating_sub(2),
+        };
+        let pages = |strip: &Strip<'_>| {
+            let (first, last) =
+                (strip.runs.first().map_or(0, |run| run.start), strip.runs.last().map_or(0, |run| run.end));
+            (last - first) / self.page_size_bytes
+        };
+        let most = self.strips.iter().map(pages).max().unwrap_or(0);
+        let strips = self.strips.len().max(1) as u16;
+        let grid = Grid::new(most, inner.width.saturating_sub(LABEL + 1), inner.height / strips);
+
+        let mut totals = [0u64; State::ALL.len()];
+        let mut scale = 1;
+        let is_marked = self.strips.iter().any(|strip| strip.latest.is_some());
+        let height = grid.lines as u16 * grid.rows;
+        for (at, strip) in self.strips.iter().enumerate() {
+            let picture = Picture::new(strip.runs, self.page_size_bytes, grid.cells().max(1));
+            scale = scale.max(picture.pages_per_cell);
+            for (total, pages) in totals.iter_mut().zip(picture.totals()) {
+                *total += pages;
+            }
+            let top = inner.y + at as u16 * (inner.height / strips);
+            let room = Rect { y: top, height: height.min(inner.bottom().saturating_sub(top)), ..inner };
+            let is_named = self.strips.len() > 1;
+            draw_cells(strip, &picture, grid, is_named, ink, room, buffer);
+        }
+
+        let unit = match scale {
+            1 => format!(" a cell: a page of {} ", human(self.page_size_bytes)),
+            pages => format!(" a cell: {} of {} ", count(pages, "page"), human(self.page_size_bytes)),
+        };
+        let bold = Style::new().add_modifier(Modifier::BOLD);
+        let title_columns = usize::from(inner.width).saturating_sub(unit.chars().count());
+        let title =
+            Line::styled(format!(" {} ", cut(&self.title, title_columns.saturating_sub(2), ink.is_unicode)), bold);
+        let block = ink.block(title).title(Line::from(unit).right_aligned()).title_bottom(legend(
+            &totals,
+            scale > 1,
+            is_marked,
+            ink,
+        ));
+        block.render(area, buffer);
+    }
+}
+
+fn draw_cells(
+    strip: &Strip<'_>,
+    picture: &Picture,
+    grid: Grid,
+    is_named: bool,
+    ink: Ink,
+    area: Rect,
+    buffer: &mut Buffer,
+) {
+    // A gap between cells that are large enough for one.
+    let width = if grid.columns >= 3 { grid.columns - 1 } else { grid.columns };
+    let height = if grid.rows >= 3 { grid.rows - 1 } else { grid.rows };
+    let latest = strip.latest.map(|latest| ((latest - picture.start) / picture.cell_bytes()) as usize);
+    for (line, cells) in picture.cells.chunks(grid.per_line).enumerate() {
+        let y = area.y + line as u16 * grid.rows;
+        if y >= area.bottom() {
+            return;
+        }
+        let label = match is_named {
+            true if line == 0 => format!(" {}", cut(strip.name, usize::from(LABEL) - 2, ink.is_unicode)),
+            true => String::new(),
+            // The number of its first page.
+            false => format!("{:>7}", line as u64 * grid.per_line as u64 * picture.pages_per_cell),
+        };
+        buffer.set_stringn(area.x, y, label, usize::from(LABEL.min(area.width)), Style::new());
+        for (column, cell) in cells.iter().enumerate() {
+            let state = foremost(cell);
+            let (pages, reserved) = (cell.iter().sum(), cell[State::Reserved as usize]);
+            let (glyph, style) = match latest == Some(line * grid.per_line + column) {
+                true => (ink.latest(), ink.latest_style()),
+                false if (1..pages).contains(&reserved) => (ink.partly(pages - reserved, pages), ink.style(state)),
+                false => (ink.glyph(state), ink.style(state)),
+            };
+            for dx in 0..width {
+                for dy in 0..height {
+                    let at = (area.x + LABEL + column as u16 * grid.columns + dx, y + dy);
+                    let is_inside = at.0 < area.right() && at.1 < area.bottom();
+                    if let Some(place) = buffer.cell_mut(at).filter(|_| is_inside) {
+                        place.set_char(glyph).set_style(style);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn legend(totals: &[u64; State::ALL.len()], is_grouped: bool, is_marked: bool, ink: Ink) -> Line<'static> {
+    let mut spans = vec![Span::raw(" ")];
+    let always = [State::Reserved, State::Committed, State::Resident];
+    for (&state, &pages) in State::ALL.iter().zip(totals) {
+        if pages > 0 || always.contains(&state) {
+            spans.push(Span::styled(ink.glyph(state).to_string(), ink.style(state)));
+            spans.push(Span::raw(format!(" {} {}  ", state.word(), grouped(pages))));
+        }
+    }
+    if is_grouped {
+        spans.push(Span::raw(format!("{} a part  ", ink.partly(1, 2))));
+    }
+    if is_marked {
+        spans.push(Span::styled(ink.latest().to_string(), ink.latest_style()));
+        spans.push(Span::raw(" latest fault "));
+    }
+    Line::from(spans)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::picture::push;
+
+    const PAGE: u64 = 4096;
+    const ASCII: Ink = Ink { is_unicode: false, is_coloured: false };
+
+    #[test]
+    fn cells_are_as_large_as_there_is_room_for() {
+        let grid = |pages, columns, rows| {
+            let Grid { per_line, lines, columns, rows } = Grid::new(pages, columns, rows);
+            (per_line, lines, columns, rows)
+        };
+        assert_eq!(grid(80, 69, 7), (16, 5, 4, 1));
+        assert_eq!(grid(80, 149, 24), (16, 5, 8, 3));
+        assert_eq!(grid(128, 69, 2), (64, 2, 1, 1));
+        assert_eq!(grid(8192, 69, 7), (64, 7, 1, 1));
+        assert_eq!(grid(8192, 149, 24), (128, 24, 1, 1));
+        assert_eq!(grid(1 << 40, 300, 24), (256, 24, 1, 1));
+        // Nothing divides by nothing.
+        assert_eq!(grid(0, 0, 0), (16, 0, 1, 1));
+    }
+
+    #[test]
+    fn groups_of_pages_show_which_part_of_them_is_committed() {
+        let runs = [Run::new(0, PAGE, State::Resident), Run::new(PAGE, 4096 * PAGE, State::Reserved)];
+        let ink = Ink { is_unicode: true, is_coloured: false };
+        let strips = vec![Strip { name: "large", runs: &runs, latest: None }];
+        let pages = Pages { title: "pages".to_owned(), strips, page_size_bytes: PAGE, ink };
+        let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 10));
+        pages.render(buffer.area, &mut buffer);
+        let line = |y| (0..80).map(|x| buffer[(x, y)].symbol()).collect::<String>();
+        assert!(line(0).contains("a cell: 8 pages of 4 KiB"), "{}", line(0));
+        assert!(line(1).contains(" 0 ▁·····") && line(8).contains("3584 ·····"), "{}", line(1));
+        assert!(line(9).contains("▄ a part"), "{}", line(9));
+    }
+
+    /// Whatever the size: nothing is written outside, and all that fits is there.
+    #[test]
+    fn any_size_will_do() {
+        let mut runs = Vec::new();
+        push(&mut runs, Run::new(0, 40 * PAGE, State::Resident));
+        push(&mut runs, Run::new(40 * PAGE, 80 * PAGE, State::Reserved));
+        for width in [2, 3, 9, 20, 60, 80, 200] {
+            for height in [2, 3, 4, 8, 40] {
+                for strips in [0, 1, 3] {
+                    let strip = |_| Strip { name: "region", runs: &runs, latest: Some(39 * PAGE) };
+                    let strips = (0..strips).map(strip).collect();
+                    let pages = Pages { title: "pages".to_owned(), strips, page_size_bytes: PAGE, ink: ASCII };
+                    let mut buffer = Buffer::empty(Rect::new(0, 0, 220, 60));
+                    let area = Rect::new(5, 5, width, height);
+                    pages.render(area, &mut buffer);
+                    for y in 0..60 {
+                        for x in 0..220 {
+                            assert!(area.contains((x, y).into()) || buffer[(x, y)].symbol() == " ", "{width}x{height}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_page_is_a_cell() {
+        let mut runs = Vec::new();
+        push(&mut runs, Run::new(0, 17 * PAGE, State::Resident));
+        push(&mut runs, Run::new(17 * PAGE, 20 * PAGE, State::Committed));
+        push(&mut runs, Run::new(20 * PAGE, 80 * PAGE, State::Reserved));
+        let strips = vec![Strip { name: "seed", runs: &runs, latest: Some(17 * PAGE + 5) }];
+        let pages = Pages { title: "pages".to_owned(), strips, page_size_bytes: PAGE, ink: ASCII };
+        let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 8));
+        pages.render(buffer.area, &mut buffer);
+        let lines: Vec<String> = (0..8).map(|y| (0..80).map(|x| buffer[(x, y)].symbol()).collect()).collect();
+        assert!(lines[0].contains(" pages ") && lines[0].contains("a cell: a page of 4 KiB"), "{lines:#?}");
+        let full = format!("|{:>7} {}", 0, "### ".repeat(16));
+        assert_eq!(lines[1].trim_end_matches(['|', ' ']), full.trim_end());
+        let second = format!("|{:>7} ### @@@ ooo ooo {}", 16, "... ".repeat(12));
+        assert_eq!(lines[2].trim_end_matches(['|', ' ']), second.trim_end());
+        assert!(lines[7].contains(". reserved 60  o committed 3  # resident 17  @ latest fault"), "{lines:#?}");
+    }
+}

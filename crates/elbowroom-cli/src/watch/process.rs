@@ -1,0 +1,348 @@
+//! What is shown of another process, and what keys do to it. Knows neither threads nor terminals.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, VecDeque};
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::Line;
+use ratatui::widgets::{Padding, Paragraph, Widget};
+
+use super::format::{count, cut};
+use super::ink::Ink;
+use super::keys::{self, Key};
+use super::pages::{Pages, Strip};
+use super::view::{bold, draw_footer, draw_help, draw_title, is_too_small};
+use crate::map::model::{Figures, Kind, Region};
+use crate::picture::Run;
+use crate::size::{human, human_change};
+
+/// The points of the history that are kept.
+const SAMPLES: usize = 256;
+
+/// A process at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Seen {
+    pub(super) program: String,
+    pub(super) page_size_bytes: u64,
+    pub(super) total: Figures,
+    pub(super) regions: Vec<Region>,
+    /// The pages of the region that starts here, or why they are not known.
+    pub(super) pages: Option<(u64, Result<Vec<Run>, String>)>,
+}
+
+/// Everything that is shown.
+pub(super) struct Process {
+    pid: u32,
+    seen: Seen,
+    /// Why there is nothing new any more.
+    end: Option<String>,
+    pub(super) is_paused: bool,
+    is_helping: bool,
+    /// Where the region starts whose pages are shown.
+    pub(super) chosen: Option<u64>,
+    /// What was resident of each region when it was first seen, by where it starts.
+    first: BTreeMap<u64, u64>,
+    /// What was resident of all, from old to new.
+    resident: VecDeque<u64>,
+}
+
+const KEYS: &str = "up/down choose a region  space pause  ? help  q quit";
+
+impl Process {
+    pub(super) fn new(pid: u32, seen: Seen) -> Process {
+        let mut process = Process {
+            pid,
+            seen: Seen { regions: Vec::new(), ..seen.clone() },
+            end: None,
+            is_paused: false,
+            is_helping: false,
+            chosen: None,
+            first: BTreeMap::new(),
+            resident: VecDeque::new(),
+        };
+        process.see(Ok(seen));
+        process
+    }
+
+    /// Takes in what there is to be seen, or why there is no more.
+    pub(super) fn see(&mut self, seen: Result<Seen, String>) {
+        let mut seen = match seen {
+            Ok(seen) => seen,
+            Err(why) => {
+                self.end = Some(why);
+                return;
+            }
+        };
+        seen.regions.sort_by_key(|region| {
+            // Reservations, named or not, are what this is about; they stay where they are in the list.
+            let group = match region.kind {
+                Kind::Named => 0,
+                Kind::Reservation => 1,
+                _ => 2,
+            };
+            (group, Reverse(if group < 2 { None } else { region.figures.resident_bytes }), region.start)
+        });
+        for region in &seen.regions {
+            self.first.entry(region.start).or_insert(region.figures.resident_bytes.unwrap_or(0));
+        }
+        self.resident.push_back(seen.total.resident_bytes.unwrap_or(0));
+        if self.resident.len() > SAMPLES {
+            self.resident.pop_front();
+        }
+        let is_there = |start| seen.regions.iter().any(|region| region.start == start);
+        if !self.chosen.is_some_and(is_there) {
+            // Of the first kind, the one that most is going on in.
+            let first = seen.regions.first().map(|region| region.kind);
+            let of_first = seen.regions.iter().filter(|region| Some(region.kind) == first);
+            self.chosen = of_first
+                .max_by_key(|region| (region.figures.resident_bytes, region.end - region.start))
+                .map(|region| region.start);
+        }
+        self.seen = seen;
+    }
+
+    /// Whether it goes on.
+    pub(super) fn key(&mut self, key: Key) -> bool {
+        if self.is_helping && key != Key::Interrupt {
+            self.is_helping = false;
+            return true;
+        }
+        match key {
+            Key::Quit | Key::Interrupt => return false,
+            Key::Help => self.is_helping = true,
+            Key::Pause => self.is_paused = !self.is_paused,
+            Key::Up => self.choose(|at| at.saturating_sub(1)),
+            Key::Down => self.choose(|at| at + 1),
+            _ => {}
+        }
+        true
+    }
+
+    /// Whether the pages of what is chosen are known.
+    pub(super) fn has_pages(&self) -> bool {
+        self.seen.pages.as_ref().is_some_and(|pages| Some(pages.0) == self.chosen)
+    }
+
+    fn chosen_at(&self) -> Option<usize> {
+        self.seen.regions.iter().position(|region| Some(region.start) == self.chosen)
+    }
+
+    fn choose(&mut self, step: impl Fn(usize) -> usize) {
+        let at = step(self.chosen_at().unwrap_or(0));
+        if let Some(region) = self.seen.regions.get(at) {
+            self.chosen = Some(region.start);
+        }
+    }
+
+    fn state(&self) -> &'static str {
+        match () {
+            () if self.end.is_some() => "ENDED",
+            () if self.is_paused => "PAUSED",
+            () => "FOLLOWING",
+        }
+    }
+
+    fn status(&self) -> String {
+        match (&self.end, &self.seen.pages) {
+            (Some(why), _) => format!("{why}; this is what was seen last"),
+            (None, Some((_, Err(why)))) => why.clone(),
+            _ => String::new(),
+        }
+    }
+
+    /// The whole screen.
+    pub(super) fn draw(&self, ink: Ink, area: Rect, buffer: &mut Buffer) {
+        if is_too_small(area, buffer) {
+            return;
+        }
+        self.draw_parts(KEYS, ink, area, buffer);
+        if self.is_helping {
+            draw_help(&keys::PROCESS, ink, area, buffer);
+        }
+    }
+
+    /// The same, with other words where the keys are.
+    pub(super) fn draw_parts(&self, keys: &str, ink: Ink, area: Rect, buffer: &mut Buffer) {
+        let table = (area.height * 2 / 5).max(6);
+        let [header, pages, table, footer] = Layout::vertical([
+            Constraint::Length(2),
+            Constraint::Min(3),
+            Constraint::Length(table),
+            Constraint::Length(2),
+        ])
+        .areas(area);
+        self.draw_header(ink, header, buffer);
+        self.draw_pages(ink, pages, buffer);
+        self.draw_table(ink, table, buffer);
+        draw_footer(&self.status(), keys, ink, footer, buffer);
+    }
+
+    fn draw_header(&self, ink: Ink, area: Rect, buffer: &mut Buffer) {
+        let [title, sums] = Layout::vertical([Constraint::Length(1); 2]).areas(area);
+        let program = printable(&self.seen.program);
+        let words = format!("elbowroom watch  process {} {program}", self.pid);
+        draw_title(&words, self.state(), ink, title, buffer);
+        let total = &self.seen.total;
+        let size = |bytes: Option<u64>| bytes.map_or("?".to_owned(), |bytes| human(bytes).to_string());
+        let text = format!(
+            "reserved {}, committed {}, resident {}  ",
+            human(total.reserved_bytes),
+            human(total.committed_bytes),
+            size(total.resident_bytes)
+        );
+        let room = usize::from(area.width).saturating_sub(text.len());
+        let (least, points) = (self.resident.iter().min(), self.resident.len().saturating_sub(room));
+        // What changes is little beside what is there.
+        let rises: Vec<u64> =
+            self.resident.iter().skip(points).map(|bytes| bytes - least.copied().unwrap_or(0)).collect();
+        let line =
+            Line::from(vec![text.into(), ratatui::text::Span::styled(ink.sparks(&rises), ink.colour(Color::Cyan))]);
+        line.render(sums, buffer);
+    }
+
+    fn draw_pages(&self, ink: Ink, area: Rect, buffer: &mut Buffer) {
+        let region = self.chosen_at().and_then(|at| self.seen.regions.get(at));
+        let runs = match &self.seen.pages {
+            Some((start, Ok(runs))) if Some(*start) == self.chosen => &runs[..],
+            _ => &[],
+        };
+        let title = match region {
+            Some(region) => {
+                let size = human(region.end - region.start);
+                format!("{}, {size} at {:x}", region.label(&printable(&region.name)), region.start)
+            }
+            None => "no region".to_owned(),
+        };
+        let strips = vec![Strip { name: "", runs, latest: None }];
+        Pages { title, strips, page_size_bytes: self.seen.page_size_bytes, ink }.render(area, buffer);
+    }
+
+    fn draw_table(&self, ink: Ink, area: Rect, buffer: &mut Buffer) {
+        let rows = usize::from(area.height.saturating_sub(3)).max(1);
+        let columns = usize::from(area.width.saturating_sub(4));
+        let chosen = self.chosen_at().unwrap_or(0);
+        // The chosen one is in view.
+        let top = (chosen + 1).saturating_sub(rows);
+        let header =
+            format!("  {:<12}{:>10}{:>11}{:>11}{:>12}  name", "kind", "reserved", "committed", "resident", "change");
+        let mut lines = vec![Line::styled(cut(&header, columns, ink.is_unicode), bold())];
+        for (at, region) in self.seen.regions.iter().enumerate().skip(top).take(rows) {
+            let figures = &region.figures;
+            let first = self.first.get(&region.start).copied().unwrap_or(0);
+            let (resident, change) = match figures.resident_bytes {
+                Some(bytes) => (human(bytes).to_string(), human_change(bytes as i64 - first as i64).to_string()),
+                None => ("?".to_owned(), "?".to_owned()),
+            };
+            let name = if region.name.is_empty() { format!("at {:x}", region.start) } else { printable(&region.name) };
+            let text = format!(
+                "{} {:<12}{:>10}{:>11}{resident:>11}{change:>12}  {name}",
+                if at == chosen { ">" } else { " " },
+                region.kind.word(),
+                human(figures.reserved_bytes).to_string(),
+                human(figures.committed_bytes).to_string(),
+            );
+            let style = if at == chosen { Style::new().add_modifier(Modifier::REVERSED) } else { Style::new() };
+            lines.push(Line::styled(cut(&text, columns, ink.is_unicode), style));
+        }
+        let title =
+            format!(" {}, and how resident memory has changed ", count(self.seen.regions.len() as u64, "region"));
+        let block = ink.block(Line::styled(title, bold())).padding(Padding::horizontal(1));
+        Paragraph::new(lines).block(block).render(area, buffer);
+    }
+}
+
+/// Names are given by programs, and a terminal must not obey them.
+fn printable(name: &str) -> String {
+    name.replace(char::is_control, "?")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::picture::State;
+
+    const INK: Ink = Ink { is_unicode: true, is_coloured: false };
+    const PAGE: u64 = 4096;
+
+    fn region(start: u64, pages: u64, kind: Kind, name: &str, resident: u64) -> Region {
+        let figures = Figures {
+            reserved_bytes: pages * PAGE,
+            committed_bytes: resident * PAGE,
+            resident_bytes: Some(resident * PAGE),
+            ..Figures::NONE
+        };
+        Region { start, end: start + pages * PAGE, kind, name: name.to_owned(), allocation: None, mappings: 1, figures }
+    }
+
+    fn seen(resident: u64) -> Seen {
+        let regions = vec![
+            region(0x1000, 10, Kind::Image, "/bin/some\x1b[31mthing", 5),
+            region(0x10_0000, 64, Kind::Named, "log", resident),
+            region(0x90_0000, 2048, Kind::Named, "sparse", 1),
+            region(0xf0_0000, 4, Kind::Heap, "[heap]", 4),
+        ];
+        let total = Figures { resident_bytes: Some((resident + 10) * PAGE), ..Figures::NONE };
+        let runs = vec![
+            Run::new(0x90_0000, 0x90_0000 + PAGE, State::Resident),
+            Run::new(0x90_0000 + PAGE, 0x90_0000 + 2048 * PAGE, State::Reserved),
+        ];
+        let pages = Some((0x90_0000, Ok(runs)));
+        Seen { program: "/bin/some\nthing".to_owned(), page_size_bytes: PAGE, total, regions, pages }
+    }
+
+    fn screen(process: &Process, columns: u16, rows: u16) -> Vec<String> {
+        let mut buffer = Buffer::empty(Rect::new(0, 0, columns, rows));
+        process.draw(INK, buffer.area, &mut buffer);
+        (0..rows).map(|y| (0..columns).map(|x| buffer[(x, y)].symbol()).collect()).collect()
+    }
+
+    #[test]
+    fn regions_of_this_kind_come_first_and_changes_are_told() {
+        let mut process = Process::new(7, seen(0));
+        process.see(Ok(seen(16)));
+        for (columns, rows) in [(80, 24), (160, 48)] {
+            let lines = screen(&process, columns, rows);
+            let text = lines.join("\n");
+            assert!(lines[0].contains("process 7 /bin/some?thing") && lines[0].contains(" FOLLOWING "), "{text}");
+            assert!(text.contains("sparse (named), 8 MiB at 900000"), "{text}");
+            assert!(text.contains("> named"), "{text}");
+            let at = |name: &str| lines.iter().position(|line| line.contains(name)).unwrap();
+            assert!(at("+64 KiB  log") < at("0 B  sparse") && at("0 B  sparse") < at("/bin/some?[31m"), "{text}");
+            assert!(text.contains("· reserved 2,047  ▒ committed 0  █ resident 1"), "{text}");
+            assert!(!text.contains('\x1b'));
+        }
+    }
+
+    #[test]
+    fn keys_choose_and_the_chosen_one_stays_in_view() {
+        let mut process = Process::new(7, seen(0));
+        assert_eq!(process.chosen, Some(0x90_0000));
+        assert!(process.key(Key::Up) && process.key(Key::Up));
+        assert_eq!(process.chosen, Some(0x10_0000));
+        for _ in 0..10 {
+            assert!(process.key(Key::Down));
+        }
+        assert_eq!(process.chosen, Some(0xf0_0000));
+        let lines = screen(&process, 60, 18);
+        assert!(lines.iter().any(|line| line.contains("> heap")), "{lines:#?}");
+        // Gone, another is chosen.
+        let mut later = seen(0);
+        later.regions.pop();
+        process.see(Ok(later));
+        assert_eq!(process.chosen, Some(0x90_0000));
+        assert!(!process.key(Key::Quit));
+    }
+
+    #[test]
+    fn the_end_is_told_and_what_was_seen_last_stays() {
+        let mut process = Process::new(7, seen(0));
+        process.see(Err("there is no process 7, or it has just ended".to_owned()));
+        let text = screen(&process, 80, 24).join("\n");
+        assert!(text.contains(" ENDED ") && text.contains("there is no process 7"), "{text}");
+        assert!(text.contains("sparse"), "{text}");
+        process.key(Key::Help);
+        assert!(screen(&process, 80, 24).join("\n").contains("choose the region"));
+    }
+}

@@ -1,0 +1,168 @@
+//! The terminal: taken, drawn on, and given back however it ends.
+
+use std::env;
+use std::io::{self, IsTerminal, Stdout};
+use std::panic;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+use ratatui::buffer::Buffer;
+use ratatui::crossterm::cursor::Show;
+use ratatui::crossterm::event;
+use ratatui::crossterm::execute;
+use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
+use ratatui::layout::Rect;
+
+use super::keys::Key;
+use crate::os;
+
+/// How often there is something new to see.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What is on the screen.
+pub(super) trait Scene {
+    /// Takes in what there is to be seen now.
+    fn tick(&mut self, now: Instant);
+
+    /// Whether it goes on.
+    fn key(&mut self, key: Key, now: Instant) -> bool;
+
+    fn draw(&self, area: Rect, buffer: &mut Buffer);
+}
+
+/// Whether there is a screen.
+///
+/// # Errors
+/// What to do instead.
+pub(super) fn check() -> Result<(), String> {
+    let instead = "--once and --json print one snapshot without one";
+    if !io::stdout().is_terminal() {
+        return Err(format!("standard output is not a terminal; {instead}"));
+    }
+    if env::var_os("TERM").is_some_and(|terminal| terminal == "dumb") {
+        return Err(format!("the terminal cannot be drawn on (TERM is dumb); {instead}"));
+    }
+    Ok(())
+}
+
+/// The terminal while it is taken.
+struct Screen {
+    terminal: Terminal<CrosstermBackend<Stdout>>,
+}
+
+impl Screen {
+    fn take() -> io::Result<Screen> {
+        enable_raw_mode()?;
+        IS_TAKEN.store(true, Ordering::Release);
+        // From here on it is given back if something fails.
+        let entered = execute!(io::stdout(), EnterAlternateScreen);
+        let terminal = entered.and_then(|()| Terminal::new(CrosstermBackend::new(io::stdout())));
+        terminal.map(|terminal| Screen { terminal }).inspect_err(|_| give_back())
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+/// Whether it is to be given back. Once: the second time would take the cursor to where it was before.
+static IS_TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// As far as that works: there may be nobody left to draw for.
+fn give_back() {
+    if !IS_TAKEN.swap(false, Ordering::AcqRel) {
+        return;
+    }
+    let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
+    let _ = disable_raw_mode();
+}
+
+/// Shows it until it ends, and returns the exit status: 0, or 128 and the number of the signal that ended it, as shells
+/// tell it.
+///
+/// # Errors
+/// If the terminal fails, in words.
+pub(super) fn run(scene: &mut dyn Scene) -> Result<i32, String> {
+    let asked = os::when_asked_to_end().map_err(|error| format!("signals cannot be handled: {error}"))?;
+    // A panic, of whatever thread, gives the terminal back before its message is written.
+    let has_panicked = Arc::new(AtomicBool::new(false));
+    let panicked = Arc::clone(&has_panicked);
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        panicked.store(true, Ordering::Relaxed);
+        give_back();
+        before(info);
+    }));
+    guard(&asked).map_err(|error| format!("cannot start a thread: {error}"))?;
+    let mut screen = Screen::take().map_err(|error| format!("the terminal cannot be taken: {error}"))?;
+    let result = show_all(&mut screen.terminal, scene, &asked, &has_panicked);
+    drop(screen);
+    result.map_err(|error| format!("the terminal fails: {error}"))
+}
+
+/// How long whoever draws has to end by itself.
+const GRACE: Duration = Duration::from_millis(300);
+
+/// Ends the process when it is asked to, or when the terminal has hung up, and whoever draws does not: reading from a
+/// terminal that is gone never ends, and writing to one that takes nothing waits for good.
+fn guard(asked: &Arc<AtomicUsize>) -> io::Result<()> {
+    /// SIGHUP's, as shells tell it.
+    const HUNG_UP: i32 = 128 + 1;
+    let asked = Arc::clone(asked);
+    let watch = move || {
+        let status = loop {
+            match asked.load(Ordering::Relaxed) {
+                0 if os::terminal_is_gone() => break HUNG_UP,
+                0 => thread::sleep(TICK),
+                signal => break 128 + signal as i32,
+            }
+        };
+        thread::sleep(GRACE);
+        // Not here, as that may wait too.
+        let _ = thread::Builder::new().spawn(give_back);
+        thread::sleep(GRACE);
+        std::process::exit(status);
+    };
+    thread::Builder::new().name("guard".to_owned()).spawn(watch).map(drop)
+}
+
+fn show_all(
+    terminal: &mut Terminal<CrosstermBackend<Stdout>>,
+    scene: &mut dyn Scene,
+    asked: &AtomicUsize,
+    has_panicked: &AtomicBool,
+) -> io::Result<i32> {
+    let mut next = Instant::now();
+    loop {
+        match asked.load(Ordering::Relaxed) {
+            0 => {}
+            signal => return Ok(128 + signal as i32),
+        }
+        if has_panicked.load(Ordering::Relaxed) {
+            return Ok(101);
+        }
+        let now = Instant::now();
+        if now >= next {
+            scene.tick(now);
+            next = now + TICK;
+        }
+        terminal.draw(|frame| scene.draw(frame.area(), frame.buffer_mut()))?;
+        // A signal ends the waiting.
+        while event::poll(next.saturating_duration_since(Instant::now()))? {
+            let key = event::read()?.as_key_event().and_then(Key::of);
+            if key.is_some_and(|key| !scene.key(key, Instant::now())) {
+                return Ok(0);
+            }
+            // Several keys at once are one drawing.
+            if !event::poll(Duration::ZERO)? {
+                break;
+            }
+        }
+    }
+}
