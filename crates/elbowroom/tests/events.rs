@@ -132,7 +132,7 @@ fn many_threads_while_recorders_come_and_go() {
         for _ in 0..common::times(200) {
             let recorder = Recorder::start(64).unwrap();
             std::thread::yield_now();
-            for event in recorder.events() {
+            for event in events_of(&recorder, &region) {
                 assert_eq!(event.offset % page_size(), 0);
                 assert!(event.outcome.is_resolved() && event.committed_bytes <= page(1), "{event:?}");
             }

@@ -20,9 +20,9 @@ static LOCKED: LazyLock<[Padded; LOCKS]> = LazyLock::new(|| [(); LOCKS].map(|()|
 
 /// While it lives, no fork begins, and no asynchronous signal interrupts the thread. Held before the lock of a
 /// container, which comes before that of its budgets; under it, no code of the program's runs.
-pub(super) struct Inside(#[expect(dead_code, reason = "held")] Guard<'static, ()>);
+pub(crate) struct Inside(#[expect(dead_code, reason = "held")] Guard<'static, ()>);
 
-pub(super) fn enter() -> Inside {
+pub(crate) fn enter() -> Inside {
     fork::prepare();
     // PANIC: a remainder of the length.
     Inside(LOCKED[super::thread_hash() % LOCKS].0.lock())

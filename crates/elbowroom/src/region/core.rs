@@ -13,10 +13,11 @@ use super::growth::{self, Growth, Layout};
 use super::monitor::Monitors;
 use super::state::PageMap;
 use super::{Fault, Verdict};
+use crate::containers::gate;
 use crate::error::{Cause, Error, Operation, OsCode};
 use crate::fault::events::{self, Event};
 use crate::fault::{FaultAccess, Figures, Histogram, Outcome, Refusal, Tally, Touch, frames};
-use crate::os::{self, Missing, SignalsBlocked, Userfault};
+use crate::os::{self, Missing, Userfault};
 use crate::page::{self, PageCount, PageIndex, PageRange};
 use crate::reservation::Mapping;
 use crate::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -711,7 +712,8 @@ impl Core {
             return released.map_err(|(code, _)| code);
         }
         if let Some(budget) = budget {
-            let _signals = SignalsBlocked::new();
+            // A fork takes the budgets' locks of live regions, and this is none any more.
+            let _inside = gate::enter();
             budget.refund(PageCount::new(committed.into_inner()));
         }
         released.map_err(|(code, _)| code)
