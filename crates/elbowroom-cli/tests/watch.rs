@@ -173,8 +173,9 @@ mod terminal {
 
         /// Waits for the end, and sees that the terminal is as it was; the exit status.
         fn end(&self) -> i32 {
-            let screen = self.wait("over", |screen| screen.contains("after"));
-            assert!(screen.starts_with("before\n") && !screen.contains("elbowroom watch"), "{screen}");
+            self.wait("over, with the screen as it was", |screen| {
+                screen.starts_with("before\n") && screen.contains("after") && !screen.contains("elbowroom watch")
+            });
             let flags = self.tmux(&["display-message", "-p", "#{cursor_flag} #{alternate_on}"]);
             assert_eq!(flags.trim(), "1 0", "the cursor is visible, and this is not the alternate screen");
             fs::read_to_string(&self.status).unwrap().trim().parse().unwrap()
