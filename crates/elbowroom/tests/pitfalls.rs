@@ -16,6 +16,7 @@
 //! - A forked child commits for itself: `signals.rs`.
 //! - Decommitted pages are zero when they come back, and their charge is refunded: `model.rs`, `linux.rs`.
 //! - Bus errors and guard-page exceptions are no page faults: `signals.rs`, `windows.rs`.
+//! - The tag byte of arm64's pointers is no part of the address: here.
 //! - Read, write and execute are told apart, and protected pages are not committed away: `region.rs`, `signals.rs`,
 //!   `crash.rs`, `windows.rs`; guard regions of the kernel: here.
 //! - Ranges without sense are errors: `reservation.rs`, `region.rs`.
@@ -266,4 +267,27 @@ mod linux {
         region.try_write(0, 1u8).unwrap();
         touch_no_address();
     }
+}
+
+/// Linux lets programs use the top byte of a pointer on arm64 (tagged-address-abi), and reports faults without it.
+#[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+#[allow(unsafe_code, reason = "touches a region through a pointer with a tag")]
+#[test]
+fn a_pointer_with_a_tag_touches_its_region() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&seen);
+    let region = Region::builder(10 * page_size())
+        .growth(Growth::Pages(1))
+        .filter(move |fault| {
+            log.lock().unwrap().push((fault.address(), fault.offset()));
+            Verdict::Commit
+        })
+        .build()
+        .unwrap();
+    let plain = region.as_ptr().wrapping_add(3 * page_size() + 5);
+    let tagged = plain.map_addr(|address| address | 0x2a << 56);
+    // SAFETY: in the region, which commits it; the processor takes no notice of the tag.
+    unsafe { tagged.write_volatile(7) };
+    assert_eq!(*seen.lock().unwrap(), [(plain.addr(), 3 * page_size() + 5)]);
+    assert_eq!(region.try_read::<u8>(3 * page_size() + 5).unwrap(), 7);
 }
