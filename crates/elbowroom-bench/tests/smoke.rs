@@ -29,6 +29,9 @@ fn list(value: &Value) -> &[Value] {
 
 #[test]
 fn a_quick_report_is_whole() {
+    if env::var("ELBOWROOM_TEST_RUNNER").is_ok_and(|runner| runner.contains("qemu")) {
+        return eprintln!("an emulator's figures say nothing, and its clocks and threads are not what is measured");
+    }
     let folder = env::temp_dir().join(format!("elbowroom-bench-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     let json = folder.join("samples.json");

@@ -2,7 +2,9 @@
 
 mod common;
 
+#[cfg(unix)]
 use std::io::Write;
+#[cfg(unix)]
 use std::process::{Command, Stdio};
 
 use common::run;
@@ -24,6 +26,7 @@ fn every_shell_has_completions() {
 }
 
 /// What the words so far are completed to, as bash finds it.
+#[cfg(unix)]
 fn completed_by_bash(words: &str) -> Option<Vec<String>> {
     let script = run("completions bash").stdout;
     let count = words.split(' ').count() - 1;

@@ -2,10 +2,9 @@
 
 mod common;
 
-use std::env;
 use std::process::Command;
 
-use common::{elbowroom, run};
+use common::run;
 
 #[test]
 fn a_snapshot_needs_no_terminal() {
@@ -106,6 +105,8 @@ mod terminal {
     //! In a real one.
 
     use super::*;
+    use crate::common::elbowroom;
+    use std::env;
     use std::fs;
     use std::path::PathBuf;
     use std::sync::atomic::{AtomicU32, Ordering};

@@ -63,7 +63,10 @@ impl Status {
 ///
 /// let region = Region::new(1 << 20)?;
 /// let status = fault::status();
-/// assert!(status.is_good(), "{status}");
+/// if !status.is_good() {
+///     eprint!("touches may not reach their regions:\n{status}");
+/// }
+/// # assert!(status.handlers.iter().all(|handler| handler.place != fault::Place::Absent));
 /// # Ok::<(), elbowroom::Error>(())
 /// ```
 ///

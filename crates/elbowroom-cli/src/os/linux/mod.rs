@@ -91,10 +91,13 @@ pub(crate) fn resident_bytes() -> Option<u64> {
 
 /// Which pages of a region are in memory: mincore(2).
 pub(crate) fn resident_pages(region: &elbowroom::Region) -> Option<Vec<bool>> {
-    let mut pages = vec![0u8; region.len() / elbowroom::page_size()];
-    // SAFETY: the addresses are only looked up, and the answer is a byte for each page of the length: as many as there
-    // are.
+    // No system has smaller pages. An emulator whose pages are larger than its machine's may answer for the machine's.
+    const LEAST_PAGE: usize = 4096;
+    let mut pages = vec![0u8; region.len() / LEAST_PAGE];
+    // SAFETY: the addresses are only looked up, and the answer is a byte for each page of the length: at most as many
+    // as there is room for.
     let result = unsafe { libc::mincore(region.as_ptr().cast(), region.len(), pages.as_mut_ptr()) };
+    pages.truncate(region.len() / elbowroom::page_size());
     // The other bits mean nothing.
     (result == 0).then(|| pages.into_iter().map(|page| page & 1 != 0).collect())
 }

@@ -159,7 +159,9 @@ pub(crate) fn limit_bytes(resource: Resource) -> Option<u64> {
     let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
     // SAFETY: the structure is writable (getrlimit(2)); left as it is if the call fails.
     unsafe { libc::getrlimit(resource as _, &mut limit) };
-    (limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
+    #[allow(clippy::unnecessary_cast, reason = "signed on some systems")]
+    let bytes = limit.rlim_cur as u64;
+    (limit.rlim_cur != libc::RLIM_INFINITY).then_some(bytes)
 }
 
 /// The resources that matter here.
