@@ -3,12 +3,15 @@
 //! Three steps: the platform gathers facts by trying things out (`os::examine`), judges them, and here the judgement is
 //! shown. Judging and showing are pure, so that they are tested with machines that are not there.
 
+mod commit;
 mod largest;
 mod view;
 
 use serde::Serialize;
 use serde_json::Value;
 
+#[allow(unused_imports, reason = "not every platform has such limits")]
+pub(crate) use commit::{commit_limit, process_budget};
 #[cfg(test)]
 pub(crate) use largest::Bound;
 pub(crate) use largest::Largest;

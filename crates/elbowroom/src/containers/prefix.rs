@@ -36,7 +36,7 @@ impl Untold {
     /// Calls them. Under no lock.
     pub(crate) fn tell(self) {
         if let Untold(Some(budget)) = self {
-            budget.due().for_each(|callback| callback());
+            budget.tell();
         }
     }
 }
@@ -442,9 +442,7 @@ impl Inner {
     /// Calls the callbacks of budgets whose threshold was reached. Under no lock.
     fn tell_budgets(&self) {
         if let Some(budget) = &self.options.budget {
-            if budget.is_any_due() {
-                budget.due().for_each(|callback| callback());
-            }
+            budget.tell();
         }
     }
 }

@@ -157,9 +157,7 @@ impl Core {
             return self.resolve_barred(&fault);
         }
         self.measure(os::thread_number, &fault, || self.try_resolve(&fault, |fault| self.ask(fault)))?;
-        if self.is_any_budget_due() {
-            self.tell_budgets_apart();
-        }
+        self.tell_budgets_apart();
         Ok(())
     }
 
@@ -367,10 +365,12 @@ impl Core {
         self.policy.budget.as_ref().is_some_and(Budget::is_any_due)
     }
 
-    /// Calls the callbacks of budgets that are due, where a panic has nowhere to go.
+    /// Calls the callbacks of budgets that are due, if any are, where a panic has nowhere to go.
     pub(super) fn tell_budgets_apart(&self) {
-        // The page is committed, whatever becomes of the news.
-        let _ = frames::run_callback(self, || self.tell_budgets());
+        if self.is_any_budget_due() {
+            // The page is committed, whatever becomes of the news.
+            let _ = frames::run_callback(self, || self.tell_budgets());
+        }
     }
 
     /// Commits for a filter that wants to see whether that works. The bytes committed: none if the page was already.
@@ -549,7 +549,7 @@ impl Core {
 
     /// Calls the callbacks of budgets whose threshold was reached. Under no lock.
     fn tell_budgets(&self) {
-        self.policy.budget.iter().flat_map(Budget::due).for_each(|callback| callback());
+        self.policy.budget.iter().for_each(Budget::tell);
     }
 
     /// For a page that is committed: whether the access that faulted will work now. It will if another thread has just

@@ -4,7 +4,7 @@ use elbowroom::{Budget, allocation_granularity, page_size};
 use serde_json::{Value, json};
 
 use super::probe::{self, JobLimits, Privilege, SystemMemory};
-use crate::doctor::{Finding, Largest, Level, MODEST_BYTES, Report, Section, Trial, commit_on_touch};
+use crate::doctor::{self, Finding, Largest, Level, MODEST_BYTES, Report, Section, Trial, commit_on_touch};
 use crate::size::human;
 
 /// What was gathered. `None` where the system does not tell.
@@ -67,7 +67,7 @@ impl Facts {
             self.address_bits(),
             self.charge(),
             self.commit_limit(),
-            self.budget(),
+            doctor::process_budget(self.budget.0, &self.budget.1),
             self.memory(),
             self.job(),
             commit_on_touch(&self.touch),
@@ -115,33 +115,12 @@ impl Facts {
     }
 
     fn commit_limit(&self) -> Finding {
-        let finding = Finding::new("commit_limit", Section::Commit, "commit limit");
         let Some(memory) = &self.memory else {
+            let finding = Finding::new("commit_limit", Section::Commit, "commit limit");
             return finding.found("not known", Value::Null).note("GetPerformanceInfo does not say.");
         };
-        let SystemMemory { commit_limit_bytes: limit, committed_bytes: committed, .. } = *memory;
-        let left = limit.saturating_sub(committed);
-        let value = json!({ "limit_bytes": limit, "committed_bytes": committed, "left_bytes": left, "enforced": true });
-        let finding = finding.found(format!("{}, {} committed by all programs", human(limit), human(committed)), value);
-        let means = format!("{} can still be committed before commits fail.", human(left));
         let change = "Make the paging file larger, or let the system manage its size";
-        match left {
-            0 => finding.but(Level::Missing, means, change),
-            _ if left < MODEST_BYTES || left < limit / 10 => finding.but(Level::Warning, means, change),
-            _ => finding.means(means),
-        }
-    }
-
-    fn budget(&self) -> Finding {
-        let (bytes, limit) = &self.budget;
-        let finding = Finding::new("process_budget", Section::Commit, "budget of this process");
-        let finding =
-            finding.found(format!("{}, by {limit}", human(*bytes)), json!({ "bytes": bytes, "limit": limit }));
-        let means = "The tightest of all limits, and what Budget::for_process() lets regions commit.";
-        if *bytes < MODEST_BYTES {
-            return finding.but(Level::Warning, means, "Raise the limit that it names.");
-        }
-        finding.means(means)
+        doctor::commit_limit(memory.commit_limit_bytes, memory.committed_bytes, true, change)
     }
 
     fn memory(&self) -> Finding {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::cgroup::{self, CgroupLimit};
 use super::probe::{self, Door};
 use super::proc::{chosen, field, field_bytes, number, text};
-use crate::doctor::{Finding, Level, MODEST_BYTES, Report, Section};
+use crate::doctor::{self, Finding, Level, MODEST_BYTES, Report, Section};
 use crate::os::unix::doctor::{Facts as UnixFacts, Used, touch};
 use crate::os::unix::isolate::{Probe, isolated};
 use crate::size::human;
@@ -123,7 +123,13 @@ impl Facts {
     /// What they mean.
     fn judge(&self) -> Vec<Finding> {
         let mut findings = self.unix.judge();
-        findings.extend([self.address_bits(), self.overcommit(), self.commit_limit(), self.budget(), self.memory()]);
+        findings.extend([
+            self.address_bits(),
+            self.overcommit(),
+            self.commit_limit(),
+            doctor::process_budget(self.budget.0, &self.budget.1),
+            self.memory(),
+        ]);
         findings.extend([self.cgroups(), self.mappings(), self.seccomp(), self.tracer()]);
         findings.extend([self.huge_pages(), self.huge_page_effort(), self.huge_page_pool()]);
         findings.extend(self.kernel());
@@ -173,36 +179,12 @@ impl Facts {
     }
 
     fn commit_limit(&self) -> Finding {
-        let finding = Finding::new("commit_limit", Section::Commit, "commit limit");
-        let Some(memory) = &self.memory else { return unknown(finding, "/proc/meminfo cannot be read") };
-        let Memory { commit_limit_bytes: limit, committed_bytes: committed, .. } = *memory;
-        let left = limit.saturating_sub(committed);
-        let is_enforced = self.overcommit == Some(2);
-        let value =
-            json!({ "limit_bytes": limit, "committed_bytes": committed, "left_bytes": left, "enforced": is_enforced });
-        let finding = finding.found(format!("{}, {} committed by all programs", human(limit), human(committed)), value);
-        if !is_enforced {
-            return finding.means("Not enforced in this mode.");
-        }
-        let means = format!("{} can still be committed before commits fail.", human(left));
+        let Some(memory) = &self.memory else {
+            let finding = Finding::new("commit_limit", Section::Commit, "commit limit");
+            return unknown(finding, "/proc/meminfo cannot be read");
+        };
         let change = "Add swap, or raise vm.overcommit_ratio or vm.overcommit_kbytes";
-        match left {
-            0 => finding.but(Level::Missing, means, change),
-            _ if left < MODEST_BYTES || left < limit / 10 => finding.but(Level::Warning, means, change),
-            _ => finding.means(means),
-        }
-    }
-
-    fn budget(&self) -> Finding {
-        let (bytes, limit) = &self.budget;
-        let finding = Finding::new("process_budget", Section::Commit, "budget of this process");
-        let finding =
-            finding.found(format!("{}, by {limit}", human(*bytes)), json!({ "bytes": bytes, "limit": limit }));
-        let means = "The tightest of all limits, and what Budget::for_process() lets regions commit.";
-        if *bytes < MODEST_BYTES {
-            return finding.but(Level::Warning, means, "Raise the limit that it names.");
-        }
-        finding.means(means)
+        doctor::commit_limit(memory.commit_limit_bytes, memory.committed_bytes, self.overcommit == Some(2), change)
     }
 
     fn memory(&self) -> Finding {
