@@ -77,7 +77,10 @@ pub use error::{Error, Operation};
 pub use fault::{FaultAccess, FaultCode};
 #[cfg(feature = "faulty")]
 pub use os::faulty;
-pub use region::{Backend, Budget, BudgetBuilder, Fault, Growth, Latencies, Region, RegionBuilder, Stats, Verdict};
+pub use region::{
+    Backend, Budget, BudgetBuilder, Fault, Growth, Latencies, Region, RegionBuilder, RegionInfo, Stats, Verdict,
+    regions,
+};
 pub use reservation::{Access, PageState, Reservation, ReservationBuilder, Span};
 
 /// The size of a page in bytes: what is committed, decommitted and protected at once. A power of two, at least 4096.

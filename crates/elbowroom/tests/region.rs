@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use elbowroom::{FaultAccess, Growth, Operation, PageState, Region, Verdict, page_size};
@@ -212,4 +212,49 @@ fn the_kernel_fails_where_a_store_commits_and_prepared_memory_helps() {
     assert_eq!(unsafe { libc::read(fd, bytes.cast(), bytes.len()) }, 100);
     assert_eq!(region.try_read::<[u8; 2]>(at + 98).unwrap(), [7, 7]);
     assert_eq!(region.stats().faults, 0);
+}
+
+#[test]
+fn regions_are_listed_while_they_live() {
+    let page = page_size();
+    let listed = |name: &str| elbowroom::regions().into_iter().find(|region| region.name == name);
+    assert_eq!(listed("one that is listed"), None);
+    let region = Region::builder(8 * page).commit_limit(4 * page).name("one that is listed").build().unwrap();
+    region.try_write(0, 1u8).unwrap();
+    let info = listed("one that is listed").unwrap();
+    assert_eq!((info.address, info.backend), (region.as_ptr().addr(), region.backend()));
+    assert_eq!(info.stats, region.stats());
+    drop(region);
+    assert_eq!(listed("one that is listed"), None);
+}
+
+/// Whoever lists sees regions whole, and whoever drops one does not wait for good.
+#[test]
+fn regions_are_listed_while_others_come_and_go() {
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for thread in 0..2usize {
+            let is_done = &is_done;
+            scope.spawn(move || {
+                let _done = common::SetWhenDropped(is_done);
+                for round in 0..common::times(300) as usize {
+                    let pages = 1 + (thread + round) % 7;
+                    let name = format!("of {pages} pages");
+                    let region = Region::builder(pages * page_size()).name(&name).build().unwrap();
+                    region.commit(0..pages * page_size()).unwrap();
+                }
+            });
+        }
+        while !is_done.load(Ordering::Relaxed) {
+            let mut last = 0;
+            for region in elbowroom::regions() {
+                assert!(last < region.address, "by address, each once");
+                last = region.address;
+                if let Some(pages) = region.name.strip_prefix("of ") {
+                    assert_eq!(pages, format!("{} pages", region.stats.reserved_bytes / page_size()));
+                    assert!([0, region.stats.reserved_bytes].contains(&region.stats.committed_bytes));
+                }
+            }
+        }
+    });
 }

@@ -93,6 +93,23 @@ impl Entered {
     }
 }
 
+/// Every region there is, by address, kept from being freed. For ordinary code, with no other pin held: whoever drops a
+/// region waits for these.
+pub(crate) fn pin_all() -> Vec<Pin> {
+    let mut pins = Vec::new();
+    loop {
+        // Nothing is allocated under the lock: the allocator may be made of a region.
+        let writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = writer.live.len();
+        if count <= pins.capacity() {
+            pins.extend(writer.live.values().filter_map(|record| record.pin()));
+            return pins;
+        }
+        drop(writer);
+        pins.reserve(count + count / 8);
+    }
+}
+
 /// The registry and every region in it, locked across a fork.
 pub(super) struct Held {
     writer: MutexGuard<'static, Writer>,

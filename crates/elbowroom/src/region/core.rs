@@ -12,7 +12,7 @@ use super::budget::Budget;
 use super::growth::{self, Growth, Layout};
 use super::monitor::Monitors;
 use super::state::PageMap;
-use super::{Fault, Verdict};
+use super::{Fault, Latencies, Stats, Verdict};
 use crate::containers::gate;
 use crate::error::{Cause, Error, Operation, OsCode};
 use crate::fault::events::{self, Event};
@@ -136,9 +136,18 @@ impl Core {
         self.pager.is_page_fault(is_inaccessible, is_missing)
     }
 
-    /// Faults, commits, refusals.
-    pub(super) fn counts(&self) -> [u64; 3] {
-        [&self.faults, &self.commits, &self.declined].map(|count| count.load(Ordering::Relaxed))
+    pub(super) fn stats(&self) -> Stats {
+        let [faults, commits, declined] =
+            [&self.faults, &self.commits, &self.declined].map(|count| count.load(Ordering::Relaxed));
+        Stats {
+            reserved_bytes: self.len(),
+            committed_bytes: self.committed_bytes(),
+            commit_limit_bytes: self.commit_limit_bytes(),
+            faults,
+            commits,
+            declined,
+            latencies: self.latencies().map(|by_outcome| Latencies { by_outcome }),
+        }
     }
 
     pub(crate) fn figures(&self) -> Figures<'_> {

@@ -23,6 +23,7 @@ mod barred;
 mod budget;
 mod core;
 mod growth;
+mod info;
 mod io;
 mod monitor;
 mod service;
@@ -35,6 +36,7 @@ pub use self::budget::{Budget, BudgetBuilder};
 pub(crate) use self::core::Core;
 pub(crate) use self::growth::Layout;
 pub use growth::Growth;
+pub use info::{RegionInfo, regions};
 use monitor::Monitors;
 use service::Service;
 
@@ -352,17 +354,7 @@ impl Region {
     /// What the region has used and done so far. Each figure is exact; taken while other threads touch the region, they
     /// may be of slightly different moments.
     pub fn stats(&self) -> Stats {
-        let core = self.core();
-        let [faults, commits, declined] = core.counts();
-        Stats {
-            reserved_bytes: core.len(),
-            committed_bytes: core.committed_bytes(),
-            commit_limit_bytes: core.commit_limit_bytes(),
-            faults,
-            commits,
-            declined,
-            latencies: core.latencies().map(|by_outcome| Latencies { by_outcome }),
-        }
+        self.core().stats()
     }
 
     /// The state of every page at one moment, in order: runs of equal pages that cover the whole region.

@@ -55,7 +55,7 @@ fn account(core: &Core, budget: &Budget) -> (usize, u64) {
     let runs = core.runs().into_iter().filter(|&(_, committed)| committed);
     let committed: usize = runs.map(|(run, _)| run.byte_len()).sum();
     assert_eq!((core.committed_bytes(), budget.committed_bytes()), (committed, committed));
-    let [_, commits, _] = core.counts();
+    let commits = core.stats().commits;
     (committed / page::size(), commits)
 }
 
