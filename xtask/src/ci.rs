@@ -85,8 +85,9 @@ fn steps() -> Vec<Step> {
         }),
         Step::new("tidy", 1, |_| tidy::check()),
         Step::new("package", 10, |deadline| {
-            // A dry run builds the package as its users will, and needs no account.
-            deadline.run(cargo().args(["publish", "--dry-run", "-p", "elbowroom", "--allow-dirty"]))
+            // A dry run builds the packages as their users will, and needs no account.
+            let packages = ["-p", "elbowroom", "-p", "elbowroom-map"];
+            deadline.run(cargo().args(["publish", "--dry-run", "--allow-dirty"]).args(packages))
         }),
         Step::new("msrv", 10, msrv::check).needs(&[trixie::KEYRING_PACKAGE]),
         // Optimised, because that is when the compiler makes use of what unsafe code promises.

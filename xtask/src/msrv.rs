@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use crate::trixie;
 use crate::workspace::{self, Deadline, cargo, output, program};
 
-/// Checks the library alone: what it is developed with may ask for a newer compiler.
+/// Checks the libraries alone: what it is developed with may ask for a newer compiler.
 pub(crate) fn check(deadline: Deadline) -> Result<()> {
     let folder = workspace::build_folder().join("msrv");
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
@@ -17,7 +17,7 @@ pub(crate) fn check(deadline: Deadline) -> Result<()> {
     let version = output(Command::new(&rustc).arg("--version"))?;
     let promised = env!("CARGO_PKG_RUST_VERSION");
     ensure!(version.contains(&format!(" {promised}.")), "the manifest says {promised}, this is {version}");
-    let args = ["check", "-p", "elbowroom", "--all-features", "--locked"];
+    let args = ["check", "-p", "elbowroom", "-p", "elbowroom-map", "--all-features", "--locked"];
     deadline.run(cargo().args(args).env("RUSTC", rustc).env("CARGO_TARGET_DIR", folder))
 }
 

@@ -8,8 +8,8 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use elbowroom::page_size;
+use elbowroom_map::Wanted;
 
-use crate::map::model::Wanted;
 use crate::size;
 use crate::watch::{Means, Workload};
 use help::{
@@ -364,7 +364,7 @@ struct RawMap {
     own: bool,
 
     /// Draw one region: by an address in it, by its name or a part of it, or by its kind
-    #[arg(long, value_name = "NAME|ADDRESS", value_parser = Wanted::parse)]
+    #[arg(long, value_name = "NAME|ADDRESS")]
     region: Option<Wanted>,
 
     /// Show all regions, and not the largest only

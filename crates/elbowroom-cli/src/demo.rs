@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use elbowroom::faulty::{self, Call};
 use elbowroom::{Error, Fault, FaultCode, Growth, Region, Stats, Verdict, page_size};
+use elbowroom_map::{CELLS_MAX, Picture, Run};
 use serde::Serialize;
 
 use crate::args::{Char, Demo, Transcript};
@@ -19,7 +20,7 @@ use crate::map;
 use crate::meter::{Change, Usage, human_time, known, nanoseconds};
 use crate::os;
 use crate::output::{Paint, complain, line, note, write_file};
-use crate::picture::{self, Picture, Run, Trace};
+use crate::picture::Trace;
 use crate::size::{human, human_change};
 
 /// Why the program did not get to its end.
@@ -326,8 +327,7 @@ impl Program<'_> {
         }
         let page = page_size() as u64;
         if self.settings.picture {
-            let picture = Picture::new(&self.runs, page, picture::CELLS_MAX);
-            let text = picture::draw(&picture, Paint::for_output());
+            let text = Picture::new(&self.runs, page, CELLS_MAX).draw(Paint::for_output().into());
             line(format_args!("\n{}", text.trim_end())).map_err(|error| Stop::CannotPrint(error).to_string())?;
         }
         let trace = Trace {

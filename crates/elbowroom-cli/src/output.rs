@@ -78,6 +78,15 @@ impl Paint {
     }
 }
 
+impl From<Paint> for elbowroom_map::Paint {
+    fn from(paint: Paint) -> elbowroom_map::Paint {
+        match paint {
+            Paint::Plain => elbowroom_map::Paint::Plain,
+            Paint::Colours => elbowroom_map::Paint::Colours,
+        }
+    }
+}
+
 /// Breaks a text between words into lines of at most so many characters. A longer word has a line of its own.
 pub(crate) fn wrap(text: &str, columns: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();

@@ -201,6 +201,7 @@ mod linux {
 
     use super::*;
     use common::{Outcome, elbowroom};
+    use elbowroom_map::{Snapshot, Wanted};
     use serde_json::Value;
 
     fn region(json: &Value, start: u64) -> &Value {
@@ -264,6 +265,21 @@ mod linux {
             compared += 1;
         }
         assert!(compared > 10, "{pmap}");
+    }
+
+    /// The command prints what the library does.
+    #[test]
+    fn the_library_says_the_same() {
+        if !is_known_here() {
+            return;
+        }
+        let sleeper = Sleeper::new();
+        let pid = sleeper.0.id();
+        let snapshot = Snapshot::of_process(pid).unwrap();
+        assert_eq!(run(&format!("map {pid}")).stdout, snapshot.to_string());
+        assert_eq!(run(&format!("map {pid} --all")).stdout, format!("{snapshot:#}"));
+        let stack = snapshot.find(&Wanted::Name("stack".to_owned())).unwrap();
+        assert_eq!(run(&format!("map {pid} --region stack")).stdout, snapshot.pages(stack).unwrap().to_string());
     }
 
     #[test]

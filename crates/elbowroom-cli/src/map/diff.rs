@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use elbowroom_map::{Figures, Kind, Region, Snapshot};
 use serde::Serialize;
 
-use super::model::{Figures, Kind, Region, Snapshot};
 use crate::output::Paint;
 use crate::size::human_change;
 
@@ -136,7 +136,7 @@ fn line(text: &mut String, what: &str, kind: &str, changes: &Changes, name: &str
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::tests::{PAGE, mapping, snapshot};
+    use super::super::fixture::{PAGE, mapping, snapshot};
     use super::*;
 
     #[test]

@@ -1,25 +1,23 @@
 //! `elbowroom map`: what a process has in its address space, and what of it is in memory.
 //!
-//! The platform takes a snapshot ([`os::snapshot`]); the rest is pure: the sums over it, its text, its picture, and the
-//! difference from an earlier one.
+//! The crate `elbowroom-map` takes the snapshot and has its text; here are its picture, its JSON, and the difference
+//! from an earlier one.
 
 mod diff;
-pub(crate) mod model;
+#[cfg(test)]
+mod fixture;
 mod page;
 mod sample;
-mod view;
 
 use std::fs;
 use std::path::Path;
 
+use elbowroom_map::{Figures, Kind, Pages, Region, Run, Snapshot, State};
 use serde::Serialize;
 
 use crate::args::{Map, Whose};
-use crate::os;
 use crate::output::{Paint, complain, line, write_file};
-use crate::picture::{self, Picture, Run, State};
 use diff::Diff;
-use model::{Figures, Kind, Known, Region, Snapshot, Wanted};
 use sample::Sample;
 
 /// Looks, shows, and returns the exit status of the process.
@@ -33,52 +31,41 @@ pub(crate) fn run(settings: &Map) -> i32 {
     }
 }
 
-/// A region, and what each of its pages is.
-struct Drawn {
-    region: Region,
-    runs: Vec<Run>,
-}
-
-type Draw = fn(&Snapshot, Option<&Drawn>) -> String;
+type Draw = fn(&Snapshot, Option<&Pages<'_>>) -> String;
 
 fn show(settings: &Map) -> Result<(), String> {
     let before = settings.diff.as_deref().map(read_snapshot).transpose()?;
     // Held until the picture is taken.
-    let sample = match settings.whose {
+    let _sample = match settings.whose {
         Whose::Own => Some(Sample::new().map_err(|error| error.to_string())?),
         Whose::Process(_) => None,
     };
-    let mut snapshot = os::snapshot(match settings.whose {
-        Whose::Own => None,
-        Whose::Process(pid) => Some(pid),
-    })?;
-    if let Some(sample) = &sample {
-        snapshot.name(&sample.known());
-    }
-    let drawn = settings.region.as_ref().map(|wanted| draw(&snapshot, wanted)).transpose()?;
+    let told = |error: elbowroom_map::Error| error.to_string();
+    let snapshot = match settings.whose {
+        Whose::Own => Snapshot::of_self().map_err(told)?,
+        Whose::Process(pid) => Snapshot::of_process(pid).map_err(told)?,
+    };
+    let wanted = settings.region.as_ref();
+    let pages = wanted.map(|wanted| snapshot.pages(snapshot.find(wanted)?)).transpose().map_err(told)?;
     for (file, draw) in [(&settings.svg, page::svg as Draw), (&settings.html, page::html)] {
         if let Some(file) = file {
-            write_file(file, &draw(&snapshot, drawn.as_ref()))?;
+            write_file(file, &draw(&snapshot, pages.as_ref()))?;
         }
     }
     let diff = before.map(|before| diff::diff(&before, &snapshot));
 
-    let text = if settings.json {
-        json(&snapshot, drawn.as_ref(), diff.as_ref())
-    } else {
-        text(&snapshot, drawn.as_ref(), diff.as_ref(), if settings.all { usize::MAX } else { ROWS })
+    let paint = Paint::for_output();
+    let text = match (&diff, &pages) {
+        _ if settings.json => json(&snapshot, pages.as_ref(), diff.as_ref()),
+        (Some(diff), _) => diff::text(diff, if settings.all { usize::MAX } else { DIFF_ROWS }, paint),
+        (None, Some(pages)) => pages.draw(paint.into()),
+        (None, None) => snapshot.draw(settings.all, paint.into()),
     };
     line(text.trim_end_matches('\n')).map_err(|error| format!("cannot write to standard output: {error}"))
 }
 
-/// The rows of regions without --all.
-const ROWS: usize = 24;
-
-fn draw(snapshot: &Snapshot, wanted: &Wanted) -> Result<Drawn, String> {
-    let region = snapshot.find(wanted)?;
-    let runs = os::page_runs(snapshot, &region)?;
-    Ok(Drawn { region, runs })
-}
+/// The rows of what has changed, without --all.
+const DIFF_ROWS: usize = 24;
 
 fn read_snapshot(path: &Path) -> Result<Snapshot, String> {
     let path_text = path.display();
@@ -87,35 +74,14 @@ fn read_snapshot(path: &Path) -> Result<Snapshot, String> {
         .map_err(|error| format!("{path_text} is not what `elbowroom map --json` writes: {error}"))
 }
 
-fn text(snapshot: &Snapshot, drawn: Option<&Drawn>, diff: Option<&Diff>, rows_max: usize) -> String {
-    let paint = Paint::for_output();
-    if let Some(diff) = diff {
-        return diff::text(diff, rows_max, paint);
-    }
-    let Some(Drawn { region, runs }) = drawn else { return view::text(snapshot, rows_max, paint) };
-    let name = region.name.replace(char::is_control, "?");
-    let size = crate::size::human(region.end - region.start);
-    let picture = Picture::new(runs, snapshot.page_size_bytes, picture::CELLS_MAX);
-    format!(
-        "process {} {}\n{}: {size} at {:x}\n\n{}",
-        snapshot.pid,
-        snapshot.program,
-        region.label(&name),
-        region.start,
-        picture::draw(&picture, paint)
-    )
-}
-
 /// What each page of a region of this program's is: as the system says, or where it does not tell, as the library says.
 pub(crate) fn region_runs(region: &elbowroom::Region) -> Vec<Run> {
     let start = region.as_ptr().addr() as u64;
-    let known = Known { start, end: start + region.len() as u64, name: "this region".to_owned() };
+    let end = start + region.len() as u64;
     let told = || {
-        let mut snapshot = os::snapshot(None).ok()?;
-        snapshot.name(&known);
-        let found = snapshot.find(&Wanted::Name(known.name.clone())).ok()?;
-        let is_whole = (found.start, found.end) == (known.start, known.end);
-        os::page_runs(&snapshot, &found).ok().filter(|_| is_whole)
+        let snapshot = Snapshot::of_self().ok()?;
+        let found = snapshot.regions().into_iter().find(|found| (found.start, found.end) == (start, end))?;
+        Some(snapshot.pages(found).ok()?.runs)
     };
     told().unwrap_or_else(|| {
         let mut runs = Vec::new();
@@ -124,7 +90,7 @@ pub(crate) fn region_runs(region: &elbowroom::Region) -> Vec<Run> {
                 elbowroom::PageState::Committed => State::Committed,
                 _ => State::Reserved,
             };
-            picture::push(&mut runs, Run::new(start + range.start as u64, start + range.end as u64, state));
+            Run::new(start + range.start as u64, start + range.end as u64, state).push(&mut runs);
         }
         runs
     })
@@ -161,7 +127,7 @@ struct JsonDrawn<'a> {
     pages: &'a [Run],
 }
 
-fn json(snapshot: &Snapshot, drawn: Option<&Drawn>, diff: Option<&Diff>) -> String {
+fn json(snapshot: &Snapshot, drawn: Option<&Pages<'_>>, diff: Option<&Diff>) -> String {
     let kinds = snapshot.kinds().into_iter().map(|(kind, regions, figures)| JsonKind { kind, regions, figures });
     let json = Json {
         snapshot,

@@ -2,23 +2,20 @@
 
 use std::fmt::Write;
 
-use super::Drawn;
-use super::model::{Figures, Region, Snapshot};
-use super::view::{Row, rows};
+use elbowroom_map::{CELLS_MAX, Figures, Pages, Picture, Region, Row, Snapshot, human};
+
 use crate::picture::svg::{Anchor, MARGIN, Svg, escape, page};
-use crate::picture::{CELLS_MAX, Picture};
-use crate::size::human;
 
 /// The rows of regions in a drawing; the page has all of them in its table.
 const ROWS: usize = 20;
 const ROW_HEIGHT: f64 = 20.0;
 const NAME_CHARS: usize = 44;
 
-pub(super) fn svg(snapshot: &Snapshot, drawn: Option<&Drawn>) -> String {
+pub(super) fn svg(snapshot: &Snapshot, drawn: Option<&Pages<'_>>) -> String {
     draw(snapshot, drawn, Some(ROWS))
 }
 
-pub(super) fn html(snapshot: &Snapshot, drawn: Option<&Drawn>) -> String {
+pub(super) fn html(snapshot: &Snapshot, drawn: Option<&Pages<'_>>) -> String {
     page(&title(snapshot), &draw(snapshot, drawn, None), &table(&snapshot.regions()))
 }
 
@@ -28,21 +25,21 @@ fn title(snapshot: &Snapshot) -> String {
 }
 
 /// With so many rows of regions; without any for `None`.
-fn draw(snapshot: &Snapshot, drawn: Option<&Drawn>, rows_max: Option<usize>) -> String {
+fn draw(snapshot: &Snapshot, drawn: Option<&Pages<'_>>, rows_max: Option<usize>) -> String {
     let subtitle = format!("{} regions, pages of {}", snapshot.regions().len(), human(snapshot.page_size_bytes));
     let mut svg = Svg::new(Svg::PICTURE_WIDTH, &title(snapshot), &subtitle);
     let total = snapshot.total();
     bars(&mut svg, &total);
-    if let Some(Drawn { region, runs }) = drawn {
-        let Region { start, end, name, .. } = region;
-        let text = format!("{}: {} at {start:x}", region.label(&shortened(name, 80)), human(end - start));
+    if let Some(Pages { region, runs, .. }) = drawn {
+        let Region { start, end, .. } = region;
+        let text = format!("{}: {} at {start:x}", region.label(|name| shortened(name, 80)), human(end - start));
         svg.text(MARGIN, svg.y + 10.0, "", Anchor::Start, &text);
         svg.y += 24.0;
         svg.picture(&Picture::new(runs, snapshot.page_size_bytes, CELLS_MAX));
         svg.y += 20.0;
     }
     if let Some(rows_max) = rows_max {
-        let all = rows(&snapshot.regions());
+        let all = snapshot.rows();
         shares(&mut svg, &all[..all.len().min(rows_max)], all.len());
     }
     svg.finish()
@@ -138,11 +135,11 @@ fn table(regions: &[Region]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::tests::{PAGE, snapshot};
-    use super::super::model::{Snapshot, Wanted};
+    use elbowroom_map::{Run, State, Wanted};
+
+    use super::super::fixture::{PAGE, snapshot};
     use super::*;
     use crate::picture::svg::tests::assert_well_formed;
-    use crate::picture::{Run, State};
 
     fn hostile() -> Snapshot {
         let mut snapshot = snapshot();
@@ -156,7 +153,7 @@ mod tests {
         let snapshot = hostile();
         let region = snapshot.find(&Wanted::Name("heap".to_owned())).unwrap();
         let runs = vec![Run::new(region.start, region.end, State::Resident)];
-        let drawn = Drawn { region, runs };
+        let drawn = Pages { snapshot: &snapshot, region, runs };
         for drawn in [None, Some(&drawn)] {
             assert_well_formed(&svg(&snapshot, drawn));
             let page = html(&snapshot, drawn);

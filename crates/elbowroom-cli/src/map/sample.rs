@@ -2,12 +2,12 @@
 
 use elbowroom::{Error, Growth, Region, page_size};
 
-use super::model::Known;
-
 const NAME: &str = "elbowroom sample";
 
 /// Pages of each kind, with reserved ones at both ends so that no neighbour's can be taken for them.
 pub(crate) struct Sample {
+    // Held, so that it can be looked at.
+    #[cfg_attr(not(test), expect(dead_code, reason = "there to be seen"))]
     region: Region,
 }
 
@@ -29,20 +29,12 @@ impl Sample {
         region.commit(Sample::COMMITTED.start * page..Sample::COMMITTED.end * page)?;
         Ok(Sample { region })
     }
-
-    /// Where it is. Not all kernels show the name.
-    pub(crate) fn known(&self) -> Known {
-        let start = self.region.as_ptr().addr() as u64;
-        Known { start, end: start + self.region.len() as u64, name: NAME.to_owned() }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::map::model::{Kind, Wanted};
-    use crate::os;
-    use crate::picture::{Run, State};
+    use elbowroom_map::{Kind, Run, Snapshot, State, Wanted};
 
     /// What the system says of the sample is what was done to it, to the byte.
     #[test]
@@ -53,19 +45,18 @@ mod tests {
         }
         let sample = Sample::new().unwrap();
         // Not on every platform.
-        let Ok(mut snapshot) = os::snapshot(None) else { return };
-        let known = sample.known();
-        snapshot.name(&known);
+        let Ok(snapshot) = Snapshot::of_self() else { return };
+        let first = sample.region.as_ptr().addr() as u64;
         let region = snapshot.find(&Wanted::Name(NAME.to_owned())).unwrap();
         let page = page_size() as u64;
-        assert_eq!((region.kind, region.start, region.end), (Kind::Named, known.start, known.end));
+        assert_eq!((region.kind, region.start, region.end), (Kind::Named, first, first + Sample::PAGES as u64 * page));
         assert_eq!(region.figures.reserved_bytes, Sample::PAGES as u64 * page);
         assert_eq!(region.figures.committed_bytes, (64 + 32 + 1) * page);
         assert_eq!(region.figures.charged_bytes, Some((64 + 32 + 1) * page));
         assert_eq!(region.figures.resident_bytes, Some((64 + 1) * page));
 
-        let runs = os::page_runs(&snapshot, &region).unwrap();
-        let pages = |start: u64, end: u64, state| Run::new(known.start + start * page, known.start + end * page, state);
+        let runs = snapshot.pages(region).unwrap().runs;
+        let pages = |start: u64, end: u64, state| Run::new(first + start * page, first + end * page, state);
         assert_eq!(
             runs,
             [

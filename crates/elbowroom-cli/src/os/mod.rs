@@ -33,8 +33,8 @@ mod sys;
 mod unix;
 
 pub(crate) use sys::{
-    accounting, columns, enable_colours, examine, is_utf8, page_runs, plant_other_fault, resident_bytes,
-    resident_pages, snapshot, terminal_is_gone, usage, when_asked_to_end,
+    accounting, columns, enable_colours, examine, is_utf8, plant_other_fault, resident_bytes, resident_pages,
+    terminal_is_gone, usage, when_asked_to_end,
 };
 pub(crate) use up_front::UpFront;
 

@@ -3,9 +3,7 @@
 use super::Accounting;
 use super::unix::doctor::{Facts, Used};
 use crate::doctor::Report;
-use crate::map::model::{Region, Snapshot};
 use crate::meter::Usage;
-use crate::picture::Run;
 
 pub(crate) use super::unix::{
     columns, enable_colours, is_utf8, plant_other_fault, terminal_is_gone, when_asked_to_end,
@@ -35,12 +33,3 @@ pub(crate) fn examine() -> Report {
 
 /// There is no such setting: RLIMIT_CORE is all.
 pub(super) fn make_not_dumpable() {}
-
-/// Not known how.
-pub(crate) fn snapshot(_: Option<u32>) -> Result<Snapshot, String> {
-    Err("this system's address spaces cannot be read by this command; on macOS, see vmmap(1)".to_owned())
-}
-
-pub(crate) fn page_runs(_: &Snapshot, _: &Region) -> Result<Vec<Run>, String> {
-    Err("this system's pages cannot be read by this command".to_owned())
-}

@@ -5,8 +5,7 @@
 
 use std::fmt::Write;
 
-use super::{Counts, Picture, State};
-use crate::size::human;
+use elbowroom_map::{Counts, Picture, State, human};
 
 const STYLE: &str = "\
 text{font:13px system-ui,-apple-system,'Segoe UI','DejaVu Sans',sans-serif;fill:#1b1f24}\
@@ -207,8 +206,8 @@ pub(crate) fn escape(text: &str) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::super::Run;
     use super::*;
+    use elbowroom_map::Run;
 
     /// Whether every element is closed, in order, and nothing refers to anything outside.
     pub(crate) fn assert_well_formed(text: &str) {

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
+use elbowroom_map::{CELLS_MAX, Picture, Run, human};
+
 use super::svg::{Anchor, MARGIN, Svg, page};
-use super::{CELLS_MAX, Picture, Run};
-use crate::size::human;
 
 /// What is to be drawn.
 pub(crate) struct Trace {
@@ -143,7 +143,8 @@ fn count_step(last: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::State;
+    use elbowroom_map::State;
+
     use super::super::svg::tests::assert_well_formed;
     use super::*;
 

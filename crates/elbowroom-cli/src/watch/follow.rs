@@ -5,6 +5,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use elbowroom_map::{Figures, Region, Snapshot, Wanted};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use serde::Serialize;
@@ -14,17 +15,16 @@ use super::keys::Key;
 use super::print_out;
 use super::process::{Process, Seen};
 use super::screen::{self, Scene};
-use crate::map::model::{Figures, Region, Wanted};
-use crate::os;
 
 const INTERVAL: Duration = Duration::from_millis(500);
 
 /// Looks at a process, and at the pages of its region that starts at `wanted`.
 fn look(pid: u32, wanted: Option<u64>) -> Result<Seen, String> {
-    let snapshot = os::snapshot(Some(pid))?;
+    let snapshot = Snapshot::of_process(pid).map_err(|error| error.to_string())?;
     let pages = wanted.and_then(|start| {
         let region = snapshot.find(&Wanted::Address(start)).ok().filter(|region| region.start == start)?;
-        Some((start, os::page_runs(&snapshot, &region)))
+        let pages = snapshot.pages(region).map(|pages| pages.runs);
+        Some((start, pages.map_err(|error| error.to_string())))
     });
     Ok(Seen {
         total: snapshot.total(),

@@ -8,7 +8,7 @@ use ratatui::text::Line;
 use ratatui::widgets::Block;
 
 use crate::os;
-use crate::picture::State;
+use elbowroom_map::State;
 
 /// What the terminal can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use elbowroom::fault::Outcome;
 use elbowroom::{Latencies, PageState, Span};
 use serde::Serialize;
 
-use crate::picture::{Run, State, push};
+use elbowroom_map::{Run, State};
 
 /// All of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -109,14 +109,14 @@ pub(super) fn runs(spans: &[Span], resident: Option<&[bool]>, page: usize) -> Ve
         let bytes = |start: usize, end: usize, state| Run::new(start as u64, end as u64, state);
         match resident {
             _ if span.state != PageState::Committed => {
-                push(&mut runs, bytes(span.range.start, span.range.end, State::Reserved));
+                bytes(span.range.start, span.range.end, State::Reserved).push(&mut runs);
             }
-            None => push(&mut runs, bytes(span.range.start, span.range.end, State::Committed)),
+            None => bytes(span.range.start, span.range.end, State::Committed).push(&mut runs),
             Some(resident) => {
                 for start in span.range.clone().step_by(page) {
                     let is_resident = resident.get(start / page).is_some_and(|&is_resident| is_resident);
                     let state = if is_resident { State::Resident } else { State::Committed };
-                    push(&mut runs, bytes(start, start + page, state));
+                    bytes(start, start + page, state).push(&mut runs);
                 }
             }
         }

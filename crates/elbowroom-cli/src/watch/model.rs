@@ -259,10 +259,10 @@ impl Model {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::picture::{Run, State};
     use crate::watch::look::{Bucket, Latency, RegionLook};
     use crate::watch::workload::{Limit, Means, Workload};
     use elbowroom::Growth;
+    use elbowroom_map::{Run, State};
 
     pub(in crate::watch) const PAGE: u64 = 4096;
     pub(in crate::watch) const ADDRESS: usize = 0x7000_0000;
@@ -279,7 +279,7 @@ pub(super) mod tests {
         };
         let mut pages = Vec::new();
         for (start, end, state) in [(0, faults, State::Resident), (faults, 80, State::Reserved)] {
-            crate::picture::push(&mut pages, Run::new(start * PAGE, end * PAGE, state));
+            Run::new(start * PAGE, end * PAGE, state).push(&mut pages);
         }
         Look {
             regions: vec![RegionLook {

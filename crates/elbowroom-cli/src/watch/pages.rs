@@ -8,8 +8,8 @@ use ratatui::widgets::Widget;
 
 use super::format::{count, cut, grouped};
 use super::ink::Ink;
-use crate::picture::{Picture, Run, State, foremost};
 use crate::size::human;
+use elbowroom_map::{Picture, Run, State};
 
 /// The columns to the left of the cells.
 const LABEL: u16 = 8;
@@ -152,7 +152,7 @@ fn draw_cells(
         };
         buffer.set_stringn(area.x, y, label, usize::from(LABEL.min(area.width)), Style::new());
         for (column, cell) in cells.iter().enumerate() {
-            let state = foremost(cell);
+            let state = Picture::foremost(cell);
             let (pages, reserved) = (cell.iter().sum(), cell[State::Reserved as usize]);
             let (glyph, style) = match latest == Some(line * grid.per_line + column) {
                 true => (ink.latest(), ink.latest_style()),
@@ -194,7 +194,6 @@ fn legend(totals: &[u64; State::ALL.len()], is_grouped: bool, is_marked: bool, i
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::picture::push;
 
     const PAGE: u64 = 4096;
     const ASCII: Ink = Ink { is_unicode: false, is_coloured: false };
@@ -233,8 +232,8 @@ mod tests {
     #[test]
     fn any_size_will_do() {
         let mut runs = Vec::new();
-        push(&mut runs, Run::new(0, 40 * PAGE, State::Resident));
-        push(&mut runs, Run::new(40 * PAGE, 80 * PAGE, State::Reserved));
+        Run::new(0, 40 * PAGE, State::Resident).push(&mut runs);
+        Run::new(40 * PAGE, 80 * PAGE, State::Reserved).push(&mut runs);
         for width in [2, 3, 9, 20, 60, 80, 200] {
             for height in [2, 3, 4, 8, 40] {
                 for strips in [0, 1, 3] {
@@ -257,9 +256,9 @@ mod tests {
     #[test]
     fn each_page_is_a_cell() {
         let mut runs = Vec::new();
-        push(&mut runs, Run::new(0, 17 * PAGE, State::Resident));
-        push(&mut runs, Run::new(17 * PAGE, 20 * PAGE, State::Committed));
-        push(&mut runs, Run::new(20 * PAGE, 80 * PAGE, State::Reserved));
+        Run::new(0, 17 * PAGE, State::Resident).push(&mut runs);
+        Run::new(17 * PAGE, 20 * PAGE, State::Committed).push(&mut runs);
+        Run::new(20 * PAGE, 80 * PAGE, State::Reserved).push(&mut runs);
         let strips = vec![Strip { name: "seed", runs: &runs, latest: Some(17 * PAGE + 5) }];
         let pages = Pages { title: "pages".to_owned(), strips, page_size_bytes: PAGE, ink: ASCII };
         let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 8));

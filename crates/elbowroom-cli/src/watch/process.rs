@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
+use elbowroom_map::{Figures, Kind, Region, Run};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -14,8 +15,6 @@ use super::ink::Ink;
 use super::keys::{self, Key};
 use super::pages::{Pages, Strip};
 use super::view::{bold, draw_footer, draw_help, draw_title, is_too_small};
-use crate::map::model::{Figures, Kind, Region};
-use crate::picture::Run;
 use crate::size::{human, human_change};
 
 /// The points of the history that are kept.
@@ -211,7 +210,7 @@ impl Process {
         let title = match region {
             Some(region) => {
                 let size = human(region.end - region.start);
-                format!("{}, {size} at {:x}", region.label(&printable(&region.name)), region.start)
+                format!("{}, {size} at {:x}", region.label(printable), region.start)
             }
             None => "no region".to_owned(),
         };
@@ -261,7 +260,7 @@ fn printable(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::picture::State;
+    use elbowroom_map::State;
 
     const INK: Ink = Ink { is_unicode: true, is_coloured: false };
     const PAGE: u64 = 4096;

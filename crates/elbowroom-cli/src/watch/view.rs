@@ -1,5 +1,6 @@
 //! A workload on the screen: a function of the model.
 
+use elbowroom_map::State;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -174,8 +175,8 @@ fn bar_line(label: &str, part: u64, whole: u64, style: Style, ink: Ink, columns:
 fn draw_figures(model: &Model, ink: Ink, area: Rect, buffer: &mut Buffer) {
     let look = &model.look;
     let columns = usize::from(area.width.saturating_sub(3));
-    let committed_style = ink.style(crate::picture::State::Committed);
-    let resident_style = ink.style(crate::picture::State::Resident);
+    let committed_style = ink.style(State::Committed);
+    let resident_style = ink.style(State::Resident);
     let mut lines = Vec::new();
     for budget in &look.budgets {
         let label = format!("{}{}", " ".repeat(budget.depth), budget.name);

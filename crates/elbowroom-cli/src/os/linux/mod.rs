@@ -4,11 +4,8 @@
 
 mod cgroup;
 mod doctor;
-mod map;
-mod pagemap;
 mod probe;
 mod proc;
-mod smaps;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -22,7 +19,6 @@ pub(crate) use super::unix::{
     columns, enable_colours, is_utf8, plant_other_fault, terminal_is_gone, when_asked_to_end,
 };
 pub(crate) use doctor::examine;
-pub(crate) use map::{page_runs, snapshot};
 
 pub(crate) fn usage() -> Usage {
     let mappings = Mappings::read();

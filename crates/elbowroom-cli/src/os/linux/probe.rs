@@ -101,7 +101,10 @@ pub(super) fn procmap_query() -> Probe {
 /// PAGEMAP_SCAN: which pages are resident, huge or swapped, by ranges (since 6.7).
 pub(super) fn pagemap_scan() -> Probe {
     let pagemap = File::open("/proc/self/pagemap").map_err(lost)?;
-    isolated(|| super::pagemap::scan_is_known(&pagemap).map(|()| 0))
+    isolated(|| match elbowroom_map::scan_is_known(&pagemap) {
+        Ok(()) => Ok(0),
+        Err(error) => Err(error.raw_os_error().unwrap_or(libc::EIO)),
+    })
 }
 
 fn lost(error: io::Error) -> Failure {

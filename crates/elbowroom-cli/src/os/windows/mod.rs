@@ -3,7 +3,6 @@
 #![allow(unsafe_code, reason = "Win32 calls")]
 
 mod doctor;
-mod map;
 mod probe;
 
 use std::ffi::c_void;
@@ -37,7 +36,6 @@ pub(crate) fn usage() -> Usage {
 }
 
 pub(crate) use doctor::examine;
-pub(crate) use map::{page_runs, snapshot};
 
 pub(crate) fn resident_bytes() -> Option<u64> {
     Some(process_counters()?.WorkingSetSize as u64)

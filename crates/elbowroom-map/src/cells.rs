@@ -2,17 +2,17 @@
 
 use std::fmt::Write;
 
-use super::{Picture, State, foremost};
-use crate::output::{Colour, Paint};
+use crate::picture::{Picture, State};
 use crate::size::human;
+use crate::text::{Colour, Paint};
 
 /// The cells in a line.
 const COLUMNS: usize = 64;
 /// At most so many lines, unless that would be less than a cell a page.
 const LINES: usize = 24;
 
-/// As many cells as a terminal can show.
-pub(crate) const CELLS_MAX: u64 = (COLUMNS * LINES) as u64;
+/// As many cells as a terminal can show: what [`Picture::draw`] is for.
+pub const CELLS_MAX: u64 = (COLUMNS * LINES) as u64;
 
 fn glyph(state: State) -> (char, Option<Colour>) {
     match state {
@@ -31,8 +31,8 @@ pub(crate) fn draw(picture: &Picture, paint: Paint) -> String {
     let mut at = picture.start;
     for line in picture.cells.chunks(COLUMNS) {
         let _ = write!(text, "  {at:>14x}  ");
-        for run in line.chunk_by(|a, b| foremost(a) == foremost(b)) {
-            let (glyph, colour) = glyph(foremost(&run[0]));
+        for run in line.chunk_by(|a, b| Picture::foremost(a) == Picture::foremost(b)) {
+            let (glyph, colour) = glyph(Picture::foremost(&run[0]));
             let cells: String = std::iter::repeat_n(glyph, run.len()).collect();
             text += &colour.map_or_else(|| cells.clone(), |colour| paint.colour(colour, &cells));
         }
@@ -73,8 +73,8 @@ fn legend(picture: &Picture, paint: Paint) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Run, State};
     use super::*;
+    use crate::picture::Run;
 
     #[test]
     fn pages_are_drawn() {

@@ -1,16 +1,26 @@
 //! What a process has in its address space, and the sums over it. Knows nothing of where it comes from.
 
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Range};
+use std::process;
+use std::str::FromStr;
 
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
+use crate::os;
+use crate::picture::Pages;
+
 /// What a part of the address space is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Kind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
+pub enum Kind {
     /// Anonymous memory with a name, as regions have.
     Named,
+    /// The C library's, or on Windows a heap of the process.
     Heap,
+    /// Of a thread; on Linux the main thread's alone, the others' are anonymous.
     Stack,
     /// Private memory of which some is not accessible: reserved, and committed in parts.
     Reservation,
@@ -20,16 +30,19 @@ pub(crate) enum Kind {
     Reserved,
     /// A few inaccessible pages that keep neighbours apart.
     Guard,
+    /// Memory that processes share.
     Shared,
     /// A program or library.
     Image,
+    /// Another file.
     File,
     /// The kernel's, mapped into every process.
     System,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 11] = [
+    /// Every kind.
+    pub const ALL: [Kind; 11] = [
         Kind::Named,
         Kind::Heap,
         Kind::Stack,
@@ -43,7 +56,8 @@ impl Kind {
         Kind::System,
     ];
 
-    pub(crate) fn word(self) -> &'static str {
+    /// One word for it.
+    pub fn word(self) -> &'static str {
         match self {
             Kind::Named => "named",
             Kind::Heap => "heap",
@@ -61,27 +75,28 @@ impl Kind {
 }
 
 /// Sizes in bytes; `None` where the system does not tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Figures {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+pub struct Figures {
     /// Addresses.
-    pub(crate) reserved_bytes: u64,
+    pub reserved_bytes: u64,
     /// What may be touched.
-    pub(crate) committed_bytes: u64,
+    pub committed_bytes: u64,
     /// What counts towards the system's commit limit.
-    pub(crate) charged_bytes: Option<u64>,
+    pub charged_bytes: Option<u64>,
     /// What is in memory.
-    pub(crate) resident_bytes: Option<u64>,
+    pub resident_bytes: Option<u64>,
     /// What is in memory and has been written.
-    pub(crate) dirty_bytes: Option<u64>,
+    pub dirty_bytes: Option<u64>,
     /// What is in memory as huge pages.
-    pub(crate) huge_bytes: Option<u64>,
+    pub huge_bytes: Option<u64>,
     /// What was moved out of memory.
-    pub(crate) swapped_bytes: Option<u64>,
+    pub swapped_bytes: Option<u64>,
 }
 
 impl Figures {
     /// Nothing at all: what sums start from.
-    pub(crate) const NONE: Figures = Figures {
+    pub const NONE: Figures = Figures {
         reserved_bytes: 0,
         committed_bytes: 0,
         charged_bytes: Some(0),
@@ -92,7 +107,7 @@ impl Figures {
     };
 
     /// Each figure with its name.
-    pub(crate) fn named(&self) -> [(&'static str, Option<u64>); 7] {
+    pub fn named(&self) -> [(&'static str, Option<u64>); 7] {
         [
             ("reserved", Some(self.reserved_bytes)),
             ("committed", Some(self.committed_bytes)),
@@ -120,68 +135,113 @@ impl AddAssign for Figures {
 }
 
 /// The smallest part that the system tells of: one protection, one file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Mapping {
-    pub(crate) start: u64,
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+pub struct Mapping {
+    /// The address of the first byte.
+    pub start: u64,
     /// Behind the last byte.
-    pub(crate) end: u64,
-    pub(crate) kind: Kind,
+    pub end: u64,
+    /// What it is for, by its name and its neighbours.
+    pub kind: Kind,
     /// A path, a name given, or the empty string.
-    pub(crate) name: String,
+    pub name: String,
     /// Readable, writable, executable, and then `p` for private, `s` for shared: `rw-p`. On Windows also `c` for what
     /// is copied when written, `i` for an image and `g` for a guard page.
-    pub(crate) access: String,
+    pub access: String,
     /// Where the allocation starts that it is part of; `None` where the system does not tell.
-    pub(crate) allocation: Option<u64>,
-    #[serde(flatten)]
-    pub(crate) figures: Figures,
+    pub allocation: Option<u64>,
+    /// Its sizes.
+    #[cfg_attr(feature = "serde", serde(flatten))]
+    pub figures: Figures,
 }
 
 /// What was made by one call, as far as can be told: mappings of one name that touch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Region {
-    pub(crate) start: u64,
-    pub(crate) end: u64,
-    pub(crate) kind: Kind,
-    pub(crate) name: String,
-    pub(crate) allocation: Option<u64>,
-    pub(crate) mappings: usize,
-    #[serde(flatten)]
-    pub(crate) figures: Figures,
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize))]
+pub struct Region {
+    /// The address of the first byte.
+    pub start: u64,
+    /// Behind the last byte.
+    pub end: u64,
+    /// What it is for.
+    pub kind: Kind,
+    /// A path, a name given, or the empty string.
+    pub name: String,
+    /// Where the allocation starts that it is; `None` where the system does not tell.
+    pub allocation: Option<u64>,
+    /// How many mappings it is made of.
+    pub mappings: usize,
+    /// The sums over them.
+    #[cfg_attr(feature = "serde", serde(flatten))]
+    pub figures: Figures,
 }
 
 /// A process at one moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Snapshot {
-    pub(crate) pid: u32,
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+pub struct Snapshot {
+    /// The system's number of the process.
+    pub pid: u32,
     /// The path or name of its program.
-    pub(crate) program: String,
-    pub(crate) page_size_bytes: u64,
+    pub program: String,
+    /// The size of a page.
+    pub page_size_bytes: u64,
     /// By address; none lies in another.
-    pub(crate) mappings: Vec<Mapping>,
-}
-
-/// Part of the address space that is known by name from elsewhere.
-#[derive(Clone, Debug)]
-pub(crate) struct Known {
-    pub(crate) start: u64,
-    pub(crate) end: u64,
-    pub(crate) name: String,
+    pub mappings: Vec<Mapping>,
 }
 
 impl Snapshot {
-    /// Gives what lies in `known` its name. The kernel makes one mapping of neighbours that are alike; one of which
-    /// nothing is committed is taken apart again.
-    pub(crate) fn name(&mut self, known: &Known) {
+    /// This process, now. Its elbowroom regions have their names, also where the system shows none; those without a
+    /// name are what they look like to the system.
+    ///
+    /// # Errors
+    /// If the system does not tell: see [the platforms](crate#platforms).
+    pub fn of_self() -> Result<Snapshot, Error> {
+        let before = elbowroom::regions();
+        let mut snapshot = os::snapshot(process::id())?;
+        // What has come or gone meanwhile may be in the snapshot or not.
+        let after = elbowroom::regions();
+        for region in before.iter().filter(|region| !region.name.is_empty()) {
+            if after.iter().any(|other| (other.address, &other.name) == (region.address, &region.name)) {
+                let start = region.address as u64;
+                snapshot.name(start..start + region.stats.reserved_bytes as u64, &region.name);
+            }
+        }
+        Ok(snapshot)
+    }
+
+    /// Another process, now. Reading takes a while, in which it goes on.
+    ///
+    /// # Errors
+    /// [`is_gone`](Error::is_gone) if there is no such process or it ends meanwhile, and
+    /// [`is_forbidden`](Error::is_forbidden) if this program may not look at it.
+    pub fn of_process(pid: u32) -> Result<Snapshot, Error> {
+        os::snapshot(pid)
+    }
+
+    /// What each page of a region is, now.
+    ///
+    /// # Errors
+    /// As [`of_process`](Snapshot::of_process).
+    pub fn pages(&self, region: Region) -> Result<Pages<'_>, Error> {
+        let runs = os::page_runs(self, &region)?;
+        Ok(Pages { snapshot: self, region, runs })
+    }
+
+    /// Gives what lies at these addresses a name. The kernel makes one mapping of neighbours that are alike; one of
+    /// which nothing is committed is taken apart again.
+    fn name(&mut self, addresses: Range<u64>, name: &str) {
+        let Range { start: first, end: last } = addresses;
         let mut mappings = Vec::with_capacity(self.mappings.len() + 2);
         for mapping in self.mappings.drain(..) {
-            let is_apart = mapping.end <= known.start || known.end <= mapping.start;
-            let is_inside = known.start <= mapping.start && mapping.end <= known.end;
+            let is_apart = mapping.end <= first || last <= mapping.start;
+            let is_inside = first <= mapping.start && mapping.end <= last;
             if is_apart || (!is_inside && mapping.figures.committed_bytes > 0) {
                 mappings.push(mapping);
                 continue;
             }
-            let (from, upto) = (known.start.max(mapping.start), known.end.min(mapping.end));
+            let (from, upto) = (first.max(mapping.start), last.min(mapping.end));
             for (start, end, is_known) in [(mapping.start, from, false), (from, upto, true), (upto, mapping.end, false)]
             {
                 if start < end {
@@ -189,21 +249,37 @@ impl Snapshot {
                     part.figures.reserved_bytes = end - start;
                     if is_known {
                         part.kind = Kind::Named;
-                        part.name.clone_from(&known.name);
+                        name.clone_into(&mut part.name);
                     }
                     mappings.push(part);
                 }
             }
         }
         self.mappings = mappings;
+        self.unname_behind(last, name);
     }
 
-    pub(crate) fn total(&self) -> Figures {
+    /// Where the system shows names, a region's guard page and table have it as well: they are no part of what the
+    /// program asked for. A region of the same name that lies behind gets it back when its turn comes.
+    fn unname_behind(&mut self, last: u64, name: &str) {
+        let mut end = last;
+        for mapping in self.mappings.iter_mut().skip_while(|mapping| mapping.start < last) {
+            if mapping.start != end || mapping.kind != Kind::Named || mapping.name != name {
+                break;
+            }
+            end = mapping.end;
+            mapping.kind = if mapping.figures.committed_bytes == 0 { Kind::Guard } else { Kind::Anonymous };
+            mapping.name.clear();
+        }
+    }
+
+    /// The sums over all mappings.
+    pub fn total(&self) -> Figures {
         sum(self.mappings.iter().map(|mapping| mapping.figures))
     }
 
     /// The mappings, put together to regions, by address.
-    pub(crate) fn regions(&self) -> Vec<Region> {
+    pub fn regions(&self) -> Vec<Region> {
         let mut regions: Vec<Region> = Vec::new();
         for mapping in &self.mappings {
             match regions.last_mut() {
@@ -227,7 +303,7 @@ impl Snapshot {
     }
 
     /// The kinds that there are, with how many regions and their sums.
-    pub(crate) fn kinds(&self) -> Vec<(Kind, usize, Figures)> {
+    pub fn kinds(&self) -> Vec<(Kind, usize, Figures)> {
         let regions = self.regions();
         let of = |kind| {
             let figures: Vec<Figures> =
@@ -237,16 +313,17 @@ impl Snapshot {
         Kind::ALL.into_iter().map(of).filter(|&(_, count, _)| count > 0).collect()
     }
 
-    /// The region that an address lies in, or the first whose name contains the text.
+    /// The region that an address lies in, or the one that is called so: by its whole name, else by a part of it or by
+    /// its kind.
     ///
     /// # Errors
-    /// What to do instead.
-    pub(crate) fn find(&self, wanted: &Wanted) -> Result<Region, String> {
+    /// If there is none, or several.
+    pub fn find(&self, wanted: &Wanted) -> Result<Region, Error> {
         let regions = self.regions();
         match wanted {
             Wanted::Address(address) => {
                 let found = regions.into_iter().find(|region| (region.start..region.end).contains(address));
-                found.ok_or_else(|| format!("nothing is mapped at {address:#x}"))
+                found.ok_or_else(|| Error::other(format!("nothing is mapped at {address:#x}")))
             }
             Wanted::Name(name) => {
                 let mut found: Vec<Region> = regions.into_iter().filter(|region| region.is_called(name)).collect();
@@ -255,12 +332,15 @@ impl Snapshot {
                     return Ok(found.swap_remove(exact));
                 }
                 match found.len() {
-                    0 => Err(format!("no region is called {name:?}; see the names without --region")),
+                    0 => Err(Error::other(format!(
+                        "no region is called {name:?}; the table of all regions has the names"
+                    ))),
                     1 => Ok(found.swap_remove(0)),
                     count => {
                         let first: Vec<String> =
                             found.iter().take(3).map(|region| format!("{:#x} {}", region.start, region.name)).collect();
-                        Err(format!("{count} regions are called {name:?}: {} ...; take an address", first.join(", ")))
+                        let first = first.join(", ");
+                        Err(Error::other(format!("{count} regions are called {name:?}: {first} ...; take an address")))
                     }
                 }
             }
@@ -273,9 +353,13 @@ impl Region {
         self.end == next.start && self.kind == next.kind && self.name == next.name && self.allocation == next.allocation
     }
 
-    /// What it is, with a name for people.
-    pub(crate) fn label(&self, name: &str) -> String {
-        if name.is_empty() { self.kind.word().to_owned() } else { format!("{name} ({})", self.kind.word()) }
+    /// What it is in a few words: its name, shortened by `shorten`, and its kind.
+    pub fn label(&self, shorten: impl FnOnce(&str) -> String) -> String {
+        if self.name.is_empty() {
+            self.kind.word().to_owned()
+        } else {
+            format!("{} ({})", shorten(&self.name), self.kind.word())
+        }
     }
 
     fn is_called(&self, name: &str) -> bool {
@@ -283,25 +367,28 @@ impl Region {
     }
 }
 
-/// Which region is to be drawn.
+/// Which region is wanted. As text, an address starts with `0x`, or is 8 or more hexadecimal digits, as in
+/// /proc/PID/maps; anything else is a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Wanted {
+pub enum Wanted {
+    /// The one that this address is in.
     Address(u64),
     /// A name or a part of one, or a kind.
     Name(String),
 }
 
-impl Wanted {
-    /// An address starts with 0x, or is as /proc/PID/maps has it: hexadecimal, and longer than names that look so.
-    pub(crate) fn parse(text: &str) -> Result<Wanted, String> {
+impl FromStr for Wanted {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Wanted, Error> {
         let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
         let is_bare = text.len() >= 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         match digits.or_else(|| is_bare.then_some(text)) {
             Some(digits) => match u64::from_str_radix(digits, 16) {
                 Ok(address) => Ok(Wanted::Address(address)),
-                Err(_) => Err("an address is 0x and up to 16 hexadecimal digits".to_owned()),
+                Err(_) => Err(Error::other("an address is 0x and up to 16 hexadecimal digits")),
             },
-            None if text.is_empty() => Err("a name or an address is needed".to_owned()),
+            None if text.is_empty() => Err(Error::other("a name or an address is needed")),
             None => Ok(Wanted::Name(text.to_owned())),
         }
     }
@@ -390,19 +477,20 @@ pub(crate) mod tests {
     #[test]
     fn regions_are_found_by_address_and_name() {
         let snapshot = snapshot();
-        let find = |text: &str| snapshot.find(&Wanted::parse(text).unwrap());
+        let find = |text: &str| snapshot.find(&text.parse().unwrap());
+        let refused = |text: &str| find(text).unwrap_err().to_string();
         assert_eq!(find("0x102fff").unwrap().name, "/bin/prog");
         assert_eq!(find("00103000").unwrap().kind, Kind::Heap);
         assert_eq!(find("of pages").unwrap().start, 0x20_0000);
         assert_eq!(find("prog").unwrap().kind, Kind::Image);
         assert_eq!(find("anonymous").unwrap().start, 0x40_0000);
-        assert!(find("0x99").unwrap_err().contains("nothing is mapped at 0x99"));
-        assert!(find("nope").unwrap_err().contains("no region is called"));
-        assert!(find("cache").unwrap_err().starts_with("2 regions are called \"cache\": 0x200000"));
-        assert!(
-            Wanted::parse("0x").is_err() && Wanted::parse("0x12345678123456789").is_err() && Wanted::parse("").is_err()
-        );
-        assert_eq!(Wanted::parse("cafe").unwrap(), Wanted::Name("cafe".to_owned()));
+        assert!(refused("0x99").contains("nothing is mapped at 0x99"));
+        assert!(refused("nope").contains("no region is called"));
+        assert!(refused("cache").starts_with("2 regions are called \"cache\": 0x200000"));
+        for text in ["0x", "0x12345678123456789", ""] {
+            assert!(text.parse::<Wanted>().is_err(), "{text}");
+        }
+        assert_eq!("cafe".parse::<Wanted>().unwrap(), Wanted::Name("cafe".to_owned()));
     }
 
     #[test]
@@ -413,10 +501,10 @@ pub(crate) mod tests {
         reserved.figures = Figures { reserved_bytes: 8 * PAGE, ..Figures::NONE };
         snapshot.mappings.push(reserved);
         let before = snapshot.total();
-        snapshot.name(&Known { start: 0x40_0000, end: 0x40_8000, name: "mine".to_owned() });
-        snapshot.name(&Known { start: 0x50_2000, end: 0x50_4000, name: "mine, too".to_owned() });
+        snapshot.name(0x40_0000..0x40_8000, "mine");
+        snapshot.name(0x50_2000..0x50_4000, "mine, too");
         // Some of a mapping that is committed: there is no telling which figures are whose.
-        snapshot.name(&Known { start: 0x20_0800, end: 0x20_1000, name: "not mine".to_owned() });
+        snapshot.name(0x20_0800..0x20_1000, "not mine");
         let names: Vec<&str> = snapshot.mappings[3..].iter().map(|mapping| mapping.name.as_str()).collect();
         assert_eq!(names, ["cache of pages", "cache of names", "mine", "", "mine, too", ""]);
         let sizes: Vec<u64> =
@@ -425,7 +513,43 @@ pub(crate) mod tests {
         assert_eq!(snapshot.total(), before);
     }
 
+    /// Two regions of one name, one behind the other, as a kernel shows them that keeps names: all named, and what is
+    /// alike and touches in one mapping.
     #[test]
+    fn guard_pages_and_tables_are_no_part_of_a_region() {
+        let reserved = |start, pages| Mapping {
+            figures: Figures { reserved_bytes: pages * PAGE, ..Figures::NONE },
+            ..mapping(start, pages, Kind::Named, "pool")
+        };
+        let mut snapshot = Snapshot { mappings: Vec::new(), ..snapshot() };
+        // The first: 4 pages, the guard, a page of table. The second: 2 pages and the guard.
+        snapshot.mappings = vec![
+            mapping(0x10_0000, 3, Kind::Named, "pool"),
+            reserved(0x10_3000, 2),
+            mapping(0x10_5000, 1, Kind::Named, "pool"),
+            reserved(0x10_6000, 3),
+            mapping(0x20_0000, 1, Kind::Named, "pool"),
+        ];
+        snapshot.name(0x10_0000..0x10_4000, "pool");
+        snapshot.name(0x10_6000..0x10_8000, "pool");
+        let regions = snapshot.regions();
+        let seen: Vec<(Kind, u64, u64)> =
+            regions.iter().map(|region| (region.kind, region.start, region.figures.reserved_bytes / PAGE)).collect();
+        assert_eq!(
+            seen,
+            [
+                (Kind::Named, 0x10_0000, 4),
+                (Kind::Guard, 0x10_4000, 1),
+                (Kind::Anonymous, 0x10_5000, 1),
+                (Kind::Named, 0x10_6000, 2),
+                (Kind::Guard, 0x10_8000, 1),
+                (Kind::Named, 0x20_0000, 1),
+            ]
+        );
+    }
+
+    #[test]
+    #[cfg(feature = "serde")]
     fn it_survives_json() {
         let snapshot = snapshot();
         let json = serde_json::to_string(&snapshot).unwrap();

@@ -1,7 +1,8 @@
-//! What a process has in its address space: VirtualQueryEx for the mappings, QueryWorkingSetEx for the pages.
+//! Windows: VirtualQueryEx for the mappings, QueryWorkingSetEx for the pages.
 
 #![allow(unsafe_code, reason = "Win32 calls")]
 
+use std::fs::File;
 use std::io;
 use std::process;
 use std::ptr;
@@ -20,8 +21,9 @@ use windows_sys::Win32::System::Threading::{
     QueryFullProcessImageNameW,
 };
 
-use crate::map::model::{Figures, Kind, Mapping, Region, Snapshot};
-use crate::picture::{Run, State, push};
+use crate::error::Error;
+use crate::picture::{Run, State};
+use crate::snapshot::{Figures, Kind, Mapping, Region, Snapshot};
 
 /// A process that may be asked about its memory.
 struct Process {
@@ -32,7 +34,7 @@ struct Process {
 }
 
 impl Process {
-    fn open(pid: u32) -> Result<Process, String> {
+    fn open(pid: u32) -> Result<Process, Error> {
         if pid == process::id() {
             // SAFETY: no preconditions; a pseudo-handle with all rights, which is not closed.
             return Ok(Process { pid, handle: unsafe { GetCurrentProcess() }, is_own: true });
@@ -96,7 +98,7 @@ impl Process {
     }
 
     /// For each page of a range, whether it is in memory, and there as a large page.
-    fn pages(&self, start: u64, end: u64, tell: &mut impl FnMut(u64, bool, bool)) -> Result<(), String> {
+    fn pages(&self, start: u64, end: u64, tell: &mut impl FnMut(u64, bool, bool)) -> Result<(), Error> {
         const LARGE_PAGE: usize = 1 << 23;
         let page = elbowroom::page_size() as u64;
         // As many at once as a modest buffer holds.
@@ -132,22 +134,22 @@ impl Drop for Process {
 }
 
 /// What to do about it.
-fn explain(pid: u32, error: &io::Error) -> String {
+fn explain(pid: u32, error: &io::Error) -> Error {
     match error.raw_os_error().map(|code| code as u32) {
-        Some(ERROR_INVALID_PARAMETER) => format!("there is no process {pid}, or it has just ended"),
-        Some(ERROR_ACCESS_DENIED) => {
-            format!("process {pid} may not be looked at: it is another user's, or protected; run this as administrator")
-        }
-        _ => format!("process {pid} cannot be looked at: {error}"),
+        Some(ERROR_INVALID_PARAMETER) => Error::gone(format!("there is no process {pid}, or it has just ended")),
+        Some(ERROR_ACCESS_DENIED) => Error::forbidden(format!(
+            "process {pid} may not be looked at: it is another user's, or protected; run this as administrator"
+        )),
+        _ => Error::other(format!("process {pid} cannot be looked at: {error}")),
     }
 }
 
-/// What a process has now; of this one for `None`.
-///
-/// # Errors
-/// If there is no such process, it ends meanwhile, or may not be looked at: a text that says what to do.
-pub(crate) fn snapshot(pid: Option<u32>) -> Result<Snapshot, String> {
-    let process = Process::open(pid.unwrap_or_else(process::id))?;
+pub(super) fn scan_is_known(_: &File) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+pub(crate) fn snapshot(pid: u32) -> Result<Snapshot, Error> {
+    let process = Process::open(pid)?;
     let heaps = if process.is_own { heaps() } else { Vec::new() };
     let blocks = process.blocks();
     let mut mappings = Vec::with_capacity(blocks.len());
@@ -164,7 +166,7 @@ pub(crate) fn snapshot(pid: Option<u32>) -> Result<Snapshot, String> {
         }
     }
     if process.has_ended() || mappings.is_empty() {
-        return Err(format!("there is no process {}, or it has just ended", process.pid));
+        return Err(Error::gone(format!("there is no process {pid}, or it has just ended")));
     }
     let page_size_bytes = elbowroom::page_size() as u64;
     Ok(Snapshot { pid: process.pid, program: process.program(), page_size_bytes, mappings })
@@ -260,8 +262,7 @@ fn access(block: &MEMORY_BASIC_INFORMATION) -> String {
     format!("{rights}{what}")
 }
 
-/// What each page of a region is: runs that cover all of it.
-pub(crate) fn page_runs(snapshot: &Snapshot, region: &Region) -> Result<Vec<Run>, String> {
+pub(crate) fn page_runs(snapshot: &Snapshot, region: &Region) -> Result<Vec<Run>, Error> {
     let process = Process::open(snapshot.pid)?;
     let page = snapshot.page_size_bytes;
     let mut runs = Vec::new();
@@ -270,9 +271,9 @@ pub(crate) fn page_runs(snapshot: &Snapshot, region: &Region) -> Result<Vec<Run>
             continue;
         }
         if mapping.access.ends_with('g') || (mapping.figures.committed_bytes > 0 && mapping.access.starts_with("---")) {
-            push(&mut runs, Run::new(mapping.start, mapping.end, State::Guard));
+            Run::new(mapping.start, mapping.end, State::Guard).push(&mut runs);
         } else if mapping.figures.committed_bytes == 0 {
-            push(&mut runs, Run::new(mapping.start, mapping.end, State::Reserved));
+            Run::new(mapping.start, mapping.end, State::Reserved).push(&mut runs);
         } else {
             process.pages(mapping.start, mapping.end, &mut |address, is_resident, is_large| {
                 let state = match (is_resident, is_large) {
@@ -280,7 +281,7 @@ pub(crate) fn page_runs(snapshot: &Snapshot, region: &Region) -> Result<Vec<Run>
                     (true, false) => State::Resident,
                     (true, true) => State::Huge,
                 };
-                push(&mut runs, Run::new(address, address + page, state));
+                Run::new(address, address + page, state).push(&mut runs);
             })?;
         }
     }

@@ -1,10 +1,47 @@
 //! A snapshot as text: bars on one scale, sums by kind, and the regions by kind and name.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
-use super::model::{Figures, Kind, Region, Snapshot};
-use crate::output::Paint;
 use crate::size::human;
+use crate::snapshot::{Figures, Kind, Region, Snapshot};
+
+/// The colours of a terminal, by their numbers in ECMA-48.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Colour {
+    Red = 31,
+    Green = 32,
+    Yellow = 33,
+    Blue = 34,
+}
+
+/// Whether a text has what makes a terminal show colours. Nothing is told by colour alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Paint {
+    /// For a file, a pipe, or a terminal without colours.
+    Plain,
+    /// With the escape sequences of ECMA-48.
+    Colours,
+}
+
+impl Paint {
+    pub(crate) fn colour(self, colour: Colour, text: &str) -> String {
+        self.style(colour as u8, text)
+    }
+
+    fn bold(self, text: &str) -> String {
+        self.style(1, text)
+    }
+
+    fn style(self, number: u8, text: &str) -> String {
+        match self {
+            Paint::Plain => text.to_owned(),
+            Paint::Colours => format!("\x1b[{number}m{text}\x1b[0m"),
+        }
+    }
+}
+
+/// The rows of regions in a text, unless all are wanted.
+const ROWS: usize = 24;
 
 /// The width of the longest bar.
 const BAR_COLUMNS: usize = 48;
@@ -12,18 +49,47 @@ const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'
 
 /// The regions of one kind and name, as one row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Row {
-    pub(crate) kind: Kind,
-    pub(crate) name: String,
-    pub(crate) regions: usize,
-    /// Of the first.
-    pub(crate) start: u64,
-    pub(crate) figures: Figures,
+#[non_exhaustive]
+pub struct Row {
+    /// The kind of all of them.
+    pub kind: Kind,
+    /// The name of all of them, or the empty string.
+    pub name: String,
+    /// How many there are.
+    pub regions: usize,
+    /// Where the first starts.
+    pub start: u64,
+    /// The sums over them.
+    pub figures: Figures,
 }
 
-/// The regions by kind and name; those without a name each in a row of their own. The largest first, by what is
-/// resident and then by addresses.
-pub(crate) fn rows(regions: &[Region]) -> Vec<Row> {
+impl Snapshot {
+    /// The regions by kind and name; those without a name each in a row of their own. The largest first, by what is
+    /// resident and then by addresses.
+    pub fn rows(&self) -> Vec<Row> {
+        rows(&self.regions())
+    }
+
+    /// The whole text: the sums as bars on one scale, the sums by kind, and the largest regions by kind and name, of
+    /// which `all` shows every one.
+    pub fn draw(&self, all: bool, paint: Paint) -> String {
+        text(self, if all { usize::MAX } else { ROWS }, paint)
+    }
+}
+
+impl fmt::Display for Snapshot {
+    /// The largest regions, without colours; with `{:#}` all of them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.draw(f.alternate(), Paint::Plain))
+    }
+}
+
+/// A name is somebody else's: nothing of it is to reach the terminal as a command.
+pub(crate) fn harmless(name: &str) -> String {
+    name.replace(char::is_control, "?")
+}
+
+fn rows(regions: &[Region]) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for region in regions {
         let same = |row: &&mut Row| row.kind == region.kind && row.name == region.name && !row.name.is_empty();
@@ -49,9 +115,9 @@ pub(crate) fn rows(regions: &[Region]) -> Vec<Row> {
 }
 
 /// The whole text; at most `rows_max` rows of regions.
-pub(crate) fn text(snapshot: &Snapshot, rows_max: usize, paint: Paint) -> String {
-    let mut text =
-        format!("process {} {}, pages of {}\n\n", snapshot.pid, snapshot.program, human(snapshot.page_size_bytes));
+fn text(snapshot: &Snapshot, rows_max: usize, paint: Paint) -> String {
+    let program = harmless(&snapshot.program);
+    let mut text = format!("process {} {program}, pages of {}\n\n", snapshot.pid, human(snapshot.page_size_bytes));
     let total = snapshot.total();
     bars(&mut text, &total);
     text += &format!("\n{}", paint.bold(&header("kind", "regions")));
@@ -68,7 +134,7 @@ pub(crate) fn text(snapshot: &Snapshot, rows_max: usize, paint: Paint) -> String
         line(&mut text, row.kind.word(), row.regions, &row.figures, &name);
     }
     if let Some(more) = rows.len().checked_sub(rows_max).filter(|&more| more > 0) {
-        let _ = writeln!(text, "and {more} more; --all shows them");
+        let _ = writeln!(text, "and {more} more");
     }
     text
 }
@@ -116,15 +182,13 @@ fn line(text: &mut String, first: &str, count: usize, figures: &Figures, name: &
         };
         let _ = write!(line, "{size:>11}");
     }
-    // A name is somebody else's: nothing of it is to reach the terminal as a command.
-    let name: String = name.chars().map(|char| if char.is_control() { '?' } else { char }).collect();
-    let _ = writeln!(text, "{}", format!("{line}  {name}").trim_end());
+    let _ = writeln!(text, "{}", format!("{line}  {}", harmless(name)).trim_end());
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::tests::{PAGE, mapping, snapshot};
     use super::*;
+    use crate::snapshot::tests::{PAGE, mapping, snapshot};
 
     #[test]
     fn it_is_laid_out() {
@@ -151,7 +215,7 @@ image              1     12 KiB     12 KiB          -      8 KiB          -     
 anonymous          1     32 KiB     32 KiB          -      4 KiB          -          -          -  at 400000
 heap               1     16 KiB     16 KiB          -      4 KiB          -          -          -  [heap]
 named              1      4 KiB      4 KiB          -      4 KiB          -          -          -  cache of pages
-and 1 more; --all shows them
+and 1 more
 ";
         assert_eq!(text(&snapshot(), 4, Paint::Plain), expected);
     }

@@ -1,27 +1,25 @@
-//! What a process has in its address space: smaps for the mappings, pagemap for the pages.
+//! Linux: /proc/PID/smaps for the mappings, pagemap for the pages.
 
 #![allow(unsafe_code, reason = "kill with signal 0")]
 
-use std::collections::HashSet;
-use std::fs;
-use std::io;
-use std::process;
+mod pagemap;
+mod smaps;
 
-use super::pagemap::{PageFlags, Pagemap};
-use super::proc::text;
-use super::smaps::{self, Entry};
-use crate::map::model::{Figures, Kind, Mapping, Region, Snapshot};
-use crate::picture::{Run, State, push};
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use crate::error::Error;
+use crate::picture::{Run, State};
+use crate::snapshot::{Figures, Kind, Mapping, Region, Snapshot};
+use pagemap::{PageFlags, Pagemap};
+use smaps::Entry;
 
 /// An inaccessible piece of at most this size keeps its neighbours apart; a larger one is there to be committed.
 const GUARD_MAX_BYTES: u64 = 64 << 10;
 
-/// What a process has now; of this one for `None`.
-///
-/// # Errors
-/// If there is no such process, it ends meanwhile, or may not be looked at: a text that says what to do.
-pub(crate) fn snapshot(pid: Option<u32>) -> Result<Snapshot, String> {
-    let pid = pid.unwrap_or_else(process::id);
+pub(crate) fn snapshot(pid: u32) -> Result<Snapshot, Error> {
     let started = start_time(pid);
     let smaps = fs::read(format!("/proc/{pid}/smaps")).map_err(|error| explain(pid, &error))?;
     // Paths may be of any bytes.
@@ -30,11 +28,11 @@ pub(crate) fn snapshot(pid: Option<u32>) -> Result<Snapshot, String> {
     if started.is_none() || start_time(pid) != started {
         return Err(explain(pid, &io::Error::from_raw_os_error(libc::ESRCH)));
     }
-    let entries = smaps::parse(&smaps).ok_or_else(|| format!("what /proc/{pid}/smaps says is not understood"))?;
+    let entries = smaps::parse(&smaps);
+    let entries = entries.ok_or_else(|| Error::other(format!("what /proc/{pid}/smaps says is not understood")))?;
     if entries.is_empty() {
-        return Err(format!(
-            "process {pid} has no memory of its own: a part of the kernel, or a process that has ended"
-        ));
+        let why = "a part of the kernel, or a process that has ended";
+        return Err(Error::gone(format!("process {pid} has no memory of its own: {why}")));
     }
     let program = fs::read_link(format!("/proc/{pid}/exe")).map(|path| path.to_string_lossy().into_owned());
     let program = program.ok().or_else(|| text(format!("/proc/{pid}/comm")).map(|name| name.trim().to_owned()));
@@ -51,23 +49,28 @@ fn start_time(pid: u32) -> Option<u64> {
 }
 
 /// What to do about it.
-fn explain(pid: u32, error: &io::Error) -> String {
+fn explain(pid: u32, error: &io::Error) -> Error {
     let code = error.raw_os_error();
     // Where /proc is mounted so that it hides the processes of others (hidepid), an existing one is not there.
     let is_hidden = code == Some(libc::ENOENT) && exists(pid);
     match code {
         Some(libc::ENOENT | libc::ESRCH) if !fs::exists("/proc/self/smaps").unwrap_or(false) => {
-            "/proc/PID/smaps is not there: mount /proc, or take a kernel with CONFIG_PROC_PAGE_MONITOR".to_owned()
+            Error::other("/proc/PID/smaps is not there: mount /proc, or take a kernel with CONFIG_PROC_PAGE_MONITOR")
         }
         Some(libc::ENOENT | libc::ESRCH) if !is_hidden => {
-            format!("there is no process {pid}, or it has just ended")
+            Error::gone(format!("there is no process {pid}, or it has just ended"))
         }
-        Some(libc::EACCES | libc::EPERM | libc::ENOENT) => format!(
+        Some(libc::EACCES | libc::EPERM | libc::ENOENT) => Error::forbidden(format!(
             "process {pid} may not be looked at: it is another user's, or protects itself; run this as that user, \
              or with CAP_SYS_PTRACE (sudo)"
-        ),
-        _ => format!("process {pid} cannot be looked at: {error}"),
+        )),
+        _ => Error::other(format!("process {pid} cannot be looked at: {error}")),
     }
+}
+
+/// A file's text; `None` where it is not there or may not be read. Names in it may be of any bytes.
+fn text(path: impl AsRef<Path>) -> Option<String> {
+    Some(String::from_utf8_lossy(&fs::read(path).ok()?).into_owned())
 }
 
 /// Whether there is such a process, whosever it is (kill(2)).
@@ -154,8 +157,11 @@ fn classify_private(mappings: &mut [Mapping]) {
     }
 }
 
-/// What each page of a region is: runs that cover all of it.
-pub(crate) fn page_runs(snapshot: &Snapshot, region: &Region) -> Result<Vec<Run>, String> {
+pub(super) fn scan_is_known(pagemap: &File) -> io::Result<()> {
+    pagemap::scan_is_known(pagemap).map_err(io::Error::from_raw_os_error)
+}
+
+pub(crate) fn page_runs(snapshot: &Snapshot, region: &Region) -> Result<Vec<Run>, Error> {
     let pid = snapshot.pid;
     let pagemap = Pagemap::open(pid, snapshot.page_size_bytes).map_err(|error| explain(pid, &error))?;
     let mut runs = Vec::new();
@@ -182,7 +188,7 @@ fn add_runs(pagemap: &Pagemap, mapping: &Mapping, runs: &mut Vec<Run>) -> io::Re
     };
     let mut at = mapping.start;
     let mut tell = |range: std::ops::Range<u64>, flags: PageFlags| {
-        push(runs, Run::new(at, range.start, untouched));
+        Run::new(at, range.start, untouched).push(runs);
         let state = match flags {
             PageFlags { is_guard: true, .. } => State::Guard,
             PageFlags { is_present: true, is_huge: true, .. } => State::Huge,
@@ -190,14 +196,14 @@ fn add_runs(pagemap: &Pagemap, mapping: &Mapping, runs: &mut Vec<Run>) -> io::Re
             PageFlags { is_swapped: true, .. } => State::Swapped,
             _ => untouched,
         };
-        push(runs, Run::new(range.start, range.end, state));
+        Run::new(range.start, range.end, state).push(runs);
         at = range.end;
     };
     // Of what cannot be touched nothing need be asked: it may be vast. And the kernel's own half cannot be.
     if is_accessible && mapping.start >> 63 == 0 {
         pagemap.runs(mapping.start..mapping.end, &mut tell)?;
     }
-    push(runs, Run::new(at, mapping.end, untouched));
+    Run::new(at, mapping.end, untouched).push(runs);
     Ok(())
 }
 
@@ -276,11 +282,14 @@ mod tests {
     #[test]
     fn what_cannot_be_looked_at_is_explained() {
         let explain = |code| explain(std::process::id(), &io::Error::from_raw_os_error(code));
-        assert!(explain(libc::EACCES).contains("CAP_SYS_PTRACE"));
+        let forbidden = explain(libc::EACCES);
+        assert!(forbidden.is_forbidden() && forbidden.to_string().contains("CAP_SYS_PTRACE"));
         // It is there: so it is hidden.
-        assert!(explain(libc::ENOENT).contains("may not be looked at"));
-        assert!(explain(libc::ESRCH).contains("or it has just ended"));
-        assert!(explain(libc::EIO).contains("cannot be looked at: "));
+        assert!(explain(libc::ENOENT).is_forbidden());
+        let gone = explain(libc::ESRCH);
+        assert!(gone.is_gone() && gone.to_string().contains("or it has just ended"));
+        let other = explain(libc::EIO);
+        assert!(!other.is_gone() && !other.is_forbidden() && other.to_string().contains("cannot be looked at: "));
         assert!(!exists(u32::MAX) && exists(std::process::id()));
     }
 }

@@ -1,7 +1,5 @@
 //! Reading /proc/PID/smaps (proc_pid_smaps(5)).
 
-use super::proc::kibibytes;
-
 /// One mapping as the kernel tells it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Entry {
@@ -79,6 +77,11 @@ fn first_line(line: &str) -> Option<Entry> {
         name: unescaped(rest),
         ..Entry::default()
     })
+}
+
+/// A number that /proc gives in "kB", which are 1024 bytes.
+fn kibibytes(text: &str) -> Option<u64> {
+    text.trim().strip_suffix("kB")?.trim_end().parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// A line break in a path is written \012.

@@ -1,0 +1,49 @@
+//! Why a process is not seen.
+
+use std::fmt;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    Gone,
+    Forbidden,
+    Other,
+}
+
+/// Why a process or a region cannot be looked at. The text says what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    cause: Cause,
+    message: String,
+}
+
+impl Error {
+    pub(crate) fn gone(message: String) -> Error {
+        Error { cause: Cause::Gone, message }
+    }
+
+    pub(crate) fn forbidden(message: String) -> Error {
+        Error { cause: Cause::Forbidden, message }
+    }
+
+    pub(crate) fn other(message: impl Into<String>) -> Error {
+        Error { cause: Cause::Other, message: message.into() }
+    }
+
+    /// There is no such process, or it ended while it was looked at.
+    pub fn is_gone(&self) -> bool {
+        self.cause == Cause::Gone
+    }
+
+    /// The system does not let this program look at that process.
+    pub fn is_forbidden(&self) -> bool {
+        self.cause == Cause::Forbidden
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
