@@ -52,6 +52,16 @@
 //! ## Accessor
 //! A method such as [`Region::try_write`] whose touch may be refused, and then returns an [`Error`].
 //!
+//! # Features
+//!
+//! All are off by default.
+//!
+//! - `allocator-api2`: [`Arena`] as an allocator for other crates' collections.
+//! - `metrics`: gauges and counters for regions and budgets, through the crate `metrics`.
+//! - `serde`: `Serialize` and `Deserialize` for containers.
+//! - `tracing`: recorded faults as events of the crate `tracing` (see [`fault::Recorder`]).
+//! - `faulty`: makes the nth call of the operating system fail, for tests.
+//!
 //! # Units
 //!
 //! Ranges and lengths are in bytes; a method that works on pages takes every page that holds a byte of its range.
@@ -62,6 +72,8 @@
 mod containers;
 mod error;
 pub mod fault;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod os;
 mod page;
 mod region;

@@ -33,13 +33,41 @@ loom::lazy_static! {
 }
 
 /// Serialises writers.
-static WRITER: Mutex<Writer> = Mutex::new(Writer { free: Vec::new(), live: BTreeMap::new() });
+static WRITER: Mutex<Writer> = Mutex::new(Writer {
+    free: Vec::new(),
+    live: BTreeMap::new(),
+    #[cfg(feature = "metrics")]
+    retired: BTreeMap::new(),
+});
 
 struct Writer {
     // Neither live nor pinned.
     free: Vec<&'static Record<Core>>,
     // The regions that are entered, by their base.
     live: BTreeMap<usize, &'static Record<Core>>,
+    // The faults of the regions that were removed, by their names.
+    #[cfg(feature = "metrics")]
+    retired: BTreeMap<Box<str>, Outcomes>,
+}
+
+/// How many faults, in the order of `Outcome::ALL`.
+#[cfg(feature = "metrics")]
+pub(crate) type Outcomes = [u64; super::Outcome::ALL.len()];
+
+/// Keeps the faults of a region that is removed, for those who count all there ever were.
+#[cfg(feature = "metrics")]
+pub(crate) fn retire(name: &str, outcomes: Outcomes) {
+    let mut writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
+    match writer.retired.get_mut(name) {
+        Some(sums) => sums.iter_mut().zip(outcomes).for_each(|(sum, count)| *sum += count),
+        None => drop(writer.retired.insert(name.into(), outcomes)),
+    }
+}
+
+/// The faults of the regions that are no more, by their names.
+#[cfg(feature = "metrics")]
+pub(crate) fn retired() -> BTreeMap<Box<str>, Outcomes> {
+    WRITER.lock().unwrap_or_else(PoisonError::into_inner).retired.clone()
 }
 
 /// A region that is not freed while this lives.

@@ -66,7 +66,8 @@ pub(crate) struct Core {
     committed: AtomicUsize,
     faults: AtomicU64,
     commits: AtomicU64,
-    declined: AtomicU64,
+    // Those that are done, in the order of `Outcome::ALL`.
+    outcomes: [AtomicU64; Outcome::ALL.len()],
     // Faults on committed pages since the last commit that the system had no explanation for.
     supposed_races: AtomicU32,
 }
@@ -87,7 +88,7 @@ impl Core {
             committed: AtomicUsize::new(0),
             faults: AtomicU64::new(0),
             commits: AtomicU64::new(0),
-            declined: AtomicU64::new(0),
+            outcomes: Outcome::ALL.map(|_| AtomicU64::new(0)),
             supposed_races: AtomicU32::new(0),
         }
     }
@@ -137,17 +138,24 @@ impl Core {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        let [faults, commits, declined] =
-            [&self.faults, &self.commits, &self.declined].map(|count| count.load(Ordering::Relaxed));
+        let [faults, commits] = [&self.faults, &self.commits].map(|count| count.load(Ordering::Relaxed));
+        let outcomes = self.outcomes();
+        let declined = Outcome::ALL.into_iter().filter(|outcome| !outcome.is_resolved());
         Stats {
             reserved_bytes: self.len(),
             committed_bytes: self.committed_bytes(),
             commit_limit_bytes: self.commit_limit_bytes(),
             faults,
             commits,
-            declined,
+            declined: declined.map(|outcome| outcomes[outcome as usize]).sum(),
+            outcomes,
             latencies: self.latencies().map(|by_outcome| Latencies { by_outcome }),
         }
+    }
+
+    /// Faults that are done, in the order of `Outcome::ALL`.
+    pub(super) fn outcomes(&self) -> [u64; Outcome::ALL.len()] {
+        std::array::from_fn(|outcome| self.outcomes[outcome].load(Ordering::Relaxed))
     }
 
     pub(crate) fn figures(&self) -> Figures<'_> {
@@ -190,12 +198,16 @@ impl Core {
         self.faults.fetch_add(1, Ordering::Relaxed);
         let at = (self.policy.latencies.is_some() || events::is_on()).then(Instant::now);
         let result = resolve();
+        let outcome = match result {
+            Ok(Some(_)) => Outcome::Committed,
+            Ok(None) => Outcome::Raced,
+            Err(refusal) => Outcome::of_refusal(refusal),
+        };
+        self.outcomes[outcome as usize].fetch_add(1, Ordering::Relaxed);
         if let Some(at) = at {
-            self.note(at, thread, fault, &result);
+            self.note(at, thread, fault, outcome, result.ok().flatten());
         }
-        result.map(drop).inspect_err(|_| {
-            self.declined.fetch_add(1, Ordering::Relaxed);
-        })
+        result.map(drop)
     }
 
     /// Notes how long a fault took.
@@ -205,19 +217,15 @@ impl Core {
         at: Instant,
         thread: impl FnOnce() -> u64,
         fault: &Fault<'_>,
-        result: &Result<Option<PageCount>, Refusal>,
+        outcome: Outcome,
+        committed: Option<PageCount>,
     ) {
         let duration = at.elapsed();
-        let outcome = match *result {
-            Ok(Some(_)) => Outcome::Committed,
-            Ok(None) => Outcome::Raced,
-            Err(refusal) => Outcome::of_refusal(refusal),
-        };
         if let Some(latencies) = &self.policy.latencies {
             latencies[outcome as usize].add(duration);
         }
         if let Some(tape) = events::tape() {
-            let committed = result.ok().flatten().unwrap_or(PageCount::ZERO);
+            let committed = committed.unwrap_or(PageCount::ZERO);
             tape.put(&Event::new(
                 at,
                 duration,

@@ -172,8 +172,17 @@ pub struct Stats {
     pub commits: u64,
     /// Faults that were refused, by whomever.
     pub declined: u64,
+    // In the order of `Outcome::ALL`.
+    outcomes: [u64; Outcome::ALL.len()],
     /// How long faults took, by outcome, in a region that is [`timed`](RegionBuilder::timed).
     pub latencies: Option<Latencies>,
+}
+
+impl Stats {
+    /// The faults with this outcome. Those that are being handled have none yet.
+    pub fn faults_of(&self, outcome: Outcome) -> u64 {
+        self.outcomes[outcome as usize]
+    }
 }
 
 /// How long the faults of a region took to handle, filter and all, by what became of them.
@@ -387,6 +396,8 @@ impl Region {
         }
         entered.remove();
         drop(service);
+        #[cfg(feature = "metrics")]
+        registry::retire(self.core().name(), self.core().outcomes());
         // SAFETY: from a leaked box (invariant); no handler and no thread looks at it any more, and `live` being None,
         // nobody comes here again.
         let core = unsafe { Box::from_raw(self.core.as_ptr()) };
