@@ -112,6 +112,11 @@ impl Comparison {
         Comparison { with_mimalloc: true, ..self }
     }
 
+    pub(crate) fn contender(mut self, contender: Contender) -> Comparison {
+        self.contenders.push(contender);
+        self
+    }
+
     pub(crate) fn goal(mut self, ours: &'static str, theirs: &'static str, at_most: f64) -> Comparison {
         self.goals.push(Goal { ours, theirs, at_most });
         self

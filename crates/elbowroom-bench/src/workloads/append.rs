@@ -1,18 +1,23 @@
 //! Vectors that several threads append to.
 
+#![allow(unsafe_code, reason = "what vectors are compared with is an array without any bookkeeping")]
+
 use std::hint::black_box;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use elbowroom::AppendVec;
 
 use super::OURS;
 use super::vectors::VIRTUAL_BUFFER;
+use crate::os::{Block, Pages};
 use crate::plan::{Comparison, Contender, Scale};
 use crate::sample::{Sample, timed};
 
 pub(crate) const BOXCAR: &str = "boxcar";
 pub(crate) const APPEND_ONLY_VEC: &str = "append-only-vec";
+pub(crate) const BARE: &str = "a counter and an array";
 pub(crate) const SLICE: &str = "a plain slice";
 pub(crate) const ORX: &str = "orx-concurrent-vec";
 
@@ -120,6 +125,40 @@ impl Shared for orx_concurrent_vec::ConcurrentVec<u64> {
     }
 }
 
+/// The least that pushes of several threads to one array can be: a counter tells them apart, and they write to memory
+/// that is there. Nobody knows which elements are finished.
+struct Bare {
+    next: AtomicUsize,
+    memory: Block,
+}
+
+// SAFETY: the counter gives each place to one thread, which writes there; nobody reads.
+unsafe impl Sync for Bare {}
+
+impl Bare {
+    fn new(len: usize) -> Result<Bare, String> {
+        Ok(Bare { next: AtomicUsize::new(0), memory: Block::new(len * size_of::<u64>(), Pages::HugePopulated)? })
+    }
+}
+
+impl Shared for Bare {
+    fn new(len: usize) -> Bare {
+        Bare::new(len).expect("it could be made just before")
+    }
+
+    #[inline(always)]
+    fn push(&self, value: u64) {
+        let index = self.next.fetch_add(1, Ordering::Relaxed);
+        let place = self.memory.base().cast::<u64>().wrapping_add(index);
+        // SAFETY: there are no more pushes than places, and this one is this thread's alone.
+        unsafe { place.write(value) };
+    }
+
+    fn sum(&self) -> u64 {
+        0
+    }
+}
+
 /// Threads push so many elements in all into a new vector.
 fn pushes<V: Shared>(len: usize, threads: usize) -> impl Fn() -> Sample + Clone {
     move || {
@@ -188,6 +227,10 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
             Contender::plain(BOXCAR, pushes::<boxcar::Vec<u64>>(len, threads)),
             Contender::plain(APPEND_ONLY_VEC, pushes::<append_only_vec::AppendOnlyVec<u64>>(len, threads)),
             Contender::plain(ORX, pushes::<orx_concurrent_vec::ConcurrentVec<u64>>(len, threads)),
+            Contender::new(BARE, move || {
+                drop(Bare::new(len)?);
+                Ok(Box::new(pushes::<Bare>(len, threads)))
+            }),
         ];
         let title = format!("u64 pushed into a shared vector from empty to 32 MiB, threads: {threads}");
         all.push(

@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code, reason = "writes through plain pointers, as programs do whose memory commits on touch")]
 
+use std::hint::black_box;
+
 use elbowroom::{Backend, Growth, Region, RegionBuilder, page_size};
 
 use super::OURS;
@@ -13,6 +15,8 @@ use crate::sample::timed;
 pub(crate) const UP_FRONT: &str = "up front, 4 KiB pages on demand";
 /// What is committed up front and brought in at once.
 pub(crate) const HUGE: &str = "up front, huge pages populated";
+/// What no way of having zeroed memory can go below.
+pub(crate) const ZEROING: &str = "zeroing of memory that is there";
 pub(crate) const BARE: &str = "bare handler, a page a fault";
 pub(crate) const ONE_PAGE: &str = "elbowroom, a page a fault";
 pub(crate) const USERFAULT: &str = "elbowroom, userfault";
@@ -165,6 +169,26 @@ fn huge(manner: Manner, len: usize) -> Contender {
     contender(HUGE, manner, len, |len| Block::new(len, Pages::HugePopulated))
 }
 
+/// Memory that is in huge pages already is set to zero, and nothing else.
+fn zeroing(len: usize) -> Contender {
+    Contender::new(ZEROING, move || {
+        drop(Block::new(len, Pages::HugePopulated)?);
+        Ok(Box::new(move || {
+            let block = Block::new(len, Pages::HugePopulated).expect("it could be made just before");
+            timed(|| {
+                // SAFETY: a block of so many bytes, used here only.
+                unsafe { block.base().write_bytes(0, len) };
+                black_box(block)
+            })
+        }))
+    })
+}
+
+/// Pushes of words at the limit: written one after the other to huge pages that were populated up front.
+pub(crate) fn words_up_front(len: usize) -> Contender {
+    huge(Manner::EveryWord, len)
+}
+
 fn bare(manner: Manner, len: usize) -> Contender {
     contender(BARE, manner, len, |len| BareHandler::new(len, page_size()))
 }
@@ -231,7 +255,7 @@ fn fill(name: &'static str, len: usize, manner: Manner, how: &str) -> Comparison
     let comparison = Comparison::new(name, title, (len / page_size(), "page"), contenders).data(len);
     // Below that, the first small windows are most of it.
     if matches!(name, "fill-128m" | "fill-1g") {
-        comparison.goal(OURS, UP_FRONT, 0.20).goal(OURS, HUGE, 1.10)
+        comparison.contender(zeroing(len)).goal(OURS, UP_FRONT, 0.20).goal(OURS, HUGE, 1.10)
     } else {
         comparison
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use elbowroom::ReservedVec;
 use hdrhistogram::Histogram;
 
-use super::OURS;
+use super::{OURS, touch};
 use crate::os;
 use crate::plan::{Comparison, Contender, Scale};
 use crate::sample::{Sample, Step, nanoseconds, timed};
@@ -190,8 +190,10 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
     all.push(
         Comparison::new("push-128m", "u64 pushed from empty to 128 MiB", (len, "push"), contenders!(fills(len)))
             .data(len * size_of::<u64>())
+            .contender(touch::words_up_front(len * size_of::<u64>()))
             .goal(OURS, VEC, 0.35)
-            .goal(OURS, VIRTUAL_BUFFER, 0.35),
+            .goal(OURS, VIRTUAL_BUFFER, 0.35)
+            .goal(OURS, touch::HUGE, 1.10),
     );
     let (len, times) = (100_000, scale.of(20, 1));
     let title = "100,000 u64 pushed into a new vector, which is then dropped, again and again";
