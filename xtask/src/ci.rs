@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::platforms::{self, HOST_PAGE_SIZE, Platform};
 use crate::workspace::{Deadline, build_folder, cargo};
-use crate::{debian, msrv, tidy, trixie};
+use crate::{counts, debian, msrv, tidy, trixie};
 
 /// What the command line asks for.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -94,6 +94,7 @@ fn steps() -> Vec<Step> {
         Step::new("release", 15, |deadline| {
             deadline.run(cargo().args(["test", "--workspace", "--all-features", "--release", "--no-fail-fast"]))
         }),
+        Step::new("counts", 10, |deadline| counts::run(&["--check".to_owned()], deadline)).needs(&["valgrind"]),
         // Every order of the threads' steps that the memory model allows.
         Step::new("models", 10, |deadline| {
             let mut test = cargo();

@@ -1,6 +1,7 @@
 //! Chores of the elbowroom workspace, run as `cargo xtask COMMAND`.
 
 mod ci;
+mod counts;
 mod debian;
 mod msrv;
 mod pictures;
@@ -15,12 +16,14 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 
 use platforms::{HOST_PAGE_SIZE, Platform};
+use workspace::Deadline;
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   ci [--install] [--only STEP[,STEP]]        all checks but `cargo test`; --install gets the packages they need
   sanitize [address] [thread]                the library's tests under sanitizers, with nightly Rust
+  counts [--check]                           counts instructions into benches/COUNTS.md, or compares with it
   tidy                                       the checks that no compiler makes
   pictures                                   makes the pictures in docs/images again
   win CARGO-COMMAND...                       run it for Windows, under Wine
@@ -43,6 +46,7 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
     match command.as_str() {
         "ci" => Ok(if ci::run(&ci::Options::parse(rest)?) { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         "sanitize" => sanitize::run(rest).map(|()| ExitCode::SUCCESS),
+        "counts" => counts::run(rest, Deadline::after(counts::LIMIT)).map(|()| ExitCode::SUCCESS),
         "tidy" => tidy::check().map(|()| ExitCode::SUCCESS),
         "pictures" => pictures::make().map(|()| ExitCode::SUCCESS),
         "win" => cargo_for(Platform::Windows, rest),

@@ -4,6 +4,7 @@
 //! of two samples that follow each other, which have met the same machine; of these ratios, the median. Where the state
 //! of page tables or of an allocator would carry over, each sample is taken in a process of its own.
 
+mod count;
 mod os;
 mod plan;
 mod report;
@@ -51,6 +52,13 @@ enum Command {
         #[arg(long)]
         json: Option<PathBuf>,
     },
+    /// Does an operation, for `cargo xtask counts`; without one, lists them.
+    #[command(hide = true)]
+    Count {
+        #[arg(requires = "times")]
+        operation: Option<String>,
+        times: Option<usize>,
+    },
     /// Takes samples, for the process that counts them.
     #[command(hide = true)]
     Child(run::Order),
@@ -64,6 +72,11 @@ fn main() -> ExitCode {
         }
         Command::Run { names, quick } => run_some(&names, scale(quick)),
         Command::Report { quick, out, json } => report::write(scale(quick), out, json),
+        Command::Count { operation: Some(name), times: Some(times) } => count::perform(&name, times),
+        Command::Count { .. } => {
+            count::list();
+            Ok(())
+        }
         Command::Child(order) => order.obey(),
     };
     match done {
