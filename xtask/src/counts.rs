@@ -89,8 +89,8 @@ fn collected(valgrind: &mut Command) -> Result<u64> {
 
 fn text(compiler: &str, counts: &[Count]) -> String {
     let mut text = format!(
-        "# Instructions\n\nWritten by `cargo xtask counts`, with {compiler} on {ARCH}. The kernel's are not counted.\n\n\
-         | | instructions | |\n|---|---|---|\n"
+        "# Instructions\n\nWritten by `cargo xtask counts`, with {compiler} on {ARCH}. The kernel's are not counted.\n\
+         \n| | instructions | |\n|---|---|---|\n"
     );
     for Count { name, what, instructions } in counts {
         let _ = writeln!(text, "| `{name}` | {instructions} | {what} |");
