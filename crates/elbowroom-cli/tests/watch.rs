@@ -1,6 +1,8 @@
 //! `elbowroom watch`: its snapshots, and what it does in a terminal, which tmux is.
 
 mod common;
+#[path = "common/terminal.rs"]
+mod terminal;
 
 use std::process::Command;
 
@@ -19,6 +21,9 @@ fn a_snapshot_needs_no_terminal() {
     let json = run("watch --workload seed --json").json();
     assert_eq!(json["regions"][0]["committed_bytes"], 80 * page);
     assert_eq!(json["regions"][0]["faults"], 80);
+    if common::runner().is_none() && cfg!(any(target_os = "linux", windows)) {
+        assert_eq!(json["regions"][0]["resident_bytes"], 80 * page);
+    }
     assert_eq!(json["largest_window_bytes"], page);
     assert_eq!(json["latencies"][0]["outcome"], "committed");
 }
@@ -101,99 +106,24 @@ fn another_process_is_looked_at() {
 }
 
 #[cfg(unix)]
-mod terminal {
+mod in_a_terminal {
     //! In a real one.
 
     use super::*;
     use crate::common::elbowroom;
-    use std::env;
+    use crate::terminal::Terminal;
     use std::fs;
-    use std::path::PathBuf;
-    use std::sync::atomic::{AtomicU32, Ordering};
     use std::thread::sleep;
     use std::time::{Duration, Instant};
 
-    /// A terminal of this size with a shell command in it. The server is its own, and ends with it.
-    struct Terminal {
-        socket: String,
-        /// Where the command's exit status goes.
-        status: PathBuf,
-    }
-
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-
-    impl Terminal {
-        /// `None`, said why, if there is no tmux or the command runs under an emulator.
-        fn new(columns: u16, rows: u16, args: &str, environment: &str) -> Option<Terminal> {
-            if common::runner().is_some() || Command::new("tmux").arg("-V").output().is_err() {
-                eprintln!("skipped: there is no tmux, or an emulator is in between");
-                return None;
-            }
-            let socket = format!("elbowroom-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-            let status = env::temp_dir().join(&socket);
-            let terminal = Terminal { socket, status };
-            let program = elbowroom("").get_program().to_string_lossy().into_owned();
-            // What is on the screen before shows whether it is given back.
-            let script = format!(
-                "echo before; {environment} '{program}' watch {args}; echo $? > '{0}.new'; mv '{0}.new' '{0}'; \
-                 echo after; exec sleep 600",
-                terminal.status.display()
-            );
-            let size = [columns.to_string(), rows.to_string()];
-            let args = ["-f", "/dev/null", "new-session", "-d", "-x", &size[0], "-y", &size[1], "sh", "-c", &script];
-            terminal.tmux(&args);
-            Some(terminal)
+    /// A terminal with `elbowroom watch` in it.
+    fn watch(columns: u16, rows: u16, args: &str, environment: &str) -> Option<Terminal> {
+        if common::runner().is_some() {
+            eprintln!("skipped: an emulator is in between");
+            return None;
         }
-
-        fn tmux(&self, args: &[&str]) -> String {
-            let output = Command::new("tmux").args(["-L", &self.socket]).args(args).output().unwrap();
-            assert!(output.status.success(), "{args:?}: {output:?}");
-            String::from_utf8(output.stdout).unwrap()
-        }
-
-        fn screen(&self) -> String {
-            self.tmux(&["capture-pane", "-p"])
-        }
-
-        fn keys(&self, keys: &[&str]) {
-            self.tmux(&[&["send-keys"], keys].concat());
-        }
-
-        /// The screen, once it is so.
-        fn wait(&self, what: &str, is_so: impl Fn(&str) -> bool) -> String {
-            let began = Instant::now();
-            loop {
-                let screen = self.screen();
-                if is_so(&screen) {
-                    return screen;
-                }
-                assert!(began.elapsed() < Duration::from_secs(60), "never {what}:\n{screen}");
-                sleep(Duration::from_millis(50));
-            }
-        }
-
-        /// Waits for the end, and sees that the terminal is as it was; the exit status.
-        fn end(&self) -> i32 {
-            self.wait("over, with the screen as it was", |screen| {
-                screen.starts_with("before\n") && screen.contains("after") && !screen.contains("elbowroom watch")
-            });
-            let flags = self.tmux(&["display-message", "-p", "#{cursor_flag} #{alternate_on}"]);
-            assert_eq!(flags.trim(), "1 0", "the cursor is visible, and this is not the alternate screen");
-            fs::read_to_string(&self.status).unwrap().trim().parse().unwrap()
-        }
-
-        fn pid(&self) -> u32 {
-            let shell = self.tmux(&["display-message", "-p", "#{pane_pid}"]);
-            let children = Command::new("pgrep").args(["-P", shell.trim()]).output().unwrap();
-            String::from_utf8(children.stdout).unwrap().lines().next().unwrap().parse().unwrap()
-        }
-    }
-
-    impl Drop for Terminal {
-        fn drop(&mut self) {
-            let _ = Command::new("tmux").args(["-L", &self.socket, "kill-server"]).output();
-            let _ = fs::remove_file(&self.status);
-        }
+        let program = elbowroom("").get_program().to_string_lossy().into_owned();
+        Terminal::new(columns, rows, &format!("{environment} '{program}' watch {args}"))
     }
 
     const UTF8: &str = "LC_ALL=C.UTF-8";
@@ -208,7 +138,7 @@ mod terminal {
 
     #[test]
     fn it_pauses_steps_resizes_and_quits() {
-        let Some(terminal) = Terminal::new(80, 24, "", UTF8) else { return };
+        let Some(terminal) = watch(80, 24, "", UTF8) else { return };
         terminal.wait("running", |screen| screen.contains(" RUNNING") && screen.contains("committed 1 page"));
         // A growth of 4 pages, begun anew, and held before it is far.
         terminal.keys(&["g", "Space"]);
@@ -249,13 +179,13 @@ mod terminal {
 
     #[test]
     fn ctrl_c_and_signals_give_the_terminal_back() {
-        let Some(terminal) = Terminal::new(80, 24, "--workload threads", UTF8) else { return };
+        let Some(terminal) = watch(80, 24, "--workload threads", UTF8) else { return };
         terminal.wait("running", |screen| screen.contains(" RUNNING"));
         terminal.keys(&["C-c"]);
         assert_eq!(terminal.end(), 0);
 
         for (signal, status) in [("TERM", 143), ("INT", 130)] {
-            let Some(terminal) = Terminal::new(80, 24, "--workload budget", UTF8) else { return };
+            let Some(terminal) = watch(80, 24, "--workload budget", UTF8) else { return };
             terminal.wait("running", |screen| screen.contains(" RUNNING"));
             let killed = Command::new("kill").args(["-s", signal, &terminal.pid().to_string()]).status().unwrap();
             assert!(killed.success());
@@ -275,7 +205,7 @@ mod terminal {
     #[test]
     fn it_ends_with_its_terminal() {
         for (args, environment) in [("--workload threads", "env"), ("--workload random", "setsid env")] {
-            let Some(terminal) = Terminal::new(80, 24, args, environment) else { return };
+            let Some(terminal) = watch(80, 24, args, environment) else { return };
             terminal.wait("running", |screen| screen.contains(" RUNNING"));
             let pid = terminal.pid();
             assert!(lives(pid));
@@ -293,7 +223,7 @@ mod terminal {
 
     #[test]
     fn a_limit_ends_it_and_the_reason_stays() {
-        let Some(terminal) = Terminal::new(100, 30, "", UTF8) else { return };
+        let Some(terminal) = watch(100, 30, "", UTF8) else { return };
         terminal.wait("running", |screen| screen.contains(" RUNNING"));
         terminal.keys(&["l", "l", "+", "+", "+", "+", "+", "+"]);
         let screen = terminal.wait("ended", |screen| screen.contains(" ENDED"));
@@ -307,7 +237,7 @@ mod terminal {
 
     #[test]
     fn without_utf_8_and_colours_it_is_ascii() {
-        let Some(terminal) = Terminal::new(80, 24, "--workload random", "NO_COLOR=1 LC_ALL=C") else { return };
+        let Some(terminal) = watch(80, 24, "--workload random", "NO_COLOR=1 LC_ALL=C") else { return };
         let screen = terminal.wait("running", |screen| screen.contains(" RUNNING") && screen.contains("sparse page"));
         assert!(screen.is_ascii(), "{screen}");
         let styled = terminal.tmux(&["capture-pane", "-p", "-e"]);
@@ -322,9 +252,9 @@ mod terminal {
     #[cfg(target_os = "linux")]
     #[test]
     fn another_process_is_followed_to_its_end() {
-        let Some(workload) = Terminal::new(80, 24, "--workload sequential", UTF8) else { return };
+        let Some(workload) = watch(80, 24, "--workload sequential", UTF8) else { return };
         workload.wait("running", |screen| screen.contains(" RUNNING"));
-        let Some(terminal) = Terminal::new(100, 30, &workload.pid().to_string(), UTF8) else { return };
+        let Some(terminal) = watch(100, 30, &workload.pid().to_string(), UTF8) else { return };
         let screen = terminal.wait("following", |screen| screen.contains(" FOLLOWING"));
         assert!(screen.contains("resident"), "{screen}");
         terminal.wait("changed", |screen| screen.contains("+"));

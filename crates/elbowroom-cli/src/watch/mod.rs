@@ -15,6 +15,9 @@ mod pages;
 mod process;
 mod screen;
 mod stage;
+#[cfg(test)]
+#[path = "../../tests/common/terminal.rs"]
+mod terminal;
 mod view;
 mod workload;
 

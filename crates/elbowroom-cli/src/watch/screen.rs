@@ -166,3 +166,68 @@ fn show_all(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! A panic in a real terminal: of this test program, run again in tmux.
+
+    use super::super::terminal::Terminal;
+    use super::*;
+
+    const ROLE: &str = "ELBOWROOM_PANICS_ON";
+
+    /// A screen full of words, and a panic of this thread or another when it has been seen for a while.
+    struct Doomed {
+        ticks: usize,
+        is_other_thread: bool,
+    }
+
+    impl Scene for Doomed {
+        fn tick(&mut self, _: Instant) {
+            self.ticks += 1;
+            if self.ticks == 10 {
+                if self.is_other_thread {
+                    let _ = thread::spawn(|| panic!("it was to be")).join();
+                } else {
+                    panic!("it was to be");
+                }
+            }
+        }
+
+        fn key(&mut self, _: Key, _: Instant) -> bool {
+            true
+        }
+
+        fn draw(&self, area: Rect, buffer: &mut Buffer) {
+            for y in 0..area.height {
+                buffer.set_string(0, y, "elbowroom watch", ratatui::style::Style::new());
+            }
+        }
+    }
+
+    /// What runs in the terminal; as a test by itself it does nothing.
+    #[test]
+    fn panics() {
+        let Ok(role) = env::var(ROLE) else { return };
+        let status = run(&mut Doomed { ticks: 0, is_other_thread: role == "another thread" });
+        std::process::exit(status.unwrap());
+    }
+
+    #[test]
+    fn a_panic_gives_the_terminal_back_and_then_tells_of_itself() {
+        if env::var("ELBOWROOM_TEST_RUNNER").is_ok_and(|runner| !runner.trim().is_empty()) {
+            return;
+        }
+        let program = env::current_exe().unwrap();
+        for role in ["this thread", "another thread"] {
+            let test = "watch::screen::tests::panics";
+            let command =
+                format!("RUST_BACKTRACE=0 {ROLE}='{role}' '{}' --exact {test} --nocapture", program.display());
+            let Some(terminal) = Terminal::new(80, 40, &command) else { return };
+            terminal.wait("drawn", |screen| screen.matches("elbowroom watch").count() == 40);
+            assert_eq!(terminal.end(), 101, "{role}");
+            let screen = terminal.screen();
+            assert!(screen.contains("it was to be"), "{role}: {screen}");
+        }
+    }
+}
