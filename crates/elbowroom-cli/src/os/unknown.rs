@@ -21,7 +21,7 @@ pub(crate) fn resident_bytes() -> Option<u64> {
     None
 }
 
-pub(crate) fn resident_pages(_: &elbowroom::Region) -> Option<Vec<bool>> {
+pub(crate) fn resident_pages(_: &elbowroom::Region, _: &[elbowroom::Span]) -> Option<Vec<bool>> {
     None
 }
 

@@ -55,8 +55,8 @@ impl Key {
 pub(super) const WORKLOAD: [(&str, &str); 10] = [
     ("space", "pause, and go on"),
     ("s, right", "pause, and let one more fault happen"),
-    ("g", "growth: 1, 4, 16 pages, adaptive (in new regions)"),
-    ("l", "commit limit: none, half, a quarter (in new regions)"),
+    ("g", "new regions, growth 1, 4, 16 pages, adaptive"),
+    ("l", "new regions, limit none, half, a quarter"),
     ("w", "the next workload"),
     ("r", "the same again, in new regions"),
     ("+, -", "twice as fast, half as fast"),

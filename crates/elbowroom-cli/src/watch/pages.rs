@@ -27,6 +27,8 @@ pub(super) struct Pages<'a> {
     pub(super) title: String,
     pub(super) strips: Vec<Strip<'a>>,
     pub(super) page_size_bytes: u64,
+    /// Whether the system tells which pages are in memory.
+    pub(super) knows_resident: bool,
     pub(super) ink: Ink,
 }
 
@@ -116,12 +118,10 @@ impl Widget for Pages<'_> {
         let title_columns = usize::from(inner.width).saturating_sub(unit.chars().count());
         let title =
             Line::styled(format!(" {} ", cut(&self.title, title_columns.saturating_sub(2), ink.is_unicode)), bold);
-        let block = ink.block(title).title(Line::from(unit).right_aligned()).title_bottom(legend(
-            &totals,
-            scale > 1,
-            is_marked,
-            ink,
-        ));
+        let mut block = ink.block(title).title(Line::from(unit).right_aligned());
+        if totals != [0; State::ALL.len()] {
+            block = block.title_bottom(legend(&totals, self.knows_resident, scale > 1, is_marked, ink));
+        }
         block.render(area, buffer);
     }
 }
@@ -172,11 +172,21 @@ fn draw_cells(
     }
 }
 
-fn legend(totals: &[u64; State::ALL.len()], is_grouped: bool, is_marked: bool, ink: Ink) -> Line<'static> {
+fn legend(
+    totals: &[u64; State::ALL.len()],
+    knows_resident: bool,
+    is_grouped: bool,
+    is_marked: bool,
+    ink: Ink,
+) -> Line<'static> {
     let mut spans = vec![Span::raw(" ")];
-    let always = [State::Reserved, State::Committed, State::Resident];
     for (&state, &pages) in State::ALL.iter().zip(totals) {
-        if pages > 0 || always.contains(&state) {
+        let is_always_told = match state {
+            State::Reserved | State::Committed => true,
+            State::Resident => knows_resident,
+            _ => false,
+        };
+        if pages > 0 || is_always_told {
             spans.push(Span::styled(ink.glyph(state).to_string(), ink.style(state)));
             spans.push(Span::raw(format!(" {} {}  ", state.word(), grouped(pages))));
         }
@@ -219,7 +229,7 @@ mod tests {
         let runs = [Run::new(0, PAGE, State::Resident), Run::new(PAGE, 4096 * PAGE, State::Reserved)];
         let ink = Ink { is_unicode: true, is_coloured: false };
         let strips = vec![Strip { name: "large", runs: &runs, latest: None }];
-        let pages = Pages { title: "pages".to_owned(), strips, page_size_bytes: PAGE, ink };
+        let pages = Pages { title: "pages".to_owned(), strips, page_size_bytes: PAGE, knows_resident: true, ink };
         let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 10));
         pages.render(buffer.area, &mut buffer);
         let line = |y| (0..80).map(|x| buffer[(x, y)].symbol()).collect::<String>();
@@ -239,7 +249,13 @@ mod tests {
                 for strips in [0, 1, 3] {
                     let strip = |_| Strip { name: "region", runs: &runs, latest: Some(39 * PAGE) };
                     let strips = (0..strips).map(strip).collect();
-                    let pages = Pages { title: "pages".to_owned(), strips, page_size_bytes: PAGE, ink: ASCII };
+                    let pages = Pages {
+                        title: "pages".to_owned(),
+                        strips,
+                        page_size_bytes: PAGE,
+                        knows_resident: true,
+                        ink: ASCII,
+                    };
                     let mut buffer = Buffer::empty(Rect::new(0, 0, 220, 60));
                     let area = Rect::new(5, 5, width, height);
                     pages.render(area, &mut buffer);
@@ -260,7 +276,8 @@ mod tests {
         Run::new(17 * PAGE, 20 * PAGE, State::Committed).push(&mut runs);
         Run::new(20 * PAGE, 80 * PAGE, State::Reserved).push(&mut runs);
         let strips = vec![Strip { name: "seed", runs: &runs, latest: Some(17 * PAGE + 5) }];
-        let pages = Pages { title: "pages".to_owned(), strips, page_size_bytes: PAGE, ink: ASCII };
+        let pages =
+            Pages { title: "pages".to_owned(), strips, page_size_bytes: PAGE, knows_resident: true, ink: ASCII };
         let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 8));
         pages.render(buffer.area, &mut buffer);
         let lines: Vec<String> = (0..8).map(|y| (0..80).map(|x| buffer[(x, y)].symbol()).collect()).collect();
@@ -270,5 +287,21 @@ mod tests {
         let second = format!("|{:>7} ### @@@ ooo ooo {}", 16, "... ".repeat(12));
         assert_eq!(lines[2].trim_end_matches(['|', ' ']), second.trim_end());
         assert!(lines[7].contains(". reserved 60  o committed 3  # resident 17  @ latest fault"), "{lines:#?}");
+    }
+
+    /// Where the system does not tell what is in memory, nothing is said of it; and where no pages are known, of none.
+    #[test]
+    fn what_is_not_known_is_not_told() {
+        let legend = |runs: &[Run]| {
+            let strips = vec![Strip { name: "seed", runs, latest: None }];
+            let title = "pages".to_owned();
+            let pages = Pages { title, strips, page_size_bytes: PAGE, knows_resident: false, ink: ASCII };
+            let mut buffer = Buffer::empty(Rect::new(0, 0, 60, 8));
+            pages.render(buffer.area, &mut buffer);
+            (0..60).map(|x| buffer[(x, 7)].symbol()).collect::<String>()
+        };
+        let known = legend(&[Run::new(0, 3 * PAGE, State::Committed), Run::new(3 * PAGE, 8 * PAGE, State::Reserved)]);
+        assert!(known.contains(". reserved 5  o committed 3  ---"), "{known}");
+        assert!(legend(&[]).starts_with("+---"), "{}", legend(&[]));
     }
 }

@@ -47,7 +47,7 @@ pub(super) struct Process {
     resident: VecDeque<u64>,
 }
 
-const KEYS: &str = "up/down choose a region  space pause  ? help  q quit";
+const KEYS: &str = "q quit  ? help  space pause  up/down choose a region";
 
 impl Process {
     pub(super) fn new(pid: u32, seen: Seen) -> Process {
@@ -215,7 +215,8 @@ impl Process {
             None => "no region".to_owned(),
         };
         let strips = vec![Strip { name: "", runs, latest: None }];
-        Pages { title, strips, page_size_bytes: self.seen.page_size_bytes, ink }.render(area, buffer);
+        let knows_resident = region.is_some_and(|region| region.figures.resident_bytes.is_some());
+        Pages { title, strips, page_size_bytes: self.seen.page_size_bytes, knows_resident, ink }.render(area, buffer);
     }
 
     fn draw_table(&self, ink: Ink, area: Rect, buffer: &mut Buffer) {

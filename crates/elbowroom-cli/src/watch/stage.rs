@@ -111,7 +111,7 @@ impl Stage {
         let mut regions = Vec::new();
         for (region, plan) in self.regions.iter().zip(&self.plan.regions) {
             let spans = region.spans();
-            let resident = os::resident_pages(region);
+            let resident = os::resident_pages(region, &spans);
             let pages = look::runs(&spans, resident.as_deref(), page);
             let count = |pages: &[bool]| pages.iter().filter(|&&is_resident| is_resident).count() * page;
             let stats = region.stats();

@@ -46,7 +46,7 @@ pub(super) fn draw_once(model: &Model, ink: Ink, area: Rect, buffer: &mut Buffer
     draw_footer(&model.status(), "", ink, footer, buffer);
 }
 
-const KEYS: &str = "space pause  s step  g growth  l limit  w workload  +/- speed  ? help  q quit";
+const KEYS: &str = "q quit  ? help  space pause  s step  g growth  l limit  w workload  +/- speed";
 
 /// Whether nothing can be shown, which is then said.
 pub(super) fn is_too_small(area: Rect, buffer: &mut Buffer) -> bool {
@@ -131,7 +131,8 @@ fn draw_body(model: &Model, ink: Ink, area: Rect, buffer: &mut Buffer) {
         regions => format!("{} regions, {} reserved", regions.len(), human(model.look.reserved_bytes())),
     };
     let page_size_bytes = elbowroom::page_size() as u64;
-    Pages { title, strips: strips.collect(), page_size_bytes, ink }.render(pages, buffer);
+    let knows_resident = model.look.resident_bytes().is_some();
+    Pages { title, strips: strips.collect(), page_size_bytes, knows_resident, ink }.render(pages, buffer);
 
     // What the right one has to have, and what it can use.
     let right = if area.width >= 110 { area.width / 2 } else { 45.min(area.width - LEAST_FIGURES) };
@@ -350,7 +351,7 @@ growth 1 page, no commit limit, protection
 │                                                                              │
 └──────────────────────────────────────────────────────────────────────────────┘
 
-space pause  s step  g growth  l limit  w workload  +/- speed  ? help  q quit"#;
+q quit  ? help  space pause  s step  g growth  l limit  w workload  +/- speed"#;
         for (line, expected) in lines.iter().zip(expected.trim_start_matches('\n').lines()) {
             assert_eq!(line.trim_end(), expected.trim_end(), "{lines:#?}");
         }

@@ -86,7 +86,7 @@ pub(crate) fn resident_bytes() -> Option<u64> {
 }
 
 /// Which pages of a region are in memory: mincore(2).
-pub(crate) fn resident_pages(region: &elbowroom::Region) -> Option<Vec<bool>> {
+pub(crate) fn resident_pages(region: &elbowroom::Region, _: &[elbowroom::Span]) -> Option<Vec<bool>> {
     // No system has smaller pages. An emulator whose pages are larger than its machine's may answer for the machine's.
     const LEAST_PAGE: usize = 4096;
     let mut pages = vec![0u8; region.len() / LEAST_PAGE];

@@ -10,15 +10,15 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use elbowroom::Region;
+use elbowroom::{PageState, Region, Span};
 use windows_sys::Win32::System::Console::{
     CONSOLE_SCREEN_BUFFER_INFO, ENABLE_VIRTUAL_TERMINAL_PROCESSING, GetConsoleMode, GetConsoleScreenBufferInfo,
     GetStdHandle, STD_OUTPUT_HANDLE, SetConsoleMode,
 };
 use windows_sys::Win32::System::Memory::{MEM_COMMIT, PAGE_GUARD, PAGE_READWRITE, VirtualAlloc};
 use windows_sys::Win32::System::ProcessStatus::{
-    K32GetPerformanceInfo, K32GetProcessMemoryInfo, PERFORMANCE_INFORMATION, PROCESS_MEMORY_COUNTERS,
-    PROCESS_MEMORY_COUNTERS_EX,
+    K32GetPerformanceInfo, K32GetProcessMemoryInfo, K32QueryWorkingSetEx, PERFORMANCE_INFORMATION,
+    PROCESS_MEMORY_COUNTERS, PROCESS_MEMORY_COUNTERS_EX, PSAPI_WORKING_SET_EX_INFORMATION,
 };
 use windows_sys::Win32::System::Threading::GetCurrentProcess;
 
@@ -65,8 +65,31 @@ pub(crate) fn columns() -> Option<usize> {
     usize::try_from(columns).ok().filter(|&columns| known != 0 && columns > 0)
 }
 
-pub(crate) fn resident_pages(_: &Region) -> Option<Vec<bool>> {
-    None
+/// Which pages of a region are in memory: QueryWorkingSetEx, for those that are committed.
+pub(crate) fn resident_pages(region: &Region, spans: &[Span]) -> Option<Vec<bool>> {
+    let page = elbowroom::page_size();
+    let mut pages = vec![false; region.len() / page];
+    let mut entries = Vec::new();
+    for span in spans.iter().filter(|span| span.state == PageState::Committed) {
+        entries.extend(span.range.clone().step_by(page).map(|offset| PSAPI_WORKING_SET_EX_INFORMATION {
+            VirtualAddress: region.as_ptr().wrapping_add(offset).cast(),
+            ..PSAPI_WORKING_SET_EX_INFORMATION::default()
+        }));
+    }
+    // `None` for more than the call takes.
+    let size = u32::try_from(size_of_val(entries.as_slice())).ok()?;
+    // SAFETY: no preconditions; a pseudo-handle, which is not closed.
+    let process = unsafe { GetCurrentProcess() };
+    // SAFETY: the handle is this process's; the entries are readable and writable for `size` bytes.
+    if size > 0 && unsafe { K32QueryWorkingSetEx(process, entries.as_mut_ptr().cast(), size) } == 0 {
+        return None;
+    }
+    for entry in &entries {
+        // SAFETY: all members of the union are a word of flags.
+        let flags = unsafe { entry.VirtualAttributes.Flags };
+        pages[(entry.VirtualAddress.addr() - region.as_ptr().addr()) / page] = flags & 1 != 0;
+    }
+    Some(pages)
 }
 
 /// There are no signals: a console that closes ends its processes, and is gone then.
