@@ -28,6 +28,9 @@ use crate::region::{Budget, Growth, Layout};
 use crate::reservation::{self, Access, Mapping, PageState, Span};
 use crate::sync::Lock;
 
+/// As many warm bytes are taken over at once.
+pub(super) const WARM_BYTES: usize = 64 << 10;
+
 /// A budget with callbacks that are due: the program's own code, which may come back to the container.
 #[must_use]
 pub(crate) struct Untold(Option<Budget>);
@@ -324,7 +327,7 @@ impl Inner {
         let before = growing.backed;
         if needed_pages > committed {
             let refuse = |cause| Error::new(Operation::Commit, committed.bytes()..needed, cause);
-            let target = self.target(committed, needed_pages, extent).map_err(refuse)?;
+            let target = self.target(committed, growing.backed, needed_pages, extent).map_err(refuse)?;
             let grown = if target <= growing.backed && self.options.budget.is_none() {
                 target
             } else {
@@ -340,8 +343,14 @@ impl Inner {
         Ok(self.get_ready(growing, before, needed_pages, extent))
     }
 
-    /// How many pages to commit, for as many as are needed.
-    fn target(&self, committed: PageCount, needed: PageCount, extent: Extent) -> Result<PageCount, Cause> {
+    /// How many pages to commit, for as many as are needed. The first `backed` are committed already.
+    fn target(
+        &self,
+        committed: PageCount,
+        backed: PageCount,
+        needed: PageCount,
+        extent: Extent,
+    ) -> Result<PageCount, Cause> {
         if needed > self.usable {
             return Err(Cause::Full { max: self.usable.bytes(), unit: "bytes" });
         }
@@ -352,7 +361,12 @@ impl Inner {
         Ok(match extent {
             Extent::Exact => needed,
             Extent::Ahead | Extent::Later => {
-                self.options.growth.ahead(committed, needed, self.usable).min(self.commit_limit)
+                let ahead = self.options.growth.ahead(committed, needed, self.usable);
+                // A few warm pages at once: that commits nothing, and to come back for each costs more than a push.
+                let is_adaptive = matches!(self.options.growth, Growth::Adaptive { .. });
+                let takes_over = is_adaptive && self.options.budget.is_none() && extent == Extent::Ahead;
+                let warm = if takes_over { backed.min(PageCount::inside(WARM_BYTES)) } else { PageCount::ZERO };
+                ahead.max(warm).min(self.commit_limit)
             }
         })
     }

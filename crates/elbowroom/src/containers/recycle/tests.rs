@@ -2,6 +2,7 @@
 
 use std::mem::ManuallyDrop;
 
+use super::super::prefix::WARM_BYTES;
 use super::*;
 use crate::containers::Options;
 use crate::containers::prefix::{Extent, Prefix};
@@ -59,6 +60,28 @@ fn the_next_takes_over_addresses_and_pages() {
     assert_eq!(shelves.counts(), (2, 0));
     assert_eq!(second.grow_mut(5 * page::size(), Extent::Ahead).unwrap(), 5 * page::size());
     assert_eq!(shelves.counts(), (0, 0));
+}
+
+#[test]
+fn a_few_warm_pages_are_taken_over_at_once() {
+    let shelves = shelves();
+    let adaptive = || Options { growth: Growth::default(), huge_pages: false, ..options() };
+    let few = PageCount::inside(WARM_BYTES).get().max(1);
+    for (limit, taken) in [(usize::MAX, few), (page::size(), 1)] {
+        end(shelves, committed(shelves, 2 * few));
+        let mut owner = reserve(shelves, Options { commit_limit_bytes: limit, ..adaptive() });
+        owner.grow_mut(1, Extent::Ahead).unwrap();
+        assert_eq!((owner.committed_bytes(), owner.stats().commits), (taken * page::size(), 1));
+        assert_eq!(shelves.counts(), (2 * few - taken, 0));
+        drop(owner);
+        shelves.give_back_all();
+    }
+    // What a budget is charged for is what is needed.
+    end(shelves, committed(shelves, 2 * few));
+    let budget = Budget::new(1 << 30);
+    let mut owner = reserve(shelves, Options { budget: Some(budget.clone()), ..adaptive() });
+    owner.grow_mut(1, Extent::Ahead).unwrap();
+    assert_eq!(budget.committed_bytes(), page::size());
 }
 
 #[test]
