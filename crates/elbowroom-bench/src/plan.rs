@@ -66,6 +66,8 @@ pub(crate) struct Comparison {
     /// With mimalloc for the global allocator, not the C library's.
     pub(crate) with_mimalloc: bool,
     pub(crate) contenders: Vec<Contender>,
+    /// The contender that does the least that can be done.
+    pub(crate) limit: Option<&'static str>,
     pub(crate) goals: Vec<Goal>,
 }
 
@@ -87,6 +89,7 @@ impl Comparison {
             rounds: 9,
             with_mimalloc: false,
             contenders,
+            limit: None,
             goals: Vec::new(),
         }
     }
@@ -112,9 +115,10 @@ impl Comparison {
         Comparison { with_mimalloc: true, ..self }
     }
 
-    pub(crate) fn contender(mut self, contender: Contender) -> Comparison {
+    /// One more contender, which does less than the others must: what nobody can go below.
+    pub(crate) fn limit(mut self, name: &'static str, contender: Contender) -> Comparison {
         self.contenders.push(contender);
-        self
+        Comparison { limit: Some(name), ..self }
     }
 
     pub(crate) fn goal(mut self, ours: &'static str, theirs: &'static str, at_most: f64) -> Comparison {
@@ -172,6 +176,7 @@ mod tests {
             for (n, comparison) in all.iter().enumerate() {
                 assert!(all[..n].iter().all(|other| other.name != comparison.name), "{}", comparison.name);
                 let names: Vec<_> = comparison.contenders.iter().map(|contender| contender.name.as_str()).collect();
+                assert!(comparison.limit.is_none_or(|limit| names.contains(&limit)), "{}", comparison.name);
                 for (n, name) in names.iter().enumerate() {
                     assert!(!names[..n].contains(name), "{}: {name}", comparison.name);
                 }

@@ -166,6 +166,8 @@ pub(crate) struct Verdict {
     pub(crate) at_most: f64,
     /// None if one of the two could not be measured.
     pub(crate) measured: Option<Measured>,
+    /// What the least that can be done takes, of theirs.
+    pub(crate) limit: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -291,6 +293,10 @@ pub(crate) fn make(comparison: &Comparison, scale: Scale) -> Outcome {
             theirs: goal.theirs,
             at_most: goal.at_most,
             measured: measure(&outcome, goal.ours, goal.theirs),
+            limit: comparison
+                .limit
+                .filter(|&limit| limit != goal.theirs)
+                .and_then(|limit| Some(measure(&outcome, limit, goal.theirs)?.ratio)),
         })
         .collect();
     outcome

@@ -1,15 +1,17 @@
-//! What the measurements need of the operating system. The only place with platform `cfg`.
+//! What the measurements need of the operating system. The only place with `cfg` for platforms and processors.
 //!
 //! - `cpu_time()`, `thread_cpu_time()`: processor time, of the kernel's work for it too; `None` where no fine clock is.
 //! - `memory()`: what this process has in memory and committed now; `None` where the system does not tell.
 //! - `MemoryGauge`: the same, cheap enough to ask all the time.
 //! - `machine()`: what this computer is, as pairs of a name and a value. `load()`: how busy it is.
 //! - `Block`: memory that the system commits, up front and without this library.
+//! - `bare_access`: a store and a load that the compiler does not look into.
 //! - `reserve_and_release(len)`: the system calls of a reservation, bare.
 //! - `PipeManaged`: memory managed by `userspace-pagefault`.
 //!
 //! What a system lacks is an `Err` that says so, and is left out of the tables.
 
+pub(crate) mod bare_access;
 mod bare_handler;
 #[cfg(target_os = "linux")]
 mod global;

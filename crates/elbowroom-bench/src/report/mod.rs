@@ -22,7 +22,8 @@ const CHAPTERS: [(&str, &str, &[&str]); 10] = [
     (
         "Filling memory",
         "Everything from nothing: the memory is reserved and committed within the time. elbowroom commits on touch, \
-         with its default growth; the others commit all of it first.",
+         with its default growth; the others commit all of it first. Fresh memory is zero, and somebody has to make it \
+         so: the last line of the large ones is that alone, for memory that is there already.",
         &["fill-"],
     ),
     (
@@ -32,7 +33,12 @@ const CHAPTERS: [(&str, &str, &[&str]); 10] = [
          of both threads, and leaves out what they wait for each other, which the wall clock has.",
         &["mechanisms", "scattered"],
     ),
-    ("Vectors of one thread", "", &["push-128m", "push-100k", "push-reserved", "come-and-go"]),
+    (
+        "Vectors of one thread",
+        "Those that end with a drop and begin again show what becomes of the memory in between. The last line of the \
+         first one is no vector: words written one after the other to huge pages that were populated up front.",
+        &["push-128m", "push-100k", "push-reserved", "come-and-go"],
+    ),
     (
         "The pause at a push",
         "512 pushes at a time, by the thread's processor time, so that a clock can be read and other programs do not \
@@ -40,9 +46,24 @@ const CHAPTERS: [(&str, &str, &[&str]); 10] = [
          takes most of the time of a common push itself.",
         &["worst-push", "push-latency"],
     ),
-    ("Vectors of several threads", "", &["append-"]),
+    (
+        "Vectors of several threads",
+        "`a counter and an array` is one locked instruction that tells pushes apart, and a store to memory that is \
+         there: it does not know which elements are finished, as a vector must. Two threads that do nothing but push \
+         spend their time on handing cache lines to each other, and elements that lie side by side, as those of a \
+         slice must, share lines. The peers spread elements out (see what they commit) and stop for page faults, in \
+         which the other thread runs alone.",
+        &["append-"],
+    ),
     ("Arenas", "", &["arena-"]),
-    ("Accessors", "", &["access-", "copy-"]),
+    (
+        "Accessors",
+        "Of volatile accesses one after the other, the compiler makes a loop in which the processor stores twice a \
+         cycle; an access that may be refused is an instruction that the compiler does not look into, and \
+         `one instruction in assembly` is a loop of nothing else, without a check. In no order, the next address takes \
+         longer than either.",
+        &["access-", "copy-"],
+    ),
     ("Reserving", "", &["reserve-"]),
     ("Scaling", "Threads by the wall clock.", &["live-regions", "threads"]),
     ("Memory", "", &[]),
@@ -112,6 +133,10 @@ goal is judged by the median of the ratios of samples that follow each other, wh
 ratios, not times. A process touches and returns as much memory as it is about to use, before the clock starts, lest \
 the host of a virtual machine bring it in meanwhile.";
 
+const GOALS: &str = "\
+\"The limit's\" is the ratio of the contender that does the least that can be done, also given in the tables below: no \
+library can have a lower one on this machine.";
+
 fn text(machine: &[(&str, String)], outcomes: &[Outcome], plots: &[Plot]) -> String {
     let mut text = String::from("# Results\n\nWritten by `cargo run --release -p elbowroom-bench -- report`.\n\n");
     let _ = writeln!(text, "{}\n", tables::wrapped(METHOD));
@@ -123,7 +148,7 @@ fn text(machine: &[(&str, String)], outcomes: &[Outcome], plots: &[Plot]) -> Str
     for (name, version) in tables::versions() {
         let _ = writeln!(text, "| {name} | {version} |");
     }
-    let _ = write!(text, "\n## Goals\n\n{}", tables::goals(outcomes));
+    let _ = write!(text, "\n## Goals\n\n{}\n\n{}", tables::wrapped(GOALS), tables::goals(outcomes));
     for (heading, preface, names) in CHAPTERS {
         let _ = write!(text, "\n## {heading}\n");
         if !preface.is_empty() {

@@ -164,7 +164,7 @@ pub(super) fn share(share: f64) -> String {
 pub(super) fn goals(outcomes: &[Outcome]) -> String {
     let mut text =
         String::from("| comparison | time of | to that of | at most | measured | quartiles | ratio of medians | ");
-    text += "by the wall clock | |\n|---|---|---|---|---|---|---|---|---|\n";
+    text += "by the wall clock | the limit's | |\n|---|---|---|---|---|---|---|---|---|---|\n";
     for outcome in outcomes {
         for verdict in &outcome.verdicts {
             let _ = write!(
@@ -175,10 +175,11 @@ pub(super) fn goals(outcomes: &[Outcome]) -> String {
                 verdict.theirs,
                 ratio(verdict.at_most)
             );
+            let limit = verdict.limit.map_or(String::new(), ratio);
             let _ = match (verdict.measured, verdict.is_met()) {
                 (Some(measured), Some(is_met)) => writeln!(
                     text,
-                    " **{}** | {} to {} | {} | {} | {} |",
+                    " **{}** | {} to {} | {} | {} | {limit} | {} |",
                     ratio(measured.ratio),
                     ratio(measured.quartiles.0),
                     ratio(measured.quartiles.1),
@@ -186,7 +187,7 @@ pub(super) fn goals(outcomes: &[Outcome]) -> String {
                     ratio(measured.ratio_by_wall_clock),
                     if is_met { "met" } else { "**missed**" }
                 ),
-                _ => writeln!(text, " | | | | not measured |"),
+                _ => writeln!(text, " | | | | | not measured |"),
             };
         }
     }

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use elbowroom::{Region, Reservation, page_size};
 
 use super::OURS;
-use crate::os;
+use crate::os::{self, bare_access};
 use crate::plan::{Comparison, Contender, Sampler, Scale};
 use crate::sample::timed;
 
 pub(crate) const VOLATILE: &str = "volatile";
+pub(crate) const BARE: &str = "one instruction in assembly";
 pub(crate) const MEMCPY: &str = "memcpy";
 pub(crate) const SYSTEM_CALLS: &str = "bare system calls";
 
@@ -58,6 +59,15 @@ fn write_words_volatile(region: &Region) {
 }
 
 #[inline(never)]
+fn write_words_bare(region: &Region) {
+    let base = region.as_ptr();
+    for offset in (0..WORDS_BYTES).step_by(size_of::<u64>()) {
+        // SAFETY: as in `write_words_volatile`.
+        unsafe { bare_access::store(base.wrapping_add(offset).cast(), offset as u64) };
+    }
+}
+
+#[inline(never)]
 fn read_words(region: &Region) {
     let mut sum = 0u64;
     for offset in (0..WORDS_BYTES).step_by(size_of::<u64>()) {
@@ -73,6 +83,17 @@ fn read_words_volatile(region: &Region) {
     for offset in (0..WORDS_BYTES).step_by(size_of::<u64>()) {
         // SAFETY: inside the region, committed, aligned, and used by this thread only.
         sum = sum.wrapping_add(unsafe { base.wrapping_add(offset).cast::<u64>().read_volatile() });
+    }
+    black_box(sum);
+}
+
+#[inline(never)]
+fn read_words_bare(region: &Region) {
+    let base = region.as_ptr();
+    let mut sum = 0u64;
+    for offset in (0..WORDS_BYTES).step_by(size_of::<u64>()) {
+        // SAFETY: as in `read_words_volatile`.
+        sum = sum.wrapping_add(unsafe { bare_access::load(base.wrapping_add(offset).cast()) });
     }
     black_box(sum);
 }
@@ -184,23 +205,23 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
     let mut all = Vec::new();
     let times = scale.of(500, 2);
     let words = times * WORDS_BYTES / size_of::<u64>();
-    let pair = |ours: fn(&Region), theirs: fn(&Region)| {
-        vec![with_region(OURS, WORDS_BYTES, times, ours), with_region(VOLATILE, WORDS_BYTES, times, theirs)]
-    };
+    let work = |name, work| with_region(name, WORDS_BYTES, times, work);
     type Work = fn(&Region);
-    let in_order: [[Work; 2]; 2] = [[write_words, write_words_volatile], [read_words, read_words_volatile]];
-    let wandering: [[Work; 2]; 2] =
-        [[write_wandering, write_wandering_volatile], [read_wandering, read_wandering_volatile]];
-    for ([write, read], how, [writes, reads]) in [
-        (["access-write", "access-read"], "one after the other", in_order),
-        (["access-write-wandering", "access-read-wandering"], "in no order", wandering),
-    ] {
-        let title = format!("u64 written by an accessor to committed memory in the first-level cache, {how}");
-        let comparison = Comparison::new(write, title, (words, "write"), pair(writes[0], writes[1]));
-        all.push(comparison.together().goal(OURS, VOLATILE, 1.2));
-        let title = format!("u64 read by an accessor from committed memory in the first-level cache, {how}");
-        let comparison = Comparison::new(read, title, (words, "read"), pair(reads[0], reads[1]));
-        all.push(comparison.together().goal(OURS, VOLATILE, 1.2));
+    let accesses: [(_, _, [Work; 2], Option<Work>); 4] = [
+        ("access-write", "written, one after the other", [write_words, write_words_volatile], Some(write_words_bare)),
+        ("access-read", "read, one after the other", [read_words, read_words_volatile], Some(read_words_bare)),
+        ("access-write-wandering", "written, in no order", [write_wandering, write_wandering_volatile], None),
+        ("access-read-wandering", "read, in no order", [read_wandering, read_wandering_volatile], None),
+    ];
+    for (name, how, [ours, theirs], least) in accesses {
+        let title = format!("u64 of committed memory in the first-level cache {how}");
+        let contenders = vec![work(OURS, ours), work(VOLATILE, theirs)];
+        let comparison = Comparison::new(name, title, (words, "access"), contenders).together();
+        let comparison = comparison.goal(OURS, VOLATILE, 1.2);
+        all.push(match least {
+            Some(least) => comparison.limit(BARE, work(BARE, least)),
+            None => comparison,
+        });
     }
     type Copy = fn(&Region, &mut [u8]);
     let (inward, outward): ([Copy; 2], [Copy; 2]) = ([copy_in, copy_in_by_memcpy], [copy_out, copy_out_by_memcpy]);

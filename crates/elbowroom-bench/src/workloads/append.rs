@@ -227,15 +227,16 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
             Contender::plain(BOXCAR, pushes::<boxcar::Vec<u64>>(len, threads)),
             Contender::plain(APPEND_ONLY_VEC, pushes::<append_only_vec::AppendOnlyVec<u64>>(len, threads)),
             Contender::plain(ORX, pushes::<orx_concurrent_vec::ConcurrentVec<u64>>(len, threads)),
-            Contender::new(BARE, move || {
-                drop(Bare::new(len)?);
-                Ok(Box::new(pushes::<Bare>(len, threads)))
-            }),
         ];
+        let bare = Contender::new(BARE, move || {
+            drop(Bare::new(len)?);
+            Ok(Box::new(pushes::<Bare>(len, threads)))
+        });
         let title = format!("u64 pushed into a shared vector from empty to 32 MiB, threads: {threads}");
         all.push(
             Comparison::new(name, title, (len, "push"), contenders)
                 .data(len * size_of::<u64>())
+                .limit(BARE, bare)
                 .goal(OURS, VIRTUAL_BUFFER, 0.52)
                 .goal(OURS, BOXCAR, 0.4)
                 .goal(OURS, APPEND_ONLY_VEC, 0.4),

@@ -190,7 +190,7 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
     all.push(
         Comparison::new("push-128m", "u64 pushed from empty to 128 MiB", (len, "push"), contenders!(fills(len)))
             .data(len * size_of::<u64>())
-            .contender(touch::words_up_front(len * size_of::<u64>()))
+            .limit(touch::HUGE, touch::words_up_front(len * size_of::<u64>()))
             .goal(OURS, VEC, 0.35)
             .goal(OURS, VIRTUAL_BUFFER, 0.35)
             .goal(OURS, touch::HUGE, 1.10),
