@@ -40,6 +40,7 @@ const NOT_UNDER_THREAD: &[&str] = &[
     "vast_reservations_cost_nothing",
     "a_vast_map_costs_nothing_until_used",
     "a_vast_array_commits_where_it_is_used",
+    "a_vast_array_that_cannot_be_given_back_is_cleared_where_it_was_used",
     "the_status_says_where_the_handler_stands",
     "filters_nest_until_there_are_too_many",
     "linux::a_forked_child_commits_for_itself",

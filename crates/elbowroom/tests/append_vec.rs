@@ -262,6 +262,24 @@ fn a_panic_in_a_drop_drops_nothing_twice() {
     vec.push(Fussy(Arc::clone(&drops), 0));
     drop(vec);
     assert_eq!(drops.load(Ordering::Relaxed), 11);
+
+    // Nor is anything left out, whatever lies behind the one that panics: others, a hole, and others behind that.
+    let ways: [fn(AppendVec<Fussy>); 3] = [drop, |mut vec| vec.clear(), |vec| drop(vec.into_iter())];
+    for drop_all in ways {
+        drops.store(0, Ordering::Relaxed);
+        let vec = moderate();
+        vec.extend((0..8).map(|n| Fussy(Arc::clone(&drops), n)));
+        let push = AssertUnwindSafe(|| {
+            vec.push_with(|_| {
+                vec.extend((8..12).map(|n| Fussy(Arc::clone(&drops), n)));
+                panic::resume_unwind(Box::new(()))
+            });
+        });
+        assert!(panic::catch_unwind(push).is_err());
+        assert_eq!(drops.load(Ordering::Relaxed), 0);
+        assert!(panic::catch_unwind(AssertUnwindSafe(|| drop_all(vec))).is_err());
+        assert_eq!(drops.load(Ordering::Relaxed), 12);
+    }
 }
 
 /// Who pushed it, and which of that thread's it is; with a check sum that a torn element would not have.

@@ -466,6 +466,29 @@ fn elements_are_dropped_once() {
 }
 
 #[test]
+fn a_panic_in_a_drop_leaves_no_element_out() {
+    struct Fussy<'a>(Counted<'a>);
+    // SAFETY: as what is in it.
+    unsafe impl Zeroable for Fussy<'_> {}
+    impl Drop for Fussy<'_> {
+        fn drop(&mut self) {
+            if self.0.0.is_some_and(|drops| drops.load(Ordering::Relaxed) == 0) {
+                panic::resume_unwind(Box::new(()));
+            }
+        }
+    }
+    let drops = AtomicUsize::new(0);
+    let per_page = page_size() / size_of::<Fussy<'_>>();
+    let mut array = DemandArray::<Fussy<'_>>::builder(50 * per_page).growth(Growth::Pages(1)).build().unwrap();
+    for page in [1, 2, 10, 20] {
+        array.set(page * per_page, Fussy(Counted(Some(&drops)))).unwrap();
+    }
+    let drop_all = panic::AssertUnwindSafe(|| drop(array));
+    assert!(panic::catch_unwind(drop_all).is_err(), "in the first one");
+    assert_eq!(drops.load(Ordering::Relaxed), 4);
+}
+
+#[test]
 fn a_panic_in_a_drop_or_a_change_leaves_elements_everywhere() {
     struct Fussy(u64);
     // SAFETY: a number.
@@ -550,6 +573,21 @@ mod refused {
         assert!(array.slice(0..len).unwrap().iter().all(|&element| element == Odd::of(0)));
         array.clear_range(0..len).unwrap();
         assert!(array.stats().committed_bytes <= page_size(), "but the last, if the array does not fill it");
+    }
+
+    #[test]
+    fn a_vast_array_that_cannot_be_given_back_is_cleared_where_it_was_used() {
+        let len = common::vast() / size_of::<u64>();
+        let mut array = DemandArray::<u64>::new(len).unwrap();
+        for index in [0, len / 2, len - 1] {
+            array.set(index, 7).unwrap();
+        }
+        let plan = faulty::refuse(Call::Decommit, 1);
+        // All pages of the array, one by one, would take minutes.
+        assert!(array.clear_range(0..len).unwrap_err().is_out_of_memory());
+        assert!(plan.happened());
+        drop(plan);
+        assert!([0, len / 2, len - 1].map(|index| array.get(index).unwrap()) == [0; 3]);
     }
 
     #[test]

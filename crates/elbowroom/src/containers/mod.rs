@@ -156,6 +156,20 @@ fn full(len: usize, more: usize, max_len: usize, size: usize) -> Error {
     Error::new(Operation::Commit, range, Cause::Full { max: max_len, unit: "elements" })
 }
 
+/// Drops all parts of something; if the drop of one panics, the rest too, before the panic goes on.
+fn drop_each<I: Iterator>(parts: I, drop_part: impl FnMut(I::Item)) {
+    struct Rest<I: Iterator, F: FnMut(I::Item)>(I, F);
+    impl<I: Iterator, F: FnMut(I::Item)> Drop for Rest<I, F> {
+        fn drop(&mut self) {
+            self.0.by_ref().for_each(&mut self.1);
+        }
+    }
+    let mut rest = Rest(parts, drop_part);
+    for part in rest.0.by_ref() {
+        (rest.1)(part);
+    }
+}
+
 /// Spreads threads over a table, quickly and with nothing stored for each.
 fn thread_hash() -> usize {
     // Tokens are addresses or small numbers; the golden ratio's digits mix them into the upper bits.

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::iter::FusedIterator;
 
+use super::super::drop_each;
 use super::{AppendVec, Taken};
 
 /// The elements of an [`AppendVec`], by value, in the order of their indices.
@@ -66,7 +67,7 @@ impl<T> FusedIterator for IntoIter<T> {}
 
 impl<T> Drop for IntoIter<T> {
     fn drop(&mut self) {
-        self.for_each(drop);
+        drop_each(self, drop);
     }
 }
 

@@ -13,7 +13,7 @@ use std::ptr;
 use std::slice;
 
 use super::reserved_vec::accept;
-use super::{ContainerBuilder, ContainerStats, PushError};
+use super::{ContainerBuilder, ContainerStats, PushError, drop_each};
 use crate::error::Error;
 use crate::reservation::Span;
 use claims::{Claims, Slots};
@@ -308,7 +308,7 @@ impl<T> AppendVec<T> {
     /// Drops all elements. What is committed stays so.
     pub fn clear(&mut self) {
         let elements = self.take();
-        // Before anything is dropped: if that panics, the rest leaks and nothing is dropped twice.
+        // Before anything is dropped: if that panics, nothing is dropped twice.
         self.storage.clear_flags(elements.end);
         // SAFETY: elements that the vector no longer counts as its own.
         unsafe { elements.drop_in_place(self.place(0)) };
@@ -366,11 +366,11 @@ impl Taken {
         if !mem::needs_drop::<T>() {
             return;
         }
-        for run in self.runs() {
+        drop_each(self.runs(), |run| {
             let elements = ptr::slice_from_raw_parts_mut(first.wrapping_add(run.start), run.len());
             // SAFETY: finished elements, once each (contract).
             unsafe { ptr::drop_in_place(elements) };
-        }
+        });
     }
 }
 

@@ -11,7 +11,7 @@ use std::slice;
 
 use bytemuck::Zeroable;
 
-use super::{ContainerBuilder, ContainerStats, saturating_bytes};
+use super::{ContainerBuilder, ContainerStats, drop_each, saturating_bytes};
 use crate::error::{Cause, Error, Operation};
 use crate::page::{self, PageCount, PageIndex, PageRange};
 use crate::region::{Backend, Region};
@@ -200,10 +200,14 @@ impl<T: Zeroable> DemandArray<T> {
         let decommitted = self.region.decommit(inner.bytes());
         match decommitted {
             Ok(()) => self.known.remove(inner),
-            Err(_) => self.spans().into_iter().for_each(|span| {
-                let Range { start, end } = inner.bytes();
-                self.zero(span.range.start.max(start)..span.range.end.min(end));
-            }),
+            Err(_) => {
+                // Not page by page over what was never used.
+                let committed = self.spans().into_iter().filter(|span| span.state == PageState::Committed);
+                for Span { range, .. } in committed {
+                    let Range { start, end } = inner.bytes();
+                    self.zero(range.start.max(start)..range.end.min(end));
+                }
+            }
         }
         self.zero(bytes.start..inner.bytes().start);
         self.zero(inner.bytes().end..bytes.end);
@@ -395,10 +399,10 @@ impl<T> Drop for DemandArray<T> {
         if !mem::needs_drop::<T>() || Self::SIZE == 0 {
             return;
         }
-        for run in self.runs() {
+        drop_each(self.runs(), |run| {
             let elements = ptr::slice_from_raw_parts_mut(self.element(run.start), run.len());
             // SAFETY: elements of the array on committed pages, so Ts; nobody uses them any more.
             unsafe { ptr::drop_in_place(elements) };
-        }
+        });
     }
 }
