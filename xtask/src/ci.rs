@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::platforms::{self, HOST_PAGE_SIZE, Platform};
 use crate::workspace::{Deadline, build_folder, cargo};
-use crate::{counts, debian, msrv, tidy, trixie};
+use crate::{counts, debian, fuzz, msrv, tidy, trixie};
 
 /// What the command line asks for.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -101,6 +101,8 @@ fn steps() -> Vec<Step> {
             test.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", build_folder().join("models"));
             deadline.run(test.args(["test", "-p", "elbowroom", "--lib", "--release", "models::"]))
         }),
+        // That the fuzz targets have not rotted.
+        Step::new("fuzz", 10, fuzz::check),
         test_on("windows", Platform::Windows),
         test_on("arm64-4k", Platform::Arm64 { page_size: HOST_PAGE_SIZE }),
         test_on("arm64-16k", Platform::Arm64 { page_size: 16 << 10 }),

@@ -3,6 +3,7 @@
 mod ci;
 mod counts;
 mod debian;
+mod fuzz;
 mod msrv;
 mod pictures;
 mod platforms;
@@ -24,6 +25,7 @@ usage: cargo xtask COMMAND
   ci [--install] [--only STEP[,STEP]]        all checks but `cargo test`; --install gets the packages they need
   sanitize [address] [thread]                the library's tests under sanitizers, with nightly Rust
   counts [--check]                           counts instructions into benches/COUNTS.md, or compares with it
+  fuzz [SECONDS]                             every fuzz target for so long, with nightly Rust and cargo-fuzz
   tidy                                       the checks that no compiler makes
   pictures                                   makes the pictures in docs/images again
   win CARGO-COMMAND...                       run it for Windows, under Wine
@@ -47,6 +49,7 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
         "ci" => Ok(if ci::run(&ci::Options::parse(rest)?) { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         "sanitize" => sanitize::run(rest).map(|()| ExitCode::SUCCESS),
         "counts" => counts::run(rest, Deadline::after(counts::LIMIT)).map(|()| ExitCode::SUCCESS),
+        "fuzz" => fuzz::run(rest).map(|()| ExitCode::SUCCESS),
         "tidy" => tidy::check().map(|()| ExitCode::SUCCESS),
         "pictures" => pictures::make().map(|()| ExitCode::SUCCESS),
         "win" => cargo_for(Platform::Windows, rest),

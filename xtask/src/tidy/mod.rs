@@ -50,12 +50,15 @@ pub(crate) fn check() -> Result<()> {
     Ok(())
 }
 
-/// Collects every file below a folder, but for what git and cargo keep there.
+/// Folders of git, cargo and cargo-fuzz.
+const KEPT_BY_TOOLS: [&str; 5] = ["target", ".git", "corpus", "artifacts", "coverage"];
+
+/// Collects every file below a folder, but for what tools keep there.
 fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))? {
         let entry = entry?;
         let kind = entry.file_type()?;
-        if kind.is_dir() && entry.file_name() != "target" && entry.file_name() != ".git" {
+        if kind.is_dir() && !KEPT_BY_TOOLS.iter().any(|name| entry.file_name() == *name) {
             list(&entry.path(), files)?;
         } else if kind.is_file() {
             files.push(entry.path());
