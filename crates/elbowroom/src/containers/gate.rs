@@ -5,8 +5,6 @@
 //! them all. So threads that grow different containers hardly ever wait for each other, and no list of containers is
 //! kept.
 
-use std::sync::LazyLock;
-
 use crate::fault::fork;
 use crate::sync::{Guard, Lock};
 
@@ -16,7 +14,14 @@ const LOCKS: usize = 16;
 #[repr(align(128))]
 struct Padded(Lock<()>);
 
-static LOCKED: LazyLock<[Padded; LOCKS]> = LazyLock::new(|| [(); LOCKS].map(|()| Padded(Lock::new(()))));
+// Made before the program runs: a fork never finds it half made.
+#[cfg(not(loom))]
+static LOCKED: [Padded; LOCKS] = [const { Padded(Lock::new(())) }; LOCKS];
+
+// A model's locks cannot be made so, nor are they forked.
+#[cfg(loom)]
+static LOCKED: std::sync::LazyLock<[Padded; LOCKS]> =
+    std::sync::LazyLock::new(|| [(); LOCKS].map(|()| Padded(Lock::new(()))));
 
 /// While it lives, no fork begins, and no asynchronous signal interrupts the thread. Held before the lock of a
 /// container, which comes before that of its budgets; under it, no code of the program's runs.

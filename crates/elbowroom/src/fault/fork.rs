@@ -8,8 +8,9 @@
 #![allow(unsafe_code, reason = "locks that are held across a fork have no guard")]
 
 use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{process, thread};
 
 use super::{events, frames, registry};
 use crate::containers::gate;
@@ -33,10 +34,53 @@ unsafe impl Sync for Place {}
 
 static HELD: Place = Place(UnsafeCell::new(None));
 
+static PREPARED: Prepared = Prepared(AtomicU32::new(NOT_YET));
+
 /// Sees to it that forks are prepared from now on.
+#[inline]
 pub(crate) fn prepare() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| os::at_fork(before, after_in_parent, after_in_child));
+    PREPARED.once(process::id, || os::at_fork(before, after_in_parent, after_in_child));
+}
+
+/// What is done once. Not `std::sync::Once`: a child that was forked while another thread was doing it would wait for
+/// that thread, which it does not have.
+struct Prepared(AtomicU32);
+
+const NOT_YET: u32 = 0;
+const DONE: u32 = u32::MAX;
+
+impl Prepared {
+    #[inline]
+    fn once(&self, process: impl Fn() -> u32, deed: impl FnOnce()) {
+        // Relaxed: no memory is reached through it.
+        if self.0.load(Ordering::Relaxed) != DONE {
+            self.now(process(), deed);
+        }
+    }
+
+    #[cold]
+    fn now(&self, process: u32, deed: impl FnOnce()) {
+        // Neither NOT_YET nor DONE: no process has the number 0, or the largest.
+        loop {
+            match self.0.load(Ordering::Relaxed) {
+                DONE => return,
+                // Another thread is at it.
+                doing if doing == process => thread::yield_now(),
+                // Nobody is, or a thread of the parent was when this process was forked from it. It had not done it:
+                // the C library lets no fork happen in the middle, and after it the child would have been told.
+                nobody => {
+                    if self.0.compare_exchange(nobody, process, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                        deed();
+                        return self.set_done();
+                    }
+                }
+            }
+        }
+    }
+
+    fn set_done(&self) {
+        self.0.store(DONE, Ordering::Relaxed);
+    }
 }
 
 extern "C" fn before() {
@@ -81,6 +125,7 @@ pub(crate) fn generation() -> usize {
 }
 
 extern "C" fn after_in_child() {
+    PREPARED.set_done();
     GENERATION.fetch_add(1, Ordering::Relaxed);
     frames::forget_other_threads();
     #[cfg(feature = "faulty")]
@@ -96,4 +141,30 @@ extern "C" fn after_in_child() {
 
 fn lock<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_done_once_is_done_once() {
+        let (prepared, deeds) = (Prepared(AtomicU32::new(NOT_YET)), AtomicU32::new(0));
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    prepared.once(|| 7, || assert_eq!(deeds.fetch_add(1, Ordering::Relaxed), 0));
+                    assert_eq!(deeds.load(Ordering::Relaxed), 1);
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_child_does_not_wait_for_a_thread_of_its_parent() {
+        let prepared = Prepared(AtomicU32::new(7));
+        let mut is_done = false;
+        prepared.once(|| 8, || is_done = true);
+        assert!(is_done && prepared.0.load(Ordering::Relaxed) == DONE);
+    }
 }
