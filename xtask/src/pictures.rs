@@ -5,7 +5,11 @@ use anyhow::{Context, Result};
 use crate::workspace::{cargo, output, root};
 
 /// Each picture in `docs/images`, and the arguments that make the command draw it, but for the file.
-const PICTURES: [(&str, &[&str]); 1] = [("demo.svg", &["demo", "--svg"])];
+const PICTURES: [(&str, &[&str]); 3] = [
+    ("demo.svg", &["demo", "--svg"]),
+    ("map.svg", &["map", "--self", "--region", "sample", "--svg"]),
+    ("watch.svg", &["watch", "--workload", "budget", "--svg"]),
+];
 
 pub(crate) fn make() -> Result<()> {
     let folder = root().join("docs/images");

@@ -134,6 +134,8 @@ pub(crate) struct Watch {
     pub(crate) once: bool,
     /// One snapshot as a JSON object.
     pub(crate) json: bool,
+    /// One snapshot as a drawing.
+    pub(crate) svg: Option<PathBuf>,
 }
 
 /// Whose address space.
@@ -153,8 +155,8 @@ pub(crate) fn parse() -> Command {
         RawCommand::Stress(raw) => Command::Stress(raw.resolve()),
         RawCommand::Doctor(RawDoctor { json }) => Command::Doctor(Doctor { json }),
         RawCommand::Map(raw) => Command::Map(raw.resolve()),
-        RawCommand::Watch(RawWatch { pid, workload, means, once, json }) => {
-            Command::Watch(Watch { pid, workload, means, once, json })
+        RawCommand::Watch(RawWatch { pid, workload, means, once, json, svg }) => {
+            Command::Watch(Watch { pid, workload, means, once, json, svg })
         }
         RawCommand::Completions(RawCompletions { shell }) => Command::Completions(shell),
         RawCommand::Man(raw) => Command::Man(raw.resolve().unwrap_or_else(|message| refuse("man", message))),
@@ -403,7 +405,7 @@ impl RawMap {
 /// come, how long they took, and how full budgets are. With a process, it shows the regions of that process and
 /// the pages of one of them, twice a second, and changes nothing there.
 ///
-/// It needs a terminal; --once and --json do not: they print one snapshot, of a workload at its end.
+/// It needs a terminal; --once, --json and --svg do not: they take one snapshot, of a workload at its end.
 #[derive(Args)]
 #[command(after_help = WATCH_EXAMPLES, verbatim_doc_comment)]
 struct RawWatch {
@@ -427,6 +429,10 @@ struct RawWatch {
     /// Print one snapshot, as a JSON object with exact figures
     #[arg(long)]
     json: bool,
+
+    /// Write one snapshot, as a drawing
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["once", "json"])]
+    svg: Option<PathBuf>,
 }
 
 /// Print what makes a shell complete this command's arguments

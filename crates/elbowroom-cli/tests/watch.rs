@@ -29,6 +29,22 @@ fn a_snapshot_needs_no_terminal() {
 }
 
 #[test]
+fn a_snapshot_is_drawn() {
+    let file = std::env::temp_dir().join(format!("elbowroom-watch-{}.svg", std::process::id()));
+    let outcome = run(&format!("watch --workload seed --svg {}", file.display()));
+    assert_eq!((outcome.status, outcome.stdout.as_str(), outcome.stderr.as_str()), (0, "", ""));
+    let svg = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"), "{svg}");
+    for part in [">elbowroom watch  seed: 80 pages", ">all touches are done</text>", ">how long faults take</text>"] {
+        assert!(svg.contains(part), "{part}: {svg}");
+    }
+    let outcome = run("watch --workload seed --svg /no/such/folder/a.svg");
+    assert_eq!((outcome.status, outcome.stdout.as_str()), (1, ""));
+    assert!(outcome.stderr.starts_with("elbowroom: cannot write /no/such/folder/a.svg: "), "{outcome:?}");
+}
+
+#[test]
 fn what_ends_a_workload_is_told() {
     let json = run("watch --workload budget --json").json();
     let budgets = json["budgets"].as_array().unwrap();
@@ -70,6 +86,7 @@ fn without_a_terminal_it_says_what_to_do() {
         ("watch x", "invalid digit"),
         ("watch --workload none", "possible values: seed, sequential, random, budget, threads"),
         ("watch --once --json", "cannot be used with"),
+        ("watch --once --svg a.svg", "cannot be used with"),
         ("watch 1 --workload seed", "cannot be used with"),
         ("watch 1 --backend auto", "cannot be used with"),
     ] {

@@ -68,6 +68,7 @@ Examples:
   elbowroom watch --workload budget                budgets that run out
   elbowroom watch --workload random --backend userfault
   elbowroom watch --workload threads --once        how it ends, without a terminal
+  elbowroom watch --workload budget --svg a.svg    the same as a drawing
   elbowroom watch 1234                             another process, twice a second
   elbowroom watch 1234 --json | jq .total          one look at it";
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use elbowroom_map::{CELLS_MAX, Figures, Pages, Picture, Region, Row, Snapshot, human};
+use elbowroom_map::{CELLS_MAX, Figures, Kind, Pages, Picture, Region, Row, Snapshot, human};
 
 use crate::picture::svg::{Anchor, MARGIN, Svg, escape, page};
 
@@ -88,7 +88,7 @@ fn shares(svg: &mut Svg, rows: &[Row], all: usize) {
         let Figures { reserved_bytes, committed_bytes, resident_bytes, .. } = row.figures;
         let base = svg.y + 12.0;
         svg.text(MARGIN, base, "small faint", Anchor::Start, row.kind.word());
-        let name = if row.name.is_empty() { format!("at {:x}", row.start) } else { shortened(&row.name, NAME_CHARS) };
+        let name = if row.name.is_empty() { format!("at {:x}", row.start) } else { shortened(file(row), NAME_CHARS) };
         let name = if row.regions > 1 { format!("{name} ({})", row.regions) } else { name };
         svg.text(MARGIN + 84.0, base, "small", Anchor::Start, &name);
         let resident = resident_bytes.map_or_else(|| "not known".to_owned(), |bytes| human(bytes).to_string());
@@ -98,6 +98,14 @@ fn shares(svg: &mut Svg, rows: &[Row], all: usize) {
         svg.rect(LEFT, svg.y + 2.0, bar_width(committed_bytes, scale, width), 12.0, "committed");
         svg.rect(LEFT, svg.y + 5.0, bar_width(resident_bytes.unwrap_or(0), scale, width), 6.0, "resident");
         svg.y += ROW_HEIGHT;
+    }
+}
+
+/// A file without its folders: the table of a page has them.
+fn file(row: &Row) -> &str {
+    match row.kind {
+        Kind::Image | Kind::File => row.name.rsplit(['/', '\\']).next().unwrap_or_default(),
+        _ => &row.name,
     }
 }
 

@@ -15,10 +15,14 @@ text{font:13px system-ui,-apple-system,'Segoe UI','DejaVu Sans',sans-serif;fill:
 .line{fill:none;stroke-width:2}.dash{stroke-dasharray:6 4}\
 .reserved{fill:#d8dde3}.committed{fill:#e69f00}.swapped{fill:#cc79a7}.resident{fill:#0072b2}.huge{fill:#009e73}\
 .guard{fill:#24292f}.charged{fill:#8c6bb1}.dirty{fill:#56b4e9}\
+.screen{font:14px ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace}.strong{font-weight:700}\
+.plain{fill:#1b1f24}.declined{fill:#d55e00}.frame{fill:none}.chosen{fill:#1b1f24}.onchosen{fill:#ffffff}\
+.s75{fill-opacity:.75}.s20{fill-opacity:.2}\
 .s-reserved{stroke:#57606a}.s-committed{stroke:#b87f00}.s-declined{stroke:#d55e00}.wash{fill:#e69f00;fill-opacity:.25}\
 @media (prefers-color-scheme:dark){text{fill:#e6edf3}.faint{fill:#9da7b3}.bg{fill:#0d1117}.grid{stroke:#30363d}\
 .axis{stroke:#9da7b3}.reserved{fill:#3b434d}.resident{fill:#4aa3df}.huge{fill:#2fc59a}.dirty{fill:#9fd3f5}\
-.charged{fill:#b79bd8}.guard{fill:#f0f3f6}\
+.charged{fill:#b79bd8}.guard{fill:#f0f3f6}.plain{fill:#e6edf3}.declined{fill:#ff7b3a}.chosen{fill:#e6edf3}\
+.onchosen{fill:#0d1117}\
 .s-reserved{stroke:#9da7b3}.s-committed{stroke:#e69f00}.s-declined{stroke:#ff7b3a}}";
 
 /// A drawing that grows downwards.
@@ -49,11 +53,16 @@ const ADDRESS_WIDTH: f64 = 112.0;
 impl Svg {
     /// A drawing so many pixels wide, with a title and a line below it.
     pub(crate) fn new(width: u32, title: &str, subtitle: &str) -> Svg {
-        let mut svg = Svg { width, y: MARGIN, title: title.to_owned(), body: String::new() };
+        let mut svg = Svg::untitled(width, title);
         svg.text(MARGIN, svg.y + 14.0, "title", Anchor::Start, title);
         svg.text(MARGIN, svg.y + 36.0, "faint", Anchor::Start, subtitle);
         svg.y += 48.0;
         svg
+    }
+
+    /// A drawing without words of its own; the title is for those who hear it.
+    pub(crate) fn untitled(width: u32, title: &str) -> Svg {
+        Svg { width, y: MARGIN, title: title.to_owned(), body: String::new() }
     }
 
     pub(crate) fn text(&mut self, x: f64, y: f64, class: &str, anchor: Anchor, text: &str) {
@@ -74,6 +83,11 @@ impl Svg {
             self.body,
             "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.2}\" height=\"{height:.1}\" class=\"{class}\"/>"
         );
+    }
+
+    /// An element that is written already.
+    pub(crate) fn raw(&mut self, element: &str) {
+        self.body += element;
     }
 
     /// A path of SVG's own language.

@@ -12,7 +12,6 @@ use serde::Serialize;
 
 use super::ink::Ink;
 use super::keys::Key;
-use super::print_out;
 use super::process::{Process, Seen};
 use super::screen::{self, Scene};
 
@@ -36,22 +35,16 @@ fn look(pid: u32, wanted: Option<u64>) -> Result<Seen, String> {
 }
 
 /// The model after two looks: the second with the pages of what the first has chosen.
-fn begin(pid: u32) -> Result<Process, String> {
+///
+/// # Errors
+/// If it cannot be looked at, with what to do about it; as for all of these.
+pub(super) fn begin(pid: u32) -> Result<Process, String> {
     if pid == process::id() {
         return Err("this is the process itself; without a PID it shows regions of its own".to_owned());
     }
     let mut process = Process::new(pid, look(pid, None)?);
     process.see(Ok(look(pid, process.chosen)?));
     Ok(process)
-}
-
-/// One look, as text.
-///
-/// # Errors
-/// If it cannot be looked at, with what to do about it; as for all of these.
-pub(super) fn text(pid: u32) -> Result<String, String> {
-    let process = begin(pid)?;
-    Ok(print_out(|ink, area, buffer| process.draw_parts("", ink, area, buffer)).trim_end().to_owned())
 }
 
 /// The JSON object.

@@ -4,6 +4,7 @@
 //! ([`look`]), which the model takes in and the view draws. Neither knows of threads or terminals. Another process is
 //! followed by a thread that reads it ([`follow`], [`process`]).
 
+mod drawing;
 mod follow;
 mod format;
 mod ink;
@@ -21,6 +22,7 @@ mod terminal;
 mod view;
 mod workload;
 
+use std::path::Path;
 use std::time::Instant;
 
 use elbowroom::fault::Recorder;
@@ -30,7 +32,7 @@ use serde::Serialize;
 
 use crate::args::Watch;
 use crate::os;
-use crate::output::{complain, line};
+use crate::output::{complain, line, write_file};
 use ink::Ink;
 use keys::Key;
 use look::Look;
@@ -45,12 +47,15 @@ const EVENTS: usize = 1 << 14;
 
 /// Shows it, and returns the exit status of the process.
 pub(crate) fn run(watch: &Watch) -> i32 {
+    let svg = watch.svg.as_deref();
     let result = match watch.pid {
         Some(pid) if watch.json => follow::json(pid).and_then(|text| print(&text)),
-        Some(pid) if watch.once => follow::text(pid).and_then(|text| print(&text)),
+        Some(pid) if watch.once || svg.is_some() => follow::begin(pid)
+            .and_then(|process| put_out(svg, |ink, area, buffer| process.draw_parts("", ink, area, buffer))),
         Some(pid) => screen::check().and_then(|()| follow::run(pid)),
         None if watch.json => finished(watch).and_then(|model| print(&json(&model))),
-        None if watch.once => finished(watch).and_then(|model| print(&text(&model))),
+        None if watch.once || svg.is_some() => finished(watch)
+            .and_then(|model| put_out(svg, |ink, area, buffer| view::draw_once(&model, ink, area, buffer))),
         None => screen::check().and_then(|()| live(watch)),
     };
     result.unwrap_or_else(|message| {
@@ -104,19 +109,32 @@ fn json(model: &Model) -> String {
     serde_json::to_string(&json).expect("plain data")
 }
 
-fn text(model: &Model) -> String {
-    print_out(|ink, area, buffer| view::draw_once(model, ink, area, buffer))
+/// The lines of a snapshot.
+const ROWS: u16 = 28;
+/// The columns of one that no terminal limits.
+const COLUMNS: u16 = 96;
+
+/// Prints what is drawn, or writes it to a file as a drawing.
+fn put_out(svg: Option<&Path>, draw: impl FnOnce(Ink, Rect, &mut Buffer)) -> Result<i32, String> {
+    match svg {
+        Some(file) => {
+            let mut buffer = Buffer::empty(Rect::new(0, 0, COLUMNS, ROWS));
+            draw(Ink { is_unicode: true, is_coloured: true }, buffer.area, &mut buffer);
+            write_file(file, &drawing::svg(&buffer, "elbowroom watch")).map(|()| 0)
+        }
+        None => print(&lines(draw)),
+    }
 }
 
 /// What is drawn, as lines: as wide as the terminal, if there is one.
-fn print_out(draw: impl FnOnce(Ink, Rect, &mut Buffer)) -> String {
-    const ROWS: u16 = 28;
+fn lines(draw: impl FnOnce(Ink, Rect, &mut Buffer)) -> String {
     let columns = os::columns().unwrap_or(80).clamp(usize::from(view::LEAST.0), 200);
     let area = Rect::new(0, 0, columns as u16, ROWS);
     let mut buffer = Buffer::empty(area);
     draw(Ink::for_output(), area, &mut buffer);
     let row = |y| (0..area.width).map(|x| buffer[(x, y)].symbol()).collect::<String>().trim_end().to_owned();
-    (0..ROWS).map(row).collect::<Vec<String>>().join("\n")
+    let rows: Vec<String> = (0..ROWS).map(row).collect();
+    rows.join("\n").trim_end().to_owned()
 }
 
 /// A workload on the screen.
