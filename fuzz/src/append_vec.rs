@@ -4,7 +4,7 @@
 use arbitrary::Arbitrary;
 use elbowroom::{AppendVec, Error};
 
-use crate::element::{self, Element, Kind, tick, with_fuse, with_kind};
+use crate::element::{self, Element, Kind, with_fuse, with_kind};
 use crate::refusal::{self, Limits, Refusal};
 use crate::steps::Steps;
 
@@ -120,7 +120,7 @@ impl<T: Element> Subject<T> {
             Deed::PushWith { inside, value } => {
                 let mut claimed = None;
                 let mut refused = None;
-                let pushed = with_fuse(u8::from(value.is_none()), || {
+                let pushed = with_fuse(0, || {
                     vec.try_push_with(|index| {
                         let expected = model.claim();
                         assert_eq!(index, expected);
@@ -129,8 +129,7 @@ impl<T: Element> Subject<T> {
                             refused = refused.take().or(push(vec, model, value).err());
                         }
                         assert!(vec.len() <= index && vec.get(index).is_none(), "shown before it is finished");
-                        tick();
-                        T::make(value.unwrap_or(0))
+                        T::make(value.unwrap_or_else(|| element::blow()))
                     })
                     .map(|(index, _)| index)
                 });

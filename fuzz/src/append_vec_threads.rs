@@ -8,7 +8,7 @@ use std::thread;
 use arbitrary::Arbitrary;
 use elbowroom::AppendVec;
 
-use crate::element::with_fuse;
+use crate::element::{self, with_fuse};
 use crate::refusal::{self, Limits, Refusal};
 use crate::steps::Steps;
 
@@ -106,12 +106,14 @@ impl Pusher<'_> {
             Deed::PushWith { inside, panics } => {
                 let vec = self.vec;
                 let mut number = 0;
-                let pushed = with_fuse(u8::from(panics), || {
+                let pushed = with_fuse(0, || {
                     vec.try_push_with(|index| {
                         // Refused or not: what counts is what is there in the end.
                         let _ = (0..inside % 8).try_for_each(|_| self.push());
                         assert!(vec.len() <= index, "shown before it is finished");
-                        crate::element::tick();
+                        if panics {
+                            element::blow();
+                        }
                         let entry = self.entry();
                         number = entry.number;
                         entry

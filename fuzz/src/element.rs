@@ -28,9 +28,14 @@ pub(crate) fn tick() {
     }
     FUSE.set(FUSE.get() - 1);
     if FUSE.get() == 0 {
-        // Without the hook, with which a fuzzer notices panics.
-        panic::resume_unwind(Box::new(Asked));
+        blow();
     }
+}
+
+/// Panics, for [`with_fuse`] to catch.
+pub(crate) fn blow() -> ! {
+    // Without the hook, with which a fuzzer notices panics.
+    panic::resume_unwind(Box::new(Asked))
 }
 
 /// Takes the fuse out: what follows does not panic.
