@@ -44,6 +44,7 @@ enum Deed {
     Append(u8, u8),
     Drain { part: Part, front: u8, back: u8 },
     Splice { part: Part, new: Yielding, taken: u8 },
+    TrySplice { part: Part, new: Yielding, taken: u8 },
     Retain(u8),
     Dedup(u8),
     ExtractIf { part: Part, below: u8, taken: u8 },
@@ -202,6 +203,14 @@ impl<T: Element> Subject<T> {
                 // Without it, a refusal is a panic.
                 vec.try_reserve(new.values.len().max(new.announced.into()))?;
                 let mut splice = vec.splice(range.clone(), new.clone().elements::<T>());
+                let taken = splice.by_ref().take(taken.into()).map(|element| element.value()).collect::<Vec<_>>();
+                drop(splice);
+                let old = model.splice(range, new.kept::<T>()).collect::<Vec<_>>();
+                assert!(old.starts_with(&taken));
+            }
+            Deed::TrySplice { part, new, taken } => {
+                let range = part.of(len);
+                let mut splice = vec.try_splice(range.clone(), new.clone().elements::<T>())?;
                 let taken = splice.by_ref().take(taken.into()).map(|element| element.value()).collect::<Vec<_>>();
                 drop(splice);
                 let old = model.splice(range, new.kept::<T>()).collect::<Vec<_>>();

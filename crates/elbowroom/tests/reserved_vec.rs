@@ -321,6 +321,14 @@ fn splices_as_vec_does() {
     let text = panic_of(|| vec.splice(1..2, [10, 11, 12]));
     assert!(text.contains("its maximum of 6 elements"), "{text}");
     assert_eq!(vec, [0, 10, 2, 3, 4]);
+    // Or nothing is, and nothing lost.
+    let refused = vec.try_splice(1..2, 10..).unwrap_err();
+    assert!(refused.is_limit());
+    assert_eq!(vec, [0, 10, 2, 3, 4]);
+    vec.push(5);
+    assert!(vec.try_splice(..2, [6, 7]).unwrap().eq([0, 10]), "as many in a full one");
+    assert_eq!(vec, [6, 7, 2, 3, 4, 5]);
+    assert!(panic_of(|| vec.try_splice(3..9, [])).contains("is not inside the length of 6"));
 }
 
 #[test]

@@ -61,6 +61,8 @@ const DEEDS: &[(&str, Deed)] = &[
         other.try_extend([[7; 32]; 2])?;
         vec.try_append(&mut other).inspect_err(|_| assert_eq!(other.len(), 2))
     }),
+    ("try_splice", |vec| vec.try_splice(1..2, elements(3 * per_page())).map(drop)),
+    ("try_splice unannounced", |vec| vec.try_splice(1..2, elements(3 * per_page()).filter(|_| true)).map(drop)),
     ("try_resize", |vec| vec.try_resize(4 * per_page(), [7; 32])),
     ("try_resize_with", |vec| vec.try_resize_with(4 * per_page(), || [7; 32])),
     ("try_reserve", |vec| vec.try_reserve(2)),
@@ -120,7 +122,11 @@ fn commits_that_are_refused_change_nothing() {
 #[test]
 fn addresses_that_are_refused_change_nothing() {
     let _alone = alone();
-    assert_eq!(refuse_each(Call::Reserve, Growth::Pages(1)), 3, "split_off, clone, and append's other vector");
+    assert_eq!(
+        refuse_each(Call::Reserve, Growth::Pages(1)),
+        5,
+        "split_off, clone, append's other vector, and splice's two"
+    );
 }
 
 #[test]

@@ -135,6 +135,7 @@ enum Step {
     /// Takes so many from the front and the back.
     Drain(usize, usize, usize, usize),
     Splice(usize, usize, usize, usize),
+    TrySplice(usize, usize, usize, usize),
     Retain(u32),
     Dedup(u32),
     ExtractIf(usize, usize, u32, usize),
@@ -170,6 +171,7 @@ fn step() -> impl Strategy<Value = Step> {
         few().prop_map(Step::Append),
         (at(), at(), few(), few()).prop_map(|(a, b, front, back)| Step::Drain(a, b, front, back)),
         (at(), at(), few(), 0..=100usize).prop_map(|(a, b, n, hint)| Step::Splice(a, b, n, hint)),
+        (at(), at(), few(), 0..=100usize).prop_map(|(a, b, n, hint)| Step::TrySplice(a, b, n, hint)),
         number().prop_map(Step::Retain),
         (1..5u32).prop_map(Step::Dedup),
         (at(), at(), number(), few()).prop_map(|(a, b, n, taken)| Step::ExtractIf(a, b, n, taken)),
@@ -303,6 +305,13 @@ impl<T: Element> Subject<T> {
                 self.vec.try_reserve(count)?;
                 let new = Announcing(elements.into_iter(), count * hint / 100);
                 let old: Vec<T> = self.vec.splice(range.clone(), new).collect();
+                assert_eq!(old, self.model.splice(range, same).collect::<Vec<T>>());
+            }
+            Step::TrySplice(a, b, count, hint) => {
+                let range = range(a, b, len);
+                let (elements, same) = self.some(count);
+                let new = Announcing(elements.into_iter(), count * hint / 100);
+                let old: Vec<T> = self.vec.try_splice(range.clone(), new)?.collect();
                 assert_eq!(old, self.model.splice(range, same).collect::<Vec<T>>());
             }
             Step::Retain(n) => {

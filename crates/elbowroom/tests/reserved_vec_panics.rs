@@ -193,6 +193,8 @@ const DEEDS: &[(&str, Deed)] = &[
         let spliced = catch_unwind(AssertUnwindSafe(|| drop(vec.splice(2..4, source(world, 99, 0)))));
         assert!(spliced.is_err());
     }),
+    ("try_splice", |world, vec| drop(vec.try_splice(2..4, source(world, 9, 4)).unwrap())),
+    ("try_splice without room", |world, vec| assert!(vec.try_splice(2..4, source(world, 99, 0)).is_err())),
     ("split_off", |_, vec| drop(vec.split_off(5))),
     ("append", |world, vec| vec.append(&mut world.vec(5))),
     ("into_iter", |_, vec| {

@@ -2,7 +2,8 @@
 
 use std::ops::RangeBounds;
 
-use super::{Drain, ReservedVec, drain};
+use super::{Drain, IntoIter, ReservedVec, drain};
+use crate::error::Error;
 
 /// Elements on their way out of a [`ReservedVec`], to be replaced; made by [`ReservedVec::splice`].
 #[derive(Debug)]
@@ -15,12 +16,9 @@ impl<T> ReservedVec<T> {
     /// Takes the elements of `range` out, and puts what `replacement` yields in their place when the iterator is
     /// dropped. (If it is forgotten, elements behind the range may be lost.)
     ///
-    /// If the replacement may be longer than the range, [`try_reserve`](ReservedVec::try_reserve) the difference first
-    /// where a panic is not wanted.
-    ///
     /// # Panics
     /// If the range is inverted or ends beyond the length. When it is dropped, with the text of the error that
-    /// [`try_reserve`](ReservedVec::try_reserve) would return; then a part of the replacement is in place.
+    /// [`try_splice`](ReservedVec::try_splice) would return; then a part of the replacement is in place.
     #[track_caller]
     pub fn splice<I: IntoIterator<Item = T>>(
         &mut self,
@@ -29,6 +27,40 @@ impl<T> ReservedVec<T> {
     ) -> Splice<'_, I::IntoIter> {
         let range = drain::resolve(range, self.len);
         Splice { drain: Drain::new(self, range), replacement: replacement.into_iter() }
+    }
+
+    /// [`splice`](ReservedVec::splice), but takes all that `replacement` yields at once, and makes room for it, before
+    /// anything is changed.
+    ///
+    /// ```
+    /// use elbowroom::ReservedVec;
+    ///
+    /// let mut words = ReservedVec::with_max_len(3);
+    /// words.extend(["one", "two", "three"]);
+    /// let replaced: Vec<_> = words.try_splice(1..2, ["2"])?.collect();
+    /// assert_eq!(replaced, ["two"]);
+    /// assert!(words.try_splice(1..2, ["2", "2.5"]).unwrap_err().is_limit());
+    /// assert_eq!(words, ["one", "2", "three"]);
+    /// # Ok::<(), elbowroom::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`try_reserve`](ReservedVec::try_reserve); what was yielded is dropped.
+    ///
+    /// # Panics
+    /// If the range is inverted or ends beyond the length.
+    #[track_caller]
+    pub fn try_splice<I: IntoIterator<Item = T>>(
+        &mut self,
+        range: impl RangeBounds<usize>,
+        replacement: I,
+    ) -> Result<Splice<'_, IntoIter<T>>, Error> {
+        let range = drain::resolve(range, self.len);
+        // In a vector, so that it is an error too if there is no memory to keep it for a moment.
+        let mut new = ReservedVec::with_max_len(self.max_len);
+        new.try_extend(replacement)?;
+        self.make_room(new.len.saturating_sub(range.len()))?;
+        Ok(self.splice(range, new))
     }
 }
 

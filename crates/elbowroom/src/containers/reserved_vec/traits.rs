@@ -164,7 +164,8 @@ impl<T: Clone> Clone for ReservedVec<T> {
         accept(self.try_clone())
     }
 
-    /// Takes over the elements, and nothing else.
+    /// Takes over the elements, and nothing else. It cannot panic for want of memory if there is
+    /// [`capacity`](ReservedVec::capacity) for them all: see [`try_reserve`](ReservedVec::try_reserve).
     ///
     /// # Panics
     /// As [`extend_from_slice`](ReservedVec::extend_from_slice).
@@ -178,7 +179,8 @@ impl<T: Clone> Clone for ReservedVec<T> {
 }
 
 impl<T> FromIterator<T> for ReservedVec<T> {
-    /// With the maximum of [`ReservedVec::new`].
+    /// With the maximum of [`ReservedVec::new`]. Where a panic is not wanted, [`try_extend`](ReservedVec::try_extend)
+    /// a new one.
     ///
     /// # Panics
     /// As [`extend`](ReservedVec::extend).
@@ -199,7 +201,8 @@ impl<T> ReservedVec<T> {
 }
 
 impl<T> From<Vec<T>> for ReservedVec<T> {
-    /// Moves the elements, with the maximum of [`ReservedVec::new`] or of the length if that is more.
+    /// Moves the elements, with the maximum of [`ReservedVec::new`] or of the length if that is more. Where a panic is
+    /// not wanted, [`try_extend`](ReservedVec::try_extend) a new one.
     ///
     /// # Panics
     /// With the text of the error that [`try_reserve`](ReservedVec::try_reserve) would return.
