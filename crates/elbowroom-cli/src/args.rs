@@ -13,14 +13,15 @@ use elbowroom_map::Wanted;
 use crate::size;
 use crate::watch::{Means, Workload};
 use help::{
-    COMPARE_EXAMPLES, COMPLETIONS_EXAMPLES, DEMO_EXAMPLES, DOCTOR_EXAMPLES, EXAMPLES, MAN_EXAMPLES, MAP_EXAMPLES,
-    STRESS_EXAMPLES, WATCH_EXAMPLES,
+    BENCH_EXAMPLES, COMPARE_EXAMPLES, COMPLETIONS_EXAMPLES, DEMO_EXAMPLES, DOCTOR_EXAMPLES, EXAMPLES, MAN_EXAMPLES,
+    MAP_EXAMPLES, STRESS_EXAMPLES, WATCH_EXAMPLES,
 };
 
 /// What is to be done.
 pub(crate) enum Command {
     Demo(Demo),
     Compare(Compare),
+    Bench(Bench),
     Stress(Stress),
     Doctor(Doctor),
     Map(Map),
@@ -96,6 +97,17 @@ pub(crate) struct Compare {
     pub(crate) json: bool,
 }
 
+/// `elbowroom bench`, resolved.
+pub(crate) struct Bench {
+    /// What fits if `None`.
+    pub(crate) size_bytes: Option<usize>,
+    /// As many as there is time for if `None`.
+    pub(crate) rounds: Option<usize>,
+    pub(crate) is_quick: bool,
+    pub(crate) svg: Option<PathBuf>,
+    pub(crate) json: bool,
+}
+
 /// `elbowroom stress`, resolved.
 pub(crate) struct Stress {
     pub(crate) threads: usize,
@@ -152,6 +164,9 @@ pub(crate) fn parse() -> Command {
         RawCommand::Compare(raw) => {
             Command::Compare(raw.resolve().unwrap_or_else(|message| refuse("compare", message)))
         }
+        RawCommand::Bench(RawBench { size: size_bytes, runs: rounds, quick: is_quick, svg, json }) => {
+            Command::Bench(Bench { size_bytes, rounds, is_quick, svg, json })
+        }
         RawCommand::Stress(raw) => Command::Stress(raw.resolve()),
         RawCommand::Doctor(RawDoctor { json }) => Command::Doctor(Doctor { json }),
         RawCommand::Map(raw) => Command::Map(raw.resolve()),
@@ -190,6 +205,7 @@ struct Cli {
 enum RawCommand {
     Demo(RawDemo),
     Compare(RawCompare),
+    Bench(RawBench),
     Stress(RawStress),
     Doctor(RawDoctor),
     Map(RawMap),
@@ -293,6 +309,40 @@ struct RawCompare {
     growth: Option<usize>,
 
     /// Print one JSON object, with exact figures
+    #[arg(long)]
+    json: bool,
+}
+
+/// Measure the ways of committing memory, side by side on this machine
+///
+/// Up front: all of it, with the kernel bringing pages in as they are touched, or all at once, or in huge pages.
+/// On touch: by the library's default, which adapts; with small pages only; one page a fault; windows of a fixed
+/// size; by userfaultfd; and with a filter on a thread of its own. Each touches all pages of the memory in order,
+/// and one in 16 here and there. It takes less than a minute.
+///
+/// All are measured in turns, each sample in a process of its own. What this machine does not have, or does not
+/// permit, is listed with the reason; that is no failure of the command. It refuses to take memory that is not
+/// there.
+#[derive(Args)]
+#[command(after_help = BENCH_EXAMPLES, verbatim_doc_comment)]
+struct RawBench {
+    /// How much memory, in multiples of 2 MiB [default: 64MiB, or what fits]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    size: Option<usize>,
+
+    /// How many samples of each, however long they take [default: 9, or as many as take less than a minute]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    runs: Option<usize>,
+
+    /// A first look: 8 MiB and 3 runs, unless --size and --runs say otherwise
+    #[arg(long)]
+    quick: bool,
+
+    /// Write a drawing of it
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+
+    /// Print one JSON object, with every sample
     #[arg(long)]
     json: bool,
 }

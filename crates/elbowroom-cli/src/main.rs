@@ -1,6 +1,7 @@
 //! The `elbowroom` command: what the library does, shown on this computer.
 
 mod args;
+mod bench;
 mod compare;
 mod demo;
 mod doctor;
@@ -20,6 +21,7 @@ fn main() {
     let status = match args::parse() {
         Command::Demo(settings) => demo::run(&settings),
         Command::Compare(settings) => compare::run(&settings),
+        Command::Bench(settings) => bench::run(&settings),
         Command::Stress(settings) => stress::run(&settings),
         Command::Doctor(settings) => doctor::run(&settings),
         Command::Map(settings) => map::run(&settings),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::os;
 
@@ -21,7 +21,7 @@ pub(crate) struct Usage {
 }
 
 /// How the figures changed from one moment to another.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Change {
     pub(crate) system_commit_growth_bytes: Option<i64>,
     pub(crate) process_commit_growth_bytes: Option<i64>,

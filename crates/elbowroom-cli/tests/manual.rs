@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use common::run;
 
-const COMMANDS: [&str; 8] = ["demo", "compare", "stress", "doctor", "map", "watch", "completions", "man"];
+const COMMANDS: [&str; 9] = ["demo", "compare", "bench", "stress", "doctor", "map", "watch", "completions", "man"];
 
 #[test]
 fn every_shell_has_completions() {
@@ -68,7 +68,7 @@ fn every_command_has_a_manual() {
 #[cfg(target_os = "linux")]
 #[test]
 fn groff_formats_it() {
-    for args in ["man", "man demo", "man doctor", "man map", "man watch"] {
+    for args in ["man", "man demo", "man bench", "man doctor", "man map", "man watch"] {
         let page = run(args).stdout;
         let mut groff = Command::new("groff");
         groff

@@ -14,6 +14,7 @@ Examples:
   elbowroom demo                                      Microsoft's program, its transcript to the letter
   elbowroom demo --reserve 64GiB --summary            the same in a much larger reservation, and what it cost
   elbowroom compare --reserve 1TiB --touch 64MiB      committing up front and on touch, side by side
+  elbowroom bench                                     the ways of committing, measured on this machine
   elbowroom stress --minutes 5                        random operations by many threads, checked
   elbowroom doctor                                    what this machine allows, and what will bite
   elbowroom map 1234                                  what a process has reserved, committed and in memory
@@ -40,6 +41,17 @@ Examples:
   elbowroom compare --reserve 1TiB --touch 64MiB      what is too much to commit up front
   elbowroom compare --reserve 1GiB --touch 1GiB       touching all of it: what the faults cost
   elbowroom compare --reserve 1GiB --touch 1GiB --growth 512"
+);
+
+pub(super) const BENCH_EXAMPLES: &str = concat!(
+    size_help!(),
+    "
+
+Examples:
+  elbowroom bench                               in less than a minute
+  elbowroom bench --quick                       in seconds
+  elbowroom bench --size 1GiB --svg bench.svg   more memory, and a drawing
+  elbowroom bench --json | jq -c '.tables[0].mechanisms[] | [.id, .ratio.median]'"
 );
 
 pub(super) const STRESS_EXAMPLES: &str = "\

@@ -1,6 +1,10 @@
 //! What the command needs of the operating system beyond the library. The only place with platform `cfg`.
 //!
 //! - `usage()`: the figures of [`Usage`](crate::meter::Usage) now, as far as the system tells.
+//! - `available_bytes()`: what programs can still use of the machine's memory; `None` if the system does not tell.
+//! - `cpu_time()`: what this process has used of the processors, in the kernel too; `None` where no fine clock is.
+//! - `bring_in(base, len, pages)`: makes committed memory consist of such pages, and brings them in if they say so; an
+//!   error says why that cannot be. Behind [`UpFront::with_pages`].
 //! - `accounting()`: whether the system may refuse a commit.
 //! - `plant_other_fault(region, page)`: the next touch of that page of the region raises a fault that is not a page
 //!   fault, if the page is not committed before.
@@ -33,10 +37,10 @@ mod sys;
 mod unix;
 
 pub(crate) use sys::{
-    accounting, columns, enable_colours, examine, is_utf8, plant_other_fault, resident_bytes, resident_pages,
-    terminal_is_gone, usage, when_asked_to_end,
+    accounting, available_bytes, columns, cpu_time, enable_colours, examine, is_utf8, plant_other_fault,
+    resident_bytes, resident_pages, terminal_is_gone, usage, when_asked_to_end,
 };
-pub(crate) use up_front::UpFront;
+pub(crate) use up_front::{Pages, UpFront};
 
 /// What the system does with a commit that it cannot back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,21 @@
 #![allow(unsafe_code, reason = "writes through the pointer of a reservation")]
 
 use elbowroom::{Error, Reservation};
+use serde::{Deserialize, Serialize};
+
+/// Of what pages such memory is, and when they come into memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Pages {
+    /// Small ones, brought in by the kernel when they are touched.
+    Demand,
+    /// Small ones, brought in at once.
+    Populated,
+    /// Huge ones, brought in at once.
+    HugePopulated,
+}
+
+/// What huge pages are aligned to, whatever size they have here.
+const HUGE_ALIGNMENT: usize = 2 << 20;
 
 /// The seed's alternative to committing on demand.
 pub(crate) struct UpFront {
@@ -15,6 +30,16 @@ impl UpFront {
     pub(crate) fn new(len: usize) -> Result<UpFront, Error> {
         let block = Reservation::new(len)?;
         block.commit(0..block.len())?;
+        Ok(UpFront { block })
+    }
+
+    /// The same of such pages; or says why there are none here.
+    pub(crate) fn with_pages(len: usize, pages: Pages) -> Result<UpFront, String> {
+        let reserved = Reservation::builder(len).align(HUGE_ALIGNMENT).reserve();
+        let block = reserved.and_then(|block| block.commit(0..block.len()).map(|()| block));
+        let block = block.map_err(|error| error.to_string())?;
+        // SAFETY: all of a reservation that is committed and that nobody else has.
+        unsafe { super::sys::bring_in(block.as_ptr(), block.len(), pages) }?;
         Ok(UpFront { block })
     }
 

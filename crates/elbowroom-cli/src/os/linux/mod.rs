@@ -1,6 +1,6 @@
 //! Linux: what /proc says.
 
-#![allow(unsafe_code, reason = "prctl, getauxval and mincore")]
+#![allow(unsafe_code, reason = "prctl, getauxval, mincore and madvise")]
 
 mod cgroup;
 mod doctor;
@@ -8,15 +8,15 @@ mod probe;
 mod proc;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 
 use proc::kibibytes;
 
-use super::Accounting;
+use super::{Accounting, Pages};
 use crate::meter::Usage;
 
 pub(crate) use super::unix::{
-    columns, enable_colours, is_utf8, plant_other_fault, terminal_is_gone, when_asked_to_end,
+    columns, cpu_time, enable_colours, is_utf8, plant_other_fault, terminal_is_gone, when_asked_to_end,
 };
 pub(crate) use doctor::examine;
 
@@ -43,6 +43,60 @@ pub(crate) fn accounting() -> Accounting {
 fn committed_as() -> Option<u64> {
     let file = File::open("/proc/meminfo").ok()?;
     BufReader::new(file).lines().map_while(Result::ok).find_map(|line| kibibytes(line.strip_prefix("Committed_AS:")?))
+}
+
+/// proc_meminfo(5): MemAvailable, since Linux 3.14.
+pub(crate) fn available_bytes() -> Option<u64> {
+    proc::field_bytes(&proc::text("/proc/meminfo")?, "MemAvailable")
+}
+
+/// madvise(2).
+///
+/// # Safety
+/// `base..base + len` are whole committed pages of the caller's.
+pub(super) unsafe fn bring_in(base: *mut u8, len: usize, pages: Pages) -> Result<(), String> {
+    let advise = |advice: libc::c_int| {
+        // SAFETY: the caller's own pages; none of these kinds of advice changes what they hold.
+        let result = unsafe { libc::madvise(base.cast(), len, advice) };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    };
+    match pages {
+        Pages::Demand | Pages::Populated => match advise(libc::MADV_NOHUGEPAGE) {
+            // A kernel without huge pages does not know the advice, and needs none.
+            Err(error) if error.raw_os_error() != Some(libc::EINVAL) => return Err(format!("madvise: {error}")),
+            _ => {}
+        },
+        Pages::HugePopulated => {
+            if let Some(why) = no_huge_pages() {
+                return Err(why);
+            }
+            advise(libc::MADV_HUGEPAGE).map_err(|error| format!("MADV_HUGEPAGE: {error}"))?;
+        }
+    }
+    if pages == Pages::Demand {
+        return Ok(());
+    }
+    advise(libc::MADV_POPULATE_WRITE).map_err(|error| match error.raw_os_error() {
+        Some(libc::EINVAL) => {
+            "this kernel cannot bring pages in on request (MADV_POPULATE_WRITE, Linux 5.14)".to_owned()
+        }
+        _ => format!("MADV_POPULATE_WRITE: {error}"),
+    })
+}
+
+/// Why there are no transparent huge pages; `None` if there may be.
+fn no_huge_pages() -> Option<String> {
+    const SETTING: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
+    match proc::text(SETTING) {
+        None => return Some("this kernel has no transparent huge pages".to_owned()),
+        Some(text) if proc::chosen(&text) == Some("never") => {
+            return Some(format!("{SETTING} is never; `echo madvise` into it as root turns huge pages on"));
+        }
+        Some(_) => {}
+    }
+    // PR_SET_THP_DISABLE(2const).
+    let status = proc::text("/proc/self/status")?;
+    (proc::field(&status, "THP_enabled") == Some("0")).then(|| "huge pages are off for this process (prctl)".to_owned())
 }
 
 /// The sums over this process's mappings.

@@ -14,6 +14,7 @@ use std::os::fd::AsRawFd;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use elbowroom::Region;
 
@@ -28,6 +29,14 @@ pub(super) fn minor_faults() -> Option<u64> {
     // SAFETY: getrusage has succeeded, so it is written.
     let usage = unsafe { usage.assume_init() };
     u64::try_from(usage.ru_minflt).ok()
+}
+
+/// clock_gettime(2): of all threads, in the kernel too.
+pub(crate) fn cpu_time() -> Option<Duration> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the structure is writable.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+    (result == 0).then(|| Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
 }
 
 /// How wide the terminal is that standard output goes to, if it is one.

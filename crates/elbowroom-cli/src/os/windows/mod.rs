@@ -9,6 +9,7 @@ use std::ffi::c_void;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use elbowroom::{PageState, Region, Span};
 use windows_sys::Win32::System::Console::{
@@ -22,7 +23,7 @@ use windows_sys::Win32::System::ProcessStatus::{
 };
 use windows_sys::Win32::System::Threading::GetCurrentProcess;
 
-use super::Accounting;
+use super::{Accounting, Pages};
 use crate::meter::Usage;
 
 pub(crate) fn usage() -> Usage {
@@ -32,6 +33,27 @@ pub(crate) fn usage() -> Usage {
         process_commit_bytes: process.map(|counters| counters.PrivateUsage as u64),
         resident_bytes: process.map(|counters| counters.WorkingSetSize as u64),
         kernel_faults: process.map(|counters| u64::from(counters.PageFaultCount)),
+    }
+}
+
+pub(crate) fn available_bytes() -> Option<u64> {
+    probe::system_memory().map(|memory| memory.available_bytes)
+}
+
+/// GetProcessTimes counts ticks of a clock of 64 a second.
+pub(crate) fn cpu_time() -> Option<Duration> {
+    None
+}
+
+/// # Safety
+/// None: it only tells.
+pub(super) unsafe fn bring_in(_base: *mut u8, _len: usize, pages: Pages) -> Result<(), String> {
+    match pages {
+        Pages::Demand => Ok(()),
+        Pages::Populated => Err("Windows has no call that brings in fresh pages".to_owned()),
+        Pages::HugePopulated => {
+            Err("large pages are memory of another kind here (MEM_LARGE_PAGES), which needs a privilege".to_owned())
+        }
     }
 }
 

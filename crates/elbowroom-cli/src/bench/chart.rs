@@ -1,0 +1,155 @@
+//! The outcome as a drawing: a bar for each mechanism, and how far its runs spread.
+
+use super::mechanism::{BASELINE, Mechanism};
+use super::outcome::{Outcome, Table};
+use super::view::{busy, runs, three_digits, time, title};
+use crate::output::wrap;
+use crate::picture::svg::{Anchor, MARGIN, Svg};
+use crate::size::human;
+
+const WIDTH: u32 = 960;
+/// Where bars begin, and where the longest ends.
+const LEFT: f64 = MARGIN + 200.0;
+const RIGHT: f64 = WIDTH as f64 - MARGIN - 250.0;
+const ROW: f64 = 22.0;
+const BAR: f64 = 14.0;
+/// Of a line of text that is as wide as the drawing.
+const TEXT_COLUMNS: usize = 120;
+
+pub(super) fn svg(outcome: &Outcome) -> String {
+    let size = human(outcome.size_bytes as u64);
+    let subtitle = format!("{}; {size}, {}; shorter is better", outcome.system, runs(outcome.rounds));
+    let mut svg = Svg::new(WIDTH, "Ways of committing memory", &subtitle);
+    legend(&mut svg);
+    for table in &outcome.tables {
+        draw(&mut svg, table, outcome.size_bytes);
+    }
+    let note = format!(
+        "Each bar is the median time of making the memory and touching it, by the wall clock; the line through its end \
+         spans what half of the runs took. An arrow is a bar that goes on. The ratio is to {BASELINE}, of the same \
+         round."
+    );
+    let refusals = outcome.refusals().into_iter().map(|(mechanism, why)| format!("Not measured: {mechanism}: {why}"));
+    for line in std::iter::once(note).chain(busy(outcome)).chain(refusals).flat_map(|note| wrap(&note, TEXT_COLUMNS)) {
+        svg.text(MARGIN, svg.y, "small faint", Anchor::Start, &line);
+        svg.y += 16.0;
+    }
+    svg.finish()
+}
+
+fn class(mechanism: Mechanism) -> &'static str {
+    if matches!(mechanism, Mechanism::UpFront(_)) { "committed" } else { "resident" }
+}
+
+fn legend(svg: &mut Svg) {
+    for (x, class, text) in [(MARGIN, "committed", "committed up front"), (MARGIN + 170.0, "resident", "on touch")] {
+        svg.rect(x, svg.y, BAR, BAR, class);
+        svg.text(x + 20.0, svg.y + 11.5, "small", Anchor::Start, text);
+    }
+    svg.y += 40.0;
+}
+
+fn draw(svg: &mut Svg, table: &Table, size_bytes: usize) {
+    let title = title(table, size_bytes);
+    svg.text(MARGIN, svg.y, "", Anchor::Start, &capitalised(&title));
+    svg.y += 14.0;
+    let longest = table.scale_ns();
+    let x = |ns: f64| LEFT + (RIGHT - LEFT) * (ns / longest).min(1.0);
+    let rows = table.measured().count();
+    let (top, bottom) = (svg.y, svg.y + rows as f64 * ROW);
+
+    let step = round_step(longest);
+    let mut at = 0.0;
+    while at <= longest {
+        svg.line((x(at), top), (x(at), bottom), if at == 0.0 { "axis" } else { "grid" });
+        svg.text(x(at), bottom + 16.0, "small faint num", Anchor::Middle, &tick(at, step));
+        at += step;
+    }
+    for (column, text) in [(0.0, "a page"), (76.0, "ratio"), (160.0, "commits")] {
+        svg.text(RIGHT + 80.0 + column, top - 2.0, "small faint", Anchor::End, text);
+    }
+    for row in table.measured() {
+        let (Some(whole), Some(page)) = (row.wall_ns(), table.page_ns(row)) else { continue };
+        let middle = svg.y + ROW / 2.0;
+        svg.text(LEFT - 10.0, middle + 4.5, "small", Anchor::End, &row.mechanism.to_string());
+        svg.rect(LEFT, middle - BAR / 2.0, (x(whole.median) - LEFT).max(1.0), BAR, class(row.mechanism));
+        if whole.median > longest {
+            // Cut off: an arrow goes on.
+            svg.path(&format!("M{RIGHT:.1} {:.1}l9 7l-9 7z", middle - 7.0), class(row.mechanism));
+        } else {
+            spread(svg, [x(whole.lower_quartile), x(whole.upper_quartile)], middle);
+        }
+        let ratio = table.ratio(row).map_or_else(|| "-".to_owned(), |ratio| three_digits(ratio.median));
+        let committed = row.committed_bytes().map_or_else(String::new, |bytes| human(bytes).to_string());
+        for (column, text) in [(0.0, time(page.median)), (76.0, ratio), (160.0, committed)] {
+            svg.text(RIGHT + 80.0 + column, middle + 4.5, "small num", Anchor::End, &text);
+        }
+        svg.y += ROW;
+    }
+    svg.y += 40.0;
+}
+
+/// A line between the quartiles, with its ends marked.
+fn spread(svg: &mut Svg, ends: [f64; 2], middle: f64) {
+    svg.line((ends[0], middle), (ends[1], middle), "whisker");
+    for end in ends {
+        svg.line((end, middle - 3.5), (end, middle + 3.5), "whisker");
+    }
+}
+
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_uppercase().collect::<String>() + chars.as_str()).unwrap_or_default()
+}
+
+/// 1, 2 or 5 times a power of ten that gives at most eight steps.
+fn round_step(longest: f64) -> f64 {
+    let mut power = 1.0;
+    loop {
+        for step in [power, 2.0 * power, 5.0 * power] {
+            if longest / step <= 8.0 {
+                return step;
+            }
+        }
+        power *= 10.0;
+    }
+}
+
+/// A number on the axis, in the unit of its steps.
+fn tick(ns: f64, step: f64) -> String {
+    let (unit, name) = match step {
+        step if step < 1e3 => (1.0, "ns"),
+        step if step < 1e6 => (1e3, "µs"),
+        step if step < 1e9 => (1e6, "ms"),
+        _ => (1e9, "s"),
+    };
+    format!("{:.0} {name}", ns / unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::outcome::tests::outcome;
+    use super::*;
+    use crate::picture::svg::tests::assert_well_formed;
+
+    #[test]
+    fn every_mechanism_has_its_bar() {
+        let outcome = outcome();
+        let svg = svg(&outcome);
+        assert_well_formed(&svg);
+        let measured: usize = outcome.tables.iter().map(|table| table.measured().count()).sum();
+        // Beside the background and the legend.
+        assert_eq!(svg.matches("<rect x=").count(), measured + 2);
+        for row in &outcome.tables[0].rows {
+            let count = if row.refusal.is_none() { outcome.tables.len() } else { 1 };
+            assert!(svg.matches(&row.mechanism.to_string()).count() >= count, "{}", row.mechanism);
+        }
+        assert!(svg.contains("&lt;not&gt; permitted &amp; so on"), "{svg}");
+    }
+
+    #[test]
+    fn axes_have_few_round_numbers() {
+        assert_eq!([round_step(8.0), round_step(9.0), round_step(4.1e7)], [1.0, 2.0, 1e7]);
+        assert_eq!([tick(0.0, 500.0), tick(20_000.0, 5000.0), tick(4e9, 2e9)], ["0 ns", "20 µs", "4 s"]);
+    }
+}

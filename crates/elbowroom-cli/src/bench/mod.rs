@@ -1,0 +1,96 @@
+//! `elbowroom bench`: the ways of committing memory, side by side on this machine.
+//!
+//! In turns: a round is one sample of each mechanism, one after the other, so that what disturbs the machine disturbs
+//! all of them; what counts is the median over the rounds, and the median of the ratios within a round. Each sample is
+//! taken in a process of its own, which makes the memory and touches it.
+
+mod chart;
+mod mechanism;
+mod outcome;
+mod progress;
+mod room;
+mod sample;
+mod stats;
+mod view;
+
+use std::time::{Duration, Instant};
+
+use crate::args::Bench;
+use crate::os;
+use crate::output::{Paint, complain, line, write_file};
+use outcome::{Outcome, Table};
+use progress::Progress;
+use room::Room;
+use sample::{Manner, Order, Place};
+
+const ROUNDS: usize = 9;
+const QUICK_ROUNDS: usize = 3;
+/// No round is begun that would end later, unless the number of rounds was asked for.
+const TIME_MAX: Duration = Duration::from_secs(50);
+
+/// Measures, shows, and returns the exit status of the process.
+pub(crate) fn run(settings: &Bench) -> i32 {
+    if let Some(answer) = sample::answer() {
+        return i32::from(line(answer).is_err());
+    }
+    match measure(settings).and_then(|outcome| show(settings, &outcome)) {
+        Ok(()) => 0,
+        Err(message) => {
+            complain(message);
+            1
+        }
+    }
+}
+
+fn measure(settings: &Bench) -> Result<Outcome, String> {
+    let size_bytes = room::size(settings.size_bytes, settings.is_quick, &Room::now())?;
+    let place = Place::choose(size_bytes);
+    let mechanisms = mechanism::all();
+    let mut tables = Manner::ALL.map(|manner| Table::new(manner, size_bytes, &mechanisms));
+    let wanted = settings.rounds.unwrap_or(if settings.is_quick { QUICK_ROUNDS } else { ROUNDS });
+
+    let mut progress = Progress::new(wanted * tables.len() * mechanisms.len());
+    let start = Instant::now();
+    let mut rounds = 0;
+    while rounds < wanted {
+        for table in &mut tables {
+            for row in &mut table.rows {
+                progress.step(format_args!("run {} of {wanted}: {}", rounds + 1, row.mechanism));
+                // What could not be done once is not tried again.
+                if row.refusal.is_none() {
+                    row.add(place.take(Order { mechanism: row.mechanism, manner: table.manner, size_bytes }));
+                }
+            }
+        }
+        rounds += 1;
+        let is_late = start.elapsed() / rounds as u32 * (rounds as u32 + 1) > TIME_MAX;
+        if is_late && settings.rounds.is_none() {
+            break;
+        }
+    }
+    progress.end();
+    Ok(Outcome {
+        system: os::examine().system,
+        size_bytes,
+        rounds,
+        rounds_wanted: wanted,
+        is_smaller: settings.size_bytes.is_none() && size_bytes < room::usual_bytes(settings.is_quick),
+        is_apart: place == Place::Apart,
+        elapsed: start.elapsed(),
+        tables: tables.into(),
+    })
+}
+
+fn show(settings: &Bench, outcome: &Outcome) -> Result<(), String> {
+    let text = if settings.json {
+        view::json(outcome)
+    } else {
+        let columns = os::columns().unwrap_or(view::DEFAULT_COLUMNS);
+        view::text(outcome, Paint::for_output(), os::is_utf8(), columns)
+    };
+    // The file first: a pipe that closes early takes nothing from it.
+    if let Some(path) = &settings.svg {
+        write_file(path, &chart::svg(outcome))?;
+    }
+    line(text.trim_end_matches('\n')).map_err(|error| format!("cannot write to standard output: {error}"))
+}

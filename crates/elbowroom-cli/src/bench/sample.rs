@@ -1,0 +1,234 @@
+//! One sample: memory is made in one way and touched, in a process that does nothing else.
+
+use std::env;
+use std::io;
+use std::process::{Command, Output, Stdio};
+use std::time::Instant;
+
+use elbowroom::page_size;
+use serde::{Deserialize, Serialize};
+
+use super::mechanism::Mechanism;
+use super::room::warm_bytes;
+use crate::meter::{Change, Usage, nanoseconds};
+use crate::os::{self, Pages, UpFront};
+
+/// Tells a child of this program what it is there for. No argument, so that it is in no help.
+const VARIABLE: &str = "ELBOWROOM_BENCH_SAMPLE";
+
+/// In what order pages are touched, and which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Manner {
+    /// All of them, upwards.
+    InOrder,
+    /// A few, all over the place.
+    Scattered,
+}
+
+/// One page in so many is touched where touches are scattered.
+pub(crate) const SCATTERED_STEP: usize = 16;
+/// Each may be a mapping of its own, and a process may have some 65,000 of them on Linux.
+const SCATTERED_MAX: usize = 4096;
+
+impl Manner {
+    pub(crate) const ALL: [Manner; 2] = [Manner::InOrder, Manner::Scattered];
+
+    /// How many pages of so many bytes are touched.
+    pub(crate) fn touched_pages(self, size: usize) -> usize {
+        let pages = size / page_size();
+        match self {
+            Manner::InOrder => pages,
+            Manner::Scattered => (pages / SCATTERED_STEP).clamp(1, SCATTERED_MAX),
+        }
+    }
+}
+
+/// The numbers below `count`, shuffled (Fisher and Yates), always in the same way.
+fn shuffled(count: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..count).collect();
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for n in (1..count).rev() {
+        // Marsaglia's xorshift.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        order.swap(n, (state % (n as u64 + 1)) as usize);
+    }
+    order
+}
+
+/// What is to be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Order {
+    pub(crate) mechanism: Mechanism,
+    pub(crate) manner: Manner,
+    pub(crate) size_bytes: usize,
+}
+
+/// What making the memory and touching it took.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Sample {
+    pub(crate) wall_ns: u64,
+    /// The processors' time, with the kernel's work; `None` where there is no fine clock for it.
+    pub(crate) cpu_ns: Option<u64>,
+    /// By the library's account, and nothing is given back meanwhile: so this is the peak.
+    pub(crate) committed_bytes: u64,
+    pub(crate) library_faults: u64,
+    #[serde(flatten)]
+    pub(crate) change: Change,
+}
+
+/// A sample, or why there is none.
+pub(crate) type Taken = Result<Sample, String>;
+
+impl Order {
+    /// Takes the sample, here and now.
+    pub(crate) fn take(self) -> Taken {
+        let Order { mechanism, manner, size_bytes } = self;
+        // What cannot be had need not be touched.
+        drop(UpFront::with_pages(warm_bytes(size_bytes), Pages::HugePopulated).or_else(|_| {
+            let mut block = UpFront::new(warm_bytes(size_bytes))?;
+            (0..block.len()).step_by(page_size()).for_each(|offset| block.write(offset, 1));
+            Ok::<UpFront, elbowroom::Error>(block)
+        }));
+        let pages = manner.touched_pages(size_bytes);
+        let mut order = match manner {
+            Manner::InOrder => Vec::new(),
+            Manner::Scattered => shuffled(size_bytes / page_size()),
+        };
+        order.truncate(pages);
+
+        let before = Usage::before();
+        let cpu = os::cpu_time();
+        let wall = Instant::now();
+        let mut memory = mechanism.make(size_bytes)?;
+        match manner {
+            Manner::InOrder => memory.touch(0..pages)?,
+            Manner::Scattered => memory.touch(order.iter().copied())?,
+        }
+        let wall = wall.elapsed();
+        let cpu = cpu.and_then(|start| os::cpu_time()?.checked_sub(start));
+        Ok(Sample {
+            wall_ns: nanoseconds(wall),
+            cpu_ns: cpu.map(nanoseconds),
+            committed_bytes: memory.committed_bytes() as u64,
+            library_faults: memory.library_faults(),
+            change: os::usage().since(&before),
+        })
+    }
+
+    /// Has a child take it.
+    fn give(self) -> io::Result<Output> {
+        // PANIC: serialising fails for maps whose keys are no strings and for errors of a type's own; there are none.
+        let order = serde_json::to_string(&self).expect("plain data");
+        Command::new(env::current_exe()?)
+            .arg("bench")
+            .env(VARIABLE, order)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .output()
+    }
+}
+
+/// In a child: the answer to its order, for the parent; `None` in a process that is none.
+pub(crate) fn answer() -> Option<String> {
+    let order = env::var(VARIABLE).ok()?;
+    let taken: Taken = match serde_json::from_str::<Order>(&order) {
+        Ok(order) => order.take(),
+        Err(error) => Err(format!("{VARIABLE} is {order:?}: {error}")),
+    };
+    // PANIC: as above.
+    Some(serde_json::to_string(&taken).expect("plain data"))
+}
+
+/// What a child answered; or why it is no answer.
+fn read(output: &Output) -> Taken {
+    match serde_json::from_slice::<Taken>(&output.stdout) {
+        Ok(taken) => taken,
+        Err(_) => {
+            let message = String::from_utf8_lossy(&output.stderr);
+            let last = message.lines().last().unwrap_or_default();
+            let status = output.status;
+            Err(if last.is_empty() { format!("ended by {status}") } else { format!("{status}: {last}") })
+        }
+    }
+}
+
+/// Where samples are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Each in a process of its own: page tables, and what the system keeps of them, would carry over.
+    Apart,
+    /// All in this one, because it cannot start others.
+    Here,
+}
+
+impl Place {
+    /// Tries a child on something small.
+    pub(crate) fn choose(size_bytes: usize) -> Place {
+        let order = Order { mechanism: super::mechanism::BASELINE, manner: Manner::Scattered, size_bytes };
+        match order.give() {
+            Ok(output) if serde_json::from_slice::<Taken>(&output.stdout).is_ok() => Place::Apart,
+            _ => Place::Here,
+        }
+    }
+
+    pub(crate) fn take(self, order: Order) -> Taken {
+        match self {
+            Place::Apart => match order.give() {
+                Ok(output) => read(&output),
+                Err(error) => Err(format!("no process for it: {error}")),
+            },
+            Place::Here if order.mechanism.may_end_the_process() => {
+                Err("not tried, as no process of its own can be started for it".to_owned())
+            }
+            Place::Here => order.take(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_is_touched_once() {
+        let mut order = shuffled(1000);
+        assert_ne!(order, (0..1000).collect::<Vec<_>>());
+        order.sort_unstable();
+        assert_eq!(order, (0..1000).collect::<Vec<_>>());
+        assert!(shuffled(0).is_empty());
+    }
+
+    #[test]
+    fn scattered_touches_stay_few() {
+        let page = page_size();
+        assert_eq!(Manner::InOrder.touched_pages(64 * page), 64);
+        assert_eq!(Manner::Scattered.touched_pages(64 * page), 4);
+        assert_eq!(Manner::Scattered.touched_pages(page), 1);
+        assert_eq!(Manner::Scattered.touched_pages(1 << 40), SCATTERED_MAX);
+    }
+
+    #[test]
+    fn orders_and_answers_survive_the_way() {
+        for mechanism in super::super::mechanism::all() {
+            for manner in Manner::ALL {
+                let order = Order { mechanism, manner, size_bytes: 1 << 40 };
+                let text = serde_json::to_string(&order).unwrap();
+                assert_eq!(serde_json::from_str::<Order>(&text).unwrap(), order);
+            }
+        }
+        let order = Order { mechanism: Mechanism::Adaptive, manner: Manner::Scattered, size_bytes: 2 << 20 };
+        let sample = order.take().unwrap();
+        assert!(sample.wall_ns > 0 && sample.library_faults > 0);
+        let touched = Manner::Scattered.touched_pages(2 << 20) * page_size();
+        assert!((touched as u64..=2 * touched as u64).contains(&sample.committed_bytes), "{sample:?}");
+        let text = serde_json::to_string(&Taken::Ok(sample)).unwrap();
+        assert_eq!(serde_json::from_str::<Taken>(&text).unwrap().unwrap().wall_ns, sample.wall_ns);
+        let refused: Taken = Err("no".to_owned());
+        let text = serde_json::to_string(&refused).unwrap();
+        assert_eq!(serde_json::from_str::<Taken>(&text).unwrap().unwrap_err(), "no");
+    }
+}

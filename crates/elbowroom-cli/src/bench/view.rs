@@ -1,0 +1,324 @@
+//! The outcome as text for people and as JSON for programs.
+
+use elbowroom::page_size;
+use serde::Serialize;
+
+use super::mechanism::Mechanism;
+use super::outcome::{Outcome, Row, Table};
+use super::sample::{Manner, SCATTERED_STEP, Sample};
+use super::stats::Spread;
+use crate::output::{Colour, Paint, wrap};
+use crate::size::human;
+
+/// The width of the text where there is no terminal.
+pub(super) const DEFAULT_COLUMNS: usize = 100;
+/// Of the names of mechanisms.
+pub(super) const NAME_COLUMNS: usize = 27;
+/// Of the figures, and the spaces before them.
+const FIGURES_COLUMNS: usize = 2 + 8 + 2 + 8 + 2 + 13 + 2 + 6 + 2 + 8;
+const BAR_COLUMNS_MIN: usize = 8;
+const BAR_COLUMNS_MAX: usize = 60;
+
+/// What is done in a manner.
+pub(super) fn title(table: &Table, size_bytes: usize) -> String {
+    let (touched, size) = (table.touched_pages, human(size_bytes as u64));
+    match table.manner {
+        Manner::InOrder => format!("in order: each of the {touched} pages of {size}, one write a page"),
+        Manner::Scattered => format!("scattered: {touched} pages of {size} here and there, one write a page"),
+    }
+}
+
+/// Nanoseconds with three digits, in the unit that suits them.
+pub(super) fn time(ns: f64) -> String {
+    let (value, unit) = match ns {
+        ns if ns < 999.5 => (ns, "ns"),
+        ns if ns < 999.5e3 => (ns / 1e3, "µs"),
+        ns if ns < 999.5e6 => (ns / 1e6, "ms"),
+        ns => (ns / 1e9, "s"),
+    };
+    format!("{} {unit}", three_digits(value))
+}
+
+pub(super) fn three_digits(value: f64) -> String {
+    let decimals = match value {
+        value if value < 9.995 => 2,
+        value if value < 99.95 => 1,
+        _ => 0,
+    };
+    format!("{value:.decimals$}")
+}
+
+/// The text; a table for each manner, with a bar where there is room for one.
+pub(super) fn text(outcome: &Outcome, paint: Paint, is_unicode: bool, columns: usize) -> String {
+    let mut lines = Vec::new();
+    let each = if outcome.is_apart { ", each sample in a process of its own" } else { "" };
+    lines.push(format!("{}: {}{each}", outcome.system, runs(outcome.rounds)));
+    for table in &outcome.tables {
+        lines.push(String::new());
+        lines.push(paint.bold(&title(table, outcome.size_bytes)));
+        push_table(&mut lines, table, paint, is_unicode, columns);
+    }
+    push_refusals(&mut lines, outcome, paint, columns);
+    lines.push(String::new());
+    for note in notes(outcome) {
+        lines.extend(wrap(&note, columns.clamp(40, 120)).iter().map(|line| paint.dim(line)));
+    }
+    let text = lines.join("\n");
+    if is_unicode { text } else { text.replace('µ', "u") }
+}
+
+pub(super) fn runs(rounds: usize) -> String {
+    if rounds == 1 { "one run".to_owned() } else { format!("{rounds} runs in turns") }
+}
+
+fn push_table(lines: &mut Vec<String>, table: &Table, paint: Paint, is_unicode: bool, columns: usize) {
+    let room = columns.saturating_sub(NAME_COLUMNS + FIGURES_COLUMNS + 2);
+    let bar_columns = if room < BAR_COLUMNS_MIN { 0 } else { room.min(BAR_COLUMNS_MAX) };
+    lines.push(paint.dim(&format!(
+        "{:NAME_COLUMNS$}  {:>8}  {:>8}  {:>13}  {:>6}  {:>8}",
+        "", "a page", "in all", "half of runs", "ratio", "commits"
+    )));
+    for row in table.measured() {
+        let (Some(page), Some(whole)) = (table.page_ns(row), row.wall_ns()) else { continue };
+        let ratio = table.ratio(row).map_or_else(|| "-".to_owned(), |ratio| three_digits(ratio.median));
+        let committed = row.committed_bytes().map_or_else(String::new, |bytes| human(bytes).to_string());
+        let mut line = format!(
+            "{:NAME_COLUMNS$}  {:>8}  {:>8}  {:>13}  {ratio:>6}  {committed:>8}",
+            row.mechanism.to_string(),
+            time(page.median),
+            time(whole.median),
+            quartiles(whole),
+        );
+        if bar_columns > 0 {
+            let colour = if matches!(row.mechanism, Mechanism::UpFront(_)) { Colour::Yellow } else { Colour::Blue };
+            line += "  ";
+            line += &paint.colour(colour, &bar(whole.median / table.scale_ns(), bar_columns, is_unicode));
+        }
+        lines.push(line);
+    }
+}
+
+/// What could not be measured.
+fn push_refusals(lines: &mut Vec<String>, outcome: &Outcome, paint: Paint, columns: usize) {
+    let refusals = outcome.refusals();
+    if refusals.is_empty() {
+        return;
+    }
+    lines.push(String::new());
+    lines.push(paint.bold("not measured"));
+    let indent = NAME_COLUMNS + 2;
+    for (mechanism, why) in refusals {
+        for (at, part) in wrap(why, columns.clamp(indent + 30, 120) - indent).iter().enumerate() {
+            let name = if at == 0 { mechanism.to_string() } else { String::new() };
+            lines.push(format!("{name:NAME_COLUMNS$}  {}", paint.dim(part)));
+        }
+    }
+}
+
+/// The quartiles in the unit of the median, so that they can be set beside it.
+fn quartiles(spread: Spread) -> String {
+    let unit = if spread.median < 999.5 {
+        1.0
+    } else if spread.median < 999.5e3 {
+        1e3
+    } else {
+        1e6
+    };
+    format!("{} to {}", three_digits(spread.lower_quartile / unit), three_digits(spread.upper_quartile / unit))
+}
+
+/// A bar of at least something; of more than all, its end says that it was cut off.
+fn bar(share: f64, columns: usize, is_unicode: bool) -> String {
+    let (full, cut_off, steps) = if is_unicode { ("█", "▶", 8) } else { ("#", ">", 1) };
+    if share > 1.0 {
+        return full.repeat(columns - 1) + cut_off;
+    }
+    let filled = ((share * (columns * steps) as f64).round() as usize).clamp(1, columns * steps);
+    let mut bar = full.repeat(filled / steps);
+    bar.extend("▏▎▍▌▋▊▉".chars().nth((filled % steps).wrapping_sub(1)));
+    bar
+}
+
+/// More than this, and the figures are about something else.
+const LOST_SHARE_MAX: f64 = 0.1;
+
+/// A warning where others had the processors.
+pub(super) fn busy(outcome: &Outcome) -> Option<String> {
+    let lost = outcome.lost_share().filter(|&lost| lost > LOST_SHARE_MAX)?;
+    let percent = (lost * 100.0).round();
+    Some(format!(
+        "This machine was busy: {percent} % of the time the processors worked for others. On a quiet one the figures \
+         would be lower, and their ratios better founded."
+    ))
+}
+
+/// What a reader should know.
+fn notes(outcome: &Outcome) -> Vec<String> {
+    let page = human(page_size() as u64);
+    let mut notes = vec![format!(
+        "Making the memory and touching it, by the wall clock: medians, and between what half of the runs were. The \
+         ratio is to the first line, of the same round. A page is {page}; scattered touches are one page in \
+         {SCATTERED_STEP}, so that what is committed ahead of use shows."
+    )];
+    notes.extend(busy(outcome));
+    if outcome.rounds < outcome.rounds_wanted {
+        notes.push(format!(
+            "{} of {} runs, as they took long; --runs makes as many as it says.",
+            outcome.rounds, outcome.rounds_wanted
+        ));
+    }
+    if outcome.is_smaller {
+        let size = human(outcome.size_bytes as u64);
+        notes.push(format!(
+            "Measured with {size}, as there is no memory for more; `elbowroom doctor` shows the limits."
+        ));
+    }
+    if !outcome.is_apart {
+        notes.push(
+            "This program could not start processes: all samples are of one, and what it left behind is in them."
+                .into(),
+        );
+    }
+    notes
+}
+
+/// The JSON object.
+#[derive(Serialize)]
+struct Json<'a> {
+    system: &'a str,
+    page_size_bytes: usize,
+    size_bytes: usize,
+    runs: usize,
+    each_in_own_process: bool,
+    elapsed_ns: u64,
+    tables: Vec<JsonTable<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonTable<'a> {
+    touches: Manner,
+    touched_pages: usize,
+    touched_bytes: u64,
+    mechanisms: Vec<JsonRow<'a>>,
+}
+
+/// What could not be measured is null, and says why.
+#[derive(Serialize)]
+struct JsonRow<'a> {
+    id: String,
+    name: String,
+    not_measured: Option<&'a str>,
+    page_ns: Option<Spread>,
+    wall_ns: Option<Spread>,
+    /// Null where the system has no fine clock for it.
+    cpu_ns: Option<Spread>,
+    ratio: Option<Spread>,
+    peak_committed_bytes: Option<u64>,
+    /// Null where the system does not tell.
+    resident_bytes: Option<u64>,
+    library_faults: Option<f64>,
+    kernel_faults: Option<f64>,
+    samples: &'a [Sample],
+}
+
+fn json_row<'a>(table: &Table, row: &'a Row) -> JsonRow<'a> {
+    JsonRow {
+        id: row.mechanism.id(),
+        name: row.mechanism.to_string(),
+        not_measured: row.refusal.as_deref(),
+        page_ns: table.page_ns(row),
+        wall_ns: row.wall_ns(),
+        cpu_ns: row.cpu_ns(),
+        ratio: table.ratio(row),
+        peak_committed_bytes: row.committed_bytes(),
+        resident_bytes: row.resident_bytes(),
+        library_faults: row.library_faults().map(|faults| faults.median),
+        kernel_faults: row.kernel_faults().map(|faults| faults.median),
+        samples: &row.samples,
+    }
+}
+
+pub(super) fn json(outcome: &Outcome) -> String {
+    let tables = outcome.tables.iter().map(|table| JsonTable {
+        touches: table.manner,
+        touched_pages: table.touched_pages,
+        touched_bytes: table.touched_bytes(),
+        mechanisms: table.rows.iter().map(|row| json_row(table, row)).collect(),
+    });
+    let json = Json {
+        system: &outcome.system,
+        page_size_bytes: page_size(),
+        size_bytes: outcome.size_bytes,
+        runs: outcome.rounds,
+        each_in_own_process: outcome.is_apart,
+        elapsed_ns: crate::meter::nanoseconds(outcome.elapsed),
+        tables: tables.collect(),
+    };
+    // PANIC: serialising fails for maps whose keys are no strings and for errors of a type's own; there are none.
+    serde_json::to_string(&json).expect("plain data")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::outcome::tests::outcome;
+    use super::*;
+
+    #[test]
+    fn times_have_three_digits() {
+        for (ns, text) in [
+            (0.0, "0.00 ns"),
+            (1.234, "1.23 ns"),
+            (9.996, "10.0 ns"),
+            (123.4, "123 ns"),
+            (999.6, "1.00 µs"),
+            (12_345.0, "12.3 µs"),
+            (2.5e6, "2.50 ms"),
+            (61e9, "61.0 s"),
+        ] {
+            assert_eq!(time(ns), text);
+        }
+    }
+
+    #[test]
+    fn every_mechanism_has_a_line_that_fits() {
+        let outcome = outcome();
+        for columns in [40, 80, 90, 100, 200] {
+            let text = text(&outcome, Paint::Plain, true, columns);
+            for row in &outcome.tables[0].rows {
+                let name = row.mechanism.to_string();
+                let count = if row.refusal.is_none() { outcome.tables.len() } else { 1 };
+                assert_eq!(text.lines().filter(|line| line.starts_with(&name)).count(), count, "{name}: {text}");
+            }
+            assert!(text.lines().all(|line| line.chars().count() <= columns.max(80)), "{columns}: {text}");
+            assert!(text.contains("  <not> permitted"), "{text}");
+            assert_eq!(text.contains('█'), columns >= 90, "{columns}: {text}");
+            assert!(text.contains("3 of 9 runs") && text.contains("50 % of the time"), "{text}");
+            assert!(!text.contains('\u{1b}'), "{text}");
+        }
+        assert!(super::text(&outcome, Paint::Plain, false, 120).is_ascii());
+        assert!(super::text(&outcome, Paint::Colours, true, 120).contains("\u{1b}[34m"));
+    }
+
+    #[test]
+    fn bars_show_what_is_not_nothing() {
+        assert_eq!([bar(0.0, 4, true), bar(0.5, 4, true), bar(1.0, 4, true)], ["▏", "██", "████"]);
+        assert_eq!([bar(0.0, 4, false), bar(0.5, 4, false), bar(1.0, 4, false)], ["#", "##", "####"]);
+        assert_eq!([bar(1.1, 4, true), bar(9.0, 4, false)], ["███▶", "###>"]);
+    }
+
+    #[test]
+    fn the_json_has_every_mechanism() {
+        let outcome = outcome();
+        let json: serde_json::Value = serde_json::from_str(&json(&outcome)).unwrap();
+        assert_eq!(json["runs"], 3);
+        for table in json["tables"].as_array().unwrap() {
+            let rows = table["mechanisms"].as_array().unwrap();
+            assert_eq!(rows.len(), outcome.tables[0].rows.len());
+            for row in rows {
+                assert_eq!(row["not_measured"].is_null(), row["wall_ns"].is_object(), "{row}");
+                assert_eq!(row["not_measured"].is_null(), row["samples"].as_array().unwrap().len() == 3, "{row}");
+            }
+            assert_eq!(rows[1]["ratio"]["median"], 2.0);
+        }
+    }
+}
