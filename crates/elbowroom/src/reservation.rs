@@ -112,10 +112,15 @@ impl Mapping {
     }
 
     /// Brings committed pages in, where the system can, without changing them. Pages that are not committed stay so.
-    pub(crate) fn populate(&self, pages: PageRange) {
-        let (start, len) = self.part(pages);
-        // SAFETY: whole pages of this live mapping.
-        unsafe { os::populate(start, len) };
+    ///
+    /// # Safety
+    /// If the pages may be other than committed, readable and writable, the fault handler is installed.
+    pub(crate) unsafe fn populate(&self, pages: PageRange) {
+        if !pages.is_empty() {
+            let (start, len) = self.part(pages);
+            // SAFETY: whole pages of this live mapping, at least one; the rest is the contract, passed on.
+            unsafe { os::populate(start, len) };
+        }
     }
 
     /// Lets the system use huge pages for committed ones, where it has such.

@@ -19,6 +19,8 @@ use windows_sys::Win32::System::Memory::{
     MEM_COMMIT, MEM_RESERVE, MEMORY_BASIC_INFORMATION, PAGE_EXECUTE_READ, PAGE_GUARD, PAGE_NOACCESS, PAGE_READONLY,
     PAGE_READWRITE, VirtualAlloc, VirtualProtect, VirtualQuery,
 };
+use windows_sys::Win32::System::ProcessStatus::{K32QueryWorkingSetEx, PSAPI_WORKING_SET_EX_INFORMATION};
+use windows_sys::Win32::System::Threading::GetCurrentProcess;
 
 /// State and protection of the page at `address`, as the system has them.
 fn query(address: *const u8) -> (u32, u32) {
@@ -67,6 +69,47 @@ fn a_regions_pages_are_committed_when_touched_and_reserved_when_given_back() {
         let committed = query(region.as_ptr().wrapping_add(n * page)).0 == MEM_COMMIT;
         assert_eq!(committed, [3, 10].contains(&n), "page {n}");
     }
+}
+
+/// The pages of a region that are in the working set.
+fn resident_pages(region: &Region) -> Vec<usize> {
+    let pages = 0..region.len() / page_size();
+    let mut asked: Vec<_> = pages
+        .map(|n| PSAPI_WORKING_SET_EX_INFORMATION {
+            VirtualAddress: region.as_ptr().wrapping_add(n * page_size()).cast(),
+            ..PSAPI_WORKING_SET_EX_INFORMATION::default()
+        })
+        .collect();
+    let bytes = size_of_val(asked.as_slice()) as u32;
+    // SAFETY: no preconditions; a pseudo-handle.
+    let process = unsafe { GetCurrentProcess() };
+    // SAFETY: this process's handle; the structures are writable, and `bytes` their size.
+    assert_ne!(unsafe { K32QueryWorkingSetEx(process, asked.as_mut_ptr().cast(), bytes) }, 0);
+    // SAFETY: the flags are a number, whatever they say; the lowest bit is whether the page is valid.
+    let is_valid = |page: &PSAPI_WORKING_SET_EX_INFORMATION| unsafe { page.VirtualAttributes.Flags & 1 != 0 };
+    asked.iter().enumerate().filter(|(_, page)| is_valid(page)).map(|(n, _)| n).collect()
+}
+
+#[test]
+fn what_a_write_commits_ahead_is_resident_and_what_a_read_commits_is_not() {
+    let region = Region::new(1000 * page_size()).unwrap();
+    (0..300).for_each(|n| region.try_write(n * page_size(), n).unwrap());
+    let committed = region.stats().committed_bytes / page_size();
+    assert!(committed > 300, "{committed}");
+    assert_eq!(resident_pages(&region), (0..committed).collect::<Vec<_>>());
+    (0..300).for_each(|n| assert_eq!(region.try_read::<usize>(n * page_size()).unwrap(), n));
+
+    let region = Region::new(1000 * page_size()).unwrap();
+    (0..300).for_each(|n| assert_eq!(region.try_read::<u8>(n * page_size()).unwrap(), 0));
+    assert_eq!(region.stats().committed_bytes, committed * page_size());
+    // By those reads, and not ahead of them.
+    assert!(resident_pages(&region).iter().all(|&n| n < 300));
+
+    // Nor is what a fixed window commits ahead of use.
+    let region = Region::builder(1000 * page_size()).growth(Growth::Pages(64)).build().unwrap();
+    region.try_write(0, 1u8).unwrap();
+    assert_eq!(region.stats().committed_bytes, 64 * page_size());
+    assert_eq!(resident_pages(&region), [0]);
 }
 
 /// Handlers are process-wide: one test at a time.

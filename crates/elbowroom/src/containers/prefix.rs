@@ -432,7 +432,8 @@ impl Inner {
             self.mapping.advise_huge(pages.huge);
         }
         if pages.ready.count() > PageCount::new(1) {
-            self.mapping.populate(pages.ready);
+            // SAFETY: committed, and only an exclusive borrow of the prefix changes that.
+            unsafe { self.mapping.populate(pages.ready) };
         }
     }
 

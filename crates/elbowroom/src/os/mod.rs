@@ -15,8 +15,10 @@
 //! - `decommit(base, len)`: pages become reserved, whatever they were; contents lost, charge refunded.
 //! - `protect(base, len, access)`: committed pages get this access, contents kept.
 //! - `populate(base, len)`: brings committed pages in as a write would, without changing their contents, as far as the
-//!   system has a call for that; returns when they are in. A touch would do the same later, so failure is silent, also
-//!   where pages are not committed. Async-signal-safe.
+//!   system has a means for that; returns when they are in. A touch would do the same later, so failure is silent, also
+//!   where pages are not committed: they stay so. A single page may be left to the program's own touch, where that
+//!   costs no more. If pages may be other than readable and writable, the fault handler is installed.
+//!   Async-signal-safe.
 //! - `advise_huge(base, len)`: lets the system use huge pages for committed ones, where it has such and would not by
 //!   itself. Failure is silent. Async-signal-safe.
 //! - `release(base, len)`: a whole reservation, as `reserve` made it, is given back.
@@ -187,7 +189,8 @@ pub(crate) unsafe fn protect(base: NonNull<u8>, len: usize, access: Access) -> R
 }
 
 /// # Safety
-/// `base..base + len` are whole pages of one live reservation of the caller's.
+/// `base..base + len` are whole pages of one live reservation of the caller's, `len > 0`. If they may be other than
+/// committed, readable and writable, the fault handler is installed.
 pub(crate) unsafe fn populate(base: NonNull<u8>, len: usize) {
     #[cfg(feature = "faulty")]
     if faulty::check(faulty::Call::Populate).is_err() {

@@ -545,7 +545,8 @@ impl Core {
         }
         // One page, too: the instruction runs again for certain, and this costs less than the kernel's fault would.
         if is_plain || run != page.alone() {
-            self.mapping.populate(run);
+            // SAFETY: the region lives, so the fault handler is installed.
+            unsafe { self.mapping.populate(run) };
         }
     }
 

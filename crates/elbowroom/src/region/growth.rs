@@ -25,9 +25,9 @@ pub enum Growth {
     /// from the start is not: it gets one page for each touch. Up to 16 runs of a region are followed at once, which
     /// may be those of as many threads; touches out of the blue do not end them.
     ///
-    /// A window that a write needs is also made resident at once, where the system has a call for that (Linux 5.14),
-    /// which spares the program a kernel fault for each page; the price is that up to a window of memory is taken
-    /// before it is used. From the size of a huge page on (2 MiB, where pages have 4 KiB), windows
+    /// A window that a write needs is also made resident at once (on Linux from 5.14 on, by one call, which spares the
+    /// program a kernel fault for each page; on Windows by touching; not on macOS); the price is that up to a window of
+    /// memory is taken before it is used. From the size of a huge page on (2 MiB, where pages have 4 KiB), windows
     /// end at multiples of it and, unless [`RegionBuilder::huge_pages`](crate::RegionBuilder::huge_pages) says
     /// otherwise, consist of huge pages.
     Adaptive {

@@ -16,7 +16,7 @@ use windows_sys::Win32::System::Diagnostics::Debug::{
     EXCEPTION_RECORD, RemoveVectoredExceptionHandler,
 };
 
-use super::last_error;
+use super::{last_error, touch};
 use crate::error::OsCode;
 use crate::fault::{self, Decision, FaultAccess, FaultCode, Place};
 
@@ -64,6 +64,9 @@ unsafe extern "system" fn on_exception(pointers: *mut EXCEPTION_POINTERS) -> i32
     let mut trap = Trap { record, context };
     if !trap.has_address() {
         return EXCEPTION_CONTINUE_SEARCH;
+    }
+    if touch::leave(&mut trap) {
+        return EXCEPTION_CONTINUE_EXECUTION;
     }
     // SAFETY: no preconditions.
     let saved = unsafe { GetLastError() };
@@ -134,6 +137,12 @@ impl Trap {
         unsafe { (*self.context).Rip as usize }
     }
 
+    /// The first result register, rax.
+    pub(super) fn result(&self) -> u64 {
+        // SAFETY: the context is valid to read (invariant).
+        unsafe { (*self.context).Rax }
+    }
+
     /// Makes the thread continue at `resume` with `refusal` in the first result register, rax.
     pub(crate) fn recover(&mut self, resume: usize, refusal: u64) {
         // SAFETY: the context is valid to write (invariant).
@@ -148,6 +157,12 @@ impl Trap {
     pub(crate) fn program_counter(&self) -> usize {
         // SAFETY: the context is valid to read (invariant).
         unsafe { (*self.context).Pc as usize }
+    }
+
+    /// The first result register, x0.
+    pub(super) fn result(&self) -> u64 {
+        // SAFETY: the context is valid to read (invariant); all fields of the union are numbers.
+        unsafe { (*self.context).Anonymous.Anonymous.X0 }
     }
 
     /// Makes the thread continue at `resume` with `refusal` in the first result register, x0.

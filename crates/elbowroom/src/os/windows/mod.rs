@@ -31,6 +31,7 @@ mod image;
 #[path = "../no_userfault.rs"]
 mod no_userfault;
 mod retry;
+mod touch;
 
 pub(crate) use handler::Trap;
 pub(crate) use headroom::headroom;
@@ -188,12 +189,19 @@ pub(crate) unsafe fn protect(base: NonNull<u8>, len: usize, access: Access) -> R
     if result == 0 { Err(last_error()) } else { Ok(()) }
 }
 
-/// Windows has no call for it: PrefetchVirtualMemory reads what is on disk, and a touch of each page from here would
-/// cost what the program's own touches cost.
+/// By touching them; a single page the program touches itself at the same price.
 ///
 /// # Safety
-/// See [`os::populate`](super::populate). None: it does nothing.
-pub(crate) unsafe fn populate(_base: NonNull<u8>, _len: usize) {}
+/// See [`os::populate`](super::populate).
+pub(crate) unsafe fn populate(base: NonNull<u8>, len: usize) {
+    let page = crate::page::size();
+    if len > page {
+        let start = base.as_ptr();
+        // SAFETY: whole pages of the caller's reservation, more than one. Those of a region may be in any state, and
+        // while it lives the handler is installed; those of a container are committed, by whom alone they change.
+        unsafe { touch::touch(start, start.wrapping_add(len), page) };
+    }
+}
 
 /// Large pages are reserved and committed in one step, by a process with a privilege of its own (VirtualAlloc,
 /// MEM_LARGE_PAGES).

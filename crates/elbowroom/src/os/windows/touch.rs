@@ -1,0 +1,119 @@
+//! Brings pages in by touching them.
+//!
+//! Windows has no call for it. PrefetchVirtualMemory reads what is on disk, adds nothing to the working set, and may do
+//! nothing; VirtualLock is bound by the working set's quota, and undoing it would undo the program's own.
+//!
+//! Nobody holds a lock meanwhile, so that a page may be decommitted or protected just when it is touched. The fault is
+//! then none of its region's: the handler sees by a mark in the first result register, which no accessor has there,
+//! that it is one of these, and leaves.
+
+#![allow(unsafe_code, reason = "touches pages that may fault")]
+
+use std::arch::asm;
+
+use super::handler::Trap;
+use crate::fault::access;
+use crate::os::access_entry;
+
+/// In the first result register while pages are touched. Accessors have 0 there, or a byte.
+const MARK: u64 = u64::MAX;
+
+/// Leaves the touching of pages where it has faulted. False if the fault is none of its.
+pub(super) fn leave(trap: &mut Trap) -> bool {
+    if trap.result() != MARK {
+        return false;
+    }
+    match access::resume_after(trap.program_counter()) {
+        Some(resume) => {
+            trap.recover(resume, 0);
+            true
+        }
+        None => false,
+    }
+}
+
+/// Touches a byte of every page from `start` to `end`, as a write that changes nothing, until one faults. What other
+/// threads write meanwhile stays.
+///
+/// # Safety
+/// The range is whole pages of a live reservation, none of them empty. If one may be other than readable and writable,
+/// the handler is installed.
+#[cfg(target_arch = "x86_64")]
+pub(super) unsafe fn touch(start: *mut u8, end: *mut u8, page: usize) {
+    // SAFETY: a locked `or` of zero leaves the byte as it is, whoever else writes it at that moment (Intel SDM volume
+    // 2, LOCK), so to the compiler nothing happens to memory; pages that fault end the loop (`leave`), and without a
+    // handler there are none (contract). Writes the registers declared, and flags.
+    unsafe {
+        asm!(
+            "2:",
+            "lock or byte ptr [{at}], 0",
+            "add {at}, {page}",
+            "cmp {at}, {end}",
+            "jb 2b",
+            "3:",
+            access_entry!("2b", "3b"),
+            at = inout(reg) start => _,
+            end = in(reg) end,
+            page = in(reg) page,
+            inout("rax") MARK => _,
+            options(nostack),
+        );
+    }
+}
+
+/// As above.
+///
+/// # Safety
+/// As above.
+#[cfg(target_arch = "aarch64")]
+pub(super) unsafe fn touch(start: *mut u8, end: *mut u8, page: usize) {
+    // SAFETY: the store happens only if nobody has written the byte since the load, else both are tried again (Arm ARM,
+    // "Load-Exclusive and Store-Exclusive"), so the byte stays as it is, and to the compiler nothing happens to memory;
+    // pages that fault end the loop (`leave`), and without a handler there are none (contract). Writes the registers
+    // declared, and flags.
+    unsafe {
+        asm!(
+            "2:",
+            "ldxrb {byte:w}, [{at}]",
+            "stxrb {failed:w}, {byte:w}, [{at}]",
+            "cbnz {failed:w}, 2b",
+            "add {at}, {at}, {page}",
+            "cmp {at}, {end}",
+            "b.lo 2b",
+            "3:",
+            access_entry!("2b", "3b"),
+            at = inout(reg) start => _,
+            end = in(reg) end,
+            page = in(reg) page,
+            byte = out(reg) _,
+            failed = out(reg) _,
+            inout("x0") MARK => _,
+            options(nostack),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ptr::NonNull;
+
+    use crate::{Region, page};
+
+    #[test]
+    fn pages_that_are_not_committed_stay_so_and_no_region_is_asked() {
+        let size = page::size();
+        let region = Region::builder(8 * size).filter(|_| unreachable!("nobody is asked")).build().unwrap();
+        region.commit(0..2 * size).unwrap();
+        region.commit(4 * size..5 * size).unwrap();
+        region.try_write(size, 7u8).unwrap();
+        let base = NonNull::new(region.as_ptr()).unwrap();
+        // From the start, and from a page that faults at once.
+        for first in [0, 2, 4] {
+            // SAFETY: pages of a live region, some reserved; the handler is installed while it lives.
+            unsafe { crate::os::populate(base.add(first * size), (8 - first) * size) };
+        }
+        let stats = region.stats();
+        assert_eq!((stats.committed_bytes, stats.faults), (3 * size, 0));
+        assert_eq!(region.try_read::<u8>(size).unwrap(), 7);
+    }
+}
