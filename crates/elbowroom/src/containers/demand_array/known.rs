@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::super::gate;
-use crate::page::{PageCount, PageIndex, PageRange};
+use crate::page::{self, PageCount, PageIndex, PageRange};
 
 /// Bits in a word.
 const BITS: usize = u64::BITS as usize;
@@ -13,6 +13,8 @@ const CHUNK_WORDS: usize = 8192;
 
 /// A set of pages. It grows through `&self` and shrinks through `&mut self` only.
 pub(super) struct Known {
+    // Of the size of a page.
+    shift: u32,
     words: usize,
     chunks: Box<[OnceLock<Box<[AtomicU64]>>]>,
 }
@@ -21,12 +23,26 @@ impl Known {
     /// The empty set, for pages below `total`.
     pub(super) fn new(total: PageCount) -> Known {
         let words = total.get().div_ceil(BITS);
-        Known { words, chunks: (0..words.div_ceil(CHUNK_WORDS)).map(|_| OnceLock::new()).collect() }
+        Known {
+            shift: page::size().trailing_zeros(),
+            words,
+            chunks: (0..words.div_ceil(CHUNK_WORDS)).map(|_| OnceLock::new()).collect(),
+        }
+    }
+
+    pub(super) fn contains(&self, page: PageIndex) -> bool {
+        self.contains_number(page.get())
+    }
+
+    /// Whether the page is in the set that holds the byte at `offset`.
+    #[inline]
+    pub(super) fn contains_byte(&self, offset: usize) -> bool {
+        self.contains_number(offset >> self.shift)
     }
 
     #[inline]
-    pub(super) fn contains(&self, page: PageIndex) -> bool {
-        self.word(page.get() / BITS) >> (page.get() % BITS) & 1 == 1
+    fn contains_number(&self, page: usize) -> bool {
+        self.word(page / BITS) >> (page % BITS) & 1 == 1
     }
 
     /// The first of `pages` that is not in the set.
@@ -144,7 +160,8 @@ mod tests {
         known.remove(PageRange::new(0, pages));
         assert_eq!(known.first_absent(PageRange::new(7, pages)), Some(PageIndex::new(7)));
         known.insert(PageIndex::new(pages - 1).alone());
-        assert!(known.contains(PageIndex::new(pages - 1)));
+        assert!(known.contains(PageIndex::new(pages - 1)) && known.contains_byte(pages * page::size() - 1));
+        assert!(!known.contains_byte((pages - 1) * page::size() - 1));
         assert_eq!(known.chunks.iter().filter(|chunk| chunk.get().is_some()).count(), 1);
     }
 }

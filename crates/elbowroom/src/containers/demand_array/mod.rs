@@ -246,7 +246,7 @@ impl<T: Zeroable> DemandArray<T> {
         match Self::SIZE {
             0 => true,
             _ if Self::STRADDLES => self.known.first_absent(self.pages_of(&(index..index + 1))).is_none(),
-            size => self.known.contains(PageIndex::holding(index * size)),
+            size => self.known.contains_byte(index * size),
         }
     }
 
