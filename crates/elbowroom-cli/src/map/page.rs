@@ -121,7 +121,7 @@ fn shortened(text: &str, chars_max: usize) -> String {
 
 /// All regions, by address.
 fn table(regions: &[Region]) -> String {
-    let mut table = String::from("<table><tr><th class=\"l\">address</th><th class=\"l\">kind</th>");
+    let mut table = String::from("<div><table><tr><th class=\"l\">address</th><th class=\"l\">kind</th>");
     for (name, _) in Figures::NONE.named() {
         let _ = write!(table, "<th>{name}</th>");
     }
@@ -138,7 +138,7 @@ fn table(regions: &[Region]) -> String {
         }
         let _ = writeln!(table, "<td class=\"l n\">{}</td></tr>", escape(&region.name));
     }
-    table + "</table>"
+    table + "</table></div>"
 }
 
 #[cfg(test)]

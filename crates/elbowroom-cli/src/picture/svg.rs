@@ -195,7 +195,7 @@ pub(crate) fn page(title: &str, svg: &str, table: &str) -> String {
          table{{border-collapse:collapse;font-variant-numeric:tabular-nums;margin:8px 24px}}\
          th,td{{padding:3px 12px 3px 0;text-align:right;vertical-align:top;white-space:nowrap}}\
          th{{border-bottom:1px solid #d0d7de}}td.l,th.l{{text-align:left}}\
-         td.n{{white-space:normal;overflow-wrap:anywhere}}\
+         td.n{{white-space:normal;overflow-wrap:anywhere;min-width:16em}}div{{overflow-x:auto}}\
          @media (prefers-color-scheme:dark){{body{{background:#0d1117;color:#e6edf3}}th{{border-color:#30363d}}}}\
          </style></head><body>\n{svg}{table}</body></html>\n",
         title = escape(title)
