@@ -33,9 +33,12 @@ pub(crate) fn page(name: Option<&str>) -> i32 {
 fn render(command: clap::Command) -> io::Result<Vec<u8>> {
     let examples = command.get_after_help().map(|help| help.to_string()).unwrap_or_default();
     let has_commands = command.has_subcommands();
-    let man = Man::new(command).source(concat!("elbowroom ", env!("CARGO_PKG_VERSION"))).manual("User Commands");
+    let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
+    let man = Man::new(command);
     let mut page = Vec::new();
-    man.render_title(&mut page)?;
+    // Not by `Man`, for which no date is no word, and the next word a date.
+    let version = env!("CARGO_PKG_VERSION");
+    writeln!(page, ".TH {name} 1 \"\" \"elbowroom {version}\" \"User Commands\"")?;
     man.render_name_section(&mut page)?;
     man.render_synopsis_section(&mut page)?;
     man.render_description_section(&mut page)?;
@@ -92,7 +95,7 @@ mod tests {
         let all = args::command();
         for command in all.get_subcommands().chain([&all]) {
             let page = String::from_utf8(render(command.clone()).unwrap()).unwrap();
-            assert!(page.contains(".TH elbowroom") && page.contains(".SH SYNOPSIS"), "{page}");
+            assert!(page.starts_with(".TH elbowroom") && page.contains(".SH SYNOPSIS"), "{page}");
             for argument in command.get_arguments().filter_map(|argument| argument.get_long()) {
                 assert!(page.contains(&format!("\\-\\-{}", argument.replace('-', "\\-"))), "{argument}: {page}");
             }

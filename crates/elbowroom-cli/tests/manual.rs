@@ -81,6 +81,8 @@ fn groff_formats_it() {
         let output = groff.wait_with_output().unwrap();
         assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{args}");
         let text = String::from_utf8(output.stdout).unwrap();
+        let last = text.lines().rfind(|line| !line.trim().is_empty()).unwrap();
+        assert!(last.starts_with(&format!("elbowroom {} ", env!("CARGO_PKG_VERSION"))), "{last}");
         assert!(text.contains("DESCRIPTION") && text.lines().any(|line| line.contains("  elbowroom ")), "{text}");
     }
 }
