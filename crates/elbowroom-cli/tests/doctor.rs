@@ -55,6 +55,7 @@ mod linux {
 
     use std::io;
     use std::os::unix::process::CommandExt;
+    use std::path::PathBuf;
 
     use super::*;
     use common::{Outcome, elbowroom};
@@ -120,32 +121,146 @@ mod linux {
         assert!(finding(&json, "process_budget")["value"]["bytes"].as_u64().unwrap() < 512 << 20);
     }
 
-    /// A filter that ends the process for a system call, which must not end the command.
     #[test]
-    fn a_deadly_filter_is_survived() {
-        const NUMBER: u32 = 0;
-        let code = |operation: u32| operation as u16;
-        let filter = move |syscall: u32| {
-            [
-                // Load the call's number; skip one if it is not this one; kill the process; allow.
-                libc::sock_filter { code: code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS), jt: 0, jf: 0, k: NUMBER },
-                libc::sock_filter { code: code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K), jt: 0, jf: 1, k: syscall },
-                libc::sock_filter { code: code(libc::BPF_RET | libc::BPF_K), jt: 0, jf: 0, k: 0x8000_0000 },
-                libc::sock_filter { code: code(libc::BPF_RET | libc::BPF_K), jt: 0, jf: 0, k: 0x7fff_0000 },
-            ]
+    fn a_limit_on_data_is_found() {
+        let Some((json, status)) = in_a_place(limit(libc::RLIMIT_DATA, 256 << 20)) else { return };
+        assert_eq!(status, 0);
+        assert_eq!(finding(&json, "rlimit_data")["value"]["limit_bytes"], 256 << 20);
+        assert!(finding(&json, "process_budget")["value"]["bytes"].as_u64().unwrap() < 256 << 20);
+        // Addresses are no data.
+        assert!(finding(&json, "largest_reservation")["value"].as_u64().unwrap() >= 1 << 30);
+    }
+
+    /// Only the administrator can become somebody without privileges.
+    #[test]
+    fn without_privileges_there_is_less_of_userfaultfd() {
+        // SAFETY: no preconditions.
+        if common::runner().is_some() || unsafe { libc::geteuid() } != 0 {
+            return;
+        }
+        let nobody = 65_534;
+        let mut command = elbowroom("doctor --json");
+        // A folder that nobody may enter is in between, perhaps.
+        let Ok(output) = command.uid(nobody).gid(nobody).output() else { return };
+        let outcome = Outcome::new(output);
+        let json = outcome.json();
+        let is_for_all = std::fs::read_to_string("/proc/sys/vm/unprivileged_userfaultfd");
+        if is_for_all.is_ok_and(|is_for_all| is_for_all.trim() == "0") {
+            let full = finding(&json, "userfaultfd");
+            assert_eq!((full["value"].as_bool(), full["level"].as_str()), (Some(false), Some("note")), "{full}");
+        }
+        // That some uses need more is no defect.
+        assert_eq!(outcome.status, 0);
+        assert_eq!(finding(&json, "commit_on_touch")["level"], "ok");
+    }
+
+    /// The folder of this process's memory group, and the name of its limit, where a group can be made inside.
+    fn memory_group() -> Option<(PathBuf, &'static str)> {
+        let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+        let path = |of: &str| groups.lines().find_map(|line| line.split_once(of)).map(|(_, path)| path.to_owned());
+        let (root, path, file) = match (path(":memory:"), path("0::")) {
+            (Some(path), _) => ("/sys/fs/cgroup/memory", path, "memory.limit_in_bytes"),
+            (None, path) => ("/sys/fs/cgroup", path?, "memory.max"),
         };
+        Some((PathBuf::from(format!("{root}{path}")), file))
+    }
+
+    /// Made for a test, and removed when it is over.
+    struct Group(PathBuf);
+
+    impl Drop for Group {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir(&self.0);
+        }
+    }
+
+    /// Where one may make control groups, which takes an administrator's rights or a delegated one.
+    #[test]
+    fn a_small_control_group_is_found() {
+        if common::runner().is_some() {
+            return;
+        }
+        let Some((folder, file)) = memory_group() else { return };
+        let folder = folder.join(format!("elbowroom-doctor-{}", std::process::id()));
+        if std::fs::create_dir(&folder).is_err() {
+            eprintln!("skipped: no group can be made in {}", folder.display());
+            return;
+        }
+        let group = Group(folder);
+        let limit_file = group.0.join(file);
+        if std::fs::write(&limit_file, format!("{}", 192 << 20)).is_err() {
+            eprintln!("skipped: {} cannot be written", limit_file.display());
+            return;
+        }
+        let processes = std::ffi::CString::new(group.0.join("cgroup.procs").to_str().unwrap()).unwrap();
         let place = in_a_place(move || {
-            let mut filter = filter(libc::SYS_userfaultfd as u32);
-            let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-            // SAFETY: no pointers.
-            unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-            // SAFETY: a program of `len` instructions, copied by the kernel.
-            match unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) } {
-                0 => Ok(()),
+            // SAFETY: a path that ends with a zero.
+            let file = unsafe { libc::open(processes.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) };
+            // SAFETY: one readable byte; "0" is the process that writes it (cgroups(7)).
+            match unsafe { libc::write(file, c"0".as_ptr().cast(), 1) } {
+                1 => Ok(()),
                 _ => Err(io::Error::last_os_error()),
             }
         });
         let Some((json, status)) = place else { return };
+        assert_eq!(status, 0);
+        let limits = finding(&json, "cgroup_memory");
+        let ours = limits["value"].as_array().unwrap().iter().find(|limit| limit["limit_bytes"] == 192 << 20);
+        assert!(ours.is_some_and(|ours| ours["file"] == limit_file.to_str().unwrap()), "{limits}");
+        let budget = finding(&json, "process_budget");
+        assert!((100 << 20..=192 << 20).contains(&budget["value"]["bytes"].as_u64().unwrap()), "{budget}");
+    }
+
+    /// A kernel, or a sandbox, without userfaultfd.
+    #[test]
+    fn no_userfaultfd_is_a_note() {
+        let Some((json, status)) = in_a_place(|| filter(libc::SYS_userfaultfd, REFUSE)) else { return };
+        assert_eq!(status, 0);
+        for id in ["userfaultfd", "userfaultfd_user_mode"] {
+            let finding = finding(&json, id);
+            assert_eq!(
+                (finding["value"].as_bool(), finding["level"].as_str()),
+                (Some(false), Some("note")),
+                "{finding}"
+            );
+        }
+        assert_eq!(finding(&json, "commit_on_touch")["level"], "ok");
+    }
+
+    /// What a filter answers (seccomp(2)): ENOSYS, or the end of the process.
+    const REFUSE: u32 = 0x0005_0000 | libc::ENOSYS as u32;
+    const KILL: u32 = 0x8000_0000;
+
+    /// From here on, one system call is answered so.
+    fn filter(syscall: libc::c_long, answer: u32) -> io::Result<()> {
+        const NUMBER: u32 = 0;
+        let code = |operation: u32| operation as u16;
+        let mut filter = [
+            // Load the call's number; skip one if it is not this one; the answer; allow.
+            libc::sock_filter { code: code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS), jt: 0, jf: 0, k: NUMBER },
+            libc::sock_filter {
+                code: code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K),
+                jt: 0,
+                jf: 1,
+                k: syscall as u32,
+            },
+            libc::sock_filter { code: code(libc::BPF_RET | libc::BPF_K), jt: 0, jf: 0, k: answer },
+            libc::sock_filter { code: code(libc::BPF_RET | libc::BPF_K), jt: 0, jf: 0, k: 0x7fff_0000 },
+        ];
+        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+        // SAFETY: no pointers.
+        unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+        // SAFETY: a program of `len` instructions, copied by the kernel.
+        match unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// A filter that ends the process for a system call, which must not end the command.
+    #[test]
+    fn a_deadly_filter_is_survived() {
+        let Some((json, status)) = in_a_place(|| filter(libc::SYS_userfaultfd, KILL)) else { return };
         assert_eq!(status, 0);
         assert_eq!(finding(&json, "seccomp")["value"], "filtered");
         let userfaultfd = finding(&json, "userfaultfd");
