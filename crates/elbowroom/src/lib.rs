@@ -58,8 +58,10 @@
 //!
 //! - `allocator-api2`: [`Arena`] as an allocator for other crates' collections.
 //! - `metrics`: gauges and counters for regions and budgets, through the crate `metrics`.
-//! - `serde`: `Serialize` and `Deserialize` for containers.
+//! - `rayon`: parallel iterators of [`ReservedVec`] and [`AppendVec`], and collecting into the former.
+//! - `serde`: `Serialize` and `Deserialize` for [`ReservedVec`].
 //! - `tracing`: recorded faults as events of the crate `tracing` (see [`fault::Recorder`]).
+//! - `zerocopy`: types with traits of the crate `zerocopy` in [`DemandArray`] and [`Region`], as `Zerocopy<T>`.
 //! - `faulty`: makes the nth call of the operating system fail, for tests.
 //!
 //! # Units
@@ -79,6 +81,8 @@ mod page;
 mod region;
 mod reservation;
 mod sync;
+#[cfg(feature = "zerocopy")]
+mod zerocopy;
 
 #[cfg(not(loom))]
 pub use containers::{AppendVec, append_vec};
@@ -94,6 +98,8 @@ pub use region::{
     regions,
 };
 pub use reservation::{Access, PageState, Reservation, ReservationBuilder, Span};
+#[cfg(feature = "zerocopy")]
+pub use zerocopy::Zerocopy;
 
 /// The size of a page in bytes: what is committed, decommitted and protected at once. A power of two, at least 4096.
 pub fn page_size() -> usize {

@@ -21,6 +21,8 @@ use storage::Storage;
 
 mod claims;
 mod into_iter;
+#[cfg(feature = "rayon")]
+mod rayon;
 mod storage;
 
 pub use into_iter::IntoIter;

@@ -25,8 +25,9 @@ const LEAST_PAGE: usize = 4096;
 
 /// A fixed number of elements, as many as there are addresses for, that take memory where they are used.
 ///
-/// All start out zero, so an element type is one for which zero is a value ([`Zeroable`]). Reading an element that was
-/// never written costs nothing; the first write to one commits the pages it is on, and some around them as
+/// All start out zero, so an element type is one for which zero is a value: [`Zeroable`]. (One with `FromZeros` of the
+/// crate `zerocopy` goes in as `Zerocopy<T>`, with the feature `zerocopy`.) Reading an element that was never written
+/// costs nothing; the first write to one commits the pages it is on, and some around them as
 /// [`growth`](ContainerBuilder::growth) says. Nothing ever moves.
 ///
 /// ```

@@ -17,6 +17,8 @@ mod drain;
 mod edit;
 mod extend;
 mod into_iter;
+#[cfg(feature = "rayon")]
+mod rayon;
 mod retain;
 #[cfg(feature = "serde")]
 mod serde;
@@ -25,6 +27,8 @@ mod traits;
 
 pub use drain::Drain;
 pub use into_iter::IntoIter;
+#[cfg(feature = "rayon")]
+pub use rayon::IntoParIter;
 pub use retain::ExtractIf;
 pub use splice::Splice;
 
