@@ -186,7 +186,11 @@ mod other_processes {
         assert_eq!(ours["changes"]["committed_change_bytes"], 2 * page, "{ours}");
         assert_eq!(ours["changes"]["charged_change_bytes"], 2 * page, "{ours}");
         assert_eq!((text.status, text.stderr.as_str()), (0, ""));
-        assert!(text.stdout.starts_with("         kind "), "{}", text.stdout);
+        let head = format!("process {} ", std::process::id());
+        assert!(
+            text.stdout.starts_with(&head) && text.stdout.contains(": what has changed\n\n         kind "),
+            "{text:?}"
+        );
         assert_eq!(refused.status, 1);
         assert!(refused.stderr.contains("is not what `elbowroom map --json` writes"), "{}", refused.stderr);
     }

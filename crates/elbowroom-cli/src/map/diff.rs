@@ -33,10 +33,26 @@ pub(crate) enum What {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Diff {
+    /// Whether both are of the process of one number and one program.
+    pub(crate) is_same_process: bool,
+    /// The earlier one.
+    #[serde(serialize_with = "of_process")]
+    before: (u32, String),
+    #[serde(skip)]
+    now: (u32, String),
     /// Of all regions together.
     #[serde(serialize_with = "by_name")]
     pub(crate) total: Changes,
     pub(crate) regions: Vec<Changed>,
+}
+
+fn of_process<S: serde::Serializer>(process: &(u32, String), serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Process<'a> {
+        pid: u32,
+        program: &'a str,
+    }
+    Process { pid: process.0, program: &process.1 }.serialize(serializer)
 }
 
 fn by_name<S: serde::Serializer>(changes: &Changes, serializer: S) -> Result<S::Ok, S::Error> {
@@ -76,7 +92,15 @@ pub(crate) fn diff(before: &Snapshot, now: &Snapshot) -> Diff {
         let largest = region.changes.iter().skip(1).flatten().map(|change| change.unsigned_abs()).max();
         std::cmp::Reverse((largest, region.changes[0].map(i64::unsigned_abs)))
     });
-    Diff { total: changes(&before.total(), &now.total()), regions: changed }
+    let process = |snapshot: &Snapshot| (snapshot.pid, snapshot.program.clone());
+    let (before_process, now_process) = (process(before), process(now));
+    Diff {
+        is_same_process: before_process == now_process,
+        before: before_process,
+        now: now_process,
+        total: changes(&before.total(), &now.total()),
+        regions: changed,
+    }
 }
 
 /// What nameless memory counts as may change while it stays the same memory.
@@ -97,11 +121,17 @@ fn changes(before: &Figures, now: &Figures) -> Changes {
 
 /// As text; at most `rows_max` regions.
 pub(crate) fn text(diff: &Diff, rows_max: usize, paint: Paint) -> String {
+    let process = |(pid, program): &(u32, String)| format!("process {pid} {}", program.replace(char::is_control, "?"));
+    let mut text = match diff.is_same_process {
+        true => format!("{}: what has changed\n\n", process(&diff.now)),
+        false => format!("{}, compared with {}\n\n", process(&diff.now), process(&diff.before)),
+    };
     let mut head = format!("{:<9}{:<12}", "", "kind");
     for (name, _) in Figures::NONE.named() {
         let _ = write!(head, "{name:>12}");
     }
-    let mut text = paint.bold(&head) + "\n";
+    text += &paint.bold(&head);
+    text.push('\n');
     line(&mut text, "", "all", &diff.total, "");
     for region in diff.regions.iter().take(rows_max) {
         let what = match region.what {
@@ -144,7 +174,20 @@ mod tests {
         let diff = diff(&snapshot(), &snapshot());
         assert_eq!(diff.total, [Some(0); 7]);
         assert!(diff.regions.is_empty());
-        assert!(text(&diff, 9, Paint::Plain).ends_with("Nothing has changed.\n"));
+        let text = text(&diff, 9, Paint::Plain);
+        assert!(
+            text.starts_with("process 17 /bin/prog: what has changed\n\n") && text.ends_with("Nothing has changed.\n")
+        );
+    }
+
+    #[test]
+    fn another_process_is_told() {
+        let now = Snapshot { pid: 18, program: "/bin/pr\x1bg".to_owned(), ..snapshot() };
+        let diff = diff(&snapshot(), &now);
+        let text = text(&diff, 9, Paint::Plain);
+        assert!(text.starts_with("process 18 /bin/pr?g, compared with process 17 /bin/prog\n\n"), "{text}");
+        let json = serde_json::to_value(&diff).unwrap();
+        assert_eq!((&json["is_same_process"], &json["before"]["pid"]), (&false.into(), &17.into()));
     }
 
     #[test]
