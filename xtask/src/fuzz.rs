@@ -48,8 +48,8 @@ pub(crate) fn check(deadline: Deadline) -> Result<()> {
     let manifest = "--manifest-path=fuzz/Cargo.toml";
     deadline.run(cargo().args(["fmt", manifest, "--check"]))?;
     for args in [
-        &["clippy", manifest, "--no-default-features", "--all-targets", "--locked", "--", "-D", "warnings"][..],
-        &["test", manifest, "--no-default-features", "--lib", "--locked"],
+        &["clippy", manifest, "--no-default-features", "--all-targets", "--", "-D", "warnings"][..],
+        &["test", manifest, "--no-default-features", "--lib"],
     ] {
         deadline.run(cargo().args(args).env("CARGO_TARGET_DIR", build_folder().join("fuzz")))?;
     }
