@@ -134,8 +134,8 @@ ratios, not times. A process touches and returns as much memory as it is about t
 the host of a virtual machine bring it in meanwhile.";
 
 const GOALS: &str = "\
-\"The limit's\" is the ratio of the contender that does the least that can be done, also given in the tables below: no \
-library can have a lower one on this machine.";
+\"The limit's\" is the ratio of the contender that does nothing but what cannot be done without: zeroing, a locked \
+instruction, an access. It is the last one of its table below.";
 
 fn text(machine: &[(&str, String)], outcomes: &[Outcome], plots: &[Plot]) -> String {
     let mut text = String::from("# Results\n\nWritten by `cargo run --release -p elbowroom-bench -- report`.\n\n");

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use elbowroom::ReservedVec;
+use elbowroom::{Growth, ReservedVec};
 use hdrhistogram::Histogram;
 
 use super::{OURS, touch};
@@ -13,6 +13,7 @@ use crate::sample::{Sample, Step, nanoseconds, timed};
 
 pub(crate) const VEC: &str = "Vec";
 pub(crate) const VIRTUAL_BUFFER: &str = "virtual-buffer";
+pub(crate) const CALM: &str = "elbowroom, 64 KiB at a time";
 
 /// A vector of one thread.
 trait Vector: 'static {
@@ -41,6 +42,21 @@ impl Vector for ReservedVec<u64> {
     #[inline(always)]
     fn push(&mut self, value: u64) {
         ReservedVec::push(self, value);
+    }
+}
+
+/// One for who would rather have short pauses than the most throughput: it grows by 64 KiB at most.
+struct Calm(ReservedVec<u64>);
+
+impl Vector for Calm {
+    fn new(max_len: usize) -> Calm {
+        let builder = ReservedVec::builder(max_len).growth(Growth::Adaptive { max_bytes: 64 << 10 });
+        Calm(builder.build().expect("addresses"))
+    }
+
+    #[inline(always)]
+    fn push(&mut self, value: u64) {
+        self.0.push(value);
     }
 }
 
@@ -113,10 +129,13 @@ fn worst_batch<V: Vector>(len: usize) -> impl Fn() -> Sample + Clone {
 /// The shares of pushes whose longest time is given.
 pub(crate) const SHARES: [f64; 9] = [0.5, 0.9, 0.99, 0.999, 0.9999, 0.999_99, 0.999_999, 0.999_999_9, 1.0];
 
+/// In nanoseconds; no push takes longer.
+const A_MINUTE: u64 = 60_000_000_000;
+
 /// Every push by itself, by the thread's processor time where there is a clock for that.
 fn each_push<V: Vector>(len: usize) -> impl Fn() -> Sample + Clone {
     move || {
-        let mut times = Histogram::<u64>::new(3).expect("three digits are possible");
+        let mut times = Histogram::<u64>::new_with_max(A_MINUTE, 3).expect("three digits are possible");
         let mut sample = timed(|| {
             let start = Instant::now();
             let now = || os::thread_cpu_time().unwrap_or_else(|| start.elapsed());
@@ -227,14 +246,19 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
     let len = scale.of(128 << 20, 64 << 10);
     let title = "the worst 512 pushes of u64 that follow each other, from empty to 1 GiB";
     let worst = |name, title: String| {
-        Comparison::new(name, title, (1, "worst case"), contenders!(worst_batch(len)))
+        let mut contenders = contenders!(worst_batch(len));
+        contenders.push(Contender::plain(CALM, worst_batch::<Calm>(len)));
+        Comparison::new(name, title, (1, "worst case"), contenders)
             .data(len * size_of::<u64>())
             .goal(OURS, VEC, 0.25)
+            .goal(CALM, VEC, 0.25)
     };
     all.push(worst("worst-push-1g", title.to_owned()));
     all.push(worst("worst-push-1g-mimalloc", format!("{title}, with mimalloc")).with_mimalloc());
     let len = scale.of(4 << 20, 64 << 10);
     let title = "each push of u64 by itself, from empty to 32 MiB";
-    all.push(Comparison::new("push-latency", title, (len, "push"), contenders!(each_push(len))).rounds(3));
+    let mut contenders = contenders!(each_push(len));
+    contenders.push(Contender::plain(CALM, each_push::<Calm>(len)));
+    all.push(Comparison::new("push-latency", title, (len, "push"), contenders).rounds(3));
     all
 }
