@@ -17,13 +17,13 @@ pub enum Growth {
     /// A window that follows the program: one page for a touch out of the blue, twice as much at each fault where the
     /// program runs on, upwards or downwards, until a window has `max_bytes` (at least a page).
     ///
-    /// Faults never commit more than twice the pages that the program has run over, and never more than those and one
-    /// largest window. A *run* goes on where a fault lies next to what the run has committed, or skips at most an
-    /// eighth of what it has run over (and of the largest window), so that threads which overtake each other do not
-    /// end it. Pages within a run that are skipped count as run over: a program that begins densely and goes on
-    /// sparsely, but in steps shorter than that, is taken for a dense one. One that goes in steps of two pages or more
-    /// from the start is not: it gets one page for each touch. Up to 16 runs of a region are followed at once, which
-    /// may be those of as many threads; touches out of the blue do not end them.
+    /// Faults never commit more than twice the pages that the program has run over, and at either end of a run never as
+    /// much as one largest window ahead of it. A *run* goes on where a fault lies next to what the run has committed,
+    /// or skips at most an eighth of what it has run over (and of the largest window), so that threads which overtake
+    /// each other do not end it. Pages within a run that are skipped count as run over: a program that begins densely
+    /// and goes on sparsely, but in steps shorter than that, is taken for a dense one. One that goes in steps of two
+    /// pages or more from the start is not: it gets one page for each touch. Up to 16 runs of a region are followed at
+    /// once, which may be those of as many threads; touches out of the blue do not end them.
     ///
     /// A window that a write needs is also made resident at once (on Linux from 5.14 on, by one call, which spares the
     /// program a kernel fault for each page; on Windows by touching; not on macOS); the price is that up to a window of
@@ -412,11 +412,18 @@ mod tests {
         /// One thread that touches every page needs a window for each doubling, and then for each largest window.
         #[test]
         fn a_walk_takes_few_faults(pages in walk(), max in 1usize..3000, first in 0usize..512) {
-            let mut model = Model::new(adaptive(max), Layout { first, ..layout(PAGES) });
-            let faults = pages.iter().filter_map(|&at| model.touch(at)).count();
+            let layout = Layout { first, ..layout(PAGES) };
+            let mut model = Model::new(adaptive(max), layout);
+            let windows: Vec<_> = pages.iter().filter_map(|&at| model.touch(at)).collect();
+            let faults = windows.len();
             // Alignment takes away less than a huge page of each window that is larger, at most half on average.
             prop_assert!(faults <= 14 + 2 * pages.len() / max, "{} faults for {} pages", faults, pages.len());
             prop_assert!(model.commits <= 2 * model.used, "{} committed, {} used", model.commits, model.used);
+            let is_up = pages.first() <= pages.last();
+            for window in windows.iter().filter(|window| window.count() >= layout.huge) {
+                let (edge, end) = if is_up { (window.end(), PAGES) } else { (window.start(), 0) };
+                prop_assert!(edge == end || layout.behind_boundary(edge) == 0, "{:?} ends inside a huge page", window);
+            }
         }
 
         /// Any touches whatever.
@@ -442,6 +449,8 @@ mod tests {
                 for stream in model.streams.runs.iter().flatten() {
                     prop_assert!(stream.committed.count().get() <= 2 * stream.seen.count().get(), "{stream:?}");
                     prop_assert_eq!(hull(stream.seen, stream.committed), stream.committed);
+                    prop_assert!(stream.committed.end() - stream.seen.end() < max, "{stream:?}");
+                    prop_assert!(stream.seen.start() - stream.committed.start() < max, "{stream:?}");
                 }
             }
         }
@@ -457,6 +466,8 @@ mod tests {
                 prop_assert!(needed > committed || ahead == committed);
                 prop_assert!(ahead <= needed.max(committed) + n.max(1));
                 prop_assert!(ahead <= total.max(needed).max(committed));
+                let is_adaptive = matches!(growth, Growth::Adaptive { .. });
+                prop_assert!(!is_adaptive || ahead <= committed.max(2 * needed), "{} for {}", ahead, needed);
             }
         }
 

@@ -275,13 +275,16 @@ pub(crate) unsafe fn populate(base: NonNull<u8>, len: usize) {
     }
 }
 
-/// madvise(2), MADV_HUGEPAGE. Without effect where huge pages are given to all memory, or to none.
+/// madvise(2), MADV_HUGEPAGE. Without effect where huge pages are given to all memory, or to none. Not on a kernel that
+/// cannot bring them in at once: by the program's touches, their cost is erratic.
 ///
 /// # Safety
 /// See [`os::advise_huge`](crate::os::advise_huge).
 pub(crate) unsafe fn advise_huge(base: NonNull<u8>, len: usize) {
-    // SAFETY: pages of the caller's reservation, of which it changes neither the contents nor what may be done.
-    unsafe { libc::madvise(base.as_ptr().cast(), len, libc::MADV_HUGEPAGE) };
+    if populates() {
+        // SAFETY: pages of the caller's reservation, of which it changes neither the contents nor what may be done.
+        unsafe { libc::madvise(base.as_ptr().cast(), len, libc::MADV_HUGEPAGE) };
+    }
 }
 
 /// Whether the kernel knows how to populate. Emulators that do not know it say yes to everything, so the first page of
