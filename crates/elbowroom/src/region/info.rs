@@ -20,8 +20,9 @@ pub struct RegionInfo {
 /// The regions of this process, by address: those made by [`RegionBuilder`](crate::RegionBuilder), and those inside a
 /// [`DemandArray`](crate::DemandArray). The other containers have none, as nothing of theirs faults.
 ///
-/// For a page of statistics or a report, from ordinary code: it allocates, and a region that another thread drops
-/// meanwhile waits until it is done. Do not call it from a filter.
+/// For a page of statistics or a report, from ordinary code, not from a filter: it allocates, and a region that is
+/// dropped meanwhile waits until it is done. (A global allocator that drops regions by itself would wait for good.) The
+/// crate `elbowroom-map` tells what of them is in memory.
 ///
 /// ```
 /// use elbowroom::{Region, regions};
