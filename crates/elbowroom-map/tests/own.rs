@@ -1,5 +1,7 @@
 //! A program that looks at itself sees what it did, and what the system's own listing says.
 
+#![allow(unsafe_code, reason = "a guard page, which the library has no call for")]
+
 use elbowroom::{Growth, Region, page_size};
 use elbowroom_map::{Kind, Snapshot, State, Wanted};
 
@@ -68,6 +70,51 @@ fn the_text_is_that_of_the_snapshot() {
     assert!(all.lines().any(|line| line.starts_with("named") && line.ends_with("  shown")), "{all}");
     // Beside a row for each name and each kind: the process, 7 bars, two heads, the sum, and three lines of nothing.
     assert_eq!(all.lines().count(), snapshot.rows().len() + snapshot.kinds().len() + 14, "{all}");
+}
+
+/// Pages of a huge page are told as such, as many as the mappings' figures have.
+#[test]
+#[cfg(target_os = "linux")]
+fn huge_pages_are_seen() {
+    let scans = |pagemap| elbowroom_map::scan_is_known(&pagemap).is_ok();
+    if !is_known_here() || !std::fs::File::open("/proc/self/pagemap").is_ok_and(scans) {
+        return;
+    }
+    // Windows grow until they have the size of a huge page; what is brought in then is one, if the system has such.
+    let region = Region::builder(32 << 20).name("huge").build().unwrap();
+    region.try_fill(0..16 << 20, 1).unwrap();
+    let snapshot = Snapshot::of_self().unwrap();
+    let seen = snapshot.find(&Wanted::Name("huge".to_owned())).unwrap();
+    let told = seen.figures;
+    let pages = snapshot.pages(seen).unwrap();
+    let of = |state| pages.runs.iter().filter(|run| run.state == state).map(|run| run.end - run.start).sum::<u64>();
+    assert_eq!(told.huge_bytes, Some(of(State::Huge)));
+    assert_eq!(told.resident_bytes, Some(of(State::Huge) + of(State::Resident)));
+    assert!(told.resident_bytes >= Some(16 << 20), "{told:?}");
+}
+
+/// A guard page inside committed ones (MADV_GUARD_INSTALL), where the kernel has such and tells.
+#[test]
+#[cfg(target_os = "linux")]
+fn guard_pages_are_seen() {
+    const MADV_GUARD_INSTALL: i32 = 102;
+    let page = page_size();
+    let reservation = elbowroom::Reservation::builder(8 * page).name("guarded").reserve().unwrap();
+    reservation.commit(0..8 * page).unwrap();
+    let guard = reservation.as_ptr().wrapping_add(3 * page);
+    // SAFETY: a page of a reservation of this test's, into which nothing points.
+    let installed = unsafe { libc::madvise(guard.cast(), page, MADV_GUARD_INSTALL) };
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split(|char: char| !char.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
+    let version = (numbers.next(), numbers.next());
+    if !is_known_here() || installed != 0 || version < (Some(6), Some(15)) {
+        return;
+    }
+    let snapshot = Snapshot::of_self().unwrap();
+    let region = snapshot.find(&Wanted::Address(guard.addr() as u64)).unwrap();
+    let pages = snapshot.pages(region).unwrap();
+    let guards: Vec<u64> = pages.runs.iter().filter(|run| run.state == State::Guard).map(|run| run.start).collect();
+    assert_eq!(guards, [guard.addr() as u64]);
 }
 
 /// The sums are those of the system's own.
