@@ -95,6 +95,7 @@ fn a_drawing_is_written_or_complained_about() {
     let outcome = run(&format!("{TINY} --svg {}", missing.display()));
     assert_eq!(outcome.status, 1);
     assert!(outcome.stderr.starts_with("elbowroom: cannot write "), "{outcome:?}");
+    assert!(outcome.stdout.contains("on touch, the default"), "the table all the same: {outcome:?}");
 }
 
 #[test]

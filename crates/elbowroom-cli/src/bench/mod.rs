@@ -70,7 +70,7 @@ fn measure(settings: &Bench) -> Result<Outcome, String> {
     }
     progress.end();
     Ok(Outcome {
-        system: os::examine().system,
+        system: os::system(),
         size_bytes,
         rounds,
         rounds_wanted: wanted,
@@ -88,9 +88,8 @@ fn show(settings: &Bench, outcome: &Outcome) -> Result<(), String> {
         let columns = os::columns().unwrap_or(view::DEFAULT_COLUMNS);
         view::text(outcome, Paint::for_output(), os::is_utf8(), columns)
     };
-    // The file first: a pipe that closes early takes nothing from it.
-    if let Some(path) = &settings.svg {
-        write_file(path, &chart::svg(outcome))?;
-    }
-    line(text.trim_end_matches('\n')).map_err(|error| format!("cannot write to standard output: {error}"))
+    let written = settings.svg.as_ref().map_or(Ok(()), |path| write_file(path, &chart::svg(outcome)));
+    // Whatever became of the file, the table was worth the wait.
+    line(text.trim_end_matches('\n')).map_err(|error| format!("cannot write to standard output: {error}"))?;
+    written
 }

@@ -170,7 +170,7 @@ fn notes(outcome: &Outcome) -> Vec<String> {
     if outcome.is_smaller {
         let size = human(outcome.size_bytes as u64);
         notes.push(format!(
-            "Measured with {size}, as there is no memory for more; `elbowroom doctor` shows the limits."
+            "Measured with {size}, as there is too little memory for more; `elbowroom doctor` shows the limits."
         ));
     }
     if !outcome.is_apart {

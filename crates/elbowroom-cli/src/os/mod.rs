@@ -9,6 +9,7 @@
 //! - `plant_other_fault(region, page)`: the next touch of that page of the region raises a fault that is not a page
 //!   fault, if the page is not committed before.
 //! - `resident_bytes()`: one of those figures, cheaply.
+//! - `system()`: the system's name and version.
 //! - `examine()`: what `elbowroom doctor` finds out. Leaves no trace and does not end the process.
 //! - `snapshot(pid)`: the address space of a process, or of this one for `None`; an error says what to do about it.
 //! - `page_runs(snapshot, region)`: what each page of a region of it is now.
@@ -38,7 +39,7 @@ mod unix;
 
 pub(crate) use sys::{
     accounting, available_bytes, columns, cpu_time, enable_colours, examine, is_utf8, plant_other_fault,
-    resident_bytes, resident_pages, terminal_is_gone, usage, when_asked_to_end,
+    resident_bytes, resident_pages, system, terminal_is_gone, usage, when_asked_to_end,
 };
 pub(crate) use up_front::{Pages, UpFront};
 

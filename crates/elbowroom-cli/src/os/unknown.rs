@@ -7,6 +7,7 @@ use super::{Accounting, Pages};
 use crate::doctor::Report;
 use crate::meter::Usage;
 
+pub(crate) use super::unix::signals::system;
 pub(crate) use super::unix::{
     columns, cpu_time, enable_colours, is_utf8, plant_other_fault, terminal_is_gone, when_asked_to_end,
 };

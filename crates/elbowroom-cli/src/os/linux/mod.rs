@@ -15,6 +15,7 @@ use proc::kibibytes;
 use super::{Accounting, Pages};
 use crate::meter::Usage;
 
+pub(crate) use super::unix::signals::system;
 pub(crate) use super::unix::{
     columns, cpu_time, enable_colours, is_utf8, plant_other_fault, terminal_is_gone, when_asked_to_end,
 };

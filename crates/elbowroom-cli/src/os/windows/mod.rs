@@ -58,6 +58,7 @@ pub(super) unsafe fn bring_in(_base: *mut u8, _len: usize, pages: Pages) -> Resu
 }
 
 pub(crate) use doctor::examine;
+pub(crate) use probe::system;
 
 pub(crate) fn resident_bytes() -> Option<u64> {
     Some(process_counters()?.WorkingSetSize as u64)

@@ -64,7 +64,7 @@ impl Privilege {
 }
 
 /// The system's name and version; Wine's, too.
-pub(super) fn system() -> String {
+pub(crate) fn system() -> String {
     let arch = env::consts::ARCH;
     let version = version().map(|version| format!(" {version}")).unwrap_or_default();
     match wine_version() {
