@@ -1,5 +1,8 @@
 //! `AppendVec` against a model, from many threads, with panics, refusals and drops counted.
 
+// The models of loom do without `AppendVec`.
+#![cfg(not(loom))]
+
 mod common;
 
 use std::panic::{self, AssertUnwindSafe};

@@ -1,5 +1,8 @@
 //! What the examples print.
 
+// The models of loom do without `AppendVec`.
+#![cfg(not(loom))]
+
 mod common;
 
 #[allow(dead_code, reason = "its main")]

@@ -1,5 +1,8 @@
 //! Parallel iterators: as those of `Vec`, with every element dropped once.
 
+// The models of loom do without `AppendVec`.
+#![cfg(not(loom))]
+
 mod common;
 
 use std::panic::{self, AssertUnwindSafe};

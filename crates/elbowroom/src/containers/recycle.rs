@@ -37,10 +37,10 @@ const AGE_MAX: u64 = 1000;
 ///
 /// A container that is dropped may leave its pages to the next one of its kind, which then grows into them without a
 /// system call. At most 16 MiB are kept so in a process, in at most 64 reservations, and charged to no [`Budget`]
-/// (what a container has left is refunded to its own). They are given back when they have not been used for a while,
-/// and when the system refuses memory to a container. What containers have named, or asked huge pages for, is not kept.
-/// A container that has taken pages over and not grown into them yet holds them, within those 16 MiB, until it ends or
-/// shrinks.
+/// (what a container has left is refunded to its own). They are given back when nothing has taken them over while some
+/// thousand containers came and went, and when the system refuses memory to a container. What containers have named, or
+/// asked huge pages for, is not kept. A container that has taken pages over and not grown into them yet holds them,
+/// within those 16 MiB, until it ends or shrinks.
 ///
 /// [`Budget`]: crate::Budget
 pub fn trim() -> usize {

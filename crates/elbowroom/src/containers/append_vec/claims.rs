@@ -387,7 +387,7 @@ mod models {
     fn an_index_shows_an_element_whole_or_not_at_all() {
         loom::model(|| {
             let model = Model::new(4, 4);
-            let pushers = [1, 2].map(|value| spawn(&model, move |model| drop(model.push(value))));
+            let pushers = [1, 2].map(|value| spawn(&model, move |model| _ = model.push(value)));
             let seen = model.get(1);
             assert!(model.get(1).is_some() || seen.is_none());
             if let Some(first) = model.get(0) {
