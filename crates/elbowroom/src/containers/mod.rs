@@ -117,6 +117,18 @@ impl<C> ContainerBuilder<C> {
     }
 
     /// How far ahead of need the container commits when it grows.
+    ///
+    /// By default that is as much as there is, up to 2 MiB, which is brought in at once: it takes the least time in
+    /// all, but the operation that needs it waits until the system has zeroed it. Where no single one may wait so long,
+    /// make the largest window smaller: there are more pauses then, and shorter ones.
+    ///
+    /// ```
+    /// use elbowroom::{Growth, ReservedVec};
+    ///
+    /// let growth = Growth::Adaptive { max_bytes: 64 << 10 };
+    /// let samples = ReservedVec::<f32>::builder(1 << 30).growth(growth).build()?;
+    /// # Ok::<(), elbowroom::Error>(())
+    /// ```
     pub fn growth(mut self, growth: Growth) -> ContainerBuilder<C> {
         self.options.growth = growth;
         self
