@@ -320,9 +320,9 @@ struct RawCompare {
 /// size; by userfaultfd; and with a filter on a thread of its own. Each touches all pages of the memory in order,
 /// and one in 16 here and there. It takes less than a minute.
 ///
-/// All are measured in turns, each sample in a process of its own. What this machine does not have, or does not
-/// permit, is listed with the reason; that is no failure of the command. It refuses to take memory that is not
-/// there.
+/// All are measured in turns, each sample in a process of its own: in processor time, or by the wall clock where
+/// threads wait for each other. What this machine does not have, or does not permit, is listed with the reason;
+/// that is no failure of the command. It refuses to take memory that is not there.
 #[derive(Args)]
 #[command(after_help = BENCH_EXAMPLES, verbatim_doc_comment)]
 struct RawBench {

@@ -2,7 +2,7 @@
 
 use super::mechanism::{BASELINE, Mechanism};
 use super::outcome::{Outcome, Table};
-use super::view::{busy, runs, three_digits, time, title};
+use super::view::{busy, clocks, runs, three_digits, time, title};
 use crate::output::wrap;
 use crate::picture::svg::{Anchor, MARGIN, Svg};
 use crate::size::human;
@@ -25,9 +25,9 @@ pub(super) fn svg(outcome: &Outcome) -> String {
         draw(&mut svg, table, outcome.size_bytes);
     }
     let note = format!(
-        "Each bar is the median time of making the memory and touching it, by the wall clock; the line through its end \
-         spans what half of the runs took. An arrow is a bar that goes on. The ratio is to {BASELINE}, of the same \
-         round."
+        "Each bar is the median time of making the memory and touching it, {}; the line through its end spans what \
+         half of the runs took. An arrow is a bar that goes on. The ratio is to {BASELINE}, of the same round.",
+        clocks(outcome)
     );
     let refusals = outcome.refusals().into_iter().map(|(mechanism, why)| format!("Not measured: {mechanism}: {why}"));
     for line in std::iter::once(note).chain(busy(outcome)).chain(refusals).flat_map(|note| wrap(&note, TEXT_COLUMNS)) {
@@ -69,7 +69,7 @@ fn draw(svg: &mut Svg, table: &Table, size_bytes: usize) {
         svg.text(RIGHT + 80.0 + column, top - 2.0, "small faint", Anchor::End, text);
     }
     for row in table.measured() {
-        let (Some(whole), Some(page)) = (row.wall_ns(), table.page_ns(row)) else { continue };
+        let (Some(whole), Some(page)) = (row.time_ns(), table.page_ns(row)) else { continue };
         let middle = svg.y + ROW / 2.0;
         svg.text(LEFT - 10.0, middle + 4.5, "small", Anchor::End, &row.mechanism.to_string());
         svg.rect(LEFT, middle - BAR / 2.0, (x(whole.median) - LEFT).max(1.0), BAR, class(row.mechanism));
@@ -86,7 +86,7 @@ fn draw(svg: &mut Svg, table: &Table, size_bytes: usize) {
         }
         svg.y += ROW;
     }
-    svg.y += 40.0;
+    svg.y += 56.0;
 }
 
 /// A line between the quartiles, with its ends marked.

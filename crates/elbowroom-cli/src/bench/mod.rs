@@ -2,7 +2,8 @@
 //!
 //! In turns: a round is one sample of each mechanism, one after the other, so that what disturbs the machine disturbs
 //! all of them; what counts is the median over the rounds, and the median of the ratios within a round. Each sample is
-//! taken in a process of its own, which makes the memory and touches it.
+//! taken in a process of its own, which makes the memory and touches it. Its time is the processors', which other
+//! programs disturb least, or the wall clock's where threads wait for each other.
 
 mod chart;
 mod mechanism;

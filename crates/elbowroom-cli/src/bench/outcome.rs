@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use elbowroom::page_size;
+use serde::Serialize;
 
 use super::mechanism::{BASELINE, Mechanism};
 use super::sample::{Manner, Sample, Taken};
@@ -50,6 +51,17 @@ impl Outcome {
     }
 }
 
+/// What a row's time is taken by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Clock {
+    /// The processors' time, in the kernel too: what other programs disturb least.
+    Cpu,
+    /// The clock on the wall: where threads wait for each other, and where the system has no fine clock of the other
+    /// kind.
+    Wall,
+}
+
 /// All mechanisms under one manner of touching.
 pub(crate) struct Table {
     pub(crate) manner: Manner,
@@ -90,9 +102,9 @@ impl Table {
     /// The time up to which bars are drawn. What takes many times as long as the baseline does not dwarf the others:
     /// its bar is cut off.
     pub(crate) fn scale_ns(&self) -> f64 {
-        let wall = |row: &Row| Some(row.wall_ns()?.median);
-        let longest = self.measured().filter_map(wall).fold(1.0, f64::max);
-        match self.measured().find(|row| row.mechanism == BASELINE).and_then(wall) {
+        let time = |row: &Row| Some(row.time_ns()?.median);
+        let longest = self.measured().filter_map(time).fold(1.0, f64::max);
+        match self.measured().find(|row| row.mechanism == BASELINE).and_then(time) {
             Some(baseline) => longest.min(baseline * BARS_MAX),
             None => longest,
         }
@@ -100,14 +112,13 @@ impl Table {
 
     /// A row's time for each page that was touched, in nanoseconds.
     pub(crate) fn page_ns(&self, row: &Row) -> Option<Spread> {
-        Some(row.wall_ns()?.map(|ns| ns / self.touched_pages as f64))
+        Some(row.time_ns()?.map(|ns| ns / self.touched_pages as f64))
     }
 
     /// How many times the time of committing up front a row takes: of the ratios within each round.
     pub(crate) fn ratio(&self, row: &Row) -> Option<Spread> {
         let baseline = self.measured().find(|row| row.mechanism == BASELINE)?;
-        let pairs = row.measured_samples().iter().zip(baseline.measured_samples());
-        Spread::of(pairs.map(|(ours, theirs)| ours.wall_ns as f64 / theirs.wall_ns.max(1) as f64))
+        Spread::of(row.times().zip(baseline.times()).map(|(ours, theirs)| ours / theirs.max(1.0)))
     }
 }
 
@@ -124,7 +135,25 @@ impl Row {
         if self.refusal.is_none() { &self.samples } else { &[] }
     }
 
-    /// Of the whole, by the clock on the wall.
+    pub(crate) fn clock(&self) -> Clock {
+        let is_known = self.samples.iter().all(|sample| sample.cpu_ns.is_some());
+        if is_known && self.mechanism.has_one_thread() { Clock::Cpu } else { Clock::Wall }
+    }
+
+    /// By its clock, in nanoseconds.
+    fn times(&self) -> impl Iterator<Item = f64> {
+        let clock = self.clock();
+        self.measured_samples().iter().map(move |sample| match (clock, sample.cpu_ns) {
+            (Clock::Cpu, Some(cpu_ns)) => cpu_ns as f64,
+            _ => sample.wall_ns as f64,
+        })
+    }
+
+    /// Of the whole, by its clock.
+    pub(crate) fn time_ns(&self) -> Option<Spread> {
+        Spread::of(self.times())
+    }
+
     pub(crate) fn wall_ns(&self) -> Option<Spread> {
         Spread::of(self.measured_samples().iter().map(|sample| sample.wall_ns as f64))
     }
@@ -208,7 +237,8 @@ pub(crate) mod tests {
         let ratio = table.ratio(&table.rows[1]).unwrap();
         assert_eq!([ratio.lower_quartile, ratio.median, ratio.upper_quartile], [2.0; 3]);
         assert_eq!(table.rows[1].wall_ns().unwrap().median, 4_000_000.0);
-        assert_eq!(table.page_ns(&table.rows[1]).unwrap().median, 4_000_000.0 / table.touched_pages as f64);
+        assert_eq!(table.rows[1].time_ns().unwrap().median, 2_000_000.0);
+        assert_eq!(table.page_ns(&table.rows[1]).unwrap().median, 2_000_000.0 / table.touched_pages as f64);
         assert_eq!(table.rows[1].cpu_ns().unwrap().median, 2_000_000.0);
     }
 
@@ -216,14 +246,24 @@ pub(crate) mod tests {
     fn bars_end_where_one_would_dwarf_the_others() {
         let mut outcome = outcome();
         let table = &mut outcome.tables[0];
-        // Of 2 ms in the median.
-        assert_eq!(table.scale_ns(), 12e6);
+        // Of 1 ms in the median.
+        assert_eq!(table.scale_ns(), 6e6);
         table.rows.truncate(3);
-        assert_eq!(table.scale_ns(), 6e6);
+        assert_eq!(table.scale_ns(), 3e6);
         table.rows.remove(0);
-        assert_eq!(table.scale_ns(), 6e6);
+        assert_eq!(table.scale_ns(), 3e6);
         table.rows.clear();
         assert_eq!(table.scale_ns(), 1.0);
+    }
+
+    #[test]
+    fn threads_that_wait_for_each_other_are_timed_by_the_wall_clock() {
+        let mut row = Row { mechanism: Mechanism::Monitored, samples: vec![sample(8, 1)], refusal: None };
+        assert_eq!((row.clock(), row.time_ns().unwrap().median), (Clock::Wall, 8.0));
+        row.mechanism = Mechanism::Adaptive;
+        assert_eq!((row.clock(), row.time_ns().unwrap().median), (Clock::Cpu, 4.0));
+        row.samples[0].cpu_ns = None;
+        assert_eq!((row.clock(), row.time_ns().unwrap().median), (Clock::Wall, 8.0));
     }
 
     #[test]

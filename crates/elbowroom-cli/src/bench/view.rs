@@ -4,7 +4,7 @@ use elbowroom::page_size;
 use serde::Serialize;
 
 use super::mechanism::Mechanism;
-use super::outcome::{Outcome, Row, Table};
+use super::outcome::{Clock, Outcome, Row, Table};
 use super::sample::{Manner, SCATTERED_STEP, Sample};
 use super::stats::Spread;
 use crate::output::{Colour, Paint, wrap};
@@ -79,7 +79,7 @@ fn push_table(lines: &mut Vec<String>, table: &Table, paint: Paint, is_unicode: 
         "", "a page", "in all", "half of runs", "ratio", "commits"
     )));
     for row in table.measured() {
-        let (Some(page), Some(whole)) = (table.page_ns(row), row.wall_ns()) else { continue };
+        let (Some(page), Some(whole)) = (table.page_ns(row), row.time_ns()) else { continue };
         let ratio = table.ratio(row).map_or_else(|| "-".to_owned(), |ratio| three_digits(ratio.median));
         let committed = row.committed_bytes().map_or_else(String::new, |bytes| human(bytes).to_string());
         let mut line = format!(
@@ -147,18 +147,29 @@ pub(super) fn busy(outcome: &Outcome) -> Option<String> {
     let lost = outcome.lost_share().filter(|&lost| lost > LOST_SHARE_MAX)?;
     let percent = (lost * 100.0).round();
     Some(format!(
-        "This machine was busy: {percent} % of the time the processors worked for others. On a quiet one the figures \
-         would be lower, and their ratios better founded."
+        "This machine was busy: {percent} % of the time the processors worked for others. Processor time is longer \
+         then, and the wall clock's much longer: a quiet machine tells more."
     ))
+}
+
+/// What the times are of.
+pub(super) fn clocks(outcome: &Outcome) -> &'static str {
+    let has_cpu = outcome.tables.iter().flat_map(Table::measured).any(|row| row.clock() == Clock::Cpu);
+    if has_cpu {
+        "in processor time; where threads wait for each other, by the wall clock"
+    } else {
+        "by the wall clock"
+    }
 }
 
 /// What a reader should know.
 fn notes(outcome: &Outcome) -> Vec<String> {
     let page = human(page_size() as u64);
     let mut notes = vec![format!(
-        "Making the memory and touching it, by the wall clock: medians, and between what half of the runs were. The \
-         ratio is to the first line, of the same round. A page is {page}; scattered touches are one page in \
-         {SCATTERED_STEP}, so that what is committed ahead of use shows."
+        "Making the memory and touching it, {}: medians, and between what half of the runs were. The ratio is to the \
+         first line, of the same round. A page is {page}; scattered touches are one page in {SCATTERED_STEP}, so that \
+         what is committed ahead of use shows.",
+        clocks(outcome)
     )];
     notes.extend(busy(outcome));
     if outcome.rounds < outcome.rounds_wanted {
@@ -208,7 +219,10 @@ struct JsonRow<'a> {
     id: String,
     name: String,
     not_measured: Option<&'a str>,
+    /// What the times and the ratio are taken by.
+    clock: Clock,
     page_ns: Option<Spread>,
+    time_ns: Option<Spread>,
     wall_ns: Option<Spread>,
     /// Null where the system has no fine clock for it.
     cpu_ns: Option<Spread>,
@@ -226,7 +240,9 @@ fn json_row<'a>(table: &Table, row: &'a Row) -> JsonRow<'a> {
         id: row.mechanism.id(),
         name: row.mechanism.to_string(),
         not_measured: row.refusal.as_deref(),
+        clock: row.clock(),
         page_ns: table.page_ns(row),
+        time_ns: row.time_ns(),
         wall_ns: row.wall_ns(),
         cpu_ns: row.cpu_ns(),
         ratio: table.ratio(row),
