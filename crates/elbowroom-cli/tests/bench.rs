@@ -11,6 +11,11 @@ const TINY: &str = "bench --size 2MiB --runs 1";
 /// The mechanisms that every system has.
 const EVERYWHERE: [&str; 6] = ["up-front", "adaptive", "adaptive-small-pages", "page", "window-16MiB", "monitored"];
 
+/// Whether faults take long here, or processes.
+fn is_slow() -> bool {
+    common::runner().is_some() || cfg!(windows)
+}
+
 fn mechanisms(table: &Value) -> &Vec<Value> {
     table["mechanisms"].as_array().unwrap()
 }
@@ -72,6 +77,9 @@ fn a_pipe_gets_a_plain_table() {
 
 #[test]
 fn nobody_who_listens_is_an_error_and_no_panic() {
+    if is_slow() {
+        return eprintln!("skipped: it takes long here, and is the same everywhere");
+    }
     let mut command = elbowroom(TINY);
     // The reading end is gone before there is anything to read.
     let (reader, writer) = std::io::pipe().unwrap();
@@ -91,6 +99,9 @@ fn a_drawing_is_written_or_complained_about() {
     assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"), "{svg}");
     assert!(svg.contains(">on touch, the default<"), "{svg}");
 
+    if is_slow() {
+        return;
+    }
     let missing = std::env::temp_dir().join("elbowroom-no-such-folder").join("a.svg");
     let outcome = run(&format!("{TINY} --svg {}", missing.display()));
     assert_eq!(outcome.status, 1);
