@@ -673,6 +673,50 @@ mod refused {
     }
 
     #[test]
+    fn whatever_grows_can_be_refused_and_tried_again() {
+        type Deed = fn(&AppendVec<u64>) -> Result<(), elbowroom::Error>;
+        const DEEDS: [(&str, Deed); 4] = [
+            ("try_push", |vec| Ok(vec.try_push(7).map(|_| ())?)),
+            ("try_push_with", |vec| vec.try_push_with(|_| 7).map(|_| ())),
+            ("try_extend", |vec| vec.try_extend(std::iter::repeat_n(7, 2 * page_size()))),
+            ("try_reserve", |vec| vec.try_reserve(2 * page_size())),
+        ];
+        for (name, deed) in DEEDS {
+            let mut felt = 0;
+            for nth in (1..=4).cycle().take(common::times(80) as usize) {
+                // As above, and full to the last element.
+                let budget = Budget::new(1 << 30);
+                let builder = AppendVec::<u64>::builder(1 << 20).name("full").growth(Growth::Pages(1)).budget(&budget);
+                let vec = builder.build().unwrap();
+                vec.extend(0..page_size() as u64);
+                trim();
+                let plan = faulty::refuse(Call::Commit, nth);
+                let result = deed(&vec);
+                let has_happened = plan.happened();
+                drop(plan);
+                if let Err(error) = result {
+                    felt += 1;
+                    assert!(has_happened && error.is_out_of_memory(), "{name} at {nth}: {error}");
+                    // What was appended before it stays; nothing else does.
+                    let (before, more) = vec.as_slice().split_at(page_size());
+                    assert!(before.iter().copied().eq(0..page_size() as u64), "{name} at {nth}");
+                    assert!(more.iter().all(|&element| element == 7), "{name} at {nth}");
+                    assert!(more.is_empty() || name == "try_extend", "{name} at {nth}");
+                    let len = vec.len();
+                    deed(&vec).expect("the next try");
+                    assert_eq!(vec.push(8).0, vec.len() - 1, "no index is lost");
+                    assert!(
+                        vec.len() > len
+                            && vec.as_slice()[page_size()..vec.len() - 1].iter().all(|&element| element == 7)
+                    );
+                }
+                assert_eq!(budget.committed_bytes(), vec.stats().committed_bytes, "{name} at {nth}");
+            }
+            assert!(felt > 0, "{name}: some were felt");
+        }
+    }
+
+    #[test]
     fn a_refused_reservation_is_tried_again() {
         let mut felt = 0;
         for nth in (1..=2).cycle().take(40) {
