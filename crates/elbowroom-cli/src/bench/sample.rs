@@ -135,6 +135,7 @@ impl Order {
 /// In a child: the answer to its order, for the parent; `None` in a process that is none.
 pub(crate) fn answer() -> Option<String> {
     let order = env::var(VARIABLE).ok()?;
+    os::forgo_core_file();
     let taken: Taken = match serde_json::from_str::<Order>(&order) {
         Ok(order) => order.take(),
         Err(error) => Err(format!("{VARIABLE} is {order:?}: {error}")),
@@ -150,8 +151,8 @@ fn read(output: &Output) -> Taken {
         Err(_) => {
             let message = String::from_utf8_lossy(&output.stderr);
             let last = message.lines().last().unwrap_or_default();
-            let status = output.status;
-            Err(if last.is_empty() { format!("ended by {status}") } else { format!("{status}: {last}") })
+            let how = os::ending(output.status);
+            Err(if last.is_empty() { how } else { format!("{how}: {last}") })
         }
     }
 }

@@ -5,6 +5,8 @@
 //! - `cpu_time()`: what this process has used of the processors, in the kernel too; `None` where no fine clock is.
 //! - `bring_in(base, len, pages)`: makes committed memory consist of such pages, and brings them in if they say so; an
 //!   error says why that cannot be. Behind [`UpFront::with_pages`].
+//! - `forgo_core_file()`: this process leaves none if it is ended.
+//! - `ending(status)`: how a child ended that was to give an answer.
 //! - `accounting()`: whether the system may refuse a commit.
 //! - `plant_other_fault(region, page)`: the next touch of that page of the region raises a fault that is not a page
 //!   fault, if the page is not committed before.
@@ -38,8 +40,8 @@ mod sys;
 mod unix;
 
 pub(crate) use sys::{
-    accounting, available_bytes, columns, cpu_time, enable_colours, examine, is_utf8, plant_other_fault,
-    resident_bytes, resident_pages, system, terminal_is_gone, usage, when_asked_to_end,
+    accounting, available_bytes, columns, cpu_time, enable_colours, ending, examine, forgo_core_file, is_utf8,
+    plant_other_fault, resident_bytes, resident_pages, system, terminal_is_gone, usage, when_asked_to_end,
 };
 pub(crate) use up_front::{Pages, UpFront};
 

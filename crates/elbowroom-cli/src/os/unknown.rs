@@ -9,7 +9,8 @@ use crate::meter::Usage;
 
 pub(crate) use super::unix::signals::system;
 pub(crate) use super::unix::{
-    columns, cpu_time, enable_colours, is_utf8, plant_other_fault, terminal_is_gone, when_asked_to_end,
+    columns, cpu_time, enable_colours, ending, forgo_core_file, is_utf8, plant_other_fault, terminal_is_gone,
+    when_asked_to_end,
 };
 
 pub(crate) fn usage() -> Usage {

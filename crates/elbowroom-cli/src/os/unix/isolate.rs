@@ -35,6 +35,7 @@ impl fmt::Display for Failure {
             Failure::Killed(signal) => match *signal {
                 libc::SIGSYS => f.write_str("a seccomp filter ends the process that asks"),
                 libc::SIGALRM => write!(f, "no answer within {SECONDS_MAX} seconds"),
+                libc::SIGKILL => f.write_str("ended by SIGKILL, as when memory runs out"),
                 libc::SIGSEGV => f.write_str("ended by SIGSEGV"),
                 libc::SIGBUS => f.write_str("ended by SIGBUS"),
                 signal => write!(f, "ended by signal {signal}"),
@@ -98,9 +99,7 @@ fn in_child(probe: impl FnOnce() -> Result<u64, i32>, mut question: File) -> ! {
 /// Nobody is to find a core file of a child that was ended, and none is to hang.
 fn leave_nothing_behind() {
     super::super::sys::make_not_dumpable();
-    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the structure is readable; only this child is limited.
-    unsafe { libc::setrlimit(libc::RLIMIT_CORE, &none) };
+    super::forgo_core_file();
     // SAFETY: the default action for a signal of this child; no handler is involved.
     unsafe { libc::signal(libc::SIGALRM, libc::SIG_DFL) };
     super::signals::unblock(libc::SIGALRM);

@@ -11,7 +11,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
-use std::process;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{self, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -37,6 +38,18 @@ pub(crate) fn cpu_time() -> Option<Duration> {
     // SAFETY: the structure is writable.
     let result = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
     (result == 0).then(|| Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
+}
+
+/// setrlimit(2): this process leaves no core file.
+pub(crate) fn forgo_core_file() {
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the structure is readable.
+    unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) };
+}
+
+/// How a child that gave no answer ended.
+pub(crate) fn ending(status: ExitStatus) -> String {
+    status.signal().map_or_else(|| status.to_string(), |signal| isolate::Failure::Killed(signal).to_string())
 }
 
 /// How wide the terminal is that standard output goes to, if it is one.
@@ -101,4 +114,18 @@ fn nameless_file() -> io::Result<File> {
     let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
     fs::remove_file(&path)?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_a_child_ended_is_told_in_words() {
+        let told = |status| ending(ExitStatus::from_raw(status));
+        assert!(told(libc::SIGSYS).contains("seccomp"));
+        assert!(told(libc::SIGKILL).contains("memory"));
+        assert_eq!(told(libc::SIGTERM), "ended by signal 15");
+        assert_eq!(told(1 << 8), "exit status: 1");
+    }
 }

@@ -7,6 +7,7 @@ mod probe;
 
 use std::ffi::c_void;
 use std::io;
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -38,6 +39,14 @@ pub(crate) fn usage() -> Usage {
 
 pub(crate) fn available_bytes() -> Option<u64> {
     probe::system_memory().map(|memory| memory.available_bytes)
+}
+
+/// There are none by default.
+pub(crate) fn forgo_core_file() {}
+
+/// How a child that gave no answer ended.
+pub(crate) fn ending(status: ExitStatus) -> String {
+    status.to_string()
 }
 
 /// GetProcessTimes counts ticks of a clock of 64 a second.
