@@ -318,7 +318,7 @@ struct RawCompare {
 /// Up front: all of it, with the kernel bringing pages in as they are touched, or all at once, or in huge pages.
 /// On touch: by the library's default, which adapts; with small pages only; one page a fault; windows of a fixed
 /// size; by userfaultfd; and with a filter on a thread of its own. Each touches all pages of the memory in order,
-/// and one in 16 here and there. It takes less than a minute.
+/// and one in 16 here and there (4,096 at most). It takes less than a minute, but where --size or --runs ask for more.
 ///
 /// All are measured in turns, each sample in a process of its own: in processor time, or by the wall clock where
 /// threads wait for each other. What this machine does not have, or does not permit, is listed with the reason;

@@ -2,10 +2,9 @@
 
 use super::mechanism::{BASELINE, Mechanism};
 use super::outcome::{Outcome, Table};
-use super::view::{busy, clocks, runs, three_digits, time, title};
+use super::view::{busy, clocks, runs, size, three_digits, time, title};
 use crate::output::wrap;
 use crate::picture::svg::{Anchor, MARGIN, Svg};
-use crate::size::human;
 
 const WIDTH: u32 = 960;
 /// Where bars begin, and where the longest ends.
@@ -17,8 +16,8 @@ const BAR: f64 = 14.0;
 const TEXT_COLUMNS: usize = 120;
 
 pub(super) fn svg(outcome: &Outcome) -> String {
-    let size = human(outcome.size_bytes as u64);
-    let subtitle = format!("{}; {size}, {}; shorter is better", outcome.system, runs(outcome.rounds));
+    let subtitle =
+        format!("{}; {}, {}; shorter is better", outcome.system, size(outcome.size_bytes as u64), runs(outcome.rounds));
     let mut svg = Svg::new(WIDTH, "Ways of committing memory", &subtitle);
     legend(&mut svg);
     for table in &outcome.tables {
@@ -80,7 +79,7 @@ fn draw(svg: &mut Svg, table: &Table, size_bytes: usize) {
             spread(svg, [x(whole.lower_quartile), x(whole.upper_quartile)], middle);
         }
         let ratio = table.ratio(row).map_or_else(|| "-".to_owned(), |ratio| three_digits(ratio.median));
-        let committed = row.committed_bytes().map_or_else(String::new, |bytes| human(bytes).to_string());
+        let committed = row.committed_bytes().map_or_else(String::new, size);
         for (column, text) in [(0.0, time(page.median)), (76.0, ratio), (160.0, committed)] {
             svg.text(RIGHT + 80.0 + column, middle + 4.5, "small num", Anchor::End, &text);
         }

@@ -27,7 +27,7 @@ pub(crate) enum Manner {
 }
 
 /// One page in so many is touched where touches are scattered.
-pub(crate) const SCATTERED_STEP: usize = 16;
+const SCATTERED_STEP: usize = 16;
 /// Each may be a mapping of its own, and a process may have some 65,000 of them on Linux.
 const SCATTERED_MAX: usize = 4096;
 

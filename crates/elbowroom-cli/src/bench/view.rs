@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::mechanism::Mechanism;
 use super::outcome::{Clock, Outcome, Row, Table};
-use super::sample::{Manner, SCATTERED_STEP, Sample};
+use super::sample::{Manner, Sample};
 use super::stats::Spread;
 use crate::output::{Colour, Paint, wrap};
 use crate::size::human;
@@ -28,15 +28,30 @@ pub(super) fn title(table: &Table, size_bytes: usize) -> String {
     }
 }
 
+/// The unit that suits a time, in nanoseconds, and its name.
+fn unit(ns: f64) -> (f64, &'static str) {
+    match ns {
+        ns if ns < 999.5 => (1.0, "ns"),
+        ns if ns < 999.5e3 => (1e3, "µs"),
+        ns if ns < 999.5e6 => (1e6, "ms"),
+        _ => (1e9, "s"),
+    }
+}
+
 /// Nanoseconds with three digits, in the unit that suits them.
 pub(super) fn time(ns: f64) -> String {
-    let (value, unit) = match ns {
-        ns if ns < 999.5 => (ns, "ns"),
-        ns if ns < 999.5e3 => (ns / 1e3, "µs"),
-        ns if ns < 999.5e6 => (ns / 1e6, "ms"),
-        ns => (ns / 1e9, "s"),
-    };
-    format!("{} {unit}", three_digits(value))
+    let (unit, name) = unit(ns);
+    format!("{} {name}", three_digits(ns / unit))
+}
+
+/// A size in few characters.
+pub(super) fn size(bytes: u64) -> String {
+    let exact = human(bytes).to_string();
+    match exact.split_once('.') {
+        // 227.4 MiB: the decimal is of no interest.
+        Some((whole, rest)) if whole.len() > 2 => format!("{whole}{}", &rest[1..]),
+        _ => exact,
+    }
 }
 
 pub(super) fn three_digits(value: f64) -> String {
@@ -81,7 +96,7 @@ fn push_table(lines: &mut Vec<String>, table: &Table, paint: Paint, is_unicode: 
     for row in table.measured() {
         let (Some(page), Some(whole)) = (table.page_ns(row), row.time_ns()) else { continue };
         let ratio = table.ratio(row).map_or_else(|| "-".to_owned(), |ratio| three_digits(ratio.median));
-        let committed = row.committed_bytes().map_or_else(String::new, |bytes| human(bytes).to_string());
+        let committed = row.committed_bytes().map_or_else(String::new, size);
         let mut line = format!(
             "{:NAME_COLUMNS$}  {:>8}  {:>8}  {:>13}  {ratio:>6}  {committed:>8}",
             row.mechanism.to_string(),
@@ -117,13 +132,7 @@ fn push_refusals(lines: &mut Vec<String>, outcome: &Outcome, paint: Paint, colum
 
 /// The quartiles in the unit of the median, so that they can be set beside it.
 fn quartiles(spread: Spread) -> String {
-    let unit = if spread.median < 999.5 {
-        1.0
-    } else if spread.median < 999.5e3 {
-        1e3
-    } else {
-        1e6
-    };
+    let (unit, _) = unit(spread.median);
     format!("{} to {}", three_digits(spread.lower_quartile / unit), three_digits(spread.upper_quartile / unit))
 }
 
@@ -167,8 +176,8 @@ fn notes(outcome: &Outcome) -> Vec<String> {
     let page = human(page_size() as u64);
     let mut notes = vec![format!(
         "Making the memory and touching it, {}: medians, and between what half of the runs were. The ratio is to the \
-         first line, of the same round. A page is {page}; scattered touches are one page in {SCATTERED_STEP}, so that \
-         what is committed ahead of use shows.",
+         first line, of the same round. A page is {page}; scattered touches leave most pages out, so that what is \
+         committed ahead of use shows.",
         clocks(outcome)
     )];
     notes.extend(busy(outcome));
@@ -293,6 +302,19 @@ mod tests {
         ] {
             assert_eq!(time(ns), text);
         }
+    }
+
+    #[test]
+    fn quartiles_are_in_the_unit_of_the_median() {
+        let spread =
+            |figure: f64| quartiles(Spread { lower_quartile: figure / 2.0, median: figure, upper_quartile: figure });
+        assert_eq!([spread(900.0), spread(1e6), spread(1.2e9)], ["450 to 900", "0.50 to 1.00", "0.60 to 1.20"]);
+    }
+
+    #[test]
+    fn sizes_take_few_characters() {
+        assert_eq!([size(64 << 20), size(227 << 20 | 5 << 17), size(3 << 19)], ["64 MiB", "227 MiB", "1.5 MiB"]);
+        assert!((0..64).all(|bit| size(1023 << bit >> 10).len() <= 8 && size(u64::MAX >> bit).len() <= 9));
     }
 
     #[test]
