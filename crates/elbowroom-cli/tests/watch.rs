@@ -129,9 +129,8 @@ mod in_a_terminal {
     use super::*;
     use crate::common::elbowroom;
     use crate::terminal::Terminal;
-    use std::fs;
     use std::thread::sleep;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     /// A terminal with `elbowroom watch` in it.
     fn watch(columns: u16, rows: u16, args: &str, environment: &str) -> Option<Terminal> {
@@ -213,7 +212,7 @@ mod in_a_terminal {
     /// Whether the process lives, and is not just waiting to be asked how it ended.
     #[cfg(target_os = "linux")]
     fn lives(pid: u32) -> bool {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
         stat.is_ok_and(|stat| !stat.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" Z")))
     }
 
@@ -227,7 +226,7 @@ mod in_a_terminal {
             let pid = terminal.pid();
             assert!(lives(pid));
             terminal.tmux(&["kill-session"]);
-            let began = Instant::now();
+            let began = std::time::Instant::now();
             while lives(pid) {
                 if began.elapsed() > Duration::from_secs(60) {
                     let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
