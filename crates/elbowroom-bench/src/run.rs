@@ -183,7 +183,8 @@ pub(crate) struct Measured {
 
 impl Verdict {
     pub(crate) fn is_met(&self) -> Option<bool> {
-        self.measured.map(|measured| measured.ratio <= self.at_most)
+        // As it is printed: with two digits, and not by the third.
+        self.measured.map(|measured| (measured.ratio * 100.0).round() <= (self.at_most * 100.0).round())
     }
 }
 

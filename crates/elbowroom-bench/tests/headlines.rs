@@ -1,0 +1,29 @@
+//! What the README says of speed is what was measured.
+
+use std::fs;
+use std::path::Path;
+
+#[test]
+fn figures_in_the_readme_stand_in_the_results() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let read = |file: &str| fs::read_to_string(root.join(file)).unwrap();
+    let results = read("benches/RESULTS.md");
+    for (readme, heading) in [("README.md", "## How fast"), ("README.zh-CN.md", "## 速度")] {
+        let text = read(readme);
+        let (_, section) = text.split_once(heading).unwrap_or_else(|| panic!("{readme} has no {heading}"));
+        let section = section.split("\n## ").next().unwrap();
+        let mut rows = 0;
+        for line in section.lines().filter(|line| line.ends_with("` |")) {
+            // What, the rival, how many times its time, the comparison.
+            let [_, _, rival, ratio, comparison, _] = line.split('|').map(str::trim).collect::<Vec<_>>()[..] else {
+                panic!("{readme}: {line}");
+            };
+            let is_it =
+                |row: &&str| row.starts_with(&format!("| {comparison} |")) && row.contains(&format!("**{ratio}**"));
+            let row = results.lines().find(is_it);
+            assert!(row.is_some(), "{readme}: {comparison} against {rival} is not {ratio} in benches/RESULTS.md");
+            rows += 1;
+        }
+        assert!(rows > 5, "{readme}: {rows} figures");
+    }
+}
