@@ -259,6 +259,7 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
     let title = "each push of u64 by itself, from empty to 32 MiB";
     let mut contenders = contenders!(each_push(len));
     contenders.push(Contender::plain(CALM, each_push::<Calm>(len)));
-    all.push(Comparison::new("push-latency", title, (len, "push"), contenders).rounds(3));
+    let latency = Comparison::new("push-latency", title, (len, "push"), contenders).rounds(5);
+    all.push(latency.data(len * size_of::<u64>()));
     all
 }
