@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde::{Deserialize, Serialize};
 
 use crate::os;
-use crate::plan::{self, Clock, Comparison, Place, Scale};
+use crate::plan::{self, Clock, Comparison, Contender, Place, Scale};
 use crate::sample::{self, Growth, Sample, Step};
 use crate::stats::Spread;
 
@@ -52,11 +52,27 @@ impl Order {
 
     /// In the child: takes the samples and prints them.
     pub(crate) fn obey(&self) -> Result<(), String> {
+        let comparison = find(self.scale(), &self.comparison)?;
+        let wanted = |name: &str| self.contender.as_deref().is_none_or(|contender| contender == name);
+        if self.memory && comparison.place == Place::Together {
+            // What is prepared counts: it is what all turns use.
+            let turn = |contender: &Contender| {
+                let (prepared, memory) = sample::watched(|| {
+                    let mut sampler = (contender.prepare)()?;
+                    Ok((sampler(), sampler))
+                });
+                match prepared {
+                    Ok((sample, _)) => Taken::Samples(vec![Sample { memory, ..sample }]),
+                    Err(why) => Taken::Nothing(why),
+                }
+            };
+            let contenders = comparison.contenders.iter().filter(|contender| wanted(&contender.name));
+            let taken: Vec<Taken> = contenders.map(turn).collect();
+            return serde_json::to_writer(io::stdout(), &taken).map_err(|error| error.to_string());
+        }
         if self.memory {
             sample::look_at_memory();
         }
-        let comparison = find(self.scale(), &self.comparison)?;
-        let wanted = |name: &str| self.contender.as_deref().is_none_or(|contender| contender == name);
         let mut samplers = Vec::new();
         for contender in comparison.contenders.iter().filter(|contender| wanted(&contender.name)) {
             samplers.push((contender.prepare)());
@@ -234,7 +250,7 @@ impl Outcome {
     }
 }
 
-/// Makes a comparison: its rounds, and a look at memory where each contender has a process of its own.
+/// Makes a comparison: its rounds, and then a look at the memory that each contender takes.
 pub(crate) fn make(comparison: &Comparison, scale: Scale) -> Outcome {
     let rounds = scale.rounds(comparison.rounds);
     let order = Order {
@@ -265,6 +281,8 @@ pub(crate) fn make(comparison: &Comparison, scale: Scale) -> Outcome {
                 }
             }
         }
+    }
+    if scale == Scale::Full {
         for contender in &mut contenders {
             if contender.samples().is_empty() {
                 continue;

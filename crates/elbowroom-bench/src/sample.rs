@@ -57,6 +57,14 @@ pub(crate) fn timed<R>(work: impl FnOnce() -> R) -> Sample {
     Sample { wall_ns: nanoseconds(wall), cpu_ns: nanoseconds(cpu), memory, steps: Vec::new() }
 }
 
+/// Does something, and says how much memory the process came to have meanwhile. What it returns is there to the end.
+pub(crate) fn watched<R>(work: impl FnOnce() -> R) -> (R, Option<Growth>) {
+    let watcher = Watcher::start();
+    let kept = work();
+    let memory = watcher.and_then(Watcher::stop);
+    (kept, memory)
+}
+
 pub(crate) fn nanoseconds(time: Duration) -> f64 {
     time.as_nanos() as f64
 }

@@ -131,7 +131,8 @@ taken in a process of its own; else all take short turns in one process. Times a
 processor time (the kernel's work included) unless a table says otherwise, since other programs use the machine too. A \
 goal is judged by the median of the ratios of samples that follow each other, which have met the same machine: compare \
 ratios, not times. A process touches and returns as much memory as it is about to use, before the clock starts, lest \
-the host of a virtual machine bring it in meanwhile.";
+the host of a virtual machine bring it in meanwhile. Memory is looked at in a run of its own: what the process came to \
+have at its peak, the pages of the program that it ran into included.";
 
 const GOALS: &str = "\
 \"The limit's\" is the ratio of the contender that does nothing but what cannot be done without: zeroing, a locked \

@@ -217,7 +217,7 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
         let title = format!("u64 of committed memory in the first-level cache {how}");
         let contenders = vec![work(OURS, ours), work(VOLATILE, theirs)];
         let comparison = Comparison::new(name, title, (words, "access"), contenders).together();
-        let comparison = comparison.goal(OURS, VOLATILE, 1.2);
+        let comparison = comparison.data(WORDS_BYTES).goal(OURS, VOLATILE, 1.2);
         all.push(match least {
             Some(least) => comparison.limit(BARE, work(BARE, least)),
             None => comparison,
@@ -235,7 +235,7 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
         let contenders = vec![copies(OURS, len, times, ours), copies(MEMCPY, len, times, theirs)];
         // At least 0.95 of its throughput.
         let comparison = Comparison::new(name, title, ((len * times) >> 10, "KiB"), contenders);
-        all.push(comparison.together().goal(OURS, MEMCPY, 1.0 / 0.95));
+        all.push(comparison.together().data(len).goal(OURS, MEMCPY, 1.0 / 0.95));
     }
     let (len, times) = (scale.of(1 << 40, 1 << 30), scale.of(500, 2));
     let reservation = move || Reservation::new(len).map(drop).map_err(|error| error.to_string());

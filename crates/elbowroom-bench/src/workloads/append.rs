@@ -253,7 +253,10 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
     ];
     let title = format!("the sum of the {len} u64 in a shared vector");
     all.push(
-        Comparison::new("append-read", title, (len * times, "element"), contenders).together().goal(OURS, SLICE, 1.05),
+        Comparison::new("append-read", title, (len * times, "element"), contenders)
+            .together()
+            .data(len * size_of::<u64>())
+            .goal(OURS, SLICE, 1.05),
     );
     all
 }

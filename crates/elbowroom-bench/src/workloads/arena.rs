@@ -115,8 +115,8 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
     let title = "values of 24 bytes allocated in an arena from empty to 128 MiB";
     let once = Comparison::new("arena-128m", title, (count, "value"), contenders).data(bytes);
     vec![
-        again.together().goal(OURS, BUMPALO, 1.0),
-        anew.together().goal(OURS, BUMPALO, 1.0),
+        again.together().data(1000 * size_of::<Value>()).goal(OURS, BUMPALO, 1.0),
+        anew.together().data(1000 * size_of::<Value>()).goal(OURS, BUMPALO, 1.0),
         once.goal(OURS, BUMPALO, 1.0),
     ]
 }

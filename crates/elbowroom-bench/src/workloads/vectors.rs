@@ -219,6 +219,7 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
     all.push(
         Comparison::new("push-100k", title, (len * times, "push"), contenders!(comes_and_goes(len, times)))
             .together()
+            .data(len * size_of::<u64>())
             .goal(OURS, VEC, 1.2),
     );
     let title = "100,000 u64 pushed into the first vector of a process";
@@ -231,7 +232,10 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
     let contenders = vec![push_reserved(OURS, len, times), push_reserved(VEC, len, times)];
     let title = format!("{len} u64 pushed into capacity that is there already");
     all.push(
-        Comparison::new("push-reserved", title, (len * times, "push"), contenders).together().goal(OURS, VEC, 1.02),
+        Comparison::new("push-reserved", title, (len * times, "push"), contenders)
+            .together()
+            .data(len * size_of::<u64>())
+            .goal(OURS, VEC, 1.02),
     );
     for (name, title, bytes) in [
         ("come-and-go-1k", "vectors of 1 KiB that are filled and dropped", 1 << 10),
@@ -241,7 +245,7 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
         let len = bytes / size_of::<u64>();
         let times = scale.of((8 << 20) / bytes, 2);
         let contenders = contenders!(comes_and_goes(len, times));
-        all.push(Comparison::new(name, title, (len * times, "push"), contenders).together());
+        all.push(Comparison::new(name, title, (len * times, "push"), contenders).together().data(bytes));
     }
     let len = scale.of(128 << 20, 64 << 10);
     let title = "the worst 512 pushes of u64 that follow each other, from empty to 1 GiB";
