@@ -235,7 +235,9 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
         let contenders = vec![copies(OURS, len, times, ours), copies(MEMCPY, len, times, theirs)];
         // At least 0.95 of its throughput.
         let comparison = Comparison::new(name, title, ((len * times) >> 10, "KiB"), contenders);
-        all.push(comparison.together().data(len).goal(OURS, MEMCPY, 1.0 / 0.95));
+        // What is larger than the first cache depends on where in memory its pages are, which a process keeps.
+        let comparison = if len > WORDS_BYTES { comparison } else { comparison.together() };
+        all.push(comparison.data(len).goal(OURS, MEMCPY, 1.0 / 0.95));
     }
     let (len, times) = (scale.of(1 << 40, 1 << 30), scale.of(500, 2));
     let reservation = move || Reservation::new(len).map(drop).map_err(|error| error.to_string());
