@@ -12,23 +12,14 @@ use elbowroom::{Arena, Budget, Error, page_size};
 
 use crate::element::{self, Boxed, Element, tick, with_fuse};
 use crate::refusal::{self, Limits, Refusal};
-use crate::steps::Steps;
+use crate::steps::{Step, Steps};
 
 /// What the fuzzer chooses.
 #[derive(Arbitrary, Debug)]
 pub struct Input {
     max_pages: u8,
     limits: Limits,
-    steps: Steps<Step>,
-}
-
-#[derive(Arbitrary, Debug)]
-struct Step {
-    deed: Deed,
-    /// A call to the system fails in it.
-    refusal: Option<Refusal>,
-    /// The nth clone or call of a function in it panics.
-    fuse: Option<u8>,
+    steps: Steps<Step<Deed>>,
 }
 
 #[derive(Arbitrary, Debug)]
@@ -243,7 +234,7 @@ impl<'a> Open<'_, 'a> {
     }
 
     /// Does steps until it is closed, or they end.
-    fn run<'i>(mut self, steps: &mut impl Iterator<Item = &'i Step>) {
+    fn run<'i>(mut self, steps: &mut impl Iterator<Item = &'i Step<Deed>>) {
         while let Some(Step { deed, refusal, fuse }) = steps.next() {
             let before = self.scope.allocated_bytes();
             match deed {

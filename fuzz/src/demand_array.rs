@@ -11,7 +11,7 @@ use elbowroom::{Backend, DemandArray, Error, PageState, page_size};
 
 use crate::element::{self, Counted, with_fuse};
 use crate::refusal::{self, Limits, Refusal};
-use crate::steps::Steps;
+use crate::steps::{Step, Steps};
 
 /// What the fuzzer chooses.
 #[derive(Arbitrary, Debug)]
@@ -20,7 +20,7 @@ pub struct Input {
     is_vast: bool,
     is_on_userfault: bool,
     limits: Limits,
-    steps: Steps<Step>,
+    steps: Steps<Step<Deed>>,
 }
 
 #[derive(Arbitrary, Debug)]
@@ -31,15 +31,6 @@ enum Kind {
     Owner,
     Aligned,
     Nothing,
-}
-
-#[derive(Arbitrary, Debug)]
-struct Step {
-    deed: Deed,
-    /// A call to the system fails in it.
-    refusal: Option<Refusal>,
-    /// The nth drop in it panics.
-    fuse: Option<u8>,
 }
 
 #[derive(Arbitrary, Debug)]

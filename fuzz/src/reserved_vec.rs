@@ -8,7 +8,7 @@ use elbowroom::{Error, ReservedVec};
 
 use crate::element::{self, Element, Kind, tick, with_fuse, with_kind};
 use crate::refusal::{self, Limits, Refusal};
-use crate::steps::Steps;
+use crate::steps::{Step, Steps};
 
 /// What the fuzzer chooses.
 #[derive(Arbitrary, Debug)]
@@ -16,16 +16,7 @@ pub struct Input {
     kind: Kind,
     max_len: u8,
     limits: Limits,
-    steps: Steps<Step>,
-}
-
-#[derive(Arbitrary, Debug)]
-struct Step {
-    deed: Deed,
-    /// A call to the system fails in it.
-    refusal: Option<Refusal>,
-    /// The nth clone, drop or call of a function in it panics.
-    fuse: Option<u8>,
+    steps: Steps<Step<Deed>>,
 }
 
 #[derive(Arbitrary, Debug)]
