@@ -54,29 +54,21 @@ impl Order {
     pub(crate) fn obey(&self) -> Result<(), String> {
         let comparison = find(self.scale(), &self.comparison)?;
         let wanted = |name: &str| self.contender.as_deref().is_none_or(|contender| contender == name);
-        if self.memory && comparison.place == Place::Together {
-            // What is prepared counts: it is what all turns use.
-            let turn = |contender: &Contender| {
-                let (prepared, memory) = sample::watched(|| {
-                    let mut sampler = (contender.prepare)()?;
-                    Ok((sampler(), sampler))
-                });
-                match prepared {
-                    Ok((sample, _)) => Taken::Samples(vec![Sample { memory, ..sample }]),
-                    Err(why) => Taken::Nothing(why),
-                }
-            };
-            let contenders = comparison.contenders.iter().filter(|contender| wanted(&contender.name));
-            let taken: Vec<Taken> = contenders.map(turn).collect();
-            return serde_json::to_writer(io::stdout(), &taken).map_err(|error| error.to_string());
-        }
+        let contenders = comparison.contenders.iter().filter(|contender| wanted(&contender.name));
+        let taken: Vec<Taken> = if self.memory && comparison.place == Place::Together {
+            contenders.map(turn_watched).collect()
+        } else {
+            self.take_turns(&comparison, contenders)
+        };
+        serde_json::to_writer(io::stdout(), &taken).map_err(|error| error.to_string())
+    }
+
+    /// Samples of each of the contenders, in turns.
+    fn take_turns<'a>(&self, comparison: &Comparison, contenders: impl Iterator<Item = &'a Contender>) -> Vec<Taken> {
         if self.memory {
             sample::look_at_memory();
         }
-        let mut samplers = Vec::new();
-        for contender in comparison.contenders.iter().filter(|contender| wanted(&contender.name)) {
-            samplers.push((contender.prepare)());
-        }
+        let mut samplers: Vec<_> = contenders.map(|contender| (contender.prepare)()).collect();
         let mut taken: Vec<Taken> = samplers
             .iter()
             .map(|sampler| match sampler {
@@ -94,7 +86,7 @@ impl Order {
                 }
             }
         }
-        serde_json::to_writer(io::stdout(), &taken).map_err(|error| error.to_string())
+        taken
     }
 
     /// In the parent: has a child obey. What it took, in the order of the contenders.
@@ -118,6 +110,18 @@ impl Order {
             return Err(format!("{}: {last_line}", output.status));
         }
         serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())
+    }
+}
+
+/// One sample, and the memory that it takes with what was prepared for it, which all turns use.
+fn turn_watched(contender: &Contender) -> Taken {
+    let (prepared, memory) = sample::watched(|| {
+        let mut sampler = (contender.prepare)()?;
+        Ok((sampler(), sampler))
+    });
+    match prepared {
+        Ok((sample, _)) => Taken::Samples(vec![Sample { memory, ..sample }]),
+        Err(why) => Taken::Nothing(why),
     }
 }
 
