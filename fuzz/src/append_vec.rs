@@ -60,7 +60,8 @@ struct Model {
 
 impl Model {
     fn holes(&self) -> impl Iterator<Item = usize> {
-        (0..self.elements.len()).filter(|index| self.elements[*index].is_none() && !self.claimed.contains(index))
+        (0..self.elements.len())
+            .filter(|index| self.elements[*index].is_none() && !self.claimed.contains(index))
     }
 
     /// The index that the next push gets.
@@ -80,7 +81,9 @@ impl Model {
     fn finish(&mut self, index: usize, value: Option<u8>) {
         self.claimed.retain(|&claimed| claimed != index);
         self.elements[index] = value;
-        while self.elements.last() == Some(&None) && !self.claimed.contains(&(self.elements.len() - 1)) {
+        while self.elements.last() == Some(&None)
+            && !self.claimed.contains(&(self.elements.len() - 1))
+        {
             self.elements.pop();
         }
     }
@@ -128,7 +131,10 @@ impl<T: Element> Subject<T> {
                         for &value in &inside {
                             refused = refused.take().or(push(vec, model, value).err());
                         }
-                        assert!(vec.len() <= index && vec.get(index).is_none(), "shown before it is finished");
+                        assert!(
+                            vec.len() <= index && vec.get(index).is_none(),
+                            "shown before it is finished"
+                        );
                         T::make(value.unwrap_or_else(|| element::blow()))
                     })
                     .map(|(index, _)| index)
@@ -170,7 +176,9 @@ impl<T: Element> Subject<T> {
             Deed::Fill(value) => {
                 let shown = vec.as_mut_slice();
                 model.elements[..shown.len()].fill(Some(value & T::KEPT));
-                shown.iter_mut().for_each(|element| *element = T::make(value));
+                shown
+                    .iter_mut()
+                    .for_each(|element| *element = T::make(value));
             }
             Deed::Clear { fuse } => {
                 with_fuse(fuse, || vec.clear());
@@ -190,14 +198,26 @@ impl<T: Element> Subject<T> {
         }
         assert!(vec.get(model.elements.len()).is_none());
         assert!(model.elements.len() <= vec.capacity() && vec.capacity() <= vec.max_len());
-        assert_eq!(element::alive(), if T::IS_COUNTED { model.count() as isize } else { 0 });
+        assert_eq!(
+            element::alive(),
+            if T::IS_COUNTED {
+                model.count() as isize
+            } else {
+                0
+            }
+        );
     }
 }
 
 fn behaves<T: Element>(input: Input) {
     let budget = input.limits.budget();
-    let builder = input.limits.apply(AppendVec::<T>::builder(input.max_len.into()), &budget);
-    let mut subject = Subject { vec: builder.build().expect("a small vector"), model: Model::default() };
+    let builder = input
+        .limits
+        .apply(AppendVec::<T>::builder(input.max_len.into()), &budget);
+    let mut subject = Subject {
+        vec: builder.build().expect("a small vector"),
+        model: Model::default(),
+    };
     for Step { deed, refusal } in input.steps.0 {
         let plan = refusal.map(Refusal::plan);
         if let Err(error) = subject.step(deed) {
@@ -216,7 +236,10 @@ fn behaves<T: Element>(input: Input) {
             assert_eq!(elements.next().map(|element| element.value()), same.next());
         }
         for _ in 0..back {
-            assert_eq!(elements.next_back().map(|element| element.value()), same.next_back());
+            assert_eq!(
+                elements.next_back().map(|element| element.value()),
+                same.next_back()
+            );
         }
     } else {
         drop(vec);

@@ -84,7 +84,12 @@ impl Pusher<'_> {
         let number = self.made;
         self.alive.fetch_add(1, Ordering::Relaxed);
         let again = [self.thread.wrapping_mul(1000) ^ number; 6];
-        Entry { thread: self.thread, number, again, alive: Arc::clone(self.alive) }
+        Entry {
+            thread: self.thread,
+            number,
+            again,
+            alive: Arc::clone(self.alive),
+        }
     }
 
     /// Whether an error is one that may be.
@@ -94,7 +99,11 @@ impl Pusher<'_> {
         let (index, stored) = self.vec.try_push(entry)?;
         assert!(stored.is_whole() && (stored.thread, stored.number) == (self.thread, number));
         // One's own is there at once.
-        assert!(self.vec.get(index).is_some_and(|found| std::ptr::eq(found, stored)));
+        assert!(
+            self.vec
+                .get(index)
+                .is_some_and(|found| std::ptr::eq(found, stored))
+        );
         self.pushed.push((index, number));
         Ok(())
     }
@@ -140,12 +149,24 @@ impl Pusher<'_> {
 pub fn run(input: Input) {
     let alive = Arc::new(AtomicUsize::new(0));
     let budget = input.limits.budget();
-    let builder = input.limits.apply(AppendVec::builder(usize::from(input.max_len) * 4), &budget);
+    let builder = input
+        .limits
+        .apply(AppendVec::builder(usize::from(input.max_len) * 4), &budget);
     let vec = builder.build().expect("a small vector");
     let work = &|thread: usize| {
-        let mut pusher = Pusher { vec: &vec, thread, alive: &alive, made: 0, pushed: Vec::new(), seen: 0 };
-        for Step { deed, refusal, .. } in
-            input.steps.0.iter().filter(|step| usize::from(step.thread) % THREADS == thread)
+        let mut pusher = Pusher {
+            vec: &vec,
+            thread,
+            alive: &alive,
+            made: 0,
+            pushed: Vec::new(),
+            seen: 0,
+        };
+        for Step { deed, refusal, .. } in input
+            .steps
+            .0
+            .iter()
+            .filter(|step| usize::from(step.thread) % THREADS == thread)
         {
             let plan = refusal.map(Refusal::plan);
             if let Err(error) = pusher.step(deed) {
@@ -155,8 +176,13 @@ pub fn run(input: Input) {
         pusher.pushed
     };
     let pushed = thread::scope(|scope| {
-        let pushers = (0..THREADS).map(|thread| scope.spawn(move || work(thread))).collect::<Vec<_>>();
-        pushers.into_iter().map(|pusher| pusher.join().expect("no panic")).collect::<Vec<_>>()
+        let pushers = (0..THREADS)
+            .map(|thread| scope.spawn(move || work(thread)))
+            .collect::<Vec<_>>();
+        pushers
+            .into_iter()
+            .map(|pusher| pusher.join().expect("no panic"))
+            .collect::<Vec<_>>()
     });
     let count = pushed.iter().map(Vec::len).sum::<usize>();
     assert_eq!(alive.load(Ordering::Relaxed), count);
@@ -168,13 +194,26 @@ pub fn run(input: Input) {
     }
     // Shown unless a closure panicked before it.
     assert!(vec.len() <= count && vec.as_slice().iter().all(Entry::is_whole));
-    let mut each = vec.into_iter().map(|entry| (entry.thread, entry.number)).collect::<Vec<_>>();
+    let mut each = vec
+        .into_iter()
+        .map(|entry| (entry.thread, entry.number))
+        .collect::<Vec<_>>();
     each.sort_unstable();
     let numbered = |(thread, pushed): (usize, &Vec<(usize, usize)>)| {
-        pushed.iter().map(|&(_, number)| (thread, number)).collect::<Vec<_>>()
+        pushed
+            .iter()
+            .map(|&(_, number)| (thread, number))
+            .collect::<Vec<_>>()
     };
-    let mut expected = pushed.iter().enumerate().flat_map(numbered).collect::<Vec<_>>();
+    let mut expected = pushed
+        .iter()
+        .enumerate()
+        .flat_map(numbered)
+        .collect::<Vec<_>>();
     expected.sort_unstable();
     assert_eq!(each, expected);
-    assert_eq!((alive.load(Ordering::Relaxed), budget.committed_bytes()), (0, 0));
+    assert_eq!(
+        (alive.load(Ordering::Relaxed), budget.committed_bytes()),
+        (0, 0)
+    );
 }

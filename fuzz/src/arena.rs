@@ -73,7 +73,10 @@ impl<'a> Lent<'a> {
     }
 
     fn check(&self) {
-        assert!(self.bytes.iter().all(|&byte| byte == self.value), "a block is not what it was");
+        assert!(
+            self.bytes.iter().all(|&byte| byte == self.value),
+            "a block is not what it was"
+        );
     }
 }
 
@@ -118,7 +121,12 @@ impl<'a> Open<'_, 'a> {
         let end = start + size_of_val(block);
         assert_eq!(start % align_of::<T>(), 0);
         if start < end {
-            assert!(self.taken.iter().all(|&(first, last)| end <= first || last <= start), "handed out twice");
+            assert!(
+                self.taken
+                    .iter()
+                    .all(|&(first, last)| end <= first || last <= start),
+                "handed out twice"
+            );
             self.taken.push((start, end));
         }
     }
@@ -139,7 +147,10 @@ impl<'a> Open<'_, 'a> {
 
     fn bytes(&mut self, layout: Layout, value: u8) -> Result<(), Error> {
         let block = self.scope.try_alloc_layout(layout)?;
-        assert_eq!((block.len(), block.as_ptr().addr() % layout.align()), (layout.size(), 0));
+        assert_eq!(
+            (block.len(), block.as_ptr().addr() % layout.align()),
+            (layout.size(), 0)
+        );
         let Lent { bytes, value } = Lent::fill(block, value);
         self.lend(bytes, value);
         Ok(())
@@ -171,13 +182,17 @@ impl<'a> Open<'_, 'a> {
             Deed::Nothing => {
                 let before = scope.allocated_bytes();
                 let nothing = scope.try_alloc([0u64; 0])?;
-                assert_eq!((nothing.as_ptr().addr() % 8, scope.allocated_bytes()), (0, before));
+                assert_eq!(
+                    (nothing.as_ptr().addr() % 8, scope.allocated_bytes()),
+                    (0, before)
+                );
             }
             Deed::Nested(value, size) => {
                 let mut inner = None;
                 let word = scope.try_alloc_with(|| {
                     // Refused or not.
-                    let block = scope.try_alloc_layout(Layout::array::<u8>(size.into()).expect("small"));
+                    let block =
+                        scope.try_alloc_layout(Layout::array::<u8>(size.into()).expect("small"));
                     inner = block.ok().map(|block| Lent::fill(block, !value));
                     tick();
                     Word([value; 8])
@@ -188,21 +203,31 @@ impl<'a> Open<'_, 'a> {
                 self.lend(&word?.0, value);
             }
             Deed::Copy(value, count) => {
-                let bytes = scope.try_alloc_slice_copy(&vec![Word([value; 8]); usize::from(count) % 3000])?;
+                let bytes = scope
+                    .try_alloc_slice_copy(&vec![Word([value; 8]); usize::from(count) % 3000])?;
                 self.take(bytes);
                 for word in &*bytes {
-                    self.lent.push(Lent { bytes: &word.0, value });
+                    self.lent.push(Lent {
+                        bytes: &word.0,
+                        value,
+                    });
                 }
             }
             Deed::Text(value, count) => {
-                let text = scope.try_alloc_str(&char::from(value % 128).to_string().repeat(count.into()))?;
+                let text = scope
+                    .try_alloc_str(&char::from(value % 128).to_string().repeat(count.into()))?;
                 self.lend(text.as_bytes(), value % 128);
             }
             Deed::Layout(value, size, log) => {
-                self.bytes(Layout::from_size_align(size.into(), 1 << (log % 16)).expect("small"), value)?;
+                self.bytes(
+                    Layout::from_size_align(size.into(), 1 << (log % 16)).expect("small"),
+                    value,
+                )?;
             }
             Deed::Clone(count) => {
-                let values = (0..count).map(|value| Some(Boxed::make(value))).collect::<Vec<_>>();
+                let values = (0..count)
+                    .map(|value| Some(Boxed::make(value)))
+                    .collect::<Vec<_>>();
                 let elements = scope.try_alloc_slice_clone(&values)?;
                 self.empty(elements, 0..count);
             }
@@ -213,7 +238,11 @@ impl<'a> Open<'_, 'a> {
                 })?;
                 self.empty(elements, 0..count);
             }
-            Deed::FillIter { count, announced, allocates } => {
+            Deed::FillIter {
+                count,
+                announced,
+                allocates,
+            } => {
                 let mut inner = Vec::new();
                 let values = (0..count).map(|value| {
                     if value % allocates.max(1) == 1 {
@@ -235,14 +264,27 @@ impl<'a> Open<'_, 'a> {
 
     /// Does steps until it is closed, or they end.
     fn run<'i>(mut self, steps: &mut impl Iterator<Item = &'i Step<Deed>>) {
-        while let Some(Step { deed, refusal, fuse }) = steps.next() {
+        while let Some(Step {
+            deed,
+            refusal,
+            fuse,
+        }) = steps.next()
+        {
             let before = self.scope.allocated_bytes();
             match deed {
                 Deed::Close => break,
                 Deed::Open => {
                     let taken = self.taken.len();
                     let budget = self.budget;
-                    self.scope.scope(|scope| Open { scope, lent: Vec::new(), taken: self.taken, budget }.run(steps));
+                    self.scope.scope(|scope| {
+                        Open {
+                            scope,
+                            lent: Vec::new(),
+                            taken: self.taken,
+                            budget,
+                        }
+                        .run(steps)
+                    });
                     self.taken.truncate(taken);
                     assert_eq!(self.scope.allocated_bytes(), before);
                     continue;
@@ -270,14 +312,26 @@ impl<'a> Open<'_, 'a> {
 pub fn run(input: Input) {
     let budget = input.limits.budget();
     let max_bytes = usize::from(input.max_pages % 80) * page_size();
-    let mut arena: Arena = input.limits.apply(Arena::builder(max_bytes), &budget).build().expect("a small arena");
+    let mut arena: Arena = input
+        .limits
+        .apply(Arena::builder(max_bytes), &budget)
+        .build()
+        .expect("a small arena");
     let mut steps = input.steps.0.iter();
     while let Some(Step { deed, refusal, .. }) = steps.next() {
         let before = arena.allocated_bytes();
         match *deed {
             Deed::Open => {
                 let taken = &mut Vec::new();
-                arena.scope(|scope| Open { scope, lent: Vec::new(), taken, budget: &budget }.run(&mut steps));
+                arena.scope(|scope| {
+                    Open {
+                        scope,
+                        lent: Vec::new(),
+                        taken,
+                        budget: &budget,
+                    }
+                    .run(&mut steps)
+                });
                 assert_eq!(arena.allocated_bytes(), before);
             }
             Deed::Keep(size) => {
@@ -295,7 +349,8 @@ pub fn run(input: Input) {
                 let plan = refusal.map(Refusal::plan);
                 arena.shrink_to_fit();
                 assert_eq!(arena.allocated_bytes(), before);
-                let is_shrunk = arena.stats().committed_bytes == before.next_multiple_of(page_size());
+                let is_shrunk =
+                    arena.stats().committed_bytes == before.next_multiple_of(page_size());
                 assert!(is_shrunk || plan.is_some_and(|plan| plan.happened()));
             }
             _ => {}

@@ -80,14 +80,26 @@ struct Block {
 
 impl Block {
     /// From what an allocator gave: `kept` bytes are as before, the rest zero if that was asked for.
-    fn new(given: NonNull<[u8]>, layout: Layout, kept: (usize, u8), zeroed: bool, value: u8) -> Block {
-        assert_eq!((given.len(), given.addr().get() % layout.align()), (layout.size(), 0));
+    fn new(
+        given: NonNull<[u8]>,
+        layout: Layout,
+        kept: (usize, u8),
+        zeroed: bool,
+        value: u8,
+    ) -> Block {
+        assert_eq!(
+            (given.len(), given.addr().get() % layout.align()),
+            (layout.size(), 0)
+        );
         let at = given.cast::<u8>();
         let (kept, before) = kept;
         let known = if zeroed { layout.size() } else { kept };
         // SAFETY: the first bytes of a block that nobody else has, written before or by the allocator.
         let bytes = unsafe { std::slice::from_raw_parts(at.as_ptr(), known) };
-        assert!(bytes[..kept].iter().all(|&byte| byte == before), "what was there is lost");
+        assert!(
+            bytes[..kept].iter().all(|&byte| byte == before),
+            "what was there is lost"
+        );
         assert!(bytes[kept..].iter().all(|&byte| byte == 0), "not zero");
         // SAFETY: all of that block.
         unsafe { at.write_bytes(value, layout.size()) };
@@ -97,7 +109,10 @@ impl Block {
     fn check(&self) {
         // SAFETY: all of the block was written when it was made, and nobody else has it.
         let bytes = unsafe { std::slice::from_raw_parts(self.at.as_ptr(), self.layout.size()) };
-        assert!(bytes.iter().all(|&byte| byte == self.value), "a block is not what it was");
+        assert!(
+            bytes.iter().all(|&byte| byte == self.value),
+            "a block is not what it was"
+        );
     }
 }
 
@@ -107,12 +122,27 @@ fn blocks_behave(allocator: impl Allocator, steps: &[Step]) {
         match *step {
             Step::Allocate(shape, zeroed) => {
                 let layout = shape.layout();
-                let given = if zeroed { allocator.allocate_zeroed(layout) } else { allocator.allocate(layout) };
-                blocks.extend(given.ok().map(|given| Block::new(given, layout, (0, 0), zeroed, value)));
+                let given = if zeroed {
+                    allocator.allocate_zeroed(layout)
+                } else {
+                    allocator.allocate(layout)
+                };
+                blocks.extend(
+                    given
+                        .ok()
+                        .map(|given| Block::new(given, layout, (0, 0), zeroed, value)),
+                );
             }
             Step::Change(index, shape, zeroed) if !blocks.is_empty() => {
                 let index = usize::from(index) % blocks.len();
-                let (Block { at, layout: old, value: before }, new) = (&blocks[index], shape.layout());
+                let (
+                    Block {
+                        at,
+                        layout: old,
+                        value: before,
+                    },
+                    new,
+                ) = (&blocks[index], shape.layout());
                 let (at, old, before) = (*at, *old, *before);
                 let given = if new.size() < old.size() {
                     // SAFETY: a block of the allocator's with that layout, and the new size is less.
@@ -127,21 +157,34 @@ fn blocks_behave(allocator: impl Allocator, steps: &[Step]) {
                 // If it was refused, the block is as it was.
                 if let Ok(given) = given {
                     let is_zeroed = zeroed && new.size() >= old.size();
-                    blocks[index] = Block::new(given, new, (old.size().min(new.size()), before), is_zeroed, value);
+                    blocks[index] = Block::new(
+                        given,
+                        new,
+                        (old.size().min(new.size()), before),
+                        is_zeroed,
+                        value,
+                    );
                 }
             }
             Step::Deallocate(index) if !blocks.is_empty() => {
-                let Block { at, layout, .. } = blocks.swap_remove(usize::from(index) % blocks.len());
+                let Block { at, layout, .. } =
+                    blocks.swap_remove(usize::from(index) % blocks.len());
                 // SAFETY: a block of the allocator's with that layout, forgotten.
                 unsafe { allocator.deallocate(at, layout) };
             }
             Step::Change(..) | Step::Deallocate(_) => {}
         }
         blocks.iter().for_each(Block::check);
-        let mut ends = blocks.iter().map(|block| (block.at.addr().get(), block.layout.size())).collect::<Vec<_>>();
+        let mut ends = blocks
+            .iter()
+            .map(|block| (block.at.addr().get(), block.layout.size()))
+            .collect::<Vec<_>>();
         ends.retain(|&(_, size)| size > 0);
         ends.sort_unstable();
-        assert!(ends.windows(2).all(|two| two[0].0 + two[0].1 <= two[1].0), "blocks overlap");
+        assert!(
+            ends.windows(2).all(|two| two[0].0 + two[0].1 <= two[1].0),
+            "blocks overlap"
+        );
     }
 }
 
@@ -166,17 +209,25 @@ fn collections_behave<A: Allocator + Copy>(allocator: A, deeds: &[Deed]) {
                     other_model.push([u64::from(value); 9]);
                 }
             }
-            Deed::Pop => assert_eq!(vec.pop().map(|element: Boxed| element.value()), vec_model.pop()),
+            Deed::Pop => assert_eq!(
+                vec.pop().map(|element: Boxed| element.value()),
+                vec_model.pop()
+            ),
             // Collections abort where they cannot be moved, so only those that can stay.
             Deed::ShrinkToFit => vec.shrink_to_fit(),
             Deed::Insert(key, value) => {
                 if map.try_reserve(1).is_ok() {
-                    let old = map.insert(key, Boxed::make(value)).map(|element| element.value());
+                    let old = map
+                        .insert(key, Boxed::make(value))
+                        .map(|element| element.value());
                     assert_eq!(old, map_model.insert(key, value));
                 }
             }
             Deed::Remove(key) => {
-                assert_eq!(map.remove(&key).map(|element| element.value()), map_model.remove(&key));
+                assert_eq!(
+                    map.remove(&key).map(|element| element.value()),
+                    map_model.remove(&key)
+                );
             }
             Deed::Box(value) => {
                 boxes.extend(allocator_api2::boxed::Box::try_new_in([value; 33], allocator).ok());
@@ -185,8 +236,16 @@ fn collections_behave<A: Allocator + Copy>(allocator: A, deeds: &[Deed]) {
         assert!(vec.iter().map(Boxed::value).eq(vec_model.iter().copied()));
         assert_eq!(other[..], other_model[..]);
         assert_eq!(map.len(), map_model.len());
-        assert!(map_model.iter().all(|(key, &value)| map.get(key).map(Boxed::value) == Some(value)));
-        assert!(boxes.iter().all(|bytes| bytes.iter().all(|&byte| byte == bytes[0])));
+        assert!(
+            map_model
+                .iter()
+                .all(|(key, &value)| map.get(key).map(Boxed::value) == Some(value))
+        );
+        assert!(
+            boxes
+                .iter()
+                .all(|bytes| bytes.iter().all(|&byte| byte == bytes[0]))
+        );
         assert_eq!(element::alive() as usize, vec_model.len() + map_model.len());
     }
 }
@@ -195,7 +254,11 @@ fn collections_behave<A: Allocator + Copy>(allocator: A, deeds: &[Deed]) {
 pub fn run(input: Input) {
     let budget = input.limits.budget();
     let max_bytes = usize::from(input.max_pages % 80) * page_size();
-    let mut arena: Arena = input.limits.apply(Arena::builder(max_bytes), &budget).build().expect("a small arena");
+    let mut arena: Arena = input
+        .limits
+        .apply(Arena::builder(max_bytes), &budget)
+        .build()
+        .expect("a small arena");
     if input.is_in_scope {
         arena.scope(|scope| input.subject.behaves(&*scope));
         assert_eq!(arena.allocated_bytes(), 0);

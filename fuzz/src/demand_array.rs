@@ -49,7 +49,10 @@ impl Deed {
     /// Where what it is about ends.
     fn end<T>(&self, len: usize) -> usize {
         match *self {
-            Deed::Get(place) | Deed::Touch(place) | Deed::Set(place, _) | Deed::Update(place, _) => place.of(len) + 1,
+            Deed::Get(place)
+            | Deed::Touch(place)
+            | Deed::Set(place, _)
+            | Deed::Update(place, _) => place.of(len) + 1,
             Deed::Slice(place, count) | Deed::Fill(place, count, _) | Deed::Clear(place, count) => {
                 place.range::<T>(count, len).end
             }
@@ -73,7 +76,10 @@ impl Place {
 
     /// Up to three pages long.
     fn range<T>(self, count: u16, len: usize) -> Range<usize> {
-        let most = (3 * page_size()).checked_div(size_of::<T>()).unwrap_or(1000).max(1);
+        let most = (3 * page_size())
+            .checked_div(size_of::<T>())
+            .unwrap_or(1000)
+            .max(1);
         let start = self.of(len);
         start..start.saturating_add(usize::from(count) % (most + 1))
     }
@@ -184,23 +190,29 @@ impl Model {
     }
 
     fn get(&self, index: usize) -> u8 {
-        self.0.get(&(index / Model::CHUNK)).map_or(0, |chunk| chunk[index % Model::CHUNK])
+        self.0
+            .get(&(index / Model::CHUNK))
+            .map_or(0, |chunk| chunk[index % Model::CHUNK])
     }
 
     fn fill(&mut self, range: Range<usize>, value: u8) {
         if value > 0 {
-            Model::chunks(&range).for_each(|chunk| _ = self.0.entry(chunk).or_insert([0; Model::CHUNK].into()));
+            Model::chunks(&range)
+                .for_each(|chunk| _ = self.0.entry(chunk).or_insert([0; Model::CHUNK].into()));
         }
         for (chunk, values) in self.0.range_mut(Model::chunks(&range)) {
-            let inside = |index: usize| index.saturating_sub(chunk * Model::CHUNK).min(Model::CHUNK);
+            let inside =
+                |index: usize| index.saturating_sub(chunk * Model::CHUNK).min(Model::CHUNK);
             values[inside(range.start)..inside(range.end)].fill(value);
         }
     }
 
     /// What is not zero.
     fn values(&self, range: Range<usize>) -> impl Iterator<Item = (usize, u8)> {
-        let values =
-            self.0.range(Model::chunks(&range)).flat_map(|(chunk, values)| (chunk * Model::CHUNK..).zip(**values));
+        let values = self
+            .0
+            .range(Model::chunks(&range))
+            .flat_map(|(chunk, values)| (chunk * Model::CHUNK..).zip(**values));
         values.filter(move |(index, value)| range.contains(index) && *value > 0)
     }
 }
@@ -215,28 +227,44 @@ impl<T: Element> Subject<T> {
     fn step(&mut self, deed: &Deed) -> Result<(), Error> {
         let len = self.array.len();
         match *deed {
-            Deed::Get(place) => assert_eq!(T::get(&self.array, place.of(len))?, self.model.get(place.of(len))),
+            Deed::Get(place) => assert_eq!(
+                T::get(&self.array, place.of(len))?,
+                self.model.get(place.of(len))
+            ),
             Deed::Touch(place) => {
-                assert_eq!(self.array.touch(place.of(len))?.value(), self.model.get(place.of(len)));
+                assert_eq!(
+                    self.array.touch(place.of(len))?.value(),
+                    self.model.get(place.of(len))
+                );
             }
             Deed::Set(place, value) => {
                 self.array.set(place.of(len), T::make(value))?;
-                self.model.fill(place.of(len)..place.of(len) + 1, T::make(value).value());
+                self.model
+                    .fill(place.of(len)..place.of(len) + 1, T::make(value).value());
             }
             Deed::Update(place, value) => {
-                let old = self.array.update(place.of(len), |element| std::mem::replace(element, T::make(value)))?;
+                let old = self.array.update(place.of(len), |element| {
+                    std::mem::replace(element, T::make(value))
+                })?;
                 assert_eq!(old.value(), self.model.get(place.of(len)));
-                self.model.fill(place.of(len)..place.of(len) + 1, T::make(value).value());
+                self.model
+                    .fill(place.of(len)..place.of(len) + 1, T::make(value).value());
             }
             Deed::Slice(place, count) => {
                 let range = place.range::<T>(count, len);
                 let slice = self.array.slice(range.clone())?;
-                let found = range.clone().zip(slice.iter().map(T::value)).filter(|&(_, value)| value > 0);
+                let found = range
+                    .clone()
+                    .zip(slice.iter().map(T::value))
+                    .filter(|&(_, value)| value > 0);
                 assert!(found.eq(self.model.values(range)));
             }
             Deed::Fill(place, count, value) => {
                 let range = place.range::<T>(count, len);
-                self.array.slice_mut(range.clone())?.iter_mut().for_each(|element| *element = T::make(value));
+                self.array
+                    .slice_mut(range.clone())?
+                    .iter_mut()
+                    .for_each(|element| *element = T::make(value));
                 self.model.fill(range, T::make(value).value());
             }
             Deed::Clear(place, count) => self.clear(place.range::<T>(count, len))?,
@@ -248,7 +276,11 @@ impl<T: Element> Subject<T> {
     fn clear(&mut self, range: Range<usize>) -> Result<(), Error> {
         let cleared = self.array.clear_range(range.clone());
         // What the system does not take back is zero all the same.
-        if cleared.as_ref().err().is_none_or(|error| !error.is_invalid_range()) {
+        if cleared
+            .as_ref()
+            .err()
+            .is_none_or(|error| !error.is_invalid_range())
+        {
             self.model.fill(range, 0);
         }
         cleared
@@ -257,25 +289,55 @@ impl<T: Element> Subject<T> {
     /// What is not zero: all of it lies in runs.
     fn values(&self) -> impl Iterator<Item = (usize, u8)> {
         let value = |index| (index, self.array.touch(index).expect("committed").value());
-        self.array.runs().flatten().map(value).filter(|&(_, value)| value > 0)
+        self.array
+            .committed_ranges()
+            .flatten()
+            .map(value)
+            .filter(|&(_, value)| value > 0)
     }
 
     fn check(&self) {
         let stats = self.array.stats();
-        let committed = self.array.spans().into_iter().filter(|span| span.state == PageState::Committed);
-        assert_eq!(stats.committed_bytes, committed.map(|span| span.range.len()).sum::<usize>());
+        let committed = self
+            .array
+            .spans()
+            .into_iter()
+            .filter(|span| span.state == PageState::Committed);
+        assert_eq!(
+            stats.committed_bytes,
+            committed.map(|span| span.range.len()).sum::<usize>()
+        );
         assert!(stats.committed_bytes <= stats.commit_limit_bytes);
     }
 }
 
 fn behaves<T: Element>(input: Input) {
     let budget = input.limits.budget();
-    let bytes = if input.is_vast { 1 << 38 } else { 24 * page_size() };
+    let bytes = if input.is_vast {
+        1 << 38
+    } else {
+        24 * page_size()
+    };
     let len = bytes.checked_div(size_of::<T>()).unwrap_or(1000);
-    let backend = if input.is_on_userfault { Backend::Auto } else { Backend::Protection };
-    let builder = input.limits.apply(DemandArray::<T>::builder(len), &budget).backend(backend);
-    let mut subject = Subject { array: builder.build().expect("addresses"), model: Model::default() };
-    for Step { deed, refusal, fuse } in input.steps.0 {
+    let backend = if input.is_on_userfault {
+        Backend::Auto
+    } else {
+        Backend::Protection
+    };
+    let builder = input
+        .limits
+        .apply(DemandArray::<T>::builder(len), &budget)
+        .backend(backend);
+    let mut subject = Subject {
+        array: builder.build().expect("addresses"),
+        model: Model::default(),
+    };
+    for Step {
+        deed,
+        refusal,
+        fuse,
+    } in input.steps.0
+    {
         let is_inside = deed.end::<T>(len) <= len;
         let plan = refusal.map(Refusal::plan);
         match with_fuse(fuse.unwrap_or(0), || subject.step(&deed)) {
@@ -284,14 +346,19 @@ fn behaves<T: Element>(input: Input) {
             Some(Err(error)) => refusal::check(&error, plan.as_ref()),
             None => {
                 let mut model = Model::default();
-                subject.values().for_each(|(index, value)| model.fill(index..index + 1, value));
+                subject
+                    .values()
+                    .for_each(|(index, value)| model.fill(index..index + 1, value));
                 subject.model = model;
                 refusal::keep(&budget);
             }
         }
         drop(plan);
         subject.check();
-        assert_eq!(subject.array.stats().committed_bytes, budget.committed_bytes());
+        assert_eq!(
+            subject.array.stats().committed_bytes,
+            budget.committed_bytes()
+        );
     }
     assert!(subject.values().eq(subject.model.values(0..len)));
     drop(subject);

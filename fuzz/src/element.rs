@@ -131,7 +131,10 @@ impl Element for Odd {
     }
 
     fn value(&self) -> u8 {
-        assert!(self.0.iter().all(|&byte| byte == self.0[0]), "torn: {self:?}");
+        assert!(
+            self.0.iter().all(|&byte| byte == self.0[0]),
+            "torn: {self:?}"
+        );
         self.0[0]
     }
 }

@@ -21,7 +21,10 @@ mod tests {
     use arbitrary::{Arbitrary, Unstructured};
 
     /// The inputs are the same each time: a failure can be looked at again.
-    fn inputs<'a, I: Arbitrary<'a>>(count: u64, bytes: &'a mut Vec<Vec<u8>>) -> impl Iterator<Item = I> {
+    fn inputs<'a, I: Arbitrary<'a>>(
+        count: u64,
+        bytes: &'a mut Vec<Vec<u8>>,
+    ) -> impl Iterator<Item = I> {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         let mut next = move || {
             // Steele and Vigna's splitmix64.
@@ -30,8 +33,14 @@ mod tests {
             let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             mixed ^ (mixed >> 31)
         };
-        bytes.extend((0..count).map(|_| (0..next() % 200).flat_map(|_| next().to_le_bytes()).collect()));
-        bytes.iter().filter_map(|bytes| I::arbitrary_take_rest(Unstructured::new(bytes)).ok())
+        bytes.extend((0..count).map(|_| {
+            (0..next() % 200)
+                .flat_map(|_| next().to_le_bytes())
+                .collect()
+        }));
+        bytes
+            .iter()
+            .filter_map(|bytes| I::arbitrary_take_rest(Unstructured::new(bytes)).ok())
     }
 
     macro_rules! each {

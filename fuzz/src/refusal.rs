@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use arbitrary::Arbitrary;
-use elbowroom::faulty::{self, Call, Plan};
+use elbowroom::inject::{self, Call, Plan};
 use elbowroom::{Budget, ContainerBuilder, Error, Growth, page_size};
 
 /// What a builder is told.
@@ -32,10 +32,21 @@ impl Limits {
     }
 
     /// Tells a builder.
-    pub(crate) fn apply<C>(&self, builder: ContainerBuilder<C>, budget: &Budget) -> ContainerBuilder<C> {
+    pub(crate) fn apply<C>(
+        &self,
+        builder: ContainerBuilder<C>,
+        budget: &Budget,
+    ) -> ContainerBuilder<C> {
         // What has a name takes no memory over from others that are gone, and leaves none to them.
-        let builder = if self.is_named { builder.name("fuzzed") } else { builder };
-        builder.commit_limit(self.commit_limit()).growth(self.growth()).budget(budget)
+        let builder = if self.is_named {
+            builder.name("fuzzed")
+        } else {
+            builder
+        };
+        builder
+            .commit_limit(self.commit_limit())
+            .growth(self.growth())
+            .budget(budget)
     }
 }
 
@@ -64,7 +75,7 @@ impl Refusal {
         };
         // What others left would be given back, and the call tried again.
         elbowroom::trim();
-        faulty::refuse(call, 1 + u64::from(self.nth % 4))
+        inject::refuse(call, 1 + u64::from(self.nth % 4))
     }
 }
 
@@ -79,5 +90,8 @@ pub(crate) fn keep(budget: &Budget) {
 /// An error has a reason: a limit, or the call that was made to fail.
 pub(crate) fn check(error: &Error, plan: Option<&Plan>) {
     let is_planned = plan.is_some_and(Plan::happened) && error.is_out_of_memory();
-    assert!(error.is_limit() || is_planned, "refused without a reason: {error}");
+    assert!(
+        error.is_limit() || is_planned,
+        "refused without a reason: {error}"
+    );
 }

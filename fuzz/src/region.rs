@@ -57,7 +57,8 @@ impl Place {
 
     /// Up to a little over two pages long, and to the end of the guard page.
     fn range(self, len: u16) -> Range<usize> {
-        let end = (self.offset() + usize::from(len) * page_size() / 25_000).min((PAGES + 1) * page_size());
+        let end = (self.offset() + usize::from(len) * page_size() / 25_000)
+            .min((PAGES + 1) * page_size());
         self.offset().min(end)..end
     }
 }
@@ -102,7 +103,9 @@ impl Subject {
         // The free pages around it in its aligned window: upwards first, then downwards, while there is room.
         let first = page - page % self.window;
         let is_free = |&page: &usize| self.pages[page].is_none();
-        let above = (page..(first + self.window).min(PAGES)).take_while(is_free).collect::<Vec<_>>();
+        let above = (page..(first + self.window).min(PAGES))
+            .take_while(is_free)
+            .collect::<Vec<_>>();
         let below = (first..page).rev().take_while(is_free).collect::<Vec<_>>();
         for page in above.into_iter().chain(below) {
             if room > 0 {
@@ -114,7 +117,11 @@ impl Subject {
     }
 
     /// Touches byte after byte; where it was refused, and why.
-    fn walk(&mut self, range: Range<usize>, mut each: impl FnMut(usize, &mut u8)) -> Option<(usize, Refused)> {
+    fn walk(
+        &mut self,
+        range: Range<usize>,
+        mut each: impl FnMut(usize, &mut u8),
+    ) -> Option<(usize, Refused)> {
         for at in range.clone() {
             let page = at / page_size();
             if let Err(refused) = self.touch(page) {
@@ -140,12 +147,22 @@ impl Subject {
         let mut expected = vec![0; size_of::<T>()];
         let stopped = self.walk_in_reach(range.clone(), |n, byte| expected[n] = *byte);
         check(&range, &result, stopped);
-        assert!(result.is_err() || result.is_ok_and(|value| bytemuck::bytes_of(&value) == expected));
+        assert!(
+            result.is_err() || result.is_ok_and(|value| bytemuck::bytes_of(&value) == expected)
+        );
     }
 
     /// Behind the guard page nothing is touched at all.
-    fn walk_in_reach(&mut self, range: Range<usize>, each: impl FnMut(usize, &mut u8)) -> Option<(usize, Refused)> {
-        if range.end > (PAGES + 1) * page_size() { Some((range.start, Refused::End)) } else { self.walk(range, each) }
+    fn walk_in_reach(
+        &mut self,
+        range: Range<usize>,
+        each: impl FnMut(usize, &mut u8),
+    ) -> Option<(usize, Refused)> {
+        if range.end > (PAGES + 1) * page_size() {
+            Some((range.start, Refused::End))
+        } else {
+            self.walk(range, each)
+        }
     }
 
     fn step(&mut self, step: &Step) {
@@ -167,20 +184,35 @@ impl Subject {
             Step::Fill(place, len, value) => {
                 let range = place.range(len);
                 let result = self.region.try_fill(range.clone(), value);
-                check(&range, &result, self.walk(range.clone(), |_, byte| *byte = value));
+                check(
+                    &range,
+                    &result,
+                    self.walk(range.clone(), |_, byte| *byte = value),
+                );
             }
             Step::CopyIn(place, len, value) => {
                 let range = place.range(len);
-                let bytes = range.clone().map(|at| value.wrapping_add(at as u8)).collect::<Vec<_>>();
+                let bytes = range
+                    .clone()
+                    .map(|at| value.wrapping_add(at as u8))
+                    .collect::<Vec<_>>();
                 let result = self.region.try_copy_from_slice(range.start, &bytes);
-                check(&range, &result, self.walk(range.clone(), |n, byte| *byte = bytes[n]));
+                check(
+                    &range,
+                    &result,
+                    self.walk(range.clone(), |n, byte| *byte = bytes[n]),
+                );
             }
             Step::CopyOut(place, len) => {
                 let range = place.range(len);
                 let mut bytes = vec![0xee; range.len()];
                 let mut expected = bytes.clone();
                 let result = self.region.try_copy_to_slice(range.start, &mut bytes);
-                check(&range, &result, self.walk(range.clone(), |n, byte| expected[n] = *byte));
+                check(
+                    &range,
+                    &result,
+                    self.walk(range.clone(), |n, byte| expected[n] = *byte),
+                );
                 assert!(bytes == expected);
             }
             Step::Commit(place, len) => {
@@ -192,7 +224,10 @@ impl Subject {
                 } else if range.is_empty() {
                     None
                 } else {
-                    let missing = self.pages[pages.clone()].iter().filter(|page| page.is_none()).count();
+                    let missing = self.pages[pages.clone()]
+                        .iter()
+                        .filter(|page| page.is_none())
+                        .count();
                     (missing > self.limit - self.committed()).then_some(Refused::Limit)
                 };
                 assert_eq!(result.err().map(|error| reason(&error)), refused);
@@ -210,18 +245,26 @@ impl Subject {
                 } else {
                     result.expect("inside");
                     if !range.is_empty() {
-                        self.pages[range.start / page_size()..range.end.div_ceil(page_size())].fill(None);
+                        self.pages[range.start / page_size()..range.end.div_ceil(page_size())]
+                            .fill(None);
                     }
                 }
             }
         }
         let committed = |page: usize| {
             let at = page * page_size();
-            let span = self.region.spans().into_iter().find(|span| span.range.contains(&at));
+            let span = self
+                .region
+                .spans()
+                .into_iter()
+                .find(|span| span.range.contains(&at));
             span.is_some_and(|span| span.state == PageState::Committed)
         };
         assert!((0..PAGES).all(|page| committed(page) == self.pages[page].is_some()));
-        assert_eq!(self.region.stats().committed_bytes, self.committed() * page_size());
+        assert_eq!(
+            self.region.stats().committed_bytes,
+            self.committed() * page_size()
+        );
     }
 }
 
@@ -237,30 +280,54 @@ fn reason(error: &Error) -> Refused {
 /// An accessor stopped where the model did, for the same reason.
 fn check<T>(range: &Range<usize>, result: &Result<T, Error>, stopped: Option<(usize, Refused)>) {
     let error = result.as_ref().err();
-    assert_eq!(error.map(|error| (error.range(), reason(error))), stopped.map(|(at, why)| (at..range.end, why)));
+    assert_eq!(
+        error.map(|error| (error.range(), reason(error))),
+        stopped.map(|(at, why)| (at..range.end, why))
+    );
 }
 
 /// Does what the fuzzer chose.
 pub fn run(input: Input) {
-    let (window, limit) = (1 + usize::from(input.window % 9), 1 + usize::from(input.limit) % PAGES);
+    let (window, limit) = (
+        1 + usize::from(input.window % 9),
+        1 + usize::from(input.limit) % PAGES,
+    );
     let declined = input.declined.map_or(usize::MAX, usize::from);
-    let backend = if input.is_on_userfault { Backend::Auto } else { Backend::Protection };
-    let mut builder = Region::builder(PAGES * page_size()).growth(Growth::Pages(window)).backend(backend);
+    let backend = if input.is_on_userfault {
+        Backend::Auto
+    } else {
+        Backend::Protection
+    };
+    let mut builder = Region::builder(PAGES * page_size())
+        .growth(Growth::Pages(window))
+        .backend(backend);
     if input.declined.is_some() {
         builder = builder.filter(move |fault| match fault.offset() / page_size() {
             page if page < declined => Verdict::Commit,
             _ => Verdict::Decline,
         });
     }
-    let region = builder.commit_limit(limit * page_size()).build().expect("a small region");
-    let mut subject = Subject { region, pages: vec![None; PAGES], window, limit, declined };
+    let region = builder
+        .commit_limit(limit * page_size())
+        .build()
+        .expect("a small region");
+    let mut subject = Subject {
+        region,
+        pages: vec![None; PAGES],
+        window,
+        limit,
+        declined,
+    };
     for step in &input.steps.0 {
         subject.step(step);
     }
     for (page, bytes) in subject.pages.iter().enumerate() {
         let Some(expected) = bytes else { continue };
         let mut bytes = vec![0; page_size()];
-        subject.region.try_copy_to_slice(page * page_size(), &mut bytes).expect("committed");
+        subject
+            .region
+            .try_copy_to_slice(page * page_size(), &mut bytes)
+            .expect("committed");
         assert!(bytes == *expected, "page {page}");
     }
 }

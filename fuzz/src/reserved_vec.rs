@@ -33,12 +33,28 @@ enum Deed {
     ExtendFromSlice(u8, u8),
     ExtendFromWithin(Part),
     Append(u8, u8),
-    Drain { part: Part, front: u8, back: u8 },
-    Splice { part: Part, new: Yielding, taken: u8 },
-    TrySplice { part: Part, new: Yielding, taken: u8 },
+    Drain {
+        part: Part,
+        front: u8,
+        back: u8,
+    },
+    Splice {
+        part: Part,
+        new: Yielding,
+        taken: u8,
+    },
+    TrySplice {
+        part: Part,
+        new: Yielding,
+        taken: u8,
+    },
     Retain(u8),
     Dedup(u8),
-    ExtractIf { part: Part, below: u8, taken: u8 },
+    ExtractIf {
+        part: Part,
+        below: u8,
+        taken: u8,
+    },
     SplitOff(u8),
     Resize(u8, u8),
     ResizeWith(u8, u8),
@@ -49,7 +65,10 @@ enum Deed {
     Fill(Part, u8),
     Clone,
     CloneFrom(u8, u8),
-    IntoIter { front: u8, back: u8 },
+    IntoIter {
+        front: u8,
+        back: u8,
+    },
     ViaVec,
 }
 
@@ -59,7 +78,10 @@ struct Part(u8, u8);
 
 impl Part {
     fn of(self, len: usize) -> Range<usize> {
-        let (a, b) = (usize::from(self.0) % (len + 1), usize::from(self.1) % (len + 1));
+        let (a, b) = (
+            usize::from(self.0) % (len + 1),
+            usize::from(self.1) % (len + 1),
+        );
         a.min(b)..a.max(b)
     }
 }
@@ -106,7 +128,10 @@ fn kept<T: Element>(value: u8) -> u8 {
 
 fn some<T: Element>(value: u8, count: u8) -> (Vec<T>, Vec<u8>) {
     let values = (0..count).map(|n| value.wrapping_add(n));
-    (values.clone().map(T::make).collect(), values.map(kept::<T>).collect())
+    (
+        values.clone().map(T::make).collect(),
+        values.map(kept::<T>).collect(),
+    )
 }
 
 fn values<T: Element>(elements: &[T]) -> Vec<u8> {
@@ -175,7 +200,8 @@ impl<T: Element> Subject<T> {
                 let (elements, new) = some::<T>(value, count);
                 let mut other = ReservedVec::with_max_len(255);
                 other.try_extend(elements)?;
-                vec.try_append(&mut other).inspect_err(|_| assert_eq!(values(&other), new))?;
+                vec.try_append(&mut other)
+                    .inspect_err(|_| assert_eq!(values(&other), new))?;
                 assert!(other.is_empty());
                 model.extend(new);
             }
@@ -185,7 +211,10 @@ impl<T: Element> Subject<T> {
                     assert_eq!(drain.next().map(|element| element.value()), same.next());
                 }
                 for _ in 0..back.min(same.len() as u8) {
-                    assert_eq!(drain.next_back().map(|element| element.value()), same.next_back());
+                    assert_eq!(
+                        drain.next_back().map(|element| element.value()),
+                        same.next_back()
+                    );
                 }
                 assert_eq!(values(drain.as_slice()), same.as_slice());
             }
@@ -194,7 +223,11 @@ impl<T: Element> Subject<T> {
                 // Without it, a refusal is a panic.
                 vec.try_reserve(new.values.len().max(new.announced.into()))?;
                 let mut splice = vec.splice(range.clone(), new.clone().elements::<T>());
-                let taken = splice.by_ref().take(taken.into()).map(|element| element.value()).collect::<Vec<_>>();
+                let taken = splice
+                    .by_ref()
+                    .take(taken.into())
+                    .map(|element| element.value())
+                    .collect::<Vec<_>>();
                 drop(splice);
                 let old = model.splice(range, new.kept::<T>()).collect::<Vec<_>>();
                 assert!(old.starts_with(&taken));
@@ -202,7 +235,11 @@ impl<T: Element> Subject<T> {
             Deed::TrySplice { part, new, taken } => {
                 let range = part.of(len);
                 let mut splice = vec.try_splice(range.clone(), new.clone().elements::<T>())?;
-                let taken = splice.by_ref().take(taken.into()).map(|element| element.value()).collect::<Vec<_>>();
+                let taken = splice
+                    .by_ref()
+                    .take(taken.into())
+                    .map(|element| element.value())
+                    .collect::<Vec<_>>();
                 drop(splice);
                 let old = model.splice(range, new.kept::<T>()).collect::<Vec<_>>();
                 assert!(old.starts_with(&taken));
@@ -230,7 +267,9 @@ impl<T: Element> Subject<T> {
                 };
                 let extracted = vec.extract_if(range.clone(), is_wanted).take(taken.into());
                 let extracted = extracted.map(|element| element.value()).collect::<Vec<_>>();
-                let expected = model.extract_if(range, |value| *value < below).take(taken.into());
+                let expected = model
+                    .extract_if(range, |value| *value < below)
+                    .take(taken.into());
                 assert_eq!(extracted, expected.collect::<Vec<_>>());
             }
             Deed::SplitOff(index) => {
@@ -261,7 +300,9 @@ impl<T: Element> Subject<T> {
             Deed::ShrinkTo(to) => vec.shrink_to(to.into()),
             Deed::Fill(part, value) => {
                 // Through a slice, so that the sanitizer sees that all of it may be written.
-                vec[part.of(len)].iter_mut().for_each(|element| *element = T::make(value));
+                vec[part.of(len)]
+                    .iter_mut()
+                    .for_each(|element| *element = T::make(value));
                 model[part.of(len)].fill(kept::<T>(value));
             }
             Deed::Clone => {
@@ -279,12 +320,16 @@ impl<T: Element> Subject<T> {
                 *model = new;
             }
             Deed::IntoIter { front, back } => {
-                let (mut elements, mut same) = (vec.try_clone()?.into_iter(), model.clone().into_iter());
+                let (mut elements, mut same) =
+                    (vec.try_clone()?.into_iter(), model.clone().into_iter());
                 for _ in 0..front.min(same.len() as u8) {
                     assert_eq!(elements.next().map(|element| element.value()), same.next());
                 }
                 for _ in 0..back.min(same.len() as u8) {
-                    assert_eq!(elements.next_back().map(|element| element.value()), same.next_back());
+                    assert_eq!(
+                        elements.next_back().map(|element| element.value()),
+                        same.next_back()
+                    );
                 }
                 assert_eq!(values(elements.as_slice()), same.as_slice());
             }
@@ -296,11 +341,21 @@ impl<T: Element> Subject<T> {
 
 fn behaves<T: Element>(input: Input) {
     let budget = input.limits.budget();
-    let builder = input.limits.apply(ReservedVec::<T>::builder(input.max_len.into()), &budget);
+    let builder = input
+        .limits
+        .apply(ReservedVec::<T>::builder(input.max_len.into()), &budget);
     let vec = builder.build().expect("a small vector");
     let base = vec.as_ptr();
-    let mut subject = Subject { vec, model: Vec::new() };
-    for Step { deed, refusal, fuse } in input.steps.0 {
+    let mut subject = Subject {
+        vec,
+        model: Vec::new(),
+    };
+    for Step {
+        deed,
+        refusal,
+        fuse,
+    } in input.steps.0
+    {
         let plan = refusal.map(Refusal::plan);
         let outcome = with_fuse(fuse.unwrap_or(0), || subject.step(deed));
         match outcome {
@@ -318,9 +373,19 @@ fn behaves<T: Element>(input: Input) {
         assert_eq!(vec.as_ptr(), base);
         assert!(vec.len() <= vec.capacity() && vec.capacity() <= vec.max_len());
         let stats = vec.stats();
-        assert!(stats.committed_bytes <= stats.commit_limit_bytes && stats.committed_bytes <= budget.limit_bytes());
+        assert!(
+            stats.committed_bytes <= stats.commit_limit_bytes
+                && stats.committed_bytes <= budget.limit_bytes()
+        );
         assert_eq!(stats.committed_bytes, budget.committed_bytes());
-        assert_eq!(element::alive(), if T::IS_COUNTED { model.len() as isize } else { 0 });
+        assert_eq!(
+            element::alive(),
+            if T::IS_COUNTED {
+                model.len() as isize
+            } else {
+                0
+            }
+        );
     }
     drop(subject);
     assert_eq!((element::alive(), budget.committed_bytes()), (0, 0));

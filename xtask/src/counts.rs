@@ -5,122 +5,98 @@
 //! with it.
 
 use std::env::consts::ARCH;
-use std::fmt::Write as _;
-use std::fs;
-use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use xshell::{Shell, cmd};
 
-use crate::workspace::{Deadline, cargo, output, program, root, target_folder};
+use crate::workspace::{shell, target_folder};
 
 const FILE: &str = "benches/COUNTS.md";
 
-/// For all of it, building included.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60 * 15);
+/// The name of an operation, its instructions, and what it does.
+type Count = (String, f64, String);
 
-/// What a count may exceed the one that was kept by: other versions of the C library differ a little.
-fn allowed(kept: f64) -> f64 {
-    kept * 1.05 + 1.0
-}
-
-/// An operation and its instructions.
-#[derive(Clone, Debug, PartialEq)]
-struct Count {
-    name: String,
-    what: String,
-    instructions: f64,
-}
-
-/// Counts and writes the file, or with `--check` compares with it.
-pub(crate) fn run(args: &[String], deadline: Deadline) -> Result<()> {
-    let is_check = match args {
-        [] => false,
-        [option] if option == "--check" => true,
-        _ => bail!("counts knows only the option --check"),
-    };
-    let compiler = output(program("rustc").arg("--version"))?.trim().to_owned();
-    let counts = count(deadline)?;
+/// Counts and writes the file, or compares with it.
+pub(crate) fn run(is_check: bool) -> Result<()> {
+    let sh = shell()?;
+    let compiler = cmd!(sh, "rustc --version").read()?;
+    let counts = count(&sh)?;
     let text = text(&compiler, &counts);
-    let file = root().join(FILE);
     if !is_check {
         print!("{text}");
-        return fs::write(&file, text).with_context(|| format!("write {FILE}"));
+        return Ok(sh.write_file(FILE, text)?);
     }
-    let kept = fs::read_to_string(&file).with_context(|| format!("read {FILE}"))?;
+    let kept = sh.read_file(FILE)?;
     if !kept.contains(&compiler) {
         print!("{text}\nNot compared: {FILE} was made with another compiler.\n");
         return Ok(());
     }
-    compare(&parse(&kept), &counts)
+    compare(&kept, &counts)
 }
 
-fn count(deadline: Deadline) -> Result<Vec<Count>> {
-    deadline.run(cargo().args(["build", "--release", "-p", "elbowroom-bench"]))?;
-    let benchmarks = target_folder().join("release").join("elbowroom-bench");
-    let list = output(Command::new(&benchmarks).arg("count"))?;
-    let mut counts = Vec::new();
-    for line in list.lines() {
-        let [name, times, what] = line.split('\t').collect::<Vec<_>>()[..] else { bail!("odd line: {line}") };
+fn count(sh: &Shell) -> Result<Vec<Count>> {
+    cmd!(sh, "cargo build --release -p elbowroom-bench").run()?;
+    let program = target_folder().join("release/elbowroom-bench");
+    let count = |line: &str| {
+        let [name, times, what] = line.split('\t').collect::<Vec<_>>()[..] else {
+            bail!("odd line: {line}")
+        };
         let times: u32 = times.parse().with_context(|| format!("odd line: {line}"))?;
         let collected = |times: u32| -> Result<u64> {
-            let mut valgrind = program("valgrind");
-            valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
-            // Where a fault is resumed, all registers must be right.
-            valgrind.arg("--vex-iropt-register-updates=allregs-at-mem-access").arg(&benchmarks);
-            valgrind.args(["count", name, &times.to_string()]);
-            collected(&mut valgrind).with_context(|| format!("count {name}"))
+            let times = times.to_string();
+            let valgrind = cmd!(
+                sh,
+                "valgrind --tool=callgrind --callgrind-out-file=/dev/null"
+            );
+            // When a fault is resumed, all registers must be right.
+            let registers = "--vex-iropt-register-updates=allregs-at-mem-access";
+            let valgrind = valgrind.arg(registers).arg(&program);
+            let said = valgrind
+                .args(["count", name, &times])
+                .quiet()
+                .read_stderr()?;
+            let figure = said.lines().find_map(|line| line.split_once("Collected :"));
+            let (_, figure) = figure.with_context(|| format!("no count: {said}"))?;
+            Ok(figure.trim().parse()?)
         };
-        let more = collected(2 * times)?.checked_sub(collected(times)?).context("twice as many took less")?;
+        let more = collected(2 * times)?.checked_sub(collected(times)?);
+        let more = more.context("twice as many took less")?;
         let instructions = (more as f64 / f64::from(times) * 10.0).round() / 10.0;
-        counts.push(Count { name: name.to_owned(), what: what.to_owned(), instructions });
-    }
-    Ok(counts)
-}
-
-/// Runs a program under callgrind, and finds its instructions in what that says at the end.
-fn collected(valgrind: &mut Command) -> Result<u64> {
-    let output = valgrind.output().context("start valgrind (Debian's package valgrind)")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{}\n{said}", output.status);
-    let figure = said.lines().find_map(|line| line.split_once("Collected :")).context("valgrind tells no count")?.1;
-    figure.trim().parse().with_context(|| format!("what valgrind said: {figure}"))
+        Ok((name.to_owned(), instructions, what.to_owned()))
+    };
+    let list = cmd!(sh, "{program} count").read()?;
+    list.lines().map(count).collect()
 }
 
 fn text(compiler: &str, counts: &[Count]) -> String {
-    let mut text = format!(
-        "# Instructions\n\nWritten by `cargo xtask counts`, with {compiler} on {ARCH}. The kernel's are not counted.\n\
-         \n| | instructions | |\n|---|---|---|\n"
-    );
-    for Count { name, what, instructions } in counts {
-        let _ = writeln!(text, "| `{name}` | {instructions} | {what} |");
+    let by = format!("Written by `cargo xtask counts`, with {compiler} on {ARCH}.");
+    let mut text = format!("# Instructions\n\n{by} The kernel's are not counted.\n\n");
+    text += "| | instructions | |\n|---|---|---|\n";
+    for (name, instructions, what) in counts {
+        text += &format!("| `{name}` | {instructions} | {what} |\n");
     }
     text
 }
 
-fn parse(text: &str) -> Vec<Count> {
-    let row = |line: &str| {
-        let [_, name, instructions, what, _] = line.split('|').map(str::trim).collect::<Vec<_>>()[..] else {
-            return None;
-        };
-        let instructions = instructions.parse().ok()?;
-        Some(Count { name: name.trim_matches('`').to_owned(), what: what.to_owned(), instructions })
-    };
-    text.lines().filter_map(row).collect()
-}
-
-fn compare(kept: &[Count], counts: &[Count]) -> Result<()> {
+/// Fails if a count exceeds the one in the text.
+fn compare(kept: &str, counts: &[Count]) -> Result<()> {
     let mut longer = String::new();
-    for count in counts {
-        let Some(kept) = kept.iter().find(|kept| kept.name == count.name) else {
-            bail!("{FILE} has no `{}`: cargo xtask counts", count.name);
-        };
-        println!("{:<16} {:>8} {:>8}", count.name, kept.instructions, count.instructions);
-        if count.instructions > allowed(kept.instructions) {
-            let _ = write!(longer, "\n  {}: {}, was {}", count.name, count.instructions, kept.instructions);
+    for (name, now, _) in counts {
+        let row = format!("| `{name}` | ");
+        let figure = |line: &str| line.strip_prefix(&row)?.split(' ').next()?.parse().ok();
+        let before: Option<f64> = kept.lines().find_map(figure);
+        let before = before.with_context(|| format!("{FILE} has no `{name}`"))?;
+        println!("{name:<16} {before:>8} {now:>8}");
+        // Other versions of the C library differ a little.
+        if *now > before * 1.05 + 1.0 {
+            longer += &format!("\n  {name}: {now}, was {before}");
         }
     }
-    ensure!(longer.is_empty(), "longer than {FILE} says; if it is worth it, cargo xtask counts:{longer}");
+    let advice = "if it is worth it, cargo xtask counts";
+    ensure!(
+        longer.is_empty(),
+        "longer than in {FILE}; {advice}:{longer}"
+    );
     Ok(())
 }
 
@@ -128,23 +104,15 @@ fn compare(kept: &[Count], counts: &[Count]) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn counts(instructions: f64) -> Vec<Count> {
-        vec![Count { name: "push".to_owned(), what: "a `push`".to_owned(), instructions }]
-    }
-
-    #[test]
-    fn what_is_written_can_be_read() {
-        let text = text("rustc 1.2.3", &counts(7.5));
-        assert!(text.contains("rustc 1.2.3"));
-        assert_eq!(parse(&text), counts(7.5));
-    }
-
     #[test]
     fn longer_paths_are_found() {
-        assert!(compare(&counts(100.0), &counts(106.0)).is_ok());
-        assert!(compare(&counts(100.0), &counts(50.0)).is_ok());
-        let error = compare(&counts(100.0), &counts(107.0)).unwrap_err().to_string();
-        assert!(error.contains("push: 107, was 100"), "{error}");
-        assert!(compare(&[], &counts(1.0)).unwrap_err().to_string().contains("has no `push`"));
+        let counts = |now| [("push".to_owned(), now, "a `push`".to_owned())];
+        let kept = text("rustc 1.2.3", &counts(99.5));
+        assert!(compare(&kept, &counts(105.0)).is_ok());
+        assert!(compare(&kept, &counts(50.0)).is_ok());
+        for (kept, words) in [(&kept[..], "push: 107, was 99.5"), ("", "has no `push`")] {
+            let error = compare(kept, &counts(107.0)).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
     }
 }

@@ -1,37 +1,99 @@
-//! Debian packages: which are missing, and how they are installed.
+//! Debian packages: which are missing, how they are installed, and how those of a newer Debian are unpacked.
 
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use xshell::{Shell, cmd};
 
-use crate::workspace::{self, Deadline};
+use crate::workspace::{build_folder, shell};
 
-/// Those of the packages that are not installed; on a system without dpkg, all of them.
-pub(crate) fn missing(packages: &[&'static str]) -> Vec<&'static str> {
-    packages.iter().copied().filter(|package| !is_installed(package)).collect()
-}
+/// From the package debian-archive-keyring.
+const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-fn is_installed(package: &str) -> bool {
-    let mut query = Command::new("dpkg-query");
-    query.args(["--show", "--showformat=${db:Status-Status}", package]).stderr(Stdio::null());
-    query.output().is_ok_and(|output| output.stdout == b"installed")
-}
-
-/// Installs packages, as root or by a sudo that asks for no password.
-pub(crate) fn install(packages: &[&str], deadline: Deadline) -> Result<()> {
-    deadline.run(apt_get()?.arg("update"))?;
-    deadline.run(apt_get()?.args(["install", "--yes", "--no-install-recommends"]).args(packages))
-}
-
-fn apt_get() -> Result<Command> {
-    let is_root = workspace::output(Command::new("id").arg("-u"))?.trim() == "0";
-    let mut command = if is_root {
-        workspace::program("env")
-    } else {
-        let mut sudo = workspace::program("sudo");
-        sudo.args(["-n", "env"]);
-        sudo
+/// Returns those of the packages that are not installed; on a system without dpkg, all of them.
+pub(crate) fn missing<'a>(sh: &Shell, packages: &'a str) -> Vec<&'a str> {
+    let is_installed = |package: &str| {
+        let format = "--showformat=${db:Status-Status}";
+        let query = cmd!(sh, "dpkg-query --show {format} {package}").quiet();
+        query
+            .ignore_stderr()
+            .read()
+            .is_ok_and(|status| status == "installed")
     };
-    command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet"]);
-    Ok(command)
+    packages
+        .split_whitespace()
+        .filter(|package| !is_installed(package))
+        .collect()
+}
+
+/// Installs packages, separated by spaces, as root or by a sudo that asks for no password.
+pub(crate) fn install(sh: &Shell, packages: &str) -> Result<()> {
+    let is_root = cmd!(sh, "id -u").read()? == "0";
+    let sudo = if is_root { "env" } else { "sudo -n env" };
+    let apt_get = format!("{sudo} DEBIAN_FRONTEND=noninteractive apt-get --quiet");
+    let install = format!("{apt_get} install --yes --no-install-recommends {packages}");
+    let script = format!("{apt_get} update && {install}");
+    Ok(cmd!(sh, "sh -c {script}").run()?)
+}
+
+/// Unpacks packages of Debian 13, "trixie", once, into a folder of this name, and returns the folder, which is laid out
+/// like the root of a system. Some packages come with all their dependencies, down to the C library, others alone. The
+/// system itself does not change.
+pub(crate) fn unpack(name: &str, with_dependencies: &[&str], alone: &[&str]) -> Result<PathBuf> {
+    let folder = build_folder().join("trixie");
+    let system = folder.join(name);
+    if system.exists() {
+        return Ok(system);
+    }
+    let sh = shell()?;
+    let apt = sh.create_dir(folder.join(format!("{name}.apt")))?;
+    let debs = sh.create_dir(apt.join("cache/archives"))?;
+    sh.create_dir(debs.join("partial"))?;
+    sh.create_dir(apt.join("state/lists/partial"))?;
+    // An apt that knows only Debian 13. Nothing counts as installed, so it fetches all dependencies.
+    sh.write_file(apt.join("status"), "")?;
+    let source = format!("deb [signed-by={KEYS}] {} trixie main\n", mirror(&sh)?);
+    sh.write_file(apt.join("sources.list"), source)?;
+    let path = apt.display();
+    let settings = format!(
+        "Dir::State \"{path}/state\"; Dir::State::status \"{path}/status\"; Dir::Cache \"{path}/cache\";
+        Dir::Etc::sourcelist \"{path}/sources.list\"; Dir::Etc::sourceparts \"-\";
+        # The user that apt downloads as may have no access to this folder.
+        APT::Sandbox::User \"\";\n"
+    );
+    sh.write_file(apt.join("apt.conf"), settings)?;
+    let _config = sh.push_env("APT_CONFIG", apt.join("apt.conf"));
+    let _folder = sh.push_dir(&debs);
+    cmd!(sh, "apt-get --quiet=2 update").run()?;
+    if !with_dependencies.is_empty() {
+        let options = ["--yes", "--download-only", "--no-install-recommends"];
+        cmd!(
+            sh,
+            "apt-get --quiet=2 install {options...} {with_dependencies...}"
+        )
+        .run()?;
+    }
+    cmd!(sh, "apt-get --quiet=2 download {alone...}").run()?;
+    let unfinished = apt.join("system");
+    for path in sh.read_dir(&debs)? {
+        if path.extension().is_some_and(|extension| extension == "deb") {
+            cmd!(sh, "dpkg-deb --extract {path} {unfinished}")
+                .quiet()
+                .run()?;
+        }
+    }
+    std::fs::rename(&unfinished, &system).with_context(|| format!("make {}", system.display()))?;
+    sh.remove_path(&apt)?;
+    Ok(system)
+}
+
+/// Returns the address that this machine gets its own Debian from.
+fn mirror(sh: &Shell) -> Result<String> {
+    let script = ". /etc/os-release; apt-get indextargets --format '$(REPO_URI)' \
+        'Created-By: Packages' 'Component: main' \"Release: $VERSION_CODENAME\"";
+    let mirrors = cmd!(sh, "sh -c {script}").read()?;
+    let mirror = mirrors.lines().next();
+    Ok(mirror
+        .context("apt has no source of this Debian")?
+        .to_owned())
 }

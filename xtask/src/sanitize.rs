@@ -13,13 +13,9 @@
 //! Under neither, with the sanitizer's reason, run the tests of [`NOT_UNDER_EITHER`]; [`NOT_UNDER_THREAD`] are further
 //! ones. No report is suppressed.
 
-use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
+use anyhow::{Context, Result};
 
-use anyhow::{Context, Result, bail, ensure};
-
-use crate::workspace::{Deadline, build_folder, output, program};
+use crate::workspace::{build_folder, nightly, shell};
 
 /// The shadow memory takes terabytes of addresses, which RLIMIT_AS counts, and much of RLIMIT_DATA; instrumented frames
 /// are larger than those that must fit on a small stack.
@@ -51,111 +47,46 @@ const NOT_UNDER_THREAD: &[&str] = &[
     "is_reported_and_crashes",
 ];
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sanitizer {
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Sanitizer {
     Address,
     Thread,
 }
 
-/// Runs the sanitizers that are named, or both.
-pub(crate) fn run(names: &[String]) -> Result<()> {
-    let chosen = match names {
-        [] => vec![Sanitizer::Address, Sanitizer::Thread],
-        names => names.iter().map(|name| parse(name)).collect::<Result<_>>()?,
+/// Runs the sanitizers that are named, or all.
+pub(crate) fn run(sanitizers: &[Sanitizer]) -> Result<()> {
+    let sh = shell()?;
+    let version = nightly(&sh, "rustc --version --verbose").read().context(
+        "sanitizers need nightly Rust: rustup toolchain install nightly --component rust-src",
+    )?;
+    let target = version.lines().find_map(|line| line.strip_prefix("host: "));
+    let target = target.context("rustc names no host")?;
+    let both = "handle_segv=0:handle_sigbus=0:use_sigaltstack=0";
+    let run = |name: &str, std: Option<&str>, skipped: &[&str]| {
+        nightly(
+            &sh,
+            "cargo test -p elbowroom --all-features --tests --no-fail-fast --target",
+        )
+        .arg(target)
+        .args(std)
+        .arg("--")
+        .args(skipped.iter().flat_map(|test| ["--skip", test]))
+        .env("ASAN_OPTIONS", format!("{both}:detect_leaks=0"))
+        .env("TSAN_OPTIONS", format!("{both}:report_signal_unsafe=0"))
+        .env("RUSTFLAGS", format!("-Zsanitizer={name}"))
+        .env(
+            "CARGO_TARGET_DIR",
+            build_folder().join(format!("sanitize-{name}")),
+        )
+        .run()
     };
-    let nightly = nightly()?;
-    for sanitizer in chosen {
-        sanitizer.run(&nightly)?;
+    let is_chosen = |sanitizer| sanitizers.is_empty() || sanitizers.contains(&sanitizer);
+    if is_chosen(Sanitizer::Address) {
+        run("address", None, NOT_UNDER_EITHER)?;
+    }
+    if is_chosen(Sanitizer::Thread) {
+        let skipped = [NOT_UNDER_EITHER, NOT_UNDER_THREAD].concat();
+        run("thread", Some("-Zbuild-std"), &skipped)?;
     }
     Ok(())
-}
-
-fn parse(name: &str) -> Result<Sanitizer> {
-    match name {
-        "address" => Ok(Sanitizer::Address),
-        "thread" => Ok(Sanitizer::Thread),
-        other => bail!("no sanitizer `{other}`; there are `address` and `thread`"),
-    }
-}
-
-/// A nightly compiler.
-struct Nightly {
-    target: String,
-    has_source: bool,
-}
-
-fn nightly() -> Result<Nightly> {
-    let rustc = |args: &[&str]| output(program("rustup").args(["run", "nightly", "rustc"]).args(args));
-    let missing = "sanitizers need nightly Rust: rustup toolchain install nightly --component rust-src";
-    let version = rustc(&["--version", "--verbose"]).context(missing)?;
-    let target = version.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names no host")?;
-    let source = Path::new(rustc(&["--print", "sysroot"])?.trim()).join("lib/rustlib/src/rust/library/Cargo.lock");
-    Ok(Nightly { target: target.to_owned(), has_source: source.exists() })
-}
-
-impl Sanitizer {
-    fn name(self) -> &'static str {
-        match self {
-            Sanitizer::Address => "address",
-            Sanitizer::Thread => "thread",
-        }
-    }
-
-    fn not_run(self) -> Vec<&'static str> {
-        match self {
-            Sanitizer::Address => NOT_UNDER_EITHER.to_vec(),
-            Sanitizer::Thread => [NOT_UNDER_EITHER, NOT_UNDER_THREAD].concat(),
-        }
-    }
-
-    fn run(self, nightly: &Nightly) -> Result<()> {
-        let missing = "ThreadSanitizer needs std's source: rustup component add rust-src --toolchain nightly";
-        ensure!(self == Sanitizer::Address || nightly.has_source, missing);
-        println!("\n== {} sanitizer", self.name());
-        Deadline::after(Duration::from_secs(60 * 40)).run(&self.command(nightly))
-    }
-
-    fn command(self, nightly: &Nightly) -> Command {
-        let mut cargo = program("rustup");
-        cargo
-            .args(["run", "nightly", "cargo", "test", "-p", "elbowroom", "--all-features", "--tests"])
-            .args(["--no-fail-fast", "--target", &nightly.target])
-            .env("CARGO_TARGET_DIR", build_folder().join(format!("sanitize-{}", self.name())))
-            .env("RUSTFLAGS", format!("-Zsanitizer={}", self.name()))
-            // That of the cargo that runs this program.
-            .env_remove("RUSTC")
-            .env_remove("RUSTDOC")
-            .env_remove("CARGO");
-        let both = "handle_segv=0:handle_sigbus=0:use_sigaltstack=0";
-        match self {
-            Sanitizer::Address => cargo.env("ASAN_OPTIONS", format!("{both}:detect_leaks=0")),
-            Sanitizer::Thread => cargo.arg("-Zbuild-std").env("TSAN_OPTIONS", format!("{both}:report_signal_unsafe=0")),
-        };
-        cargo.arg("--");
-        for test in self.not_run() {
-            cargo.args(["--skip", test]);
-        }
-        cargo
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn unknown_sanitizers_are_errors() {
-        assert!(parse("address").is_ok() && parse("thread").is_ok());
-        assert!(parse("memory").unwrap_err().to_string().contains("`memory`"));
-    }
-
-    #[test]
-    fn thread_sanitizer_builds_std_and_address_sanitizer_does_not() {
-        let nightly = Nightly { target: "x86_64-unknown-linux-gnu".to_owned(), has_source: false };
-        let has = |sanitizer: Sanitizer, word: &str| sanitizer.command(&nightly).get_args().any(|arg| arg == word);
-        assert!(has(Sanitizer::Thread, "-Zbuild-std") && !has(Sanitizer::Address, "-Zbuild-std"));
-        assert!(has(Sanitizer::Thread, "a_fork_in_a_filter") && !has(Sanitizer::Address, "a_fork_in_a_filter"));
-        let error = Sanitizer::Thread.run(&nightly).unwrap_err().to_string();
-        assert!(error.contains("rustup component add rust-src"), "{error}");
-    }
 }

@@ -87,23 +87,34 @@ fn access(criterion: &mut Criterion) {
     group.bench_function("Region::try_write", |bencher| {
         bencher.iter(|| {
             for n in 0..COUNT {
-                black_box(&region).try_write(n * size_of::<usize>(), n).expect("committed");
+                black_box(&region)
+                    .try_write(n * size_of::<usize>(), n)
+                    .expect("committed");
             }
         });
     });
     group.bench_function("Region::try_read", |bencher| {
         bencher.iter(|| {
             (0..COUNT)
-                .map(|n| black_box(&region).try_read::<usize>(n * size_of::<usize>()).expect("committed"))
+                .map(|n| {
+                    black_box(&region)
+                        .try_read::<usize>(n * size_of::<usize>())
+                        .expect("committed")
+                })
                 .fold(0, usize::wrapping_add)
         });
     });
     let mut array = DemandArray::new(COUNT).expect("a small array");
     group.bench_function("DemandArray::set", |bencher| {
-        bencher.iter(|| (0..COUNT).for_each(|n| black_box(&mut array).set(n, n).expect("committed")));
+        bencher
+            .iter(|| (0..COUNT).for_each(|n| black_box(&mut array).set(n, n).expect("committed")));
     });
     group.bench_function("DemandArray::get", |bencher| {
-        bencher.iter(|| (0..COUNT).map(|n| black_box(&array).get(n).expect("committed")).fold(0, usize::wrapping_add));
+        bencher.iter(|| {
+            (0..COUNT)
+                .map(|n| black_box(&array).get(n).expect("committed"))
+                .fold(0, usize::wrapping_add)
+        });
     });
 }
 
@@ -114,7 +125,10 @@ fn fault(criterion: &mut Criterion) {
     let plain = builder().build().expect("a small region");
     let budget = Budget::new(1 << 30);
     let charged = builder().budget(&budget).build().expect("a small region");
-    for (name, region) in [("by a touch", &plain), ("by a touch, with a budget", &charged)] {
+    for (name, region) in [
+        ("by a touch", &plain),
+        ("by a touch, with a budget", &charged),
+    ] {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 region.try_write(0, 1u8).expect("committed by this");

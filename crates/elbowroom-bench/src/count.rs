@@ -4,7 +4,10 @@
 //! operations themselves take, and the same each time the same program runs. The kernel's instructions are not in it.
 //! Maxima are small: Valgrind has not as many addresses to give as a processor.
 
-#![allow(unsafe_code, reason = "touches memory that commits on touch, as programs do")]
+#![allow(
+    unsafe_code,
+    reason = "touches memory that commits on touch, as programs do"
+)]
 
 use std::hint::black_box;
 
@@ -28,15 +31,60 @@ const FEW: usize = 200;
 const ROOM: usize = 2 * MANY;
 
 pub(crate) const OPERATIONS: &[Operation] = &[
-    Operation { name: "push", what: "`ReservedVec::push` into capacity", times: MANY, perform: push },
-    Operation { name: "push-std", what: "the same of std's `Vec`", times: MANY, perform: push_std },
-    Operation { name: "append", what: "`AppendVec::push` into capacity", times: MANY, perform: append },
-    Operation { name: "append-get", what: "`AppendVec::get`", times: MANY, perform: append_get },
-    Operation { name: "append-slice", what: "`AppendVec::as_slice`", times: MANY, perform: append_slice },
-    Operation { name: "alloc", what: "`Arena::alloc` of 24 bytes", times: MANY, perform: alloc },
-    Operation { name: "alloc-bumpalo", what: "the same of bumpalo's `Bump`", times: MANY, perform: alloc_bumpalo },
-    Operation { name: "write", what: "`Region::try_write` of a committed word", times: MANY, perform: write },
-    Operation { name: "read", what: "`Region::try_read` of a committed word", times: MANY, perform: read },
+    Operation {
+        name: "push",
+        what: "`ReservedVec::push` into capacity",
+        times: MANY,
+        perform: push,
+    },
+    Operation {
+        name: "push-std",
+        what: "the same of std's `Vec`",
+        times: MANY,
+        perform: push_std,
+    },
+    Operation {
+        name: "append",
+        what: "`AppendVec::push` into capacity",
+        times: MANY,
+        perform: append,
+    },
+    Operation {
+        name: "append-get",
+        what: "`AppendVec::get`",
+        times: MANY,
+        perform: append_get,
+    },
+    Operation {
+        name: "append-slice",
+        what: "`AppendVec::as_slice`",
+        times: MANY,
+        perform: append_slice,
+    },
+    Operation {
+        name: "alloc",
+        what: "`Arena::alloc` of 24 bytes",
+        times: MANY,
+        perform: alloc,
+    },
+    Operation {
+        name: "alloc-bumpalo",
+        what: "the same of bumpalo's `Bump`",
+        times: MANY,
+        perform: alloc_bumpalo,
+    },
+    Operation {
+        name: "write",
+        what: "`Region::try_write` of a committed word",
+        times: MANY,
+        perform: write,
+    },
+    Operation {
+        name: "read",
+        what: "`Region::try_read` of a committed word",
+        times: MANY,
+        perform: read,
+    },
     Operation {
         name: "demand-set",
         what: "`DemandArray::set` of a committed element",
@@ -49,30 +97,61 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         times: MANY,
         perform: demand_get,
     },
-    Operation { name: "vec", what: "a `ReservedVec` of one element made and dropped", times: FEW, perform: vec },
-    Operation { name: "vec-std", what: "the same of std's `Vec`", times: FEW, perform: vec_std },
-    Operation { name: "region", what: "a `Region` made and dropped", times: FEW, perform: region },
-    Operation { name: "fault", what: "a fault that commits one page", times: FEW, perform: fault },
+    Operation {
+        name: "vec",
+        what: "a `ReservedVec` of one element made and dropped",
+        times: FEW,
+        perform: vec,
+    },
+    Operation {
+        name: "vec-std",
+        what: "the same of std's `Vec`",
+        times: FEW,
+        perform: vec_std,
+    },
+    Operation {
+        name: "region",
+        what: "a `Region` made and dropped",
+        times: FEW,
+        perform: region,
+    },
+    Operation {
+        name: "fault",
+        what: "a fault that commits one page",
+        times: FEW,
+        perform: fault,
+    },
     Operation {
         name: "fault-of-1000",
         what: "the same beside 1,000 other regions",
         times: FEW,
         perform: fault_of_1000,
     },
-    Operation { name: "fault-filter", what: "the same with a filter", times: FEW, perform: fault_filter },
+    Operation {
+        name: "fault-filter",
+        what: "the same with a filter",
+        times: FEW,
+        perform: fault_filter,
+    },
     Operation {
         name: "fault-adaptive",
         what: "a fault far from others, default growth",
         times: FEW,
         perform: fault_far,
     },
-    Operation { name: "commit", what: "`Region::commit` of one page", times: FEW, perform: commit },
+    Operation {
+        name: "commit",
+        what: "`Region::commit` of one page",
+        times: FEW,
+        perform: commit,
+    },
 ];
 
 /// Does an operation so many times.
 pub(crate) fn perform(name: &str, times: usize) -> Result<(), String> {
     let operation = OPERATIONS.iter().find(|operation| operation.name == name);
-    let operation = operation.ok_or_else(|| format!("no operation `{name}`; `count` lists them"))?;
+    let operation =
+        operation.ok_or_else(|| format!("no operation `{name}`; `count` lists them"))?;
     (operation.perform)(times.min(2 * operation.times));
     Ok(())
 }
@@ -80,7 +159,10 @@ pub(crate) fn perform(name: &str, times: usize) -> Result<(), String> {
 /// The operations, for the program that counts: a name, a number and a description a line, with tabs between.
 pub(crate) fn list() {
     for operation in OPERATIONS {
-        println!("{}\t{}\t{}", operation.name, operation.times, operation.what);
+        println!(
+            "{}\t{}\t{}",
+            operation.name, operation.times, operation.what
+        );
     }
 }
 
@@ -155,14 +237,20 @@ fn committed() -> Region {
 fn write(times: usize) {
     let region = committed();
     for n in 0..times {
-        black_box(&region).try_write(n * size_of::<usize>(), n).expect("committed");
+        black_box(&region)
+            .try_write(n * size_of::<usize>(), n)
+            .expect("committed");
     }
 }
 
 fn read(times: usize) {
     let region = committed();
     for n in 0..times {
-        black_box(black_box(&region).try_read::<usize>(n * size_of::<usize>()).expect("committed"));
+        black_box(
+            black_box(&region)
+                .try_read::<usize>(n * size_of::<usize>())
+                .expect("committed"),
+        );
     }
 }
 
@@ -234,14 +322,19 @@ fn fault(times: usize) {
 }
 
 fn fault_of_1000(times: usize) {
-    let others: Vec<_> = (0..1000).map(|_| Region::new(page_size()).expect("a small region")).collect();
+    let others: Vec<_> = (0..1000)
+        .map(|_| Region::new(page_size()).expect("a small region"))
+        .collect();
     touch(&one_page_a_fault(), times, 1);
     drop(others);
 }
 
 fn fault_filter(times: usize) {
     let builder = Region::builder(2 * FEW * page_size()).growth(Growth::Pages(1));
-    let region = builder.filter(|_| Verdict::Commit).build().expect("a small region");
+    let region = builder
+        .filter(|_| Verdict::Commit)
+        .build()
+        .expect("a small region");
     touch(&region, times, 1);
 }
 
@@ -256,7 +349,9 @@ fn fault_far(times: usize) {
 fn commit(times: usize) {
     let region = one_page_a_fault();
     for page in 0..times {
-        region.commit(page * page_size()..(page + 1) * page_size()).expect("little memory");
+        region
+            .commit(page * page_size()..(page + 1) * page_size())
+            .expect("little memory");
     }
 }
 
@@ -267,7 +362,13 @@ mod tests {
     #[test]
     fn every_operation_can_be_performed_and_has_a_name_of_its_own() {
         for (n, operation) in OPERATIONS.iter().enumerate() {
-            assert!(OPERATIONS[..n].iter().all(|other| other.name != operation.name), "{}", operation.name);
+            assert!(
+                OPERATIONS[..n]
+                    .iter()
+                    .all(|other| other.name != operation.name),
+                "{}",
+                operation.name
+            );
             perform(operation.name, 3).unwrap();
         }
         assert!(perform("nothing", 1).unwrap_err().contains("`nothing`"));

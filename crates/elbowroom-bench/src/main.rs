@@ -72,7 +72,10 @@ fn main() -> ExitCode {
         }
         Command::Run { names, quick } => run_some(&names, scale(quick)),
         Command::Report { quick, out, json } => report::write(scale(quick), out, json),
-        Command::Count { operation: Some(name), times: Some(times) } => count::perform(&name, times),
+        Command::Count {
+            operation: Some(name),
+            times: Some(times),
+        } => count::perform(&name, times),
         Command::Count { .. } => {
             count::list();
             Ok(())
@@ -93,7 +96,7 @@ fn scale(quick: bool) -> Scale {
 }
 
 fn list() {
-    for comparison in plan::comparisons(Scale::Full) {
+    for comparison in workloads::comparisons(Scale::Full) {
         println!("{:<24} {}", comparison.name, comparison.title);
         for contender in &comparison.contenders {
             println!("{:<24}   {}", "", contender.name);
@@ -102,10 +105,17 @@ fn list() {
 }
 
 fn run_some(names: &[String], scale: Scale) -> Result<(), String> {
-    let mut chosen = plan::comparisons(scale);
-    chosen.retain(|comparison| names.iter().any(|name| comparison.name.contains(name.as_str())));
+    let mut chosen = workloads::comparisons(scale);
+    chosen.retain(|comparison| {
+        names
+            .iter()
+            .any(|name| comparison.name.contains(name.as_str()))
+    });
     if chosen.is_empty() {
-        return Err(format!("no comparison is called {}; `list` lists them", names.join(" or ")));
+        return Err(format!(
+            "no comparison is called {}; `list` lists them",
+            names.join(" or ")
+        ));
     }
     for comparison in &chosen {
         let outcome = run::make(comparison, scale);

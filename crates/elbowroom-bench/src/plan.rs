@@ -1,7 +1,6 @@
 //! What there is to measure: comparisons of contenders, and what is hoped for.
 
 use crate::sample::Sample;
-use crate::workloads;
 
 /// Takes one sample each time it is called.
 pub(crate) type Sampler = Box<dyn FnMut() -> Sample>;
@@ -14,12 +13,21 @@ pub(crate) struct Contender {
 }
 
 impl Contender {
-    pub(crate) fn new(name: impl Into<String>, prepare: impl Fn() -> Result<Sampler, String> + 'static) -> Contender {
-        Contender { name: name.into(), prepare: Box::new(prepare) }
+    pub(crate) fn new(
+        name: impl Into<String>,
+        prepare: impl Fn() -> Result<Sampler, String> + 'static,
+    ) -> Contender {
+        Contender {
+            name: name.into(),
+            prepare: Box::new(prepare),
+        }
     }
 
     /// One that needs no preparation.
-    pub(crate) fn plain(name: impl Into<String>, sample: impl Fn() -> Sample + Clone + 'static) -> Contender {
+    pub(crate) fn plain(
+        name: impl Into<String>,
+        sample: impl Fn() -> Sample + Clone + 'static,
+    ) -> Contender {
         Contender::new(name, move || Ok(Box::new(sample.clone())))
     }
 }
@@ -95,12 +103,19 @@ impl Comparison {
     }
 
     pub(crate) fn data(self, bytes: usize) -> Comparison {
-        Comparison { data_bytes: Some(bytes), ..self }
+        Comparison {
+            data_bytes: Some(bytes),
+            ..self
+        }
     }
 
     /// All in one process, where turns are short and so can be many.
     pub(crate) fn together(self) -> Comparison {
-        Comparison { place: Place::Together, rounds: 31, ..self }
+        Comparison {
+            place: Place::Together,
+            rounds: 31,
+            ..self
+        }
     }
 
     pub(crate) fn rounds(self, rounds: usize) -> Comparison {
@@ -108,21 +123,39 @@ impl Comparison {
     }
 
     pub(crate) fn by_wall_clock(self) -> Comparison {
-        Comparison { clock: Clock::Wall, ..self }
+        Comparison {
+            clock: Clock::Wall,
+            ..self
+        }
     }
 
     pub(crate) fn with_mimalloc(self) -> Comparison {
-        Comparison { with_mimalloc: true, ..self }
+        Comparison {
+            with_mimalloc: true,
+            ..self
+        }
     }
 
     /// One more contender, which does less than the others must: what nobody can go below.
     pub(crate) fn limit(mut self, name: &'static str, contender: Contender) -> Comparison {
         self.contenders.push(contender);
-        Comparison { limit: Some(name), ..self }
+        Comparison {
+            limit: Some(name),
+            ..self
+        }
     }
 
-    pub(crate) fn goal(mut self, ours: &'static str, theirs: &'static str, at_most: f64) -> Comparison {
-        self.goals.push(Goal { ours, theirs, at_most });
+    pub(crate) fn goal(
+        mut self,
+        ours: &'static str,
+        theirs: &'static str,
+        at_most: f64,
+    ) -> Comparison {
+        self.goals.push(Goal {
+            ours,
+            theirs,
+            at_most,
+        });
         self
     }
 }
@@ -146,46 +179,5 @@ impl Scale {
     /// The rounds of a comparison.
     pub(crate) fn rounds(self, full: usize) -> usize {
         self.of(full, 3)
-    }
-}
-
-/// Everything that the report measures, in its order.
-pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
-    [
-        workloads::touch::comparisons(scale),
-        workloads::vectors::comparisons(scale),
-        workloads::append::comparisons(scale),
-        workloads::arena::comparisons(scale),
-        workloads::access::comparisons(scale),
-        workloads::scaling::comparisons(scale),
-        workloads::memory::comparisons(scale),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_unique_and_goals_are_about_contenders() {
-        for scale in [Scale::Full, Scale::Quick] {
-            let all = comparisons(scale);
-            for (n, comparison) in all.iter().enumerate() {
-                assert!(all[..n].iter().all(|other| other.name != comparison.name), "{}", comparison.name);
-                let names: Vec<_> = comparison.contenders.iter().map(|contender| contender.name.as_str()).collect();
-                assert!(comparison.limit.is_none_or(|limit| names.contains(&limit)), "{}", comparison.name);
-                for (n, name) in names.iter().enumerate() {
-                    assert!(!names[..n].contains(name), "{}: {name}", comparison.name);
-                }
-                for goal in &comparison.goals {
-                    for name in [goal.ours, goal.theirs] {
-                        assert!(names.contains(&name), "{}: {name} of {names:?}", comparison.name);
-                    }
-                }
-            }
-        }
     }
 }

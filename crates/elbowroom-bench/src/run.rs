@@ -7,9 +7,10 @@ use std::process::{Command, Stdio};
 use serde::{Deserialize, Serialize};
 
 use crate::os;
-use crate::plan::{self, Clock, Comparison, Contender, Place, Scale};
+use crate::plan::{Clock, Comparison, Contender, Place, Scale};
 use crate::sample::{self, Growth, Sample, Step};
 use crate::stats::Spread;
+use crate::workloads;
 
 /// What became of a contender.
 #[derive(Debug, Serialize, Deserialize)]
@@ -47,14 +48,25 @@ pub(crate) struct Order {
 
 impl Order {
     fn scale(&self) -> Scale {
-        if self.quick { Scale::Quick } else { Scale::Full }
+        if self.quick {
+            Scale::Quick
+        } else {
+            Scale::Full
+        }
     }
 
     /// In the child: takes the samples and prints them.
     pub(crate) fn obey(&self) -> Result<(), String> {
         let comparison = find(self.scale(), &self.comparison)?;
-        let wanted = |name: &str| self.contender.as_deref().is_none_or(|contender| contender == name);
-        let contenders = comparison.contenders.iter().filter(|contender| wanted(&contender.name));
+        let wanted = |name: &str| {
+            self.contender
+                .as_deref()
+                .is_none_or(|contender| contender == name)
+        };
+        let contenders = comparison
+            .contenders
+            .iter()
+            .filter(|contender| wanted(&contender.name));
         let taken: Vec<Taken> = if self.memory && comparison.place == Place::Together {
             contenders.map(turn_watched).collect()
         } else {
@@ -64,7 +76,11 @@ impl Order {
     }
 
     /// Samples of each of the contenders, in turns.
-    fn take_turns<'a>(&self, comparison: &Comparison, contenders: impl Iterator<Item = &'a Contender>) -> Vec<Taken> {
+    fn take_turns<'a>(
+        &self,
+        comparison: &Comparison,
+        contenders: impl Iterator<Item = &'a Contender>,
+    ) -> Vec<Taken> {
         if self.memory {
             sample::look_at_memory();
         }
@@ -92,7 +108,13 @@ impl Order {
     /// In the parent: has a child obey. What it took, in the order of the contenders.
     fn give(&self, with_mimalloc: bool) -> Result<Vec<Taken>, String> {
         let mut command = itself().map_err(|error| error.to_string())?;
-        command.args(["child", "--comparison", &self.comparison, "--rounds", &self.rounds.to_string()]);
+        command.args([
+            "child",
+            "--comparison",
+            &self.comparison,
+            "--rounds",
+            &self.rounds.to_string(),
+        ]);
         if let Some(contender) = &self.contender {
             command.args(["--contender", contender]);
         }
@@ -102,8 +124,14 @@ impl Order {
         if self.memory {
             command.arg("--memory");
         }
-        command.env(os::ALLOCATOR_VARIABLE, if with_mimalloc { "mimalloc" } else { "system" });
-        let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
+        command.env(
+            os::ALLOCATOR_VARIABLE,
+            if with_mimalloc { "mimalloc" } else { "system" },
+        );
+        let output = command
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| error.to_string())?;
         if !output.status.success() {
             let message = String::from_utf8_lossy(&output.stderr);
             let last_line = message.lines().last().unwrap_or("and no message");
@@ -146,11 +174,16 @@ fn itself() -> io::Result<Command> {
 fn touch_beforehand(data_bytes: usize) {
     let len = data_bytes + data_bytes.clamp(96 << 20, 512 << 20);
     // What cannot be had need not be touched.
-    drop(os::Block::new(len.next_multiple_of(2 << 20), os::Pages::HugePopulated));
+    drop(os::Block::new(
+        len.next_multiple_of(2 << 20),
+        os::Pages::HugePopulated,
+    ));
 }
 
 fn find(scale: Scale, name: &str) -> Result<Comparison, String> {
-    let found = plan::comparisons(scale).into_iter().find(|comparison| comparison.name == name);
+    let found = workloads::comparisons(scale)
+        .into_iter()
+        .find(|comparison| comparison.name == name);
     found.ok_or_else(|| format!("no comparison `{name}`; `list` lists them"))
 }
 
@@ -204,7 +237,8 @@ pub(crate) struct Measured {
 impl Verdict {
     pub(crate) fn is_met(&self) -> Option<bool> {
         // As it is printed: with two digits, and not by the third.
-        self.measured.map(|measured| (measured.ratio * 100.0).round() <= (self.at_most * 100.0).round())
+        self.measured
+            .map(|measured| (measured.ratio * 100.0).round() <= (self.at_most * 100.0).round())
     }
 }
 
@@ -217,26 +251,60 @@ impl Entrant {
     }
 
     fn times(&self, clock: Clock) -> Vec<f64> {
-        self.samples().iter().map(|sample| if clock == Clock::Cpu { sample.cpu_ns } else { sample.wall_ns }).collect()
+        self.samples()
+            .iter()
+            .map(|sample| {
+                if clock == Clock::Cpu {
+                    sample.cpu_ns
+                } else {
+                    sample.wall_ns
+                }
+            })
+            .collect()
     }
 
     /// The distribution of the times of its steps: of each share, the median over the samples.
     pub(crate) fn steps(&self) -> Vec<Step> {
-        let shares = self.samples().first().map_or(&[][..], |sample| &sample.steps);
-        let at = |n: usize| Spread::of(self.samples().iter().filter_map(|sample| Some(sample.steps.get(n)?.ns as f64)));
+        let shares = self
+            .samples()
+            .first()
+            .map_or(&[][..], |sample| &sample.steps);
+        let at = |n: usize| {
+            Spread::of(
+                self.samples()
+                    .iter()
+                    .filter_map(|sample| Some(sample.steps.get(n)?.ns as f64)),
+            )
+        };
         let steps = shares.iter().enumerate();
-        steps.filter_map(|(n, step)| Some(Step { share: step.share, ns: at(n)?.median as u64 })).collect()
+        steps
+            .filter_map(|(n, step)| {
+                Some(Step {
+                    share: step.share,
+                    ns: at(n)?.median as u64,
+                })
+            })
+            .collect()
     }
 }
 
 impl Outcome {
     pub(crate) fn clock(&self) -> Clock {
-        if self.is_by_wall_clock { Clock::Wall } else { Clock::Cpu }
+        if self.is_by_wall_clock {
+            Clock::Wall
+        } else {
+            Clock::Cpu
+        }
     }
 
     /// Nanoseconds a unit.
     pub(crate) fn time(&self, contender: &Entrant, clock: Clock) -> Option<Spread> {
-        Spread::of(contender.times(clock).into_iter().map(|time| time / self.units as f64))
+        Spread::of(
+            contender
+                .times(clock)
+                .into_iter()
+                .map(|time| time / self.units as f64),
+        )
     }
 
     /// How many times the time of another contender this one takes: the median over pairs.
@@ -245,7 +313,9 @@ impl Outcome {
     }
 
     pub(crate) fn contender(&self, name: &str) -> Option<&Entrant> {
-        self.contenders.iter().find(|contender| contender.name == name)
+        self.contenders
+            .iter()
+            .find(|contender| contender.name == name)
     }
 
     /// Nanoseconds a unit, by the clock that counts.
@@ -264,9 +334,17 @@ pub(crate) fn make(comparison: &Comparison, scale: Scale) -> Outcome {
         quick: scale == Scale::Quick,
         memory: false,
     };
-    let names = comparison.contenders.iter().map(|contender| contender.name.clone());
-    let mut contenders: Vec<Entrant> =
-        names.map(|name| Entrant { name, taken: Taken::Samples(Vec::new()), memory: None }).collect();
+    let names = comparison
+        .contenders
+        .iter()
+        .map(|contender| contender.name.clone());
+    let mut contenders: Vec<Entrant> = names
+        .map(|name| Entrant {
+            name,
+            taken: Taken::Samples(Vec::new()),
+            memory: None,
+        })
+        .collect();
     if comparison.with_mimalloc && !os::HAS_MIMALLOC {
         for contender in &mut contenders {
             contender.taken = Taken::Nothing("built without mimalloc".to_owned());
@@ -274,14 +352,21 @@ pub(crate) fn make(comparison: &Comparison, scale: Scale) -> Outcome {
     } else if comparison.place == Place::Together || scale == Scale::Quick {
         // Processes take too long to start where the tests run.
         match order.give(comparison.with_mimalloc) {
-            Ok(taken) => contenders.iter_mut().zip(taken).for_each(|(contender, taken)| contender.taken = taken),
-            Err(why) => contenders.iter_mut().for_each(|contender| contender.taken = Taken::Nothing(why.clone())),
+            Ok(taken) => contenders
+                .iter_mut()
+                .zip(taken)
+                .for_each(|(contender, taken)| contender.taken = taken),
+            Err(why) => contenders
+                .iter_mut()
+                .for_each(|contender| contender.taken = Taken::Nothing(why.clone())),
         }
     } else {
         for _ in 0..rounds {
             for contender in &mut contenders {
                 if let Taken::Samples(_) = contender.taken {
-                    contender.taken.add(one(&order, &contender.name, comparison, false));
+                    contender
+                        .taken
+                        .add(one(&order, &contender.name, comparison, false));
                 }
             }
         }
@@ -327,9 +412,17 @@ pub(crate) fn make(comparison: &Comparison, scale: Scale) -> Outcome {
 
 /// One sample of one contender, in a child.
 fn one(order: &Order, contender: &str, comparison: &Comparison, memory: bool) -> Taken {
-    let order = Order { contender: Some(contender.to_owned()), rounds: 1, memory, ..order.clone() };
+    let order = Order {
+        contender: Some(contender.to_owned()),
+        rounds: 1,
+        memory,
+        ..order.clone()
+    };
     match order.give(comparison.with_mimalloc) {
-        Ok(taken) => taken.into_iter().next().unwrap_or_else(|| Taken::Nothing("no answer".to_owned())),
+        Ok(taken) => taken
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| Taken::Nothing("no answer".to_owned())),
         Err(why) => Taken::Nothing(why),
     }
 }
@@ -338,7 +431,10 @@ fn measure(outcome: &Outcome, ours: &str, theirs: &str) -> Option<Measured> {
     let (ours, theirs) = (outcome.contender(ours)?, outcome.contender(theirs)?);
     let ratios = |clock| Spread::of_ratios(&ours.times(clock), &theirs.times(clock));
     let clock = outcome.clock();
-    let Spread { median: ratio, quartiles } = ratios(clock)?;
+    let Spread {
+        median: ratio,
+        quartiles,
+    } = ratios(clock)?;
     Some(Measured {
         ratio,
         quartiles,

@@ -46,15 +46,25 @@ pub(crate) fn look_at_memory() {
 
 /// Runs a workload. What it returns is dropped after the clocks have stopped.
 pub(crate) fn timed<R>(work: impl FnOnce() -> R) -> Sample {
-    let watcher = LOOKS_AT_MEMORY.load(Ordering::Relaxed).then(Watcher::start).flatten();
+    let watcher = LOOKS_AT_MEMORY
+        .load(Ordering::Relaxed)
+        .then(Watcher::start)
+        .flatten();
     let cpu = os::cpu_time();
     let wall = Instant::now();
     let kept = work();
     let wall = wall.elapsed();
-    let cpu = cpu.and_then(|start| os::cpu_time()?.checked_sub(start)).unwrap_or(wall);
+    let cpu = cpu
+        .and_then(|start| os::cpu_time()?.checked_sub(start))
+        .unwrap_or(wall);
     let memory = watcher.and_then(Watcher::stop);
     drop(kept);
-    Sample { wall_ns: nanoseconds(wall), cpu_ns: nanoseconds(cpu), memory, steps: Vec::new() }
+    Sample {
+        wall_ns: nanoseconds(wall),
+        cpu_ns: nanoseconds(cpu),
+        memory,
+        steps: Vec::new(),
+    }
 }
 
 /// Does something, and says how much memory the process came to have meanwhile. What it returns is there to the end.
@@ -103,7 +113,13 @@ impl Watcher {
         let before_by_gauge = has_started.recv().ok()?;
         // The first look takes memory of its own.
         os::memory();
-        Some(Watcher { before: os::memory()?, before_by_gauge, is_done, peak, thread })
+        Some(Watcher {
+            before: os::memory()?,
+            before_by_gauge,
+            is_done,
+            peak,
+            thread,
+        })
     }
 
     fn stop(self) -> Option<Growth> {
@@ -113,13 +129,30 @@ impl Watcher {
         let peak = *self.peak.lock().unwrap();
         // At the end the exact figures count; a peak before that only if it is a clear one.
         let growth = |before: u64, after: u64, gauge_before: u64, gauge_peak: u64| {
-            let (at_end, seen) = (after.saturating_sub(before), gauge_peak.saturating_sub(gauge_before));
-            if seen > at_end + GAUGE_ERROR_BYTES { seen } else { at_end }
+            let (at_end, seen) = (
+                after.saturating_sub(before),
+                gauge_peak.saturating_sub(gauge_before),
+            );
+            if seen > at_end + GAUGE_ERROR_BYTES {
+                seen
+            } else {
+                at_end
+            }
         };
         let gauge = self.before_by_gauge;
         Some(Growth {
-            peak_resident: growth(self.before.resident, after.resident, gauge.resident, peak.resident),
-            peak_committed: growth(self.before.committed, after.committed, gauge.committed, peak.committed),
+            peak_resident: growth(
+                self.before.resident,
+                after.resident,
+                gauge.resident,
+                peak.resident,
+            ),
+            peak_committed: growth(
+                self.before.committed,
+                after.committed,
+                gauge.committed,
+                peak.committed,
+            ),
         })
     }
 }

@@ -40,9 +40,27 @@ mod tests {
     fn the_middle_and_the_quarters() {
         let spread = |figures: &[f64]| Spread::of(figures.iter().copied());
         assert_eq!(spread(&[]), None);
-        assert_eq!(spread(&[7.0]), Some(Spread { median: 7.0, quartiles: (7.0, 7.0) }));
-        assert_eq!(spread(&[5.0, 1.0, 2.0, 4.0, 3.0]), Some(Spread { median: 3.0, quartiles: (2.0, 4.0) }));
-        assert_eq!(spread(&[1.0, 2.0]), Some(Spread { median: 1.5, quartiles: (1.25, 1.75) }));
+        assert_eq!(
+            spread(&[7.0]),
+            Some(Spread {
+                median: 7.0,
+                quartiles: (7.0, 7.0)
+            })
+        );
+        assert_eq!(
+            spread(&[5.0, 1.0, 2.0, 4.0, 3.0]),
+            Some(Spread {
+                median: 3.0,
+                quartiles: (2.0, 4.0)
+            })
+        );
+        assert_eq!(
+            spread(&[1.0, 2.0]),
+            Some(Spread {
+                median: 1.5,
+                quartiles: (1.25, 1.75)
+            })
+        );
     }
 
     #[test]

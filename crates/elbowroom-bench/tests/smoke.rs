@@ -30,14 +30,22 @@ fn list(value: &Value) -> &[Value] {
 #[test]
 fn a_quick_report_is_whole() {
     if env::var("ELBOWROOM_TEST_RUNNER").is_ok_and(|runner| runner.contains("qemu")) {
-        return eprintln!("an emulator's figures say nothing, and its clocks and threads are not what is measured");
+        return eprintln!(
+            "an emulator's figures say nothing, and its clocks and threads are not what is measured"
+        );
     }
     let folder = env::temp_dir().join(format!("elbowroom-bench-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     let json = folder.join("samples.json");
     let (out, samples) = (folder.to_str().unwrap(), json.to_str().unwrap());
-    let output = bench(&["report", "--quick", "--out", out, "--json", samples]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = bench(&["report", "--quick", "--out", out, "--json", samples])
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 
     let report: Value = serde_json::from_str(&fs::read_to_string(&json).unwrap()).unwrap();
     let markdown = fs::read_to_string(folder.join("RESULTS.md")).unwrap();
@@ -54,27 +62,55 @@ fn a_quick_report_is_whole() {
             for sample in samples {
                 for figure in ["wall_ns", "cpu_ns"] {
                     let value = sample[figure].as_f64();
-                    assert!(value.is_some_and(|value| value.is_finite() && value > 0.0), "{name}: {contender}");
+                    assert!(
+                        value.is_some_and(|value| value.is_finite() && value > 0.0),
+                        "{name}: {contender}"
+                    );
                 }
             }
             measured += 1;
         }
         // Whatever a system lacks, the library itself works there.
-        let ours = list(&comparison["contenders"]).iter().find(|contender| contender["name"] == "elbowroom");
+        let ours = list(&comparison["contenders"])
+            .iter()
+            .find(|contender| contender["name"] == "elbowroom");
         let is_measured = ours.is_none_or(|ours| ours["taken"]["Samples"].is_array());
-        assert!(is_measured || name.ends_with("mimalloc"), "{name}: {ours:?}");
+        assert!(
+            is_measured || name.ends_with("mimalloc"),
+            "{name}: {ours:?}"
+        );
         assert!(measured > 0 || name.ends_with("mimalloc"), "{name}");
         let is_memory = name.starts_with("memory-");
-        assert!(is_memory || markdown.contains(&format!("### `{name}`")), "{name} is not in the report");
+        assert!(
+            is_memory || markdown.contains(&format!("### `{name}`")),
+            "{name} is not in the report"
+        );
     }
-    for goal in list(&report["comparisons"]).iter().flat_map(|comparison| list(&comparison["verdicts"])) {
+    for goal in list(&report["comparisons"])
+        .iter()
+        .flat_map(|comparison| list(&comparison["verdicts"]))
+    {
         if let Some(ratio) = goal["measured"].get("ratio") {
-            assert!(ratio.as_f64().is_some_and(|ratio| ratio.is_finite() && ratio > 0.0), "{goal}");
+            assert!(
+                ratio
+                    .as_f64()
+                    .is_some_and(|ratio| ratio.is_finite() && ratio > 0.0),
+                "{goal}"
+            );
         }
     }
-    for plot in ["cost-per-page", "fill-time", "push-latency", "scaling-regions", "scaling-threads"] {
+    for plot in [
+        "cost-per-page",
+        "fill-time",
+        "push-latency",
+        "scaling-regions",
+        "scaling-threads",
+    ] {
         let svg = fs::read_to_string(folder.join(format!("{plot}.svg"))).unwrap();
-        assert!(svg.contains("<svg") && svg.contains("elbowroom") | svg.contains("a page a fault"), "{plot}");
+        assert!(
+            svg.contains("<svg") && svg.contains("elbowroom") | svg.contains("a page a fault"),
+            "{plot}"
+        );
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{plot}");
     }
     fs::remove_dir_all(&folder).unwrap();
@@ -84,7 +120,12 @@ fn a_quick_report_is_whole() {
 fn comparisons_are_listed_and_unknown_ones_refused() {
     let output = bench(&["list"]).output().unwrap();
     let listed = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success() && listed.contains("push-128m") && listed.contains("virtual-buffer"), "{listed}");
+    assert!(
+        output.status.success()
+            && listed.contains("push-128m")
+            && listed.contains("virtual-buffer"),
+        "{listed}"
+    );
     let refused = bench(&["run", "no-such-thing"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("no-such-thing"));

@@ -1,6 +1,9 @@
-//! The command line: read as it was typed, then resolved to what each command is to do.
+//! The command line: parsed by clap into the settings of each command, then checked.
 
+mod choices;
 mod help;
+
+pub(crate) use choices::{Means, Workload};
 
 use std::path::PathBuf;
 
@@ -11,54 +14,25 @@ use elbowroom::page_size;
 use elbowroom_map::Wanted;
 
 use crate::size;
-use crate::watch::{Means, Workload};
 use help::{
-    BENCH_EXAMPLES, COMPARE_EXAMPLES, COMPLETIONS_EXAMPLES, DEMO_EXAMPLES, DOCTOR_EXAMPLES, EXAMPLES, MAN_EXAMPLES,
-    MAP_EXAMPLES, STRESS_EXAMPLES, WATCH_EXAMPLES,
+    BENCH_EXAMPLES, COMPARE_EXAMPLES, COMPLETIONS_EXAMPLES, DEMO_EXAMPLES, DOCTOR_EXAMPLES,
+    EXAMPLES, MAN_EXAMPLES, MAP_EXAMPLES, WATCH_EXAMPLES,
 };
 
-/// What is to be done.
+/// The command to run, with its settings.
 pub(crate) enum Command {
     Demo(Demo),
     Compare(Compare),
     Bench(Bench),
-    Stress(Stress),
     Doctor(Doctor),
     Map(Map),
     Watch(Watch),
     Completions(Shell),
-    /// Of one command, or of all.
+    /// The manual page of one command, or of all.
     Man(Option<String>),
 }
 
-/// `elbowroom demo`, resolved.
-pub(crate) struct Demo {
-    pub(crate) page_limit: usize,
-    pub(crate) reserve_bytes: usize,
-    /// Pages a fault.
-    pub(crate) growth: usize,
-    pub(crate) char: Char,
-    pub(crate) transcript: Transcript,
-    pub(crate) summary: bool,
-    /// Counted from 1.
-    pub(crate) fail_commit_at: Option<usize>,
-    pub(crate) fail_reserve: bool,
-    pub(crate) fail_release: bool,
-    /// A page, counted from 0.
-    pub(crate) other_fault_at: Option<usize>,
-    /// The region in characters.
-    pub(crate) picture: bool,
-    pub(crate) svg: Option<PathBuf>,
-    pub(crate) html: Option<PathBuf>,
-}
-
-impl Demo {
-    pub(crate) fn is_drawn(&self) -> bool {
-        self.picture || self.svg.is_some() || self.html.is_some()
-    }
-}
-
-/// What becomes of the transcript.
+/// Where the transcript goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transcript {
     /// Printed, line by line, as things happen.
@@ -69,7 +43,7 @@ pub(crate) enum Transcript {
     Dropped,
 }
 
-/// The seed's TCHAR.
+/// The type of a character (TCHAR) in Microsoft's program.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Char {
     /// One byte: the program reserves exactly what it stores
@@ -87,98 +61,32 @@ impl Char {
     }
 }
 
-/// `elbowroom compare`, resolved.
-pub(crate) struct Compare {
-    pub(crate) reserve_bytes: usize,
-    /// At most `reserve_bytes`.
-    pub(crate) touch_bytes: usize,
-    /// Pages a fault; the library's default if `None`.
-    pub(crate) growth: Option<usize>,
-    pub(crate) json: bool,
-}
-
-/// `elbowroom bench`, resolved.
-pub(crate) struct Bench {
-    /// What fits if `None`.
-    pub(crate) size_bytes: Option<usize>,
-    /// As many as there is time for if `None`.
-    pub(crate) rounds: Option<usize>,
-    pub(crate) is_quick: bool,
-    pub(crate) svg: Option<PathBuf>,
-    pub(crate) json: bool,
-}
-
-/// `elbowroom stress`, resolved.
-pub(crate) struct Stress {
-    pub(crate) threads: usize,
-    /// Chosen by the clock if `None`.
-    pub(crate) seed: Option<u64>,
-    /// How long; not with `steps`.
-    pub(crate) minutes: Option<u64>,
-    /// Operations of each thread.
-    pub(crate) steps: Option<u64>,
-}
-
-/// `elbowroom doctor`, resolved.
-pub(crate) struct Doctor {
-    pub(crate) json: bool,
-}
-
-/// `elbowroom map`, resolved.
-pub(crate) struct Map {
-    pub(crate) whose: Whose,
-    pub(crate) region: Option<Wanted>,
-    pub(crate) all: bool,
-    pub(crate) json: bool,
-    /// An earlier snapshot.
-    pub(crate) diff: Option<PathBuf>,
-    pub(crate) svg: Option<PathBuf>,
-    pub(crate) html: Option<PathBuf>,
-}
-
-/// `elbowroom watch`, resolved.
-pub(crate) struct Watch {
-    /// This program itself if `None`.
-    pub(crate) pid: Option<u32>,
-    pub(crate) workload: Workload,
-    pub(crate) means: Means,
-    /// One snapshot as text.
-    pub(crate) once: bool,
-    /// One snapshot as a JSON object.
-    pub(crate) json: bool,
-    /// One snapshot as a drawing.
-    pub(crate) svg: Option<PathBuf>,
-}
-
-/// Whose address space.
-#[derive(Clone, Copy)]
-pub(crate) enum Whose {
-    Own,
-    Process(u32),
-}
-
-/// Reads the command line. Ends the process with a message if it cannot be followed.
+/// Parses the command line. Ends the process with a message if it is not valid.
 pub(crate) fn parse() -> Command {
     match Cli::parse().command {
-        RawCommand::Demo(raw) => Command::Demo(raw.resolve().unwrap_or_else(|message| refuse("demo", message))),
-        RawCommand::Compare(raw) => {
-            Command::Compare(raw.resolve().unwrap_or_else(|message| refuse("compare", message)))
+        RawCommand::Demo(demo) => match demo.check() {
+            Ok(()) => Command::Demo(demo),
+            Err(message) => refuse("demo", message),
+        },
+        RawCommand::Compare(compare) if compare.touch_bytes > compare.reserve_bytes => {
+            refuse("compare", "--touch is more than --reserve".to_owned())
         }
-        RawCommand::Bench(RawBench { size: size_bytes, runs: rounds, quick: is_quick, svg, json }) => {
-            Command::Bench(Bench { size_bytes, rounds, is_quick, svg, json })
+        RawCommand::Compare(compare) => Command::Compare(compare),
+        RawCommand::Bench(bench) => Command::Bench(bench),
+        RawCommand::Doctor(doctor) => Command::Doctor(doctor),
+        RawCommand::Map(map) => Command::Map(map),
+        RawCommand::Watch(watch) => Command::Watch(watch),
+        RawCommand::Completions(Completions { shell }) => Command::Completions(shell),
+        RawCommand::Man(Man {
+            command: Some(name),
+        }) if command().find_subcommand(&name).is_none() => {
+            refuse("man", format!("there is no command {name:?}"))
         }
-        RawCommand::Stress(raw) => Command::Stress(raw.resolve()),
-        RawCommand::Doctor(RawDoctor { json }) => Command::Doctor(Doctor { json }),
-        RawCommand::Map(raw) => Command::Map(raw.resolve()),
-        RawCommand::Watch(RawWatch { pid, workload, means, once, json, svg }) => {
-            Command::Watch(Watch { pid, workload, means, once, json, svg })
-        }
-        RawCommand::Completions(RawCompletions { shell }) => Command::Completions(shell),
-        RawCommand::Man(raw) => Command::Man(raw.resolve().unwrap_or_else(|message| refuse("man", message))),
+        RawCommand::Man(Man { command }) => Command::Man(command),
     }
 }
 
-/// The command line as a whole: what completions and manuals are made of.
+/// Returns the whole command line, from which completions and manual pages are made.
 pub(crate) fn command() -> clap::Command {
     let mut cli = Cli::command();
     // So that each command knows that it is part of `elbowroom`.
@@ -186,7 +94,7 @@ pub(crate) fn command() -> clap::Command {
     cli
 }
 
-/// Ends the process as clap does for what it finds by itself.
+/// Ends the process with a message, as clap does for its own errors.
 fn refuse(name: &str, message: String) -> ! {
     let cli = command();
     let mut command = cli.find_subcommand(name).cloned().unwrap_or(cli);
@@ -203,313 +111,267 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum RawCommand {
-    Demo(RawDemo),
-    Compare(RawCompare),
-    Bench(RawBench),
-    Stress(RawStress),
-    Doctor(RawDoctor),
-    Map(RawMap),
-    Watch(RawWatch),
-    Completions(RawCompletions),
-    Man(RawMan),
+    Demo(Demo),
+    Compare(Compare),
+    Bench(Bench),
+    Doctor(Doctor),
+    Map(Map),
+    Watch(Watch),
+    Completions(Completions),
+    Man(Man),
 }
 
 /// Run Microsoft's program "Reserving and Committing Memory"
 ///
-/// It reserves 80 pages and stores into them one character at a time. Each page fault commits one more
-/// page and continues with the same instruction. What it prints is what Microsoft's program prints, at
-/// the moment when it happens.
+/// The program reserves 80 pages and stores one character after another into them. Each page fault commits
+/// one more page, and the same instruction runs again. Each line of the transcript is the line of Microsoft's
+/// program, printed when the event happens.
 ///
-/// The exit status is 0 at the end, and also when the pages run out, as no system call has failed then;
-/// the system's error number when a commit fails; 1 when reserving, releasing or printing fails.
+/// The exit status is 0 at the end, and also when the pages run out, because no system call has failed then.
+/// If a commit fails, it is the system's error number. If reserving, releasing or printing fails, it is 1.
 #[derive(Args)]
 #[command(after_help = DEMO_EXAMPLES, verbatim_doc_comment)]
-struct RawDemo {
-    /// How many pages to commit at most, and store into
+pub(crate) struct Demo {
+    /// Largest number of pages to commit and store into
     #[arg(long, value_name = "N", default_value = "80", value_parser = at_least_one)]
-    page_limit: usize,
+    pub(crate) page_limit: usize,
 
-    /// How much to reserve [default: the pages of --page-limit]
+    /// Size of the reservation [default: the pages of --page-limit]
     ///
-    /// More shows that reserving costs nothing. Less makes the commit behind the end fail.
+    /// A larger one shows that reserving costs no memory. With a smaller one, the commit past its end fails.
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
-    reserve: Option<usize>,
+    pub(crate) reserve: Option<usize>,
 
-    /// How many pages a fault commits
+    /// Number of pages that a fault commits
     #[arg(long, value_name = "N", default_value = "1", value_parser = at_least_one)]
-    growth: usize,
+    pub(crate) growth: usize,
 
-    /// What is stored
+    /// Type of the characters that are stored
     #[arg(long, value_enum, default_value = "narrow")]
-    char: Char,
+    pub(crate) char: Char,
 
     /// Print no transcript
     #[arg(long, conflicts_with = "json")]
-    quiet: bool,
+    pub(crate) quiet: bool,
 
-    /// Print on standard error what was reserved, committed and used
+    /// Print what was reserved, committed and used to standard error
     #[arg(long)]
-    summary: bool,
+    pub(crate) summary: bool,
 
-    /// Print one JSON object instead of the transcript, which is part of it
+    /// Print one JSON object that contains the transcript
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 
-    /// Make the Nth commit fail, counted from 1, as if memory had run out
+    /// Make the Nth commit fail as if memory had run out, counted from 1
     ///
-    /// With --growth above 1, the library then tries the one page that was touched, and succeeds.
+    /// If --growth is above 1, the library then commits only the page that was touched, which succeeds.
     #[arg(long, value_name = "N", value_parser = at_least_one)]
-    fail_commit_at: Option<usize>,
+    pub(crate) fail_commit_at: Option<usize>,
 
     /// Make reserving fail
     #[arg(long)]
-    fail_reserve: bool,
+    pub(crate) fail_reserve: bool,
 
     /// Make releasing fail
     #[arg(long)]
-    fail_release: bool,
+    pub(crate) fail_release: bool,
 
-    /// Make page N, counted from 0, raise a fault that is not a page fault
+    /// Make page N raise a fault that is not a page fault, counted from 0
     ///
-    /// A bus error on Unix, a guard page on Windows. Not with --growth, whose commits would cover it.
+    /// A bus error on Unix, a guard page on Windows. Not with --growth: a larger commit would cover the page.
     #[arg(long, value_name = "N", conflicts_with = "growth")]
-    other_fault_at: Option<usize>,
+    pub(crate) other_fault_at: Option<usize>,
 
-    /// Draw the region, page by page, when the transcript ends
+    /// Draw the region page by page after the transcript
     #[arg(long, conflicts_with = "json")]
-    picture: bool,
+    pub(crate) picture: bool,
 
-    /// Write a drawing: what was reserved and committed, fault by fault, and the region at the end
+    /// Write an SVG drawing of the faults and of the region at the end
     #[arg(long, value_name = "FILE")]
-    svg: Option<PathBuf>,
+    pub(crate) svg: Option<PathBuf>,
 
-    /// Write the same as a page for a browser, which needs nothing else
+    /// Write the same drawing as a self-contained HTML page
     #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
+    pub(crate) html: Option<PathBuf>,
 }
 
-/// Commit up front and on touch, and see what each costs
+/// Compare the cost of committing up front and on touch
 ///
-/// Reserves SIZE twice, one after the other: once committing all of it and then touching its beginning,
-/// and once letting the touches commit. The figures are taken while the memory is held. That one of the
-/// two fails is a result, and no failure of the command.
+/// The command reserves SIZE twice. The first time it commits all of it and then touches its beginning. The
+/// second time the touches commit. The figures are read while the memory is held. If one of the two fails,
+/// that is a result and not a failure of the command.
 #[derive(Args)]
 #[command(after_help = COMPARE_EXAMPLES, verbatim_doc_comment)]
-struct RawCompare {
-    /// How much to reserve
-    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
-    reserve: usize,
+pub(crate) struct Compare {
+    /// Size of the reservation
+    #[arg(long = "reserve", value_name = "SIZE", value_parser = size::parse)]
+    pub(crate) reserve_bytes: usize,
 
-    /// How much of it to touch, from its beginning: one write a page
-    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
-    touch: usize,
+    /// Size of the part to touch, from the beginning, with one write per page
+    #[arg(long = "touch", value_name = "SIZE", value_parser = size::parse)]
+    pub(crate) touch_bytes: usize,
 
-    /// How many pages a fault commits [default: the library's]
+    /// Number of pages that a fault commits [default: the library's]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
-    growth: Option<usize>,
+    pub(crate) growth: Option<usize>,
 
-    /// Print one JSON object, with exact figures
+    /// Print one JSON object with exact figures
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
-/// Measure the ways of committing memory, side by side on this machine
+/// Measure the ways of committing memory on this machine
 ///
-/// Up front: all of it, with the kernel bringing pages in as they are touched, or all at once, or in huge pages.
-/// On touch: by the library's default, which adapts; with small pages only; one page a fault; windows of a fixed
-/// size; by userfaultfd; and with a filter on a thread of its own. Each touches all pages of the memory in order,
-/// and one in 16 here and there (4,096 at most). It takes less than a minute, but where --size or --runs ask for more.
+/// Up front: all memory is committed, and the kernel provides pages as they are touched, all at once, or as huge
+/// pages. On touch: adaptive growth (the library's default), small pages only, one page per fault, windows of a
+/// fixed size, userfaultfd, and a filter on its own thread. Each way touches all pages in order, and then one page
+/// in 16 in random order (4,096 at most). It takes less than a minute unless --size or --runs ask for more.
 ///
-/// All are measured in turns, each sample in a process of its own: in processor time, or by the wall clock where
-/// threads wait for each other. What this machine does not have, or does not permit, is listed with the reason;
-/// that is no failure of the command. It refuses to take memory that is not there.
+/// The runs are interleaved, and each sample is taken in its own process: in processor time, or in elapsed time
+/// where threads wait for each other. Ways that this machine does not have or does not permit are listed with the
+/// reason, which is not a failure of the command. The command does not use more memory than is available.
 #[derive(Args)]
 #[command(after_help = BENCH_EXAMPLES, verbatim_doc_comment)]
-struct RawBench {
-    /// How much memory, in multiples of 2 MiB [default: 64MiB, or what fits]
-    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
-    size: Option<usize>,
+pub(crate) struct Bench {
+    /// Size of the memory, rounded to multiples of 2 MiB [default: 64MiB, or what fits]
+    #[arg(long = "size", value_name = "SIZE", value_parser = size::parse)]
+    pub(crate) size_bytes: Option<usize>,
 
-    /// How many samples of each, however long they take [default: 9, or as many as take less than a minute]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
-    runs: Option<usize>,
+    /// Number of samples of each way [default: 9, or as many as take less than a minute]
+    #[arg(long = "runs", value_name = "N", value_parser = at_least_one)]
+    pub(crate) rounds: Option<usize>,
 
-    /// A first look: 8 MiB and 3 runs, unless --size and --runs say otherwise
-    #[arg(long)]
-    quick: bool,
+    /// Measure 8 MiB in 3 runs, unless --size and --runs are given
+    #[arg(long = "quick")]
+    pub(crate) is_quick: bool,
 
-    /// Write a drawing of it
+    /// Write an SVG drawing of the results
     #[arg(long, value_name = "FILE")]
-    svg: Option<PathBuf>,
+    pub(crate) svg: Option<PathBuf>,
 
-    /// Print one JSON object, with every sample
+    /// Print one JSON object with every sample
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
-/// Do random things to regions by many threads, and check everything against a model
+/// Report what this machine lets you reserve and commit, and what to change
 ///
-/// Each thread has regions, reservations and budgets of its own, of which every byte, count and error is
-/// known beforehand, and shares others with all threads, of which the invariants are known. Beside them come
-/// forked children, foreign signals and faults, and refused system calls. What a thread does follows from
-/// the seed. It ends with the first finding, which says how to see it again, or with a table of what was
-/// done.
-///
-/// The exit status is 0 if nothing was found, and 1 for a finding, or when no thread gets anywhere for a
-/// minute. A crash is a finding, too.
-#[derive(Args)]
-#[command(after_help = STRESS_EXAMPLES, verbatim_doc_comment)]
-struct RawStress {
-    /// How long it goes on [default: 1]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    minutes: Option<u64>,
-
-    /// Stop after so many operations of each thread instead
-    #[arg(long, value_name = "N", conflicts_with = "minutes", value_parser = clap::value_parser!(u64).range(1..))]
-    steps: Option<u64>,
-
-    /// How many threads, 1 to 32 [default: one for each processor, at least 2]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=32))]
-    threads: Option<u64>,
-
-    /// What the operations follow from [default: the clock]
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
-}
-
-/// Find out what this machine lets you reserve and commit, and what will bite
-///
-/// Everything is found by trying: what may be forbidden is tried in a child process, and nothing stays.
-/// Each line has what was found, what it means for elbowroom, and what to change:
+/// Everything is tested by trying it. Calls that may be forbidden are tried in a child process, and no change
+/// remains. Each entry says what was found, what it means for elbowroom, and what to change:
 ///
 ///   ok        as it should be
-///   note      works, but not as everywhere; or something that only some uses need is not there
-///   warning   works until something runs into it
-///   missing   something that a region needs is not there
+///   note      works, but differs from most machines; or a feature that only some programs need is absent
+///   warning   works until a limit is reached
+///   missing   a feature that regions need is absent
 ///
-/// The exit status is 1 if something is missing, else 0.
+/// The exit status is 1 if a feature is missing, and 0 otherwise.
 #[derive(Args)]
 #[command(after_help = DOCTOR_EXAMPLES, verbatim_doc_comment)]
-struct RawDoctor {
-    /// Print one JSON object, with exact figures
+pub(crate) struct Doctor {
+    /// Print one JSON object with exact figures
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
-/// See what a process has in its address space, and what of it is in memory
+/// Show the address space of a process, and which parts of it are in memory
 ///
-/// The sums are on one scale: reserved (addresses), committed (may be touched), charged (counts towards the
-/// system's commit limit), resident (in memory), dirty (written), huge (in huge pages) and swapped. A region
-/// is what touches and has one name; --region draws one, a character for each page or for so many that it fits.
+/// The sums are drawn on one scale: reserved (addresses), committed (may be touched), charged (counts towards
+/// the system's commit limit), resident (in memory), dirty (written), huge (in huge pages) and swapped. A region
+/// is a range of adjacent mappings with the same name. --region draws one region; each character stands for one
+/// page, or for several if the region is large.
 ///
-/// What is not reserved memory is mostly named by its file. Regions of elbowroom's are named where the kernel
-/// keeps names (see `elbowroom doctor`); else they are among the reservations.
+/// Mappings of files have the file's name. Regions of elbowroom have names if the kernel stores them (see
+/// `elbowroom doctor`); otherwise they are listed as reservations. Control and format characters in names are
+/// printed as numbers.
 #[derive(Args)]
 #[command(after_help = MAP_EXAMPLES, verbatim_doc_comment)]
-struct RawMap {
-    /// The process
+pub(crate) struct Map {
+    /// Process to show
     #[arg(value_name = "PID", required_unless_present = "own", value_parser = clap::value_parser!(u32).range(1..))]
-    pid: Option<u32>,
+    pub(crate) pid: Option<u32>,
 
-    /// This program itself, which makes a region of 256 pages to look at
+    /// Show this program itself, which creates a sample region of 256 pages
     #[arg(long = "self", conflicts_with = "pid")]
-    own: bool,
+    pub(crate) own: bool,
 
-    /// Draw one region: by an address in it, by its name or a part of it, or by its kind
+    /// Draw the region with this address, name, part of a name, or kind
     #[arg(long, value_name = "NAME|ADDRESS")]
-    region: Option<Wanted>,
+    pub(crate) region: Option<Wanted>,
 
-    /// Show all regions, and not the largest only
+    /// Show all regions instead of only the largest
     #[arg(long)]
-    all: bool,
+    pub(crate) all: bool,
 
-    /// Show what has changed since a snapshot, which --json made
+    /// Show what has changed since a snapshot that --json printed
     #[arg(long, value_name = "FILE", conflicts_with = "region")]
-    diff: Option<PathBuf>,
+    pub(crate) diff: Option<PathBuf>,
 
-    /// Write a drawing of it, with the region of --region page by page
+    /// Write an SVG drawing, with the region of --region page by page
     #[arg(long, value_name = "FILE")]
-    svg: Option<PathBuf>,
+    pub(crate) svg: Option<PathBuf>,
 
-    /// Write the same as a page for a browser, with a table of all regions; it needs nothing else
+    /// Write the same as a self-contained HTML page with a table of all regions
     #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
+    pub(crate) html: Option<PathBuf>,
 
-    /// Print one JSON object, with exact figures
+    /// Print one JSON object with exact figures
     #[arg(long, conflicts_with = "all")]
-    json: bool,
+    pub(crate) json: bool,
 }
 
-impl RawMap {
-    fn resolve(self) -> Map {
-        let whose = self.pid.map_or(Whose::Own, Whose::Process);
-        let RawMap { region, all, json, diff, svg, html, .. } = self;
-        Map { whose, region, all, json, diff, svg, html }
-    }
-}
-
-/// Watch pages turn from reserved to committed, in a workload of its own or in another process
+/// Watch pages turn from reserved to committed, in a demonstration or in another process
 ///
-/// Without a process, it runs a workload in regions of its own, slowly: it can be paused, and go on by single
-/// faults, and a key changes how many pages a fault commits. It shows each page (or group of pages), faults as they
-/// come, how long they took, and how full budgets are. With a process, it shows the regions of that process and
-/// the pages of one of them, twice a second, and changes nothing there.
+/// Without a PID, the command runs a demonstration workload slowly. Keys pause it, continue it fault by fault, and
+/// change the number of pages that a fault commits. The screen shows each page (or group of pages), the faults,
+/// their duration, and how full the budgets are. With a PID, it shows the regions of that process and the pages of
+/// one of them, twice a second. It does not change the process.
 ///
-/// It needs a terminal; --once, --json and --svg do not: they take one snapshot, of a workload at its end.
+/// A terminal is required, except with --once, --json and --svg. These take one snapshot; of a workload, at its end.
 #[derive(Args)]
 #[command(after_help = WATCH_EXAMPLES, verbatim_doc_comment)]
-struct RawWatch {
-    /// The process to watch
+pub(crate) struct Watch {
+    /// Process to watch
     #[arg(value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     #[arg(conflicts_with_all = ["workload", "means"])]
-    pid: Option<u32>,
+    pub(crate) pid: Option<u32>,
 
-    /// What to watch instead
+    /// Workload to watch if there is no PID
     #[arg(long, value_enum, default_value = "seed")]
-    workload: Workload,
+    pub(crate) workload: Workload,
 
-    /// By what means its regions commit
+    /// How the workload's regions commit pages
     #[arg(long = "backend", value_enum, default_value = "protection")]
-    means: Means,
+    pub(crate) means: Means,
 
-    /// Print one snapshot, as text
+    /// Print one snapshot as text
     #[arg(long, conflicts_with = "json")]
-    once: bool,
+    pub(crate) once: bool,
 
-    /// Print one snapshot, as a JSON object with exact figures
+    /// Print one snapshot as a JSON object with exact figures
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 
-    /// Write one snapshot, as a drawing
+    /// Write one snapshot as an SVG drawing
     #[arg(long, value_name = "FILE", conflicts_with_all = ["once", "json"])]
-    svg: Option<PathBuf>,
+    pub(crate) svg: Option<PathBuf>,
 }
 
-/// Print what makes a shell complete this command's arguments
+/// Print a completion script for a shell
 #[derive(Args)]
 #[command(after_help = COMPLETIONS_EXAMPLES, verbatim_doc_comment)]
-struct RawCompletions {
-    /// The shell
+struct Completions {
+    /// Shell to complete in
     #[arg(value_enum)]
     shell: Shell,
 }
 
-/// Print the manual page, in the format of man(1)
+/// Print the manual page in the format of man(1)
 #[derive(Args)]
 #[command(after_help = MAN_EXAMPLES, verbatim_doc_comment)]
-struct RawMan {
-    /// A command, for its own page
+struct Man {
+    /// Command whose page to print [default: the page of elbowroom]
     #[arg(value_name = "COMMAND")]
     command: Option<String>,
-}
-
-impl RawMan {
-    fn resolve(self) -> Result<Option<String>, String> {
-        match self.command {
-            Some(name) if command().find_subcommand(&name).is_none() => Err(format!("there is no command {name:?}")),
-            name => Ok(name),
-        }
-    }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -520,62 +382,49 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
-impl RawDemo {
-    fn resolve(self) -> Result<Demo, String> {
-        let page = page_size();
-        // The last byte stored must have an offset, so wide characters count too.
-        let stored = self.page_limit.checked_mul(page).and_then(|chars| chars.checked_mul(self.char.bytes()));
-        let limit_bytes = match stored {
-            Some(stored) if stored <= isize::MAX as usize => self.page_limit * page,
-            _ => return Err(format!("--page-limit {} is more pages than can be addressed", self.page_limit)),
+impl Demo {
+    /// Checks the settings that depend on the page size.
+    fn check(&self) -> Result<(), String> {
+        let Some(limit_bytes) = self.limit_bytes() else {
+            return Err(format!(
+                "--page-limit {} is more pages than can be addressed",
+                self.page_limit
+            ));
         };
-        let reserve_bytes = self.reserve.unwrap_or(limit_bytes);
-        let touched = self.page_limit.min(reserve_bytes.div_ceil(page));
-        if let Some(at) = self.other_fault_at.filter(|&at| at >= touched) {
-            return Err(format!("--other-fault-at {at}: the pages are 0 to {}", touched - 1));
+        let reserved = self.reserve.unwrap_or(limit_bytes);
+        let touched = self.page_limit.min(reserved.div_ceil(page_size()));
+        match self.other_fault_at {
+            Some(at) if at >= touched => Err(format!(
+                "--other-fault-at {at}: the pages are 0 to {}",
+                touched - 1
+            )),
+            _ => Ok(()),
         }
-        let transcript = match (self.quiet, self.json) {
+    }
+
+    /// Returns the size of the pages of `--page-limit`, or `None` if their characters cannot be addressed.
+    fn limit_bytes(&self) -> Option<usize> {
+        let bytes = self.page_limit.checked_mul(page_size())?;
+        // The last byte stored must have an offset, so wide characters count too.
+        let stored = bytes.checked_mul(self.char.bytes())?;
+        (stored <= isize::MAX as usize).then_some(bytes)
+    }
+
+    pub(crate) fn reserve_bytes(&self) -> usize {
+        self.reserve
+            .unwrap_or_else(|| self.page_limit * page_size())
+    }
+
+    pub(crate) fn transcript(&self) -> Transcript {
+        match (self.quiet, self.json) {
             (true, _) => Transcript::Dropped,
             (_, true) => Transcript::InJson,
             _ => Transcript::Printed,
-        };
-        Ok(Demo {
-            page_limit: self.page_limit,
-            reserve_bytes,
-            growth: self.growth,
-            char: self.char,
-            transcript,
-            summary: self.summary,
-            fail_commit_at: self.fail_commit_at,
-            fail_reserve: self.fail_reserve,
-            fail_release: self.fail_release,
-            other_fault_at: self.other_fault_at,
-            picture: self.picture,
-            svg: self.svg,
-            html: self.html,
-        })
-    }
-}
-
-impl RawCompare {
-    fn resolve(self) -> Result<Compare, String> {
-        if self.touch > self.reserve {
-            return Err("--touch is more than --reserve".to_owned());
         }
-        let RawCompare { reserve: reserve_bytes, touch: touch_bytes, growth, json } = self;
-        Ok(Compare { reserve_bytes, touch_bytes, growth, json })
     }
-}
 
-impl RawStress {
-    fn resolve(self) -> Stress {
-        let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        let threads = self.threads.map_or(processors.clamp(2, 32), |threads| threads as usize);
-        let minutes = match (self.minutes, self.steps) {
-            (None, None) => Some(1),
-            (minutes, _) => minutes,
-        };
-        Stress { threads, seed: self.seed, minutes, steps: self.steps }
+    pub(crate) fn is_drawn(&self) -> bool {
+        self.picture || self.svg.is_some() || self.html.is_some()
     }
 }
 

@@ -1,10 +1,13 @@
 //! The `elbowroom` command: what the library does, shown on this computer.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::panic))]
+
 mod args;
 mod bench;
 mod compare;
 mod demo;
 mod doctor;
+mod findings;
 mod manual;
 mod map;
 mod meter;
@@ -12,23 +15,26 @@ mod os;
 mod output;
 mod picture;
 mod size;
-mod stress;
+mod usage;
 mod watch;
 
 use args::Command;
 
 fn main() {
-    let status = match args::parse() {
-        Command::Demo(settings) => demo::run(&settings),
+    let result = match args::parse() {
+        Command::Demo(settings) => Ok(demo::run(&settings)),
         Command::Compare(settings) => compare::run(&settings),
-        Command::Bench(settings) => bench::run(&settings),
-        Command::Stress(settings) => stress::run(&settings),
+        Command::Bench(settings) => Ok(bench::run(&settings)),
         Command::Doctor(settings) => doctor::run(&settings),
         Command::Map(settings) => map::run(&settings),
         Command::Watch(settings) => watch::run(&settings),
         Command::Completions(shell) => manual::completions(shell),
         Command::Man(name) => manual::page(name.as_deref()),
     };
+    let status = result.unwrap_or_else(|message| {
+        output::complain(message);
+        1
+    });
     // Not ExitCode, which is one byte: a Windows error number needs more.
     std::process::exit(status);
 }

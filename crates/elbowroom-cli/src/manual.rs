@@ -7,38 +7,44 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 
 use crate::args;
-use crate::output::complain;
+use crate::output;
 
-/// `elbowroom completions`; returns the exit status of the process.
-pub(crate) fn completions(shell: Shell) -> i32 {
+/// `elbowroom completions`.
+pub(crate) fn completions(shell: Shell) -> Result<i32, String> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut args::command(), "elbowroom", &mut script);
     print(&script)
 }
 
-/// `elbowroom man`, of one command or of all; returns the exit status of the process.
-pub(crate) fn page(name: Option<&str>) -> i32 {
+/// `elbowroom man`, of one command or of all.
+pub(crate) fn page(name: Option<&str>) -> Result<i32, String> {
     let all = args::command();
     // An unknown name was refused before.
-    let command = name.and_then(|name| all.find_subcommand(name)).unwrap_or(&all).clone();
-    match render(command) {
-        Ok(page) => print(&page),
-        Err(error) => {
-            complain(format_args!("cannot make the page: {error}"));
-            1
-        }
-    }
+    let command = name
+        .and_then(|name| all.find_subcommand(name))
+        .unwrap_or(&all)
+        .clone();
+    print(&render(command).map_err(|error| format!("cannot make the page: {error}"))?)
 }
 
 fn render(command: clap::Command) -> io::Result<Vec<u8>> {
-    let examples = command.get_after_help().map(|help| help.to_string()).unwrap_or_default();
+    let examples = command
+        .get_after_help()
+        .map(|help| help.to_string())
+        .unwrap_or_default();
     let has_commands = command.has_subcommands();
-    let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
+    let name = command
+        .get_display_name()
+        .unwrap_or_else(|| command.get_name())
+        .to_owned();
     let man = Man::new(command);
     let mut page = Vec::new();
     // Not by `Man`, for which no date is no word, and the next word a date.
     let version = env!("CARGO_PKG_VERSION");
-    writeln!(page, ".TH {name} 1 \"\" \"elbowroom {version}\" \"User Commands\"")?;
+    writeln!(
+        page,
+        ".TH {name} 1 \"\" \"elbowroom {version}\" \"User Commands\""
+    )?;
     man.render_name_section(&mut page)?;
     man.render_synopsis_section(&mut page)?;
     man.render_description_section(&mut page)?;
@@ -50,7 +56,7 @@ fn render(command: clap::Command) -> io::Result<Vec<u8>> {
     Ok(page)
 }
 
-/// What stands behind the options, its lines and spaces as they are.
+/// Returns the sections that follow the options, with their lines and spaces unchanged.
 fn literally(text: &str) -> String {
     let (notes, examples) = text.split_once("Examples:\n").unwrap_or((text, ""));
     let mut page = String::new();
@@ -60,7 +66,13 @@ fn literally(text: &str) -> String {
             let _ = writeln!(page, ".SH {title}\n.nf");
             for line in text.trim_matches('\n').lines() {
                 // A line that starts with a dot would be a request, and a plain hyphen is a dash.
-                let _ = writeln!(page, "\\&{}", line.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq"));
+                let _ = writeln!(
+                    page,
+                    "\\&{}",
+                    line.replace('\\', "\\e")
+                        .replace('-', "\\-")
+                        .replace('\'', "\\(aq")
+                );
             }
             page += ".fi\n";
         }
@@ -68,15 +80,10 @@ fn literally(text: &str) -> String {
     page
 }
 
-fn print(text: &[u8]) -> i32 {
+fn print(text: &[u8]) -> Result<i32, String> {
     let mut out = io::stdout().lock();
-    match out.write_all(text).and_then(|()| out.flush()) {
-        Ok(()) => 0,
-        Err(error) => {
-            complain(format_args!("cannot write to standard output: {error}"));
-            1
-        }
-    }
+    let written = out.write_all(text).and_then(|()| out.flush());
+    written.map(|()| 0).map_err(output::cannot_print)
 }
 
 #[cfg(test)]
@@ -85,8 +92,12 @@ mod tests {
 
     #[test]
     fn lines_stay_as_they_are() {
-        let expected = ".SH NOTES\n.nf\n\\&a 'b'\n.fi\n.SH EXAMPLES\n.nf\n\\&  x \\-\\-y\n\\&.z \\e\n.fi\n";
-        assert_eq!(literally("a 'b'\n\nExamples:\n  x --y\n.z \\"), expected.replace("'b'", "\\(aqb\\(aq"));
+        let expected =
+            ".SH NOTES\n.nf\n\\&a 'b'\n.fi\n.SH EXAMPLES\n.nf\n\\&  x \\-\\-y\n\\&.z \\e\n.fi\n";
+        assert_eq!(
+            literally("a 'b'\n\nExamples:\n  x --y\n.z \\"),
+            expected.replace("'b'", "\\(aqb\\(aq")
+        );
         assert_eq!(literally(""), "");
     }
 
@@ -95,9 +106,18 @@ mod tests {
         let all = args::command();
         for command in all.get_subcommands().chain([&all]) {
             let page = String::from_utf8(render(command.clone()).unwrap()).unwrap();
-            assert!(page.starts_with(".TH elbowroom") && page.contains(".SH SYNOPSIS"), "{page}");
-            for argument in command.get_arguments().filter_map(|argument| argument.get_long()) {
-                assert!(page.contains(&format!("\\-\\-{}", argument.replace('-', "\\-"))), "{argument}: {page}");
+            assert!(
+                page.starts_with(".TH elbowroom") && page.contains(".SH SYNOPSIS"),
+                "{page}"
+            );
+            for argument in command
+                .get_arguments()
+                .filter_map(|argument| argument.get_long())
+            {
+                assert!(
+                    page.contains(&format!("\\-\\-{}", argument.replace('-', "\\-"))),
+                    "{argument}: {page}"
+                );
             }
         }
     }

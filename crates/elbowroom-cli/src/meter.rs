@@ -6,19 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::os;
-
-/// The figures at one moment; `None` where this system does not tell.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Usage {
-    /// What all programs together have committed.
-    pub(crate) system_commit_bytes: Option<u64>,
-    /// What this process has committed.
-    pub(crate) process_commit_bytes: Option<u64>,
-    /// What of this process is in physical memory.
-    pub(crate) resident_bytes: Option<u64>,
-    /// The page faults of this process that the kernel resolved, most by finding it a physical page.
-    pub(crate) kernel_faults: Option<u64>,
-}
+use crate::usage::Usage;
 
 /// How the figures changed from one moment to another.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -30,7 +18,7 @@ pub(crate) struct Change {
 }
 
 impl Usage {
-    /// The figures before something that is to be measured.
+    /// Reads the figures before a measurement.
     pub(crate) fn before() -> Usage {
         // The first look takes memory of its own.
         os::usage();
@@ -40,25 +28,34 @@ impl Usage {
     pub(crate) fn since(&self, before: &Usage) -> Change {
         let change = |now: Option<u64>, then: Option<u64>| Some(now?.wrapping_sub(then?) as i64);
         Change {
-            system_commit_growth_bytes: change(self.system_commit_bytes, before.system_commit_bytes),
-            process_commit_growth_bytes: change(self.process_commit_bytes, before.process_commit_bytes),
+            system_commit_growth_bytes: change(
+                self.system_commit_bytes,
+                before.system_commit_bytes,
+            ),
+            process_commit_growth_bytes: change(
+                self.process_commit_bytes,
+                before.process_commit_bytes,
+            ),
             resident_growth_bytes: change(self.resident_bytes, before.resident_bytes),
             kernel_faults: change(self.kernel_faults, before.kernel_faults),
         }
     }
 }
 
-/// A figure for people, or that there is none.
+/// Returns a figure as text, or text that says that it is not known.
 pub(crate) fn known<T, D: fmt::Display>(figure: Option<T>, show: impl FnOnce(T) -> D) -> String {
-    figure.map_or_else(|| "not known here".to_owned(), |figure| show(figure).to_string())
+    figure.map_or_else(
+        || "not known here".to_owned(),
+        |figure| show(figure).to_string(),
+    )
 }
 
-/// A time for people.
+/// Returns a time for people.
 pub(crate) fn human_time(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1e3)
 }
 
-/// A time for JSON, in nanoseconds.
+/// Returns a time for JSON, in nanoseconds.
 pub(crate) fn nanoseconds(time: Duration) -> u64 {
     // 584 years fit.
     time.as_nanos() as u64

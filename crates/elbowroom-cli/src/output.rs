@@ -1,12 +1,18 @@
-//! Writing to the terminal: without a panic when nobody listens, and in colours where they are wanted.
+//! Output to the terminal and to files. A closed pipe is an error and not a panic.
 
-use std::env;
+use std::borrow::Cow;
 use std::fmt;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
-use crate::os;
+pub(crate) use anstyle::AnsiColor as Colour;
+pub(crate) use elbowroom_map::Paint;
+
+use elbowroom_map::is_hidden;
+use serde::Serialize;
+use terminal_size::{Width, terminal_size_of};
+use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
 
 /// Writes a line to standard output, at once.
 pub(crate) fn line(line: impl fmt::Display) -> io::Result<()> {
@@ -15,12 +21,40 @@ pub(crate) fn line(line: impl fmt::Display) -> io::Result<()> {
     out.flush()
 }
 
-/// Tells the user of a failure.
+/// Prints a text that is the whole output of a command, and returns the exit status.
+pub(crate) fn print(text: impl fmt::Display) -> Result<i32, String> {
+    line(text).map(|()| 0).map_err(cannot_print)
+}
+
+/// Returns the message for a failure to write to standard output.
+pub(crate) fn cannot_print(error: io::Error) -> String {
+    format!("cannot write to standard output: {error}")
+}
+
+/// Returns the JSON of plain data, with characters that cannot be seen escaped.
+pub(crate) fn json(data: &impl Serialize) -> String {
+    // PANIC: serialising fails only for map keys that are not strings and for custom errors. Plain data has neither.
+    let json = serde_json::to_string(data).expect("plain data");
+    // Outside strings JSON has only ASCII, so these characters are in strings and can be escaped.
+    let mut escaped = String::with_capacity(json.len());
+    for char in json.chars() {
+        if is_hidden(char) {
+            for unit in char.encode_utf16(&mut [0; 2]) {
+                escaped += &format!("\\u{unit:04x}");
+            }
+        } else {
+            escaped.push(char);
+        }
+    }
+    escaped
+}
+
+/// Reports a failure to the user.
 pub(crate) fn complain(message: impl fmt::Display) {
     note(format_args!("elbowroom: {message}"));
 }
 
-/// Writes a line to standard error. There is nobody to tell if that fails.
+/// Writes a line to standard error. A failure is ignored, because it cannot be reported.
 pub(crate) fn note(line: impl fmt::Display) {
     let _ = writeln!(io::stderr(), "{line}");
 }
@@ -30,81 +64,50 @@ pub(crate) fn write_file(path: &Path, text: &str) -> Result<(), String> {
     fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
-/// The colours of a terminal, by their numbers in ECMA-48.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Colour {
-    Red = 31,
-    Green = 32,
-    Yellow = 33,
-    Blue = 34,
-}
-
-/// Whether to paint. Nothing is told by colour alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Paint {
-    Plain,
-    Colours,
-}
-
-impl Paint {
-    /// For standard output: plain into a file or pipe, with NO_COLOR set (no-color.org), and on a dumb terminal.
-    pub(crate) fn for_output() -> Paint {
-        let refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let dumb = env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
-        if !refused && !dumb && io::stdout().is_terminal() && os::enable_colours() {
-            Paint::Colours
-        } else {
-            Paint::Plain
-        }
-    }
-
-    pub(crate) fn colour(self, colour: Colour, text: &str) -> String {
-        self.style(colour as u8, text)
-    }
-
-    pub(crate) fn bold(self, text: &str) -> String {
-        self.style(1, text)
-    }
-
-    pub(crate) fn dim(self, text: &str) -> String {
-        self.style(2, text)
-    }
-
-    fn style(self, number: u8, text: &str) -> String {
-        match self {
-            Paint::Plain => text.to_owned(),
-            Paint::Colours => format!("\x1b[{number}m{text}\x1b[0m"),
-        }
+/// Returns whether standard output shows colours. A file, a pipe and a dumb terminal do not, and none does if NO_COLOR
+/// is set (no-color.org).
+pub(crate) fn paint() -> Paint {
+    let is_wanted = !anstyle_query::no_color() && anstyle_query::term_supports_color();
+    // On Windows, escape sequences must be enabled for the console.
+    let is_able = || anstyle_query::windows::enable_ansi_colors().unwrap_or(true);
+    if is_wanted && io::stdout().is_terminal() && is_able() {
+        Paint::Colours
+    } else {
+        Paint::Plain
     }
 }
 
-impl From<Paint> for elbowroom_map::Paint {
-    fn from(paint: Paint) -> elbowroom_map::Paint {
-        match paint {
-            Paint::Plain => elbowroom_map::Paint::Plain,
-            Paint::Colours => elbowroom_map::Paint::Colours,
-        }
-    }
+/// Returns how wide the terminal is that standard output goes to, if it is one.
+pub(crate) fn columns() -> Option<usize> {
+    let (Width(columns), _) = terminal_size_of(io::stdout())?;
+    Some(usize::from(columns))
 }
 
-/// Breaks a text between words into lines of at most so many characters. A longer word has a line of its own.
+/// Breaks a text between words into lines of at most `columns` characters. A longer word has a line of its own.
 pub(crate) fn wrap(text: &str, columns: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= columns => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
+    let options = Options::new(columns)
+        .break_words(false)
+        .word_separator(WordSeparator::AsciiSpace)
+        .word_splitter(WordSplitter::NoHyphenation)
+        .wrap_algorithm(WrapAlgorithm::FirstFit);
+    let lines = textwrap::wrap(text.trim(), options).into_iter();
     lines
+        .filter(|line| !line.is_empty())
+        .map(Cow::into_owned)
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_seen_is_escaped_in_json() {
+        let name = "a\u{202e}b\u{e0041}\n";
+        let text = json(&name);
+        assert_eq!(text, r#""a\u202eb\udb40\udc41\n""#);
+        assert_eq!(serde_json::from_str::<String>(&text).unwrap(), name);
+    }
 
     #[test]
     fn lines_break_between_words() {

@@ -1,22 +1,31 @@
 //! Sizes in bytes, as people write and read them.
 
-use std::fmt;
+use humansize::{BINARY, format_size};
 
-pub(crate) use elbowroom_map::human;
+/// Returns a number of bytes in the largest unit that leaves at least 1, with one decimal where it does not come out
+/// even.
+pub(crate) fn human(bytes: u64) -> String {
+    format_size(bytes, BINARY.decimal_places(1))
+}
 
 /// The units, from small to large: each is 1024 of the one before it.
 const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 
 /// Reads a size, which is at least one byte.
 pub(crate) fn parse(text: &str) -> Result<usize, String> {
-    let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let unit_at = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (digits, unit) = text.split_at(unit_at);
     if digits.is_empty() {
         return Err("a size starts with a whole number, as in 64MiB".to_owned());
     }
     let power = power_of(unit)?;
     // All digits, so that only the range can be wrong.
-    let bytes = digits.parse::<usize>().ok().and_then(|number| number.checked_mul(1 << (10 * power)));
+    let bytes = digits
+        .parse::<usize>()
+        .ok()
+        .and_then(|number| number.checked_mul(1 << (10 * power)));
     match bytes {
         Some(0) => Err("the size must be at least one byte".to_owned()),
         Some(bytes) => Ok(bytes),
@@ -24,7 +33,7 @@ pub(crate) fn parse(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Which power of 1024 a unit means.
+/// Returns the power of 1024 that a unit stands for.
 fn power_of(unit: &str) -> Result<usize, String> {
     let is = |name: &str| unit.eq_ignore_ascii_case(name);
     if unit.is_empty() {
@@ -36,14 +45,19 @@ fn power_of(unit: &str) -> Result<usize, String> {
         }
         let decimal = format!("{}B", &name[..1]);
         if power > 0 && is(&decimal) {
-            return Err(format!("{unit} may mean powers of 1000 or of 1024; write {name} for powers of 1024"));
+            return Err(format!(
+                "{unit} may mean powers of 1000 or of 1024; write {name} for powers of 1024"
+            ));
         }
     }
-    Err(format!("`{unit}` is not a unit; there are {}", UNITS.join(", ")))
+    Err(format!(
+        "`{unit}` is not a unit; there are {}",
+        UNITS.join(", ")
+    ))
 }
 
-/// A difference for people, with its sign.
-pub(crate) fn human_change(bytes: i64) -> impl fmt::Display {
+/// Returns a difference with its sign.
+pub(crate) fn human_change(bytes: i64) -> String {
     let sign = match bytes {
         0 => "",
         1.. => "+",
@@ -103,9 +117,26 @@ mod tests {
     }
 
     #[test]
+    fn sizes_are_written_in_the_largest_unit() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1 KiB"),
+            (1025, "1.0 KiB"),
+            (320 << 10, "320 KiB"),
+            (1536, "1.5 KiB"),
+            (64 << 30, "64 GiB"),
+            (1 << 50, "1 PiB"),
+            (u64::MAX, "16 EiB"),
+        ] {
+            assert_eq!(human(bytes), text);
+        }
+    }
+
+    #[test]
     fn differences_have_a_sign() {
-        assert_eq!(human_change(4096).to_string(), "+4 KiB");
-        assert_eq!(human_change(0).to_string(), "0 B");
-        assert_eq!(human_change(-1536).to_string(), "-1.5 KiB");
+        assert_eq!(human_change(4096), "+4 KiB");
+        assert_eq!(human_change(0), "0 B");
+        assert_eq!(human_change(-1536), "-1.5 KiB");
     }
 }

@@ -16,10 +16,16 @@ fn small_sizes_work_both_ways() {
     for way in ["up_front", "on_touch"] {
         assert!(json[way]["error"].is_null(), "{json}");
         assert_eq!(json[way]["cost"]["reserved_bytes"], 4 << 20, "{json}");
-        assert!(json[way]["cost"]["elapsed_ns"].as_u64().unwrap() > 0, "{json}");
+        assert!(
+            json[way]["cost"]["elapsed_ns"].as_u64().unwrap() > 0,
+            "{json}"
+        );
     }
     assert_eq!(json["up_front"]["cost"]["library_faults"], 0);
-    assert_eq!(json["on_touch"]["cost"]["library_faults"], (1 << 20) / (4 * page_size()));
+    assert_eq!(
+        json["on_touch"]["cost"]["library_faults"],
+        (1 << 20) / (4 * page_size())
+    );
 }
 
 /// Linux alone, whose figures are exact; an emulator's own memory would be in them.
@@ -33,13 +39,18 @@ fn the_figures_are_those_of_each_way() {
     let near = |way: &str, figure: &str, mib: i64| {
         let bytes = json[way]["cost"][figure].as_i64().unwrap();
         // What else the program holds may change a little.
-        assert!((bytes - (mib << 20)).abs() < 1 << 20, "{way} {figure}: {bytes}");
+        assert!(
+            (bytes - (mib << 20)).abs() < 1 << 20,
+            "{way} {figure}: {bytes}"
+        );
     };
     near("up_front", "process_commit_growth_bytes", 32);
     near("on_touch", "process_commit_growth_bytes", 8);
     near("on_touch", "resident_growth_bytes", 8);
     // Huge pages, where the system is set so, take more than what is touched.
-    let resident = json["up_front"]["cost"]["resident_growth_bytes"].as_i64().unwrap();
+    let resident = json["up_front"]["cost"]["resident_growth_bytes"]
+        .as_i64()
+        .unwrap();
     assert!((8 << 20..34 << 20).contains(&resident), "{json}");
 }
 
@@ -51,21 +62,36 @@ fn the_table_is_aligned() {
     assert_eq!(lines[0], "64 KiB of 1 MiB touched, one write a page");
     let table = &lines[2..11];
     assert!(table[0].ends_with("on touch"), "{outcome:?}");
-    assert!(table[1].starts_with("outcome ") && table[1].ends_with(" succeeded"), "{outcome:?}");
-    assert!(table.iter().all(|line| line.len() == table[0].len()), "{outcome:?}");
+    assert!(
+        table[1].starts_with("outcome ") && table[1].ends_with(" succeeded"),
+        "{outcome:?}"
+    );
+    assert!(
+        table.iter().all(|line| line.len() == table[0].len()),
+        "{outcome:?}"
+    );
 }
 
 #[test]
 fn what_is_too_much_up_front_is_committed_on_touch() {
     // An emulator takes long for the bookkeeping of 1 TiB.
-    let reserve: u64 = if common::runner().is_some() { 1 << 30 } else { 1 << 40 };
+    let reserve: u64 = if common::runner().is_some() {
+        1 << 30
+    } else {
+        1 << 40
+    };
     let outcome = run(&format!("compare --reserve {reserve} --touch 2MiB --json"));
     assert_eq!(outcome.status, 0, "{outcome:?}");
     let json = outcome.json();
     assert!(json["on_touch"]["error"].is_null(), "{json}");
     assert_eq!(json["on_touch"]["cost"]["reserved_bytes"], reserve);
-    assert!(json["up_front"]["cost"].is_null() != json["up_front"]["error"].is_null(), "{json}");
-    let told = outcome.stderr.starts_with("elbowroom: up front: cannot commit bytes ");
+    assert!(
+        json["up_front"]["cost"].is_null() != json["up_front"]["error"].is_null(),
+        "{json}"
+    );
+    let told = outcome
+        .stderr
+        .starts_with("elbowroom: up front: cannot commit bytes ");
     assert_eq!(told, !json["up_front"]["error"].is_null(), "{outcome:?}");
 
     if common::runner().is_none() && refuses_a_tebibyte() {
@@ -80,7 +106,13 @@ fn refuses_a_tebibyte() -> bool {
     let kib: u64 = read("/proc/meminfo")
         .lines()
         .filter(|line| line.starts_with("MemTotal:") || line.starts_with("SwapTotal:"))
-        .map(|line| line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap())
+        .map(|line| {
+            line.split_whitespace()
+                .nth(1)
+                .unwrap()
+                .parse::<u64>()
+                .unwrap()
+        })
         .sum();
     kib < 1 << 30 && read("/proc/sys/vm/overcommit_memory").trim() != "1"
 }

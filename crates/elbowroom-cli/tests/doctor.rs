@@ -9,7 +9,10 @@ use serde_json::Value;
 /// The finding with this id.
 fn finding<'a>(json: &'a Value, id: &str) -> &'a Value {
     let findings = json["findings"].as_array().unwrap();
-    findings.iter().find(|finding| finding["id"] == id).unwrap_or_else(|| panic!("no {id} in {json}"))
+    findings
+        .iter()
+        .find(|finding| finding["id"] == id)
+        .unwrap_or_else(|| panic!("no {id} in {json}"))
 }
 
 #[test]
@@ -18,8 +21,17 @@ fn it_finds_what_the_library_finds() {
     let json = outcome.json();
     assert_eq!(outcome.stderr, "");
     assert_eq!(finding(&json, "page_size")["value"], page_size());
-    assert_eq!(finding(&json, "allocation_granularity")["value"], allocation_granularity());
-    assert!(finding(&json, "largest_reservation")["value"].as_u64().unwrap() >= 1 << 30, "{json}");
+    assert_eq!(
+        finding(&json, "allocation_granularity")["value"],
+        allocation_granularity()
+    );
+    assert!(
+        finding(&json, "largest_reservation")["value"]
+            .as_u64()
+            .unwrap()
+            >= 1 << 30,
+        "{json}"
+    );
     assert_eq!(finding(&json, "commit_on_touch")["level"], "ok", "{json}");
     for finding in json["findings"].as_array().unwrap() {
         for field in ["id", "section", "level", "what", "found", "means"] {
@@ -39,11 +51,22 @@ fn the_text_has_a_line_for_each_finding() {
     assert_eq!(outcome.stdout.lines().next(), json["system"].as_str());
     for finding in json["findings"].as_array().unwrap() {
         let what = finding["what"].as_str().unwrap();
-        assert!(outcome.stdout.contains(&format!(" {what} ")), "{what}: {}", outcome.stdout);
+        assert!(
+            outcome.stdout.contains(&format!(" {what} ")),
+            "{what}: {}",
+            outcome.stdout
+        );
     }
     // Into a pipe, so without colours; and for people, so in short lines.
     assert!(!outcome.stdout.contains('\x1b'));
-    assert!(outcome.stdout.lines().all(|line| line.chars().count() <= 120), "{}", outcome.stdout);
+    assert!(
+        outcome
+            .stdout
+            .lines()
+            .all(|line| line.chars().count() <= 120),
+        "{}",
+        outcome.stdout
+    );
     let last = outcome.stdout.lines().last().unwrap();
     assert!(last.ends_with('.') && last.contains(" note"), "{last}");
 }
@@ -51,7 +74,10 @@ fn the_text_has_a_line_for_each_finding() {
 /// Natively: an emulator has limits, signals and a /proc of its own.
 #[cfg(target_os = "linux")]
 mod linux {
-    #![allow(unsafe_code, reason = "what a child prepares before it becomes the command")]
+    #![allow(
+        unsafe_code,
+        reason = "what a child prepares before it becomes the command"
+    )]
 
     use std::io;
     use std::os::unix::process::CommandExt;
@@ -61,7 +87,9 @@ mod linux {
     use common::{Outcome, elbowroom};
 
     /// What it finds when the child prepares so before it becomes the command.
-    fn in_a_place(prepare: impl FnMut() -> io::Result<()> + Send + Sync + 'static) -> Option<(Value, i32)> {
+    fn in_a_place(
+        prepare: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
+    ) -> Option<(Value, i32)> {
         if common::runner().is_some() {
             return None;
         }
@@ -72,9 +100,15 @@ mod linux {
         Some((outcome.json(), outcome.status))
     }
 
-    fn limit(resource: libc::__rlimit_resource_t, bytes: u64) -> impl FnMut() -> io::Result<()> + Send + Sync {
+    fn limit(
+        resource: libc::__rlimit_resource_t,
+        bytes: u64,
+    ) -> impl FnMut() -> io::Result<()> + Send + Sync {
         move || {
-            let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+            let limit = libc::rlimit {
+                rlim_cur: bytes,
+                rlim_max: bytes,
+            };
             // SAFETY: the structure is readable.
             match unsafe { libc::setrlimit(resource, &limit) } {
                 0 => Ok(()),
@@ -98,7 +132,10 @@ mod linux {
         let Some((json, status)) = place else { return };
         assert_eq!(status, 1);
         assert_eq!(json["worst"], "missing");
-        assert_eq!(finding(&json, "blocked_signals")["value"], serde_json::json!(["SIGSEGV"]));
+        assert_eq!(
+            finding(&json, "blocked_signals")["value"],
+            serde_json::json!(["SIGSEGV"])
+        );
         // The touch is tried all the same, by a child that it ends.
         let touch = finding(&json, "commit_on_touch");
         assert_eq!(
@@ -109,26 +146,51 @@ mod linux {
 
     #[test]
     fn a_limit_on_addresses_is_found() {
-        let Some((json, status)) = in_a_place(limit(libc::RLIMIT_AS, 512 << 20)) else { return };
+        let Some((json, status)) = in_a_place(limit(libc::RLIMIT_AS, 512 << 20)) else {
+            return;
+        };
         assert_eq!(status, 0);
         let largest = finding(&json, "largest_reservation");
         let bytes = largest["value"].as_u64().unwrap();
         // The program itself takes some of it.
         assert!((480 << 20..512 << 20).contains(&bytes), "{largest}");
         assert_eq!(largest["level"], "warning");
-        assert_eq!(finding(&json, "rlimit_as")["value"]["limit_bytes"], 512 << 20);
+        assert_eq!(
+            finding(&json, "rlimit_as")["value"]["limit_bytes"],
+            512 << 20
+        );
         assert_eq!(finding(&json, "rlimit_as")["level"], "warning");
-        assert!(finding(&json, "process_budget")["value"]["bytes"].as_u64().unwrap() < 512 << 20);
+        assert!(
+            finding(&json, "process_budget")["value"]["bytes"]
+                .as_u64()
+                .unwrap()
+                < 512 << 20
+        );
     }
 
     #[test]
     fn a_limit_on_data_is_found() {
-        let Some((json, status)) = in_a_place(limit(libc::RLIMIT_DATA, 256 << 20)) else { return };
+        let Some((json, status)) = in_a_place(limit(libc::RLIMIT_DATA, 256 << 20)) else {
+            return;
+        };
         assert_eq!(status, 0);
-        assert_eq!(finding(&json, "rlimit_data")["value"]["limit_bytes"], 256 << 20);
-        assert!(finding(&json, "process_budget")["value"]["bytes"].as_u64().unwrap() < 256 << 20);
+        assert_eq!(
+            finding(&json, "rlimit_data")["value"]["limit_bytes"],
+            256 << 20
+        );
+        assert!(
+            finding(&json, "process_budget")["value"]["bytes"]
+                .as_u64()
+                .unwrap()
+                < 256 << 20
+        );
         // Addresses are no data.
-        assert!(finding(&json, "largest_reservation")["value"].as_u64().unwrap() >= 1 << 30);
+        assert!(
+            finding(&json, "largest_reservation")["value"]
+                .as_u64()
+                .unwrap()
+                >= 1 << 30
+        );
     }
 
     /// Only the administrator can become somebody without privileges.
@@ -141,13 +203,19 @@ mod linux {
         let nobody = 65_534;
         let mut command = elbowroom("doctor --json");
         // A folder that nobody may enter is in between, perhaps.
-        let Ok(output) = command.uid(nobody).gid(nobody).output() else { return };
+        let Ok(output) = command.uid(nobody).gid(nobody).output() else {
+            return;
+        };
         let outcome = Outcome::new(output);
         let json = outcome.json();
         let is_for_all = std::fs::read_to_string("/proc/sys/vm/unprivileged_userfaultfd");
         if is_for_all.is_ok_and(|is_for_all| is_for_all.trim() == "0") {
             let full = finding(&json, "userfaultfd");
-            assert_eq!((full["value"].as_bool(), full["level"].as_str()), (Some(false), Some("note")), "{full}");
+            assert_eq!(
+                (full["value"].as_bool(), full["level"].as_str()),
+                (Some(false), Some("note")),
+                "{full}"
+            );
         }
         // That some uses need more is no defect.
         assert_eq!(outcome.status, 0);
@@ -157,7 +225,12 @@ mod linux {
     /// The folder of this process's memory group, and the name of its limit, where a group can be made inside.
     fn memory_group() -> Option<(PathBuf, &'static str)> {
         let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-        let path = |of: &str| groups.lines().find_map(|line| line.split_once(of)).map(|(_, path)| path.to_owned());
+        let path = |of: &str| {
+            groups
+                .lines()
+                .find_map(|line| line.split_once(of))
+                .map(|(_, path)| path.to_owned())
+        };
         let (root, path, file) = match (path(":memory:"), path("0::")) {
             (Some(path), _) => ("/sys/fs/cgroup/memory", path, "memory.limit_in_bytes"),
             (None, path) => ("/sys/fs/cgroup", path?, "memory.max"),
@@ -180,7 +253,9 @@ mod linux {
         if common::runner().is_some() {
             return;
         }
-        let Some((folder, file)) = memory_group() else { return };
+        let Some((folder, file)) = memory_group() else {
+            return;
+        };
         let folder = folder.join(format!("elbowroom-doctor-{}", std::process::id()));
         if std::fs::create_dir(&folder).is_err() {
             eprintln!("skipped: no group can be made in {}", folder.display());
@@ -192,7 +267,8 @@ mod linux {
             eprintln!("skipped: {} cannot be written", limit_file.display());
             return;
         }
-        let processes = std::ffi::CString::new(group.0.join("cgroup.procs").to_str().unwrap()).unwrap();
+        let processes =
+            std::ffi::CString::new(group.0.join("cgroup.procs").to_str().unwrap()).unwrap();
         let place = in_a_place(move || {
             // SAFETY: a path that ends with a zero.
             let file = unsafe { libc::open(processes.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) };
@@ -205,16 +281,234 @@ mod linux {
         let Some((json, status)) = place else { return };
         assert_eq!(status, 0);
         let limits = finding(&json, "cgroup_memory");
-        let ours = limits["value"].as_array().unwrap().iter().find(|limit| limit["limit_bytes"] == 192 << 20);
-        assert!(ours.is_some_and(|ours| ours["file"] == limit_file.to_str().unwrap()), "{limits}");
+        let ours = limits["value"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|limit| limit["limit_bytes"] == 192 << 20);
+        assert!(
+            ours.is_some_and(|ours| ours["file"] == limit_file.to_str().unwrap()),
+            "{limits}"
+        );
         let budget = finding(&json, "process_budget");
-        assert!((100 << 20..=192 << 20).contains(&budget["value"]["bytes"].as_u64().unwrap()), "{budget}");
+        assert!(
+            (100 << 20..=192 << 20).contains(&budget["value"]["bytes"].as_u64().unwrap()),
+            "{budget}"
+        );
+    }
+
+    /// What the command says that a sandbox must allow, and nothing else.
+    mod system_calls {
+        use elbowroom::inject::{self, Call};
+        use elbowroom::{Backend, Growth, Region, Verdict, page_size};
+
+        use super::common;
+
+        /// `USE: CALL CALL …`, of which the first use is part of every other.
+        const LIST: &str = include_str!("../src/os/linux/doctor/system_calls.txt");
+
+        const NUMBERS: [(&str, libc::c_long); 18] = [
+            ("getpid", libc::SYS_getpid),
+            ("mmap", libc::SYS_mmap),
+            ("munmap", libc::SYS_munmap),
+            ("mprotect", libc::SYS_mprotect),
+            ("madvise", libc::SYS_madvise),
+            ("rt_sigaction", libc::SYS_rt_sigaction),
+            ("rt_sigprocmask", libc::SYS_rt_sigprocmask),
+            ("rt_sigreturn", libc::SYS_rt_sigreturn),
+            ("sigaltstack", libc::SYS_sigaltstack),
+            ("prctl", libc::SYS_prctl),
+            ("openat", libc::SYS_openat),
+            ("read", libc::SYS_read),
+            ("close", libc::SYS_close),
+            ("userfaultfd", libc::SYS_userfaultfd),
+            ("ioctl", libc::SYS_ioctl),
+            ("write", libc::SYS_write),
+            #[cfg(target_arch = "x86_64")]
+            ("poll", libc::SYS_poll),
+            #[cfg(not(target_arch = "x86_64"))]
+            ("poll", libc::SYS_ppoll),
+            ("exit_group", libc::SYS_exit_group),
+        ];
+
+        fn touch(region: &Region) {
+            for page in 0..4 {
+                region.try_write(page * page_size(), 1u8).unwrap();
+            }
+            region.decommit(0..page_size()).unwrap();
+            let _ = region.stats();
+        }
+
+        fn perform(use_: &str) {
+            let builder = Region::builder(1 << 20).growth(Growth::Pages(2));
+            let build = || match use_ {
+                "a region" => builder.build().unwrap(),
+                "a filter" => builder.filter(|_| Verdict::Commit).build().unwrap(),
+                "a name" => builder.name("named").build().unwrap(),
+                "Backend::Userfault" => builder.backend(Backend::Userfault).build().unwrap(),
+                "a commit that the system refuses" => {
+                    let region = builder.build().unwrap();
+                    let _plan = inject::refuse(Call::Commit, 1);
+                    let error = region.commit(0..1).unwrap_err();
+                    assert!(error.is_out_of_memory());
+                    region
+                }
+                "a refused touch through a plain pointer" => {
+                    let region = builder.commit_limit(4 * page_size()).build().unwrap();
+                    region.commit(0..4 * page_size()).unwrap();
+                    install_rescue();
+                    // SAFETY: a page of the region, which nothing refers to.
+                    unsafe {
+                        region
+                            .as_ptr()
+                            .wrapping_add(9 * page_size())
+                            .write_volatile(1)
+                    };
+                    region
+                }
+                unknown => panic!("no use {unknown:?}"),
+            };
+            touch(&build());
+        }
+
+        extern "C" fn rescue(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+            // SAFETY: the kernel gives a pointer to its information.
+            let info = unsafe { &*info };
+            // SAFETY: the information is about a fault, which has an address.
+            let address = unsafe { info.si_addr() }.addr() & !(page_size() - 1);
+            let page = std::ptr::without_provenance_mut(address);
+            // SAFETY: a page of the test's region.
+            unsafe { libc::mprotect(page, page_size(), libc::PROT_READ | libc::PROT_WRITE) };
+        }
+
+        /// Installs `rescue` behind the library's handler.
+        fn install_rescue() {
+            // SAFETY: sigaction is plain data, of which all zeroes is a value.
+            let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+            action.sa_sigaction = rescue as *const () as usize;
+            action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+            // SAFETY: a handler of the type that its flags say.
+            unsafe { libc::sigaction(libc::SIGSEGV, &action, std::ptr::null_mut()) };
+            elbowroom::fault::reinstall().unwrap();
+        }
+
+        /// Ends this process for every call but these.
+        fn allow_only(calls: &[libc::c_long]) {
+            let statement = |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter {
+                code: code as u16,
+                jt,
+                jf,
+                k,
+            };
+            // The number of the call is the first field of `struct seccomp_data`.
+            let mut filter = vec![statement(
+                libc::BPF_LD | libc::BPF_W | libc::BPF_ABS,
+                0,
+                0,
+                0,
+            )];
+            for &call in calls {
+                let jump = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+                filter.push(statement(jump, call as u32, 0, 1));
+                filter.push(statement(libc::BPF_RET, libc::SECCOMP_RET_ALLOW, 0, 0));
+            }
+            filter.push(statement(
+                libc::BPF_RET,
+                libc::SECCOMP_RET_KILL_PROCESS,
+                0,
+                0,
+            ));
+            let program = libc::sock_fprog {
+                len: filter.len() as u16,
+                filter: filter.as_mut_ptr(),
+            };
+            // SAFETY: takes no pointers.
+            let result = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+            assert_eq!(result, 0);
+            let mode = libc::SECCOMP_MODE_FILTER;
+            // SAFETY: a program whose instructions live.
+            let result = unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) };
+            assert_eq!(result, 0);
+        }
+
+        /// Runs a use in a child that may make these calls only. Returns the signal that it died of, or 0.
+        fn signal_of(use_: &str, calls: &[libc::c_long]) -> i32 {
+            // SAFETY: the child runs code that is safe after a fork where the allocator is (glibc), and leaves by
+            // _exit.
+            match unsafe { libc::fork() } {
+                0 => {
+                    // Nobody reads what the child says.
+                    // SAFETY: a zero-terminated path.
+                    let null = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_WRONLY) };
+                    // SAFETY: a descriptor of this process's.
+                    unsafe { libc::dup2(null, 2) };
+                    allow_only(calls);
+                    perform(use_);
+                    // SAFETY: ends the child.
+                    unsafe { libc::_exit(0) }
+                }
+                child => {
+                    let mut status = 0;
+                    // SAFETY: a child of this process, and a live status.
+                    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+                    if libc::WIFSIGNALED(status) {
+                        libc::WTERMSIG(status)
+                    } else {
+                        libc::WEXITSTATUS(status)
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn the_list_is_what_the_library_calls() {
+            // Another libc may make other calls for memory of its own.
+            if common::runner().is_some() || !cfg!(target_env = "gnu") {
+                return;
+            }
+            let number = |name: &str| {
+                let found = NUMBERS.iter().find(|&&(other, _)| other == name);
+                found.unwrap_or_else(|| panic!("no number for {name}")).1
+            };
+            let mut always = vec![libc::SYS_exit_group];
+            for (index, line) in LIST.lines().enumerate() {
+                let (use_, calls) = line.rsplit_once(": ").unwrap();
+                if use_ == "Backend::Userfault"
+                    && Region::builder(1)
+                        .backend(Backend::Userfault)
+                        .build()
+                        .is_err()
+                {
+                    continue;
+                }
+                let calls: Vec<_> = calls.split(' ').map(number).collect();
+                let all: Vec<_> = always.iter().chain(&calls).copied().collect();
+                assert_eq!(signal_of(use_, &all), 0, "{use_} makes another call");
+                for &without in &calls {
+                    let others: Vec<_> = all
+                        .iter()
+                        .copied()
+                        .filter(|&call| call != without)
+                        .collect();
+                    assert_eq!(
+                        signal_of(use_, &others),
+                        libc::SIGSYS,
+                        "{use_}: {without} is not made"
+                    );
+                }
+                if index == 0 {
+                    always = all;
+                }
+            }
+        }
     }
 
     /// A kernel, or a sandbox, without userfaultfd.
     #[test]
     fn no_userfaultfd_is_a_note() {
-        let Some((json, status)) = in_a_place(|| filter(libc::SYS_userfaultfd, REFUSE)) else { return };
+        let Some((json, status)) = in_a_place(|| filter(libc::SYS_userfaultfd, REFUSE)) else {
+            return;
+        };
         assert_eq!(status, 0);
         for id in ["userfaultfd", "userfaultfd_user_mode"] {
             let finding = finding(&json, id);
@@ -237,17 +531,35 @@ mod linux {
         let code = |operation: u32| operation as u16;
         let mut filter = [
             // Load the call's number; skip one if it is not this one; the answer; allow.
-            libc::sock_filter { code: code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS), jt: 0, jf: 0, k: NUMBER },
+            libc::sock_filter {
+                code: code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS),
+                jt: 0,
+                jf: 0,
+                k: NUMBER,
+            },
             libc::sock_filter {
                 code: code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K),
                 jt: 0,
                 jf: 1,
                 k: syscall as u32,
             },
-            libc::sock_filter { code: code(libc::BPF_RET | libc::BPF_K), jt: 0, jf: 0, k: answer },
-            libc::sock_filter { code: code(libc::BPF_RET | libc::BPF_K), jt: 0, jf: 0, k: 0x7fff_0000 },
+            libc::sock_filter {
+                code: code(libc::BPF_RET | libc::BPF_K),
+                jt: 0,
+                jf: 0,
+                k: answer,
+            },
+            libc::sock_filter {
+                code: code(libc::BPF_RET | libc::BPF_K),
+                jt: 0,
+                jf: 0,
+                k: 0x7fff_0000,
+            },
         ];
-        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+        let program = libc::sock_fprog {
+            len: filter.len() as u16,
+            filter: filter.as_mut_ptr(),
+        };
         // SAFETY: no pointers.
         unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
         // SAFETY: a program of `len` instructions, copied by the kernel.
@@ -260,12 +572,17 @@ mod linux {
     /// A filter that ends the process for a system call, which must not end the command.
     #[test]
     fn a_deadly_filter_is_survived() {
-        let Some((json, status)) = in_a_place(|| filter(libc::SYS_userfaultfd, KILL)) else { return };
+        let Some((json, status)) = in_a_place(|| filter(libc::SYS_userfaultfd, KILL)) else {
+            return;
+        };
         assert_eq!(status, 0);
         assert_eq!(finding(&json, "seccomp")["value"], "filtered");
         let userfaultfd = finding(&json, "userfaultfd");
         assert_eq!(userfaultfd["value"], false);
-        assert_eq!(userfaultfd["found"], "no: a seccomp filter ends the process that asks");
+        assert_eq!(
+            userfaultfd["found"],
+            "no: a seccomp filter ends the process that asks"
+        );
         assert_eq!(finding(&json, "commit_on_touch")["level"], "ok");
     }
 
@@ -293,15 +610,27 @@ mod linux {
         let mut master = options.open("/dev/ptmx").ok()?;
         let (unlock, mut number) = (0i32, 0i32);
         // SAFETY: reads an int (ioctl_tty(2)).
-        assert_eq!(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock) }, 0);
+        let result =
+            unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock) };
+        assert_eq!(result, 0);
         // SAFETY: writes an int.
-        assert_eq!(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &raw mut number) }, 0);
+        let result = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &raw mut number) };
+        assert_eq!(result, 0);
         let terminal = options.open(format!("/dev/pts/{number}")).ok()?;
-        let size = libc::winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = libc::winsize {
+            ws_row: 24,
+            ws_col: 80,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
         // SAFETY: reads a winsize.
-        assert_eq!(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }, 0);
+        let result = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+        assert_eq!(result, 0);
         let mut command = elbowroom("doctor");
-        command.env("TERM", "xterm").env_remove("NO_COLOR").envs(variables.iter().copied());
+        command
+            .env("TERM", "xterm")
+            .env_remove("NO_COLOR")
+            .envs(variables.iter().copied());
         let mut child = command.stdout(terminal).spawn().unwrap();
         drop(command);
         let mut text = Vec::new();
@@ -316,14 +645,22 @@ mod linux {
         if common::runner().is_some() {
             return;
         }
-        let Some(colourful) = on_a_terminal(&[]) else { return };
+        let Some(colourful) = on_a_terminal(&[]) else {
+            return;
+        };
         assert!(colourful.contains("\x1b[32mok"), "{colourful:?}");
         assert!(on_a_terminal(&[("NO_COLOR", "")]).unwrap().contains('\x1b'));
         for refused in [[("NO_COLOR", "1")], [("TERM", "dumb")]] {
             let plain = on_a_terminal(&refused).unwrap();
-            assert!(!plain.contains('\x1b') && plain.contains("page size"), "{plain:?}");
+            assert!(
+                !plain.contains('\x1b') && plain.contains("page size"),
+                "{plain:?}"
+            );
             // As wide as the terminal.
-            let widest = plain.lines().map(|line| line.trim_end().chars().count()).max();
+            let widest = plain
+                .lines()
+                .map(|line| line.trim_end().chars().count())
+                .max();
             assert!((60..=80).contains(&widest.unwrap()), "{plain}");
         }
     }

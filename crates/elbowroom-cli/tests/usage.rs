@@ -18,7 +18,6 @@ fn help_and_version_are_printed() {
         "demo --help",
         "compare --help",
         "bench --help",
-        "stress --help",
         "doctor --help",
         "map --help",
         "watch --help",
@@ -29,10 +28,16 @@ fn help_and_version_are_printed() {
         let outcome = run(args);
         assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{args}");
         assert!(outcome.stdout.contains("Examples:"), "{args}");
-        assert!(outcome.stdout.lines().all(|line| line.len() <= 120), "{args}");
+        assert!(
+            outcome.stdout.lines().all(|line| line.len() <= 120),
+            "{args}"
+        );
     }
     let outcome = run("--version");
-    assert_eq!(outcome.stdout, concat!("elbowroom ", env!("CARGO_PKG_VERSION"), "\n"));
+    assert_eq!(
+        outcome.stdout,
+        concat!("elbowroom ", env!("CARGO_PKG_VERSION"), "\n")
+    );
     assert_eq!(outcome.status, 0);
 }
 
@@ -43,8 +48,14 @@ fn what_makes_no_sense_is_refused() {
         ("demo --page-limit 0", "at least 1"),
         ("demo --page-limit -1", "unexpected argument"),
         ("demo --page-limit x", "invalid digit"),
-        ("demo --page-limit 18446744073709551615", "more pages than can be addressed"),
-        ("demo --page-limit 1125899906842624 --char wide", "more pages than can be addressed"),
+        (
+            "demo --page-limit 18446744073709551615",
+            "more pages than can be addressed",
+        ),
+        (
+            "demo --page-limit 1125899906842624 --char wide",
+            "more pages than can be addressed",
+        ),
         ("demo --reserve 0", "at least one byte"),
         ("demo --reserve 1KB", "write KiB"),
         ("demo --reserve 99999PiB", "more than can be addressed"),
@@ -53,7 +64,10 @@ fn what_makes_no_sense_is_refused() {
         ("demo --char utf8", "narrow, wide"),
         ("demo --fail-commit-at 0", "at least 1"),
         ("demo --other-fault-at 80", "the pages are 0 to 79"),
-        ("demo --other-fault-at 3 --reserve 1B", "the pages are 0 to 0"),
+        (
+            "demo --other-fault-at 3 --reserve 1B",
+            "the pages are 0 to 0",
+        ),
         ("demo --other-fault-at 1 --growth 2", "cannot be used with"),
         ("demo --quiet --json", "cannot be used with"),
         ("demo 80", "unexpected argument"),
@@ -65,13 +79,16 @@ fn what_makes_no_sense_is_refused() {
         ("bench --size 64MB", "write MiB"),
         ("bench --runs 0", "at least 1"),
         ("bench 64MiB", "unexpected argument"),
-        ("stress --threads 0", "not in 1..=32"),
-        ("stress --minutes 0", "not in 1..="),
-        ("stress --minutes 1 --steps 5", "cannot be used with"),
     ] {
         let outcome = run(args);
         assert_eq!((outcome.status, outcome.stdout.as_str()), (2, ""), "{args}");
-        assert!(outcome.stderr.starts_with("error: ") && outcome.stderr.contains(part), "{args}: {outcome:?}");
-        assert!(outcome.stderr.contains("Usage: elbowroom") || outcome.stderr.contains("try '--help'"), "{args}");
+        assert!(
+            outcome.stderr.starts_with("error: ") && outcome.stderr.contains(part),
+            "{args}: {outcome:?}"
+        );
+        assert!(
+            outcome.stderr.contains("Usage: elbowroom") || outcome.stderr.contains("try '--help'"),
+            "{args}"
+        );
     }
 }

@@ -12,9 +12,23 @@ use common::run;
 fn a_snapshot_needs_no_terminal() {
     let outcome = run("watch --workload seed --once");
     assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""));
-    assert!(outcome.stdout.starts_with("elbowroom watch  seed: 80 pages"), "{outcome:?}");
-    assert!(outcome.stdout.contains("all touches are done"), "{outcome:?}");
-    assert!(outcome.stdout.lines().all(|line| line.chars().count() <= 80), "{outcome:?}");
+    assert!(
+        outcome
+            .stdout
+            .starts_with("elbowroom watch  seed: 80 pages"),
+        "{outcome:?}"
+    );
+    assert!(
+        outcome.stdout.contains("all touches are done"),
+        "{outcome:?}"
+    );
+    assert!(
+        outcome
+            .stdout
+            .lines()
+            .all(|line| line.chars().count() <= 80),
+        "{outcome:?}"
+    );
     assert!(!outcome.stdout.contains('\x1b'), "{outcome:?}");
 
     let page = elbowroom::page_size() as u64;
@@ -32,16 +46,35 @@ fn a_snapshot_needs_no_terminal() {
 fn a_snapshot_is_drawn() {
     let file = std::env::temp_dir().join(format!("elbowroom-watch-{}.svg", std::process::id()));
     let outcome = run(&format!("watch --workload seed --svg {}", file.display()));
-    assert_eq!((outcome.status, outcome.stdout.as_str(), outcome.stderr.as_str()), (0, "", ""));
+    assert_eq!(
+        (
+            outcome.status,
+            outcome.stdout.as_str(),
+            outcome.stderr.as_str()
+        ),
+        (0, "", "")
+    );
     let svg = std::fs::read_to_string(&file).unwrap();
     std::fs::remove_file(&file).unwrap();
-    assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"), "{svg}");
-    for part in [">elbowroom watch  seed: 80 pages", ">all touches are done</text>", ">how long faults take</text>"] {
+    assert!(
+        svg.starts_with("<svg ") && svg.ends_with("</svg>\n"),
+        "{svg}"
+    );
+    for part in [
+        ">elbowroom watch  seed: 80 pages",
+        ">all touches are done</text>",
+        ">how long faults take</text>",
+    ] {
         assert!(svg.contains(part), "{part}: {svg}");
     }
     let outcome = run("watch --workload seed --svg /no/such/folder/a.svg");
     assert_eq!((outcome.status, outcome.stdout.as_str()), (1, ""));
-    assert!(outcome.stderr.starts_with("elbowroom: cannot write /no/such/folder/a.svg: "), "{outcome:?}");
+    assert!(
+        outcome
+            .stderr
+            .starts_with("elbowroom: cannot write /no/such/folder/a.svg: "),
+        "{outcome:?}"
+    );
 }
 
 #[test]
@@ -49,13 +82,18 @@ fn what_ends_a_workload_is_told() {
     let json = run("watch --workload budget --json").json();
     let budgets = json["budgets"].as_array().unwrap();
     assert!(
-        budgets.iter().all(|budget| budget["committed_bytes"].as_u64() <= budget["limit_bytes"].as_u64()),
+        budgets
+            .iter()
+            .all(|budget| budget["committed_bytes"].as_u64() <= budget["limit_bytes"].as_u64()),
         "{json}"
     );
     let ended = json["ended"].as_array().unwrap();
     assert_eq!(ended.len(), 3);
-    let refused =
-        |ended: &&serde_json::Value| ended["refused"].as_str().is_some_and(|why| why.starts_with("by budget "));
+    let refused = |ended: &&serde_json::Value| {
+        ended["refused"]
+            .as_str()
+            .is_some_and(|why| why.starts_with("by budget "))
+    };
     assert!(ended.iter().any(|ended| refused(&ended)), "{json}");
 }
 
@@ -63,15 +101,24 @@ fn what_ends_a_workload_is_told() {
 #[test]
 fn backends_are_chosen() {
     for backend in ["protection", "auto", "userfault", "userfault-monitor"] {
-        let outcome = run(&format!("watch --workload random --backend {backend} --json"));
+        let outcome = run(&format!(
+            "watch --workload random --backend {backend} --json"
+        ));
         if backend.starts_with("userfault") && outcome.status == 1 {
-            assert!(outcome.stderr.starts_with("elbowroom: cannot "), "{outcome:?}");
+            assert!(
+                outcome.stderr.starts_with("elbowroom: cannot "),
+                "{outcome:?}"
+            );
             continue;
         }
         let region = &outcome.json()["regions"][0];
-        assert!(backend == "auto" || region["backend"] == backend, "{region}");
+        assert!(
+            backend == "auto" || region["backend"] == backend,
+            "{region}"
+        );
         // One of 32 pages is touched, some of them twice, and hardly any two lie side by side.
-        let parts = region["reserved_bytes"].as_u64().unwrap() / region["committed_bytes"].as_u64().unwrap();
+        let parts = region["reserved_bytes"].as_u64().unwrap()
+            / region["committed_bytes"].as_u64().unwrap();
         assert!((30..=36).contains(&parts), "{region}");
     }
 }
@@ -80,11 +127,19 @@ fn backends_are_chosen() {
 fn without_a_terminal_it_says_what_to_do() {
     let outcome = run("watch");
     assert_eq!((outcome.status, outcome.stdout.as_str()), (1, ""));
-    assert!(outcome.stderr.contains("standard output is not a terminal; --once and --json"), "{outcome:?}");
+    assert!(
+        outcome
+            .stderr
+            .contains("standard output is not a terminal; --once and --json"),
+        "{outcome:?}"
+    );
     for (args, part) in [
         ("watch 0", "not in 1.."),
         ("watch x", "invalid digit"),
-        ("watch --workload none", "possible values: seed, sequential, random, budget, threads"),
+        (
+            "watch --workload none",
+            "possible values: seed, sequential, random, budget, threads",
+        ),
         ("watch --once --json", "cannot be used with"),
         ("watch --once --svg a.svg", "cannot be used with"),
         ("watch 1 --workload seed", "cannot be used with"),
@@ -107,11 +162,17 @@ fn another_process_is_looked_at() {
         return;
     }
     let mut child = Command::new("sleep").arg("600").spawn().unwrap();
-    let (text, json) = (run(&format!("watch {} --once", child.id())), run(&format!("watch {} --json", child.id())));
+    let (text, json) = (
+        run(&format!("watch {} --once", child.id())),
+        run(&format!("watch {} --json", child.id())),
+    );
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!((text.status, text.stderr.as_str()), (0, ""));
-    assert!(text.stdout.contains("sleep") && text.stdout.contains("resident"), "{text:?}");
+    assert!(
+        text.stdout.contains("sleep") && text.stdout.contains("resident"),
+        "{text:?}"
+    );
     let json = json.json();
     assert_eq!(json["pid"], child.id());
     assert!(json["total"]["resident_bytes"].as_u64().unwrap() > 0);
@@ -119,7 +180,10 @@ fn another_process_is_looked_at() {
 
     let outcome = run(&format!("watch {} --once", child.id()));
     assert_eq!((outcome.status, outcome.stdout.as_str()), (1, ""));
-    assert!(outcome.stderr.contains("there is no process"), "{outcome:?}");
+    assert!(
+        outcome.stderr.contains("there is no process"),
+        "{outcome:?}"
+    );
 }
 
 #[cfg(unix)]
@@ -139,23 +203,43 @@ mod in_a_terminal {
             return None;
         }
         let program = elbowroom("").get_program().to_string_lossy().into_owned();
-        Terminal::new(columns, rows, &format!("{environment} '{program}' watch {args}"))
+        Terminal::new(
+            columns,
+            rows,
+            &format!("{environment} '{program}' watch {args}"),
+        )
     }
 
     const UTF8: &str = "LC_ALL=C.UTF-8";
 
     /// The pages that are not reserved any more, from the legend.
     fn committed(screen: &str) -> u64 {
-        let legend = screen.lines().find(|line| line.contains(" reserved ") && line.contains(" resident ")).unwrap();
-        let after = |word| legend.split(word).nth(1).unwrap().split_whitespace().next().unwrap().replace(',', "");
+        let legend = screen
+            .lines()
+            .find(|line| line.contains(" reserved ") && line.contains(" resident "))
+            .unwrap();
+        let after = |word| {
+            legend
+                .split(word)
+                .nth(1)
+                .unwrap()
+                .split_whitespace()
+                .next()
+                .unwrap()
+                .replace(',', "")
+        };
         let number = |word| after(word).parse::<u64>().unwrap();
         number("committed ") + number("resident ")
     }
 
     #[test]
     fn it_pauses_steps_resizes_and_quits() {
-        let Some(terminal) = watch(80, 24, "", UTF8) else { return };
-        terminal.wait("running", |screen| screen.contains(" RUNNING") && screen.contains("committed 1 page"));
+        let Some(terminal) = watch(80, 24, "", UTF8) else {
+            return;
+        };
+        terminal.wait("running", |screen| {
+            screen.contains(" RUNNING") && screen.contains("committed 1 page")
+        });
         // A growth of 4 pages, begun anew, and held before it is far.
         terminal.keys(&["g", "Space"]);
         let screen = terminal.wait("paused", |screen| screen.contains(" PAUSED"));
@@ -167,43 +251,64 @@ mod in_a_terminal {
         assert_eq!(committed(&terminal.screen()), before, "it is paused");
         for steps in 1..=3 {
             terminal.keys(&["s"]);
-            terminal.wait("a window more", |screen| committed(screen) == before + 4 * steps);
+            terminal.wait("a window more", |screen| {
+                committed(screen) == before + 4 * steps
+            });
         }
         sleep(Duration::from_millis(300));
-        assert_eq!(committed(&terminal.screen()), before + 12, "no more than was asked for");
+        assert_eq!(
+            committed(&terminal.screen()),
+            before + 12,
+            "no more than was asked for"
+        );
 
         for (columns, rows) in [("132", "40"), ("70", "20"), ("40", "10"), ("80", "24")] {
             terminal.tmux(&["resize-window", "-x", columns, "-y", rows]);
             let wide = columns.parse::<usize>().unwrap();
             if wide < 60 {
-                terminal.wait("too small", |screen| screen.contains("characters are needed"));
+                terminal.wait("too small", |screen| {
+                    screen.contains("characters are needed")
+                });
                 continue;
             }
             let screen = terminal.wait("drawn in the new size", |screen| {
-                let boxes = screen.lines().filter(|line| line.starts_with('┌') && line.ends_with('┐'));
+                let boxes = screen
+                    .lines()
+                    .filter(|line| line.starts_with('┌') && line.ends_with('┐'));
                 boxes.clone().count() == 3 && boxes.clone().all(|line| line.chars().count() == wide)
             });
             assert_eq!(committed(&screen), before + 12);
         }
         terminal.keys(&["?"]);
-        terminal.wait("help", |screen| screen.contains("any key goes on"));
+        terminal.wait("help", |screen| {
+            screen.contains("press any key to continue")
+        });
         terminal.keys(&["x", "w"]);
-        terminal.wait("the next workload", |screen| screen.contains("sequential: "));
+        terminal.wait("the next workload", |screen| {
+            screen.contains("sequential: ")
+        });
         terminal.keys(&["q"]);
         assert_eq!(terminal.end(), 0);
     }
 
     #[test]
     fn ctrl_c_and_signals_give_the_terminal_back() {
-        let Some(terminal) = watch(80, 24, "--workload threads", UTF8) else { return };
+        let Some(terminal) = watch(80, 24, "--workload threads", UTF8) else {
+            return;
+        };
         terminal.wait("running", |screen| screen.contains(" RUNNING"));
         terminal.keys(&["C-c"]);
         assert_eq!(terminal.end(), 0);
 
         for (signal, status) in [("TERM", 143), ("INT", 130)] {
-            let Some(terminal) = watch(80, 24, "--workload budget", UTF8) else { return };
+            let Some(terminal) = watch(80, 24, "--workload budget", UTF8) else {
+                return;
+            };
             terminal.wait("running", |screen| screen.contains(" RUNNING"));
-            let killed = Command::new("kill").args(["-s", signal, &terminal.pid().to_string()]).status().unwrap();
+            let killed = Command::new("kill")
+                .args(["-s", signal, &terminal.pid().to_string()])
+                .status()
+                .unwrap();
             assert!(killed.success());
             assert_eq!(terminal.end(), status);
         }
@@ -213,15 +318,24 @@ mod in_a_terminal {
     #[cfg(target_os = "linux")]
     fn lives(pid: u32) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
-        stat.is_ok_and(|stat| !stat.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" Z")))
+        stat.is_ok_and(|stat| {
+            !stat
+                .rsplit_once(')')
+                .is_some_and(|(_, rest)| rest.starts_with(" Z"))
+        })
     }
 
     /// By SIGHUP, or, in a session of its own, which gets none, by what the terminal itself says.
     #[cfg(target_os = "linux")]
     #[test]
     fn it_ends_with_its_terminal() {
-        for (args, environment) in [("--workload threads", "env"), ("--workload random", "setsid env")] {
-            let Some(terminal) = watch(80, 24, args, environment) else { return };
+        for (args, environment) in [
+            ("--workload threads", "env"),
+            ("--workload random", "setsid env"),
+        ] {
+            let Some(terminal) = watch(80, 24, args, environment) else {
+                return;
+            };
             terminal.wait("running", |screen| screen.contains(" RUNNING"));
             let pid = terminal.pid();
             assert!(lives(pid));
@@ -239,12 +353,16 @@ mod in_a_terminal {
 
     #[test]
     fn a_limit_ends_it_and_the_reason_stays() {
-        let Some(terminal) = watch(100, 30, "", UTF8) else { return };
+        let Some(terminal) = watch(100, 30, "", UTF8) else {
+            return;
+        };
         terminal.wait("running", |screen| screen.contains(" RUNNING"));
         terminal.keys(&["l", "l", "+", "+", "+", "+", "+", "+"]);
         // The reason stands at the bottom, which is drawn last.
         let reason = "writer was refused by the commit limit, and has ended";
-        let screen = terminal.wait("ended", |screen| screen.contains(" ENDED") && screen.contains(reason));
+        let screen = terminal.wait("ended", |screen| {
+            screen.contains(" ENDED") && screen.contains(reason)
+        });
         assert_eq!(committed(&screen), 20, "{screen}");
         terminal.keys(&["s"]);
         terminal.wait("told so", |screen| screen.contains("no touches are left"));
@@ -254,8 +372,12 @@ mod in_a_terminal {
 
     #[test]
     fn without_utf_8_and_colours_it_is_ascii() {
-        let Some(terminal) = watch(80, 24, "--workload random", "NO_COLOR=1 LC_ALL=C") else { return };
-        let screen = terminal.wait("running", |screen| screen.contains(" RUNNING") && screen.contains("sparse page"));
+        let Some(terminal) = watch(80, 24, "--workload random", "NO_COLOR=1 LC_ALL=C") else {
+            return;
+        };
+        let screen = terminal.wait("running", |screen| {
+            screen.contains(" RUNNING") && screen.contains("sparse page")
+        });
         assert!(screen.is_ascii(), "{screen}");
         let styled = terminal.tmux(&["capture-pane", "-p", "-e"]);
         for colour in 31..=37 {
@@ -269,9 +391,13 @@ mod in_a_terminal {
     #[cfg(target_os = "linux")]
     #[test]
     fn another_process_is_followed_to_its_end() {
-        let Some(workload) = watch(80, 24, "--workload sequential", UTF8) else { return };
+        let Some(workload) = watch(80, 24, "--workload sequential", UTF8) else {
+            return;
+        };
         workload.wait("running", |screen| screen.contains(" RUNNING"));
-        let Some(terminal) = watch(100, 30, &workload.pid().to_string(), UTF8) else { return };
+        let Some(terminal) = watch(100, 30, &workload.pid().to_string(), UTF8) else {
+            return;
+        };
         let screen = terminal.wait("following", |screen| screen.contains(" FOLLOWING"));
         assert!(screen.contains("resident"), "{screen}");
         terminal.wait("changed", |screen| screen.contains("+"));
@@ -280,7 +406,10 @@ mod in_a_terminal {
         workload.keys(&["q"]);
         assert_eq!(workload.end(), 0);
         let screen = terminal.wait("ended", |screen| screen.contains(" ENDED"));
-        assert!(screen.contains("has just ended; this is what was seen last"), "{screen}");
+        assert!(
+            screen.contains("has just ended; this is the last snapshot"),
+            "{screen}"
+        );
         terminal.keys(&["q"]);
         assert_eq!(terminal.end(), 0);
     }

@@ -1,10 +1,13 @@
 //! A picture in characters.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
-use crate::picture::{Picture, State};
+use anstyle::AnsiColor;
+
+use crate::pages::State;
+use crate::picture::Picture;
 use crate::size::human;
-use crate::text::{Colour, Paint};
+use crate::text::Paint;
 
 /// The cells in a line.
 const COLUMNS: usize = 64;
@@ -12,21 +15,21 @@ const COLUMNS: usize = 64;
 const LINES: usize = 24;
 
 /// As many cells as a terminal can show: what [`Picture::draw`] is for.
-pub const CELLS_MAX: u64 = (COLUMNS * LINES) as u64;
+pub(crate) const CELLS_MAX: u64 = (COLUMNS * LINES) as u64;
 
-fn glyph(state: State) -> (char, Option<Colour>) {
+fn glyph(state: State) -> (char, Option<AnsiColor>) {
     match state {
         State::Reserved => ('░', None),
-        State::Committed => ('▒', Some(Colour::Yellow)),
-        State::Swapped => ('s', Some(Colour::Red)),
-        State::Resident => ('█', Some(Colour::Blue)),
-        State::Huge => ('H', Some(Colour::Green)),
-        State::Guard => ('x', Some(Colour::Red)),
+        State::Committed => ('▒', Some(AnsiColor::Yellow)),
+        State::Swapped => ('s', Some(AnsiColor::Red)),
+        State::Resident => ('█', Some(AnsiColor::Blue)),
+        State::Huge => ('H', Some(AnsiColor::Green)),
+        State::Guard => ('x', Some(AnsiColor::Red)),
     }
 }
 
-/// The picture, each line with the address that it starts at, and what the characters mean.
-pub(crate) fn draw(picture: &Picture, paint: Paint) -> String {
+/// Returns the picture as lines with their addresses, and a legend.
+fn draw(picture: &Picture, paint: Paint) -> String {
     let mut text = String::new();
     let mut at = picture.start;
     for line in picture.cells.chunks(COLUMNS) {
@@ -71,10 +74,24 @@ fn legend(picture: &Picture, paint: Paint) -> String {
     text
 }
 
+impl Picture {
+    /// Returns the picture as text: lines of characters, one a cell, and what they mean.
+    pub fn draw(&self, paint: Paint) -> String {
+        draw(self, paint)
+    }
+}
+
+impl fmt::Display for Picture {
+    /// Writes the picture without colours.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.draw(Paint::Plain))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::picture::Run;
+    use crate::pages::Run;
 
     #[test]
     fn pages_are_drawn() {
@@ -96,9 +113,15 @@ mod tests {
 
     #[test]
     fn large_ranges_fit() {
-        let runs = [Run::new(0, 1 << 40, State::Reserved), Run::new(1 << 40, (1 << 40) + 4096, State::Guard)];
+        let runs = [
+            Run::new(0, 1 << 40, State::Reserved),
+            Run::new(1 << 40, (1 << 40) + 4096, State::Guard),
+        ];
         let text = draw(&Picture::new(&runs, 4096, CELLS_MAX), Paint::Colours);
         assert!(text.lines().count() <= LINES + 4, "{text}");
-        assert!(text.contains("\x1b[31mx\x1b[0m") && text.contains("shows the last of these"), "{text}");
+        assert!(
+            text.contains("\x1b[31mx\x1b[0m") && text.contains("shows the last of these"),
+            "{text}"
+        );
     }
 }

@@ -19,23 +19,32 @@ pub struct Error {
 #[allow(dead_code, reason = "a platform makes those that it can tell apart")]
 impl Error {
     pub(crate) fn gone(message: String) -> Error {
-        Error { cause: Cause::Gone, message }
+        Error {
+            cause: Cause::Gone,
+            message,
+        }
     }
 
     pub(crate) fn forbidden(message: String) -> Error {
-        Error { cause: Cause::Forbidden, message }
+        Error {
+            cause: Cause::Forbidden,
+            message,
+        }
     }
 
     pub(crate) fn other(message: impl Into<String>) -> Error {
-        Error { cause: Cause::Other, message: message.into() }
+        Error {
+            cause: Cause::Other,
+            message: message.into(),
+        }
     }
 
-    /// There is no such process, or it ended while it was looked at.
+    /// Returns whether there is no such process, or it ended while it was read.
     pub fn is_gone(&self) -> bool {
         self.cause == Cause::Gone
     }
 
-    /// The system does not let this program look at that process.
+    /// Returns whether the system does not permit this program to read the process.
     pub fn is_forbidden(&self) -> bool {
         self.cause == Cause::Forbidden
     }

@@ -1,8 +1,9 @@
-//! What a process has in its address space, and what of it is in memory.
+//! Shows the address space of a process, and which parts of it are in memory.
 //!
-//! A [`Snapshot`] is a process at one moment: its mappings with what is reserved, committed, charged, resident, dirty,
-//! huge and swapped of each, put together to [`Region`]s. It prints as bars on one scale and tables, and
-//! [`Snapshot::pages`] draws a region page by page. The command `elbowroom map` is made of it and prints the same.
+//! A [`Snapshot`] has the mappings of a process at one moment, and how many bytes of each are reserved, committed,
+//! charged, resident, dirty, huge and swapped. Adjacent mappings with the same name form a [`Region`]. A snapshot
+//! prints as bars on one scale and tables; [`Snapshot::pages`] draws a region page by page. The command
+//! `elbowroom map` prints the same text.
 //!
 //! ```
 //! use elbowroom_map::Snapshot;
@@ -20,25 +21,31 @@
 //!
 //! # Platforms
 //!
-//! Linux reads `smaps` and `pagemap` of /proc, Windows asks `VirtualQueryEx` and `QueryWorkingSetEx`. On others a
-//! snapshot is an error.
+//! On Linux a snapshot is read from `smaps` and `pagemap` in /proc, on Windows from `VirtualQueryEx` and
+//! `QueryWorkingSetEx`. On other systems taking a snapshot fails.
+//!
+//! A process can change while it is read. Its mappings never overlap in a snapshot, but their figures may be of
+//! slightly different moments.
 //!
 //! # Features
 //!
-//! `serde`: `Serialize` and `Deserialize` for a snapshot and its parts.
+//! `serde` implements `Serialize` and `Deserialize` for a snapshot and its parts.
 
 mod cells;
 mod error;
+mod escape;
 mod os;
+mod pages;
 mod picture;
+mod read;
 mod size;
 mod snapshot;
 mod text;
 
-pub use cells::CELLS_MAX;
 pub use error::Error;
-pub use os::scan_is_known;
-pub use picture::{Counts, Pages, Picture, Run, State};
-pub use size::human;
+pub use escape::{escaped, is_hidden};
+pub use pages::{Run, State};
+pub use picture::{Counts, Picture};
+pub use read::Pages;
 pub use snapshot::{Figures, Kind, Mapping, Region, Snapshot, Wanted};
 pub use text::{Paint, Row};

@@ -2,19 +2,13 @@
 
 use std::fmt::{self, Write};
 
+use anstyle::{AnsiColor, Style};
+
+use crate::escape::escaped;
 use crate::size::human;
 use crate::snapshot::{Figures, Kind, Region, Snapshot};
 
-/// The colours of a terminal, by their numbers in ECMA-48.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Colour {
-    Red = 31,
-    Green = 32,
-    Yellow = 33,
-    Blue = 34,
-}
-
-/// Whether a text has what makes a terminal show colours. Nothing is told by colour alone.
+/// Whether a text contains escape sequences for colours. Colours only repeat what characters say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Paint {
     /// For a file, a pipe, or a terminal without colours.
@@ -24,18 +18,25 @@ pub enum Paint {
 }
 
 impl Paint {
-    pub(crate) fn colour(self, colour: Colour, text: &str) -> String {
-        self.style(colour as u8, text)
+    /// Returns the text in this colour, or as it is.
+    pub fn colour(self, colour: AnsiColor, text: &str) -> String {
+        self.style(colour.on_default(), text)
     }
 
-    fn bold(self, text: &str) -> String {
-        self.style(1, text)
+    /// Returns the text in bold, or as it is.
+    pub fn bold(self, text: &str) -> String {
+        self.style(Style::new().bold(), text)
     }
 
-    fn style(self, number: u8, text: &str) -> String {
+    /// Returns the text dimmed, or as it is.
+    pub fn dim(self, text: &str) -> String {
+        self.style(Style::new().dimmed(), text)
+    }
+
+    fn style(self, style: Style, text: &str) -> String {
         match self {
             Paint::Plain => text.to_owned(),
-            Paint::Colours => format!("\x1b[{number}m{text}\x1b[0m"),
+            Paint::Colours => format!("{style}{text}{style:#}"),
         }
     }
 }
@@ -47,52 +48,49 @@ const ROWS: usize = 24;
 const BAR_COLUMNS: usize = 48;
 const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
 
-/// The regions of one kind and name, as one row.
+/// The regions of one kind and name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Row {
-    /// The kind of all of them.
+    /// The kind of the regions.
     pub kind: Kind,
-    /// The name of all of them, or the empty string.
+    /// The name of the regions, or the empty string.
     pub name: String,
-    /// How many there are.
+    /// The number of regions.
     pub regions: usize,
-    /// Where the first starts.
+    /// The start of the first region.
     pub start: u64,
-    /// The sums over them.
+    /// The sums over the regions.
     pub figures: Figures,
 }
 
 impl Snapshot {
-    /// The regions by kind and name; those without a name each in a row of their own. The largest first, by what is
-    /// resident and then by addresses.
+    /// Returns the regions grouped by kind and name. A region without a name has its own row. Rows are sorted by
+    /// resident, then committed, then reserved bytes, from large to small.
     pub fn rows(&self) -> Vec<Row> {
         rows(&self.regions())
     }
 
-    /// The whole text: the sums as bars on one scale, the sums by kind, and the largest regions by kind and name, of
-    /// which `all` shows every one.
+    /// Returns the text: the sums as bars on one scale, the sums by kind, and the largest regions by kind and name, or
+    /// with `all` every region.
     pub fn draw(&self, all: bool, paint: Paint) -> String {
         text(self, if all { usize::MAX } else { ROWS }, paint)
     }
 }
 
 impl fmt::Display for Snapshot {
-    /// The largest regions, without colours; with `{:#}` all of them.
+    /// Writes the text with the largest regions, or with `{:#}` all regions, without colours.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.draw(f.alternate(), Paint::Plain))
     }
 }
 
-/// A name is somebody else's: nothing of it is to reach the terminal as a command.
-pub(crate) fn harmless(name: &str) -> String {
-    name.replace(char::is_control, "?")
-}
-
 fn rows(regions: &[Region]) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for region in regions {
-        let same = |row: &&mut Row| row.kind == region.kind && row.name == region.name && !row.name.is_empty();
+        let same = |row: &&mut Row| {
+            row.kind == region.kind && row.name == region.name && !row.name.is_empty()
+        };
         match rows.iter_mut().find(same) {
             Some(row) => {
                 row.regions += 1;
@@ -109,15 +107,23 @@ fn rows(regions: &[Region]) -> Vec<Row> {
     }
     rows.sort_by_key(|row| {
         let figures = &row.figures;
-        std::cmp::Reverse((figures.resident_bytes, figures.committed_bytes, figures.reserved_bytes))
+        std::cmp::Reverse((
+            figures.resident_bytes,
+            figures.committed_bytes,
+            figures.reserved_bytes,
+        ))
     });
     rows
 }
 
-/// The whole text; at most `rows_max` rows of regions.
+/// Returns the text with at most `rows_max` rows of regions.
 fn text(snapshot: &Snapshot, rows_max: usize, paint: Paint) -> String {
-    let program = harmless(&snapshot.program);
-    let mut text = format!("process {} {program}, pages of {}\n\n", snapshot.pid, human(snapshot.page_size_bytes));
+    let program = escaped(&snapshot.program);
+    let mut text = format!(
+        "process {} {program}, pages of {}\n\n",
+        snapshot.pid,
+        human(snapshot.page_size_bytes)
+    );
     let total = snapshot.total();
     bars(&mut text, &total);
     text += &format!("\n{}", paint.bold(&header("kind", "regions")));
@@ -130,7 +136,11 @@ fn text(snapshot: &Snapshot, rows_max: usize, paint: Paint) -> String {
     let rows = rows(&regions);
     text += &format!("\n{}", paint.bold(&header("kind", "regions")));
     for row in rows.iter().take(rows_max) {
-        let name = if row.name.is_empty() { format!("at {:x}", row.start) } else { row.name.clone() };
+        let name = if row.name.is_empty() {
+            format!("at {:x}", row.start)
+        } else {
+            row.name.clone()
+        };
         line(&mut text, row.kind.word(), row.regions, &row.figures, &name);
     }
     if let Some(more) = rows.len().checked_sub(rows_max).filter(|&more| more > 0) {
@@ -143,14 +153,18 @@ fn bars(text: &mut String, total: &Figures) {
     let scale = total.reserved_bytes;
     for (name, bytes) in total.named() {
         let (size, bar) = match bytes {
-            Some(bytes) => (human(bytes).to_string(), bar(bytes, scale)),
+            Some(bytes) => (human(bytes), bar(bytes, scale)),
             None => ("not known".to_owned(), String::new()),
         };
-        let _ = writeln!(text, "{}", format!("{name:<10}{size:>11}  {bar}").trim_end());
+        let _ = writeln!(
+            text,
+            "{}",
+            format!("{name:<10}{size:>11}  {bar}").trim_end()
+        );
     }
 }
 
-/// A bar, to the eighth of a character; what is not nothing is never shorter than that.
+/// Returns a bar in eighths of a character. A size above 0 has at least one eighth.
 fn bar(bytes: u64, scale: u64) -> String {
     if scale == 0 {
         return String::new();
@@ -177,12 +191,12 @@ fn line(text: &mut String, first: &str, count: usize, figures: &Figures, name: &
     for (_, bytes) in figures.named() {
         let size = match bytes {
             Some(0) => "-".to_owned(),
-            Some(bytes) => human(bytes).to_string(),
+            Some(bytes) => human(bytes),
             None => "?".to_owned(),
         };
         let _ = write!(line, "{size:>11}");
     }
-    let _ = writeln!(text, "{}", format!("{line}  {}", harmless(name)).trim_end());
+    let _ = writeln!(text, "{}", format!("{line}  {}", escaped(name)).trim_end());
 }
 
 #[cfg(test)]
@@ -223,22 +237,37 @@ and 1 more
     #[test]
     fn rows_of_one_name_are_one() {
         let mut snapshot = snapshot();
-        snapshot.mappings.push(mapping(0x50_0000, 3, Kind::Image, "/bin/prog"));
-        snapshot.mappings.push(mapping(0x60_0000, 3, Kind::Anonymous, ""));
+        snapshot
+            .mappings
+            .push(mapping(0x50_0000, 3, Kind::Image, "/bin/prog"));
+        snapshot
+            .mappings
+            .push(mapping(0x60_0000, 3, Kind::Anonymous, ""));
         let rows = rows(&snapshot.regions());
-        assert_eq!((rows[0].regions, rows[0].figures.reserved_bytes), (2, 6 * PAGE));
-        assert_eq!(rows.iter().filter(|row| row.kind == Kind::Anonymous).count(), 2);
+        assert_eq!(
+            (rows[0].regions, rows[0].figures.reserved_bytes),
+            (2, 6 * PAGE)
+        );
+        assert_eq!(
+            rows.iter()
+                .filter(|row| row.kind == Kind::Anonymous)
+                .count(),
+            2
+        );
     }
 
     #[test]
-    fn small_bars_are_seen_and_names_are_harmless() {
+    fn small_bars_are_seen_and_names_are_escaped() {
         assert_eq!(bar(1, 1 << 60), "▏");
         assert_eq!(bar(0, 1 << 60), "");
         assert_eq!(bar(u64::MAX, u64::MAX).chars().count(), BAR_COLUMNS);
         let mut snapshot = snapshot();
         snapshot.mappings[0].name = "\x1b[2J\n".to_owned();
         let text = text(&snapshot, 9, Paint::Plain);
-        assert!(!text.contains('\x1b') && text.contains("  ?[2J?\n"), "{text}");
+        assert!(
+            !text.contains('\x1b') && text.contains("  \\u{1b}[2J\\u{a}\n"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -246,6 +275,9 @@ and 1 more
         let mut snapshot = snapshot();
         snapshot.mappings[0].figures.dirty_bytes = None;
         let text = text(&snapshot, 9, Paint::Plain);
-        assert!(text.contains("dirty       not known\n") && text.contains("          ?"), "{text}");
+        assert!(
+            text.contains("dirty       not known\n") && text.contains("          ?"),
+            "{text}"
+        );
     }
 }

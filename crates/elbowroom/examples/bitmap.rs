@@ -12,7 +12,10 @@ struct Bitmap {
 impl Bitmap {
     fn new(bytes: usize) -> Result<Bitmap, Error> {
         // A page at a time: what comes is scattered.
-        let words = DemandArray::builder(bytes / 8).growth(Growth::Pages(1)).name("bitmap").build()?;
+        let words = DemandArray::builder(bytes / 8)
+            .growth(Growth::Pages(1))
+            .name("bitmap")
+            .build()?;
         Ok(Bitmap { words })
     }
 
@@ -36,11 +39,18 @@ impl Bitmap {
 
     /// The numbers in the set, in order. Looks at what is committed, and passes over the rest.
     fn iter(&self) -> impl Iterator<Item = usize> {
-        let runs = self.words.runs().flat_map(|run| Some((run.start, self.words.slice(run).ok()?)));
+        let runs = self
+            .words
+            .committed_ranges()
+            .flat_map(|run| Some((run.start, self.words.slice(run).ok()?)));
         let words = runs.flat_map(|(start, words)| (start..).zip(words.iter().copied()));
         words
             .filter(|&(_, word)| word != 0)
-            .flat_map(|(index, word)| (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| index * 64 + bit))
+            .flat_map(|(index, word)| {
+                (0..64)
+                    .filter(move |bit| word >> bit & 1 == 1)
+                    .map(move |bit| index * 64 + bit)
+            })
     }
 }
 
@@ -63,12 +73,31 @@ pub(crate) fn report(bytes: usize) -> Result<String, Error> {
     let stats = seen.words.stats();
 
     let mut report = String::new();
-    _ = writeln!(report, "{inserted} numbers inserted, {found} found, in order: {sorted}");
-    _ = writeln!(report, "{last} is there: {}, inserted again: {again}", seen.contains(last)?);
-    _ = writeln!(report, "{} is there: {}", last + 1, seen.contains(last + 1)?);
-    let outside = seen.contains(all).is_err_and(|error| error.is_invalid_range());
+    _ = writeln!(
+        report,
+        "{inserted} numbers inserted, {found} found, in order: {sorted}"
+    );
+    _ = writeln!(
+        report,
+        "{last} is there: {}, inserted again: {again}",
+        seen.contains(last)?
+    );
+    _ = writeln!(
+        report,
+        "{} is there: {}",
+        last + 1,
+        seen.contains(last + 1)?
+    );
+    let outside = seen
+        .contains(all)
+        .is_err_and(|error| error.is_invalid_range());
     _ = writeln!(report, "{all} is beyond the end: {outside}");
-    _ = writeln!(report, "{} bytes reserved, {} pages committed", bytes, stats.committed_bytes / page_size());
+    _ = writeln!(
+        report,
+        "{} bytes reserved, {} pages committed",
+        bytes,
+        stats.committed_bytes / page_size()
+    );
     Ok(report)
 }
 

@@ -35,8 +35,14 @@ struct World {
 impl World {
     fn new(budget: &Budget) -> Result<World, Error> {
         Ok(World {
-            positions: ReservedVec::builder(ENTITIES_MAX).name("positions").budget(budget).build()?,
-            velocities: ReservedVec::builder(ENTITIES_MAX).name("velocities").budget(budget).build()?,
+            positions: ReservedVec::builder(ENTITIES_MAX)
+                .name("positions")
+                .budget(budget)
+                .build()?,
+            velocities: ReservedVec::builder(ENTITIES_MAX)
+                .name("velocities")
+                .budget(budget)
+                .build()?,
         })
     }
 
@@ -75,9 +81,20 @@ pub(crate) fn report() -> Result<String, Error> {
     // SAFETY: the hero's position, in a vector that is alive and does not move what it holds; nobody changes it now.
     let Position { x, y } = unsafe { camera.read() };
     let moved = world.positions.as_ptr() != before;
-    let sum: i64 = world.positions.iter().map(|position| position.x + position.y).sum();
-    _ = writeln!(report, "{} entities, the columns moved: {moved}", world.positions.len());
-    _ = writeln!(report, "the camera sees the hero at {x}, {y}; the sum of all is {sum}");
+    let sum: i64 = world
+        .positions
+        .iter()
+        .map(|position| position.x + position.y)
+        .sum();
+    _ = writeln!(
+        report,
+        "{} entities, the columns moved: {moved}",
+        world.positions.len()
+    );
+    _ = writeln!(
+        report,
+        "the camera sees the hero at {x}, {y}; the sum of all is {sum}"
+    );
     // What does not fit is refused, and what is there stays.
     let refused = loop {
         if let Err(error) = world.spawn(Position { x: 0, y: 0 }, Velocity { x: 0, y: 0 }) {
@@ -87,7 +104,10 @@ pub(crate) fn report() -> Result<String, Error> {
     let by = refused.budget().map_or("its maximum", Budget::name);
     let whole = world.positions.len() == world.velocities.len();
     let kept = world.positions.as_ptr() == before;
-    _ = writeln!(report, "then refused by the budget {by:?}: rows are whole: {whole}, where they were: {kept}");
+    _ = writeln!(
+        report,
+        "then refused by the budget {by:?}: rows are whole: {whole}, where they were: {kept}"
+    );
     Ok(report)
 }
 

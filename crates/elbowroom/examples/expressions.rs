@@ -7,8 +7,14 @@ use std::fmt::Write;
 use elbowroom::Arena;
 use elbowroom::arena::Scope;
 
-const LINES: &[&str] =
-    &["(+ 1 2 3)", "(* 6 (+ 3 4))", "(- (* 2 (+ 20 (- 5 3))) 2)", "(+ 1 (* 2 x))", "(+ 1 (2", "(+ 1))"];
+const LINES: &[&str] = &[
+    "(+ 1 2 3)",
+    "(* 6 (+ 3 4))",
+    "(- (* 2 (+ 20 (- 5 3))) 2)",
+    "(+ 1 (* 2 x))",
+    "(+ 1 (2",
+    "(+ 1))",
+];
 
 /// An atom, or a list of nodes.
 struct Node<'a> {
@@ -23,7 +29,13 @@ impl<'a> Node<'a> {
     /// A node at the end of its parent's list.
     fn new(scope: &Scope<'a>, atom: Option<&'a str>, parent: Option<&'a Node<'a>>) -> &'a Node<'a> {
         let (first, last, next) = (Cell::new(None), Cell::new(None), Cell::new(None));
-        let node: &Node = scope.alloc(Node { atom, parent, first, last, next });
+        let node: &Node = scope.alloc(Node {
+            atom,
+            parent,
+            first,
+            last,
+            next,
+        });
         if let Some(parent) = parent {
             match parent.last.replace(Some(node)) {
                 Some(before) => before.next.set(Some(node)),
@@ -44,18 +56,28 @@ impl<'a> Node<'a> {
 
     fn value(&self) -> Result<i64, String> {
         if let Some(atom) = self.atom {
-            return atom.parse().map_err(|_| format!("{atom:?} in {} lists is no number", self.depth()));
+            return atom
+                .parse()
+                .map_err(|_| format!("{atom:?} in {} lists is no number", self.depth()));
         }
         let mut children = self.children();
-        let operator = children.next().and_then(|node| node.atom).ok_or("a list without an operator")?;
+        let operator = children
+            .next()
+            .and_then(|node| node.atom)
+            .ok_or("a list without an operator")?;
         let operation = match operator {
             "+" => i64::checked_add,
             "-" => i64::checked_sub,
             "*" => i64::checked_mul,
             _ => return Err(format!("{operator:?} is no operator")),
         };
-        let first = children.next().ok_or("an operator without numbers")?.value()?;
-        children.try_fold(first, |sum, node| operation(sum, node.value()?).ok_or("too large a number".into()))
+        let first = children
+            .next()
+            .ok_or("an operator without numbers")?
+            .value()?;
+        children.try_fold(first, |sum, node| {
+            operation(sum, node.value()?).ok_or("too large a number".into())
+        })
     }
 }
 
@@ -66,7 +88,9 @@ fn parse<'a>(scope: &Scope<'a>, line: &str) -> Result<&'a Node<'a>, String> {
     let mut root = None;
     for token in text.split_inclusive(['(', ')', ' ']).flat_map(|piece| {
         let (atom, mark) = piece.split_at(piece.trim_end_matches(['(', ')', ' ']).len());
-        [atom, mark].into_iter().filter(|token| !token.trim().is_empty())
+        [atom, mark]
+            .into_iter()
+            .filter(|token| !token.trim().is_empty())
     }) {
         match token {
             "(" => open = Some(Node::new(scope, None, open)),
@@ -74,10 +98,20 @@ fn parse<'a>(scope: &Scope<'a>, line: &str) -> Result<&'a Node<'a>, String> {
                 let list = open.ok_or("a bracket is closed that was not opened")?;
                 (open, root) = (list.parent, Some(list));
             }
-            atom => _ = Node::new(scope, Some(atom), Some(open.ok_or("an atom outside of all lists")?)),
+            atom => {
+                _ = Node::new(
+                    scope,
+                    Some(atom),
+                    Some(open.ok_or("an atom outside of all lists")?),
+                )
+            }
         }
     }
-    if open.is_some() { Err("a bracket is not closed".into()) } else { root.ok_or("nothing".into()) }
+    if open.is_some() {
+        Err("a bracket is not closed".into())
+    } else {
+        root.ok_or("nothing".into())
+    }
 }
 
 /// What the program prints.
@@ -98,7 +132,10 @@ pub(crate) fn report() -> Result<String, elbowroom::Error> {
     }
     let (kept, commits) = (arena.allocated_bytes(), arena.stats().commits);
     let fits = largest <= elbowroom::page_size();
-    _ = writeln!(report, "{kept} bytes in use now, {commits} commit for all lines, the largest in one page: {fits}");
+    _ = writeln!(
+        report,
+        "{kept} bytes in use now, {commits} commit for all lines, the largest in one page: {fits}"
+    );
     Ok(report)
 }
 

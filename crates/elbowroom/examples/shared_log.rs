@@ -27,13 +27,20 @@ fn read(entries: &[Entry], counts: &mut [usize; WRITERS + 1]) -> bool {
 /// What the program prints, if each writer makes so many entries.
 pub(crate) fn report(entries_each: usize) -> Result<String, Error> {
     let log = AppendVec::<Entry>::builder(1 << 20).name("log").build()?;
-    let (first, _) = log.push(Entry { writer: 0, number: 0 });
+    let (first, _) = log.push(Entry {
+        writer: 0,
+        number: 0,
+    });
     let before = &raw const log[first];
 
     let (in_order, counts) = thread::scope(|scope| {
         let log = &log;
-        let write = |writer| move || (0..entries_each).for_each(|number| _ = log.push(Entry { writer, number }));
-        let writers: Vec<_> = (1..=WRITERS).map(|writer| scope.spawn(write(writer))).collect();
+        let write = |writer| {
+            move || (0..entries_each).for_each(|number| _ = log.push(Entry { writer, number }))
+        };
+        let writers: Vec<_> = (1..=WRITERS)
+            .map(|writer| scope.spawn(write(writer)))
+            .collect();
         // Here, meanwhile: only what has come since the last look.
         let (mut done, mut in_order, mut counts) = (0, true, [0; WRITERS + 1]);
         loop {
@@ -49,9 +56,20 @@ pub(crate) fn report(entries_each: usize) -> Result<String, Error> {
     });
 
     let mut report = String::new();
-    _ = writeln!(report, "{} entries, read while they were written", log.len());
-    _ = writeln!(report, "from each writer: {counts:?}, in its order: {in_order}");
-    _ = writeln!(report, "the first one moved: {}", &raw const log[0] != before);
+    _ = writeln!(
+        report,
+        "{} entries, read while they were written",
+        log.len()
+    );
+    _ = writeln!(
+        report,
+        "from each writer: {counts:?}, in its order: {in_order}"
+    );
+    _ = writeln!(
+        report,
+        "the first one moved: {}",
+        &raw const log[0] != before
+    );
     Ok(report)
 }
 

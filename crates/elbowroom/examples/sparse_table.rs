@@ -7,8 +7,11 @@ const COUNTERS: usize = 1 << 40;
 const LIMIT_BYTES: usize = 8 << 20;
 
 fn main() -> Result<(), elbowroom::Error> {
-    let table =
-        Region::builder(COUNTERS).commit_limit(LIMIT_BYTES).growth(Growth::Pages(1)).name("counters").build()?;
+    let table = Region::builder(COUNTERS)
+        .commit_limit(LIMIT_BYTES)
+        .growth(Growth::Pages(1))
+        .name("counters")
+        .build()?;
 
     // Each thread scatters increments over its own quarter, until the limit says no.
     let refused = std::thread::scope(|scope| {
@@ -17,9 +20,13 @@ fn main() -> Result<(), elbowroom::Error> {
             move || {
                 let mut seed = quarter as u64 + 1;
                 loop {
-                    seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    seed = seed
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1_442_695_040_888_963_407);
                     let at = quarter * (COUNTERS / 4) + (seed >> 24) as usize % (COUNTERS / 4);
-                    let count = table.try_read::<u8>(at).and_then(|count| table.try_write(at, count.wrapping_add(1)));
+                    let count = table
+                        .try_read::<u8>(at)
+                        .and_then(|count| table.try_write(at, count.wrapping_add(1)));
                     if let Err(error) = count {
                         return error;
                     }
@@ -27,17 +34,26 @@ fn main() -> Result<(), elbowroom::Error> {
             }
         };
         let threads: Vec<_> = (0..4).map(|quarter| scope.spawn(thread(quarter))).collect();
-        threads.into_iter().filter_map(|thread| thread.join().ok()).last()
+        threads
+            .into_iter()
+            .filter_map(|thread| thread.join().ok())
+            .last()
     });
 
     let stats = table.stats();
-    println!("{} counters, {} bytes reserved", COUNTERS, stats.reserved_bytes);
+    println!(
+        "{} counters, {} bytes reserved",
+        COUNTERS, stats.reserved_bytes
+    );
     println!(
         "{} pages of {} bytes committed, the limit being {LIMIT_BYTES} bytes",
         stats.committed_bytes / page_size(),
         page_size()
     );
-    println!("{} faults, {} refused; the last refusal:", stats.faults, stats.declined);
+    println!(
+        "{} faults, {} refused; the last refusal:",
+        stats.faults, stats.refused
+    );
     if let Some(error) = refused {
         println!("  {error}");
     }

@@ -5,7 +5,7 @@
 //! Linux, Windows and macOS:
 //!
 //! - [`Reservation`]: an owned range of addresses, committed and decommitted by hand.
-//! - [`Region`]: a reservation that commits on touch, within a limit, with a filter of yours, and with accessors that
+//! - [`Region`]: a reservation that commits on touch, within a limit, with a custom filter, and with accessors that
 //!   turn a refused touch into an error.
 //! - [`ReservedVec`]: a `Vec` that never moves, and says no where `Vec` would end the process.
 //! - [`AppendVec`]: a vector that many threads append to, and that is a slice all the while.
@@ -39,7 +39,7 @@
 //! To give a whole reservation back.
 //!
 //! ## Filter
-//! A function of yours that is asked about a fault and answers with a [`Verdict`]: commit, or decline. The word is from
+//! Your function that is asked about a fault and answers with a [`Verdict`]: commit, or decline. The word is from
 //! structured exception handling, where the filter of an `__except` decides whether the instruction runs again.
 //!
 //! ## Growth
@@ -57,56 +57,94 @@
 //! All are off by default.
 //!
 //! - `allocator-api2`: [`Arena`] as an allocator for other crates' collections.
-//! - `metrics`: gauges and counters for regions and budgets, through the crate `metrics`.
 //! - `rayon`: parallel iterators of [`ReservedVec`] and [`AppendVec`], and collecting into the former.
 //! - `serde`: `Serialize` and `Deserialize` for [`ReservedVec`].
 //! - `tracing`: recorded faults as events of the crate `tracing` (see [`fault::Recorder`]).
 //! - `zerocopy`: types with traits of the crate `zerocopy` in [`DemandArray`] and [`Region`], as `Zerocopy<T>`.
-//! - `faulty`: makes the nth call of the operating system fail, for tests.
+//! - `inject`: makes the nth call of the operating system fail, for tests.
 //!
 //! # Units
 //!
 //! Ranges and lengths are in bytes; a method that works on pages takes every page that holds a byte of its range.
 //! Growth is in pages, and where it adapts, its largest window in bytes.
 
-#![cfg_attr(loom, allow(dead_code, unused_imports, unconditional_panic, reason = "models run a part of it"))]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)
+)]
+#![cfg_attr(
+    loom,
+    allow(
+        dead_code,
+        unused_imports,
+        unconditional_panic,
+        reason = "models run a part of it"
+    )
+)]
 
+mod budget;
+mod charge;
 mod containers;
 mod error;
 pub mod fault;
-#[cfg(feature = "metrics")]
-pub mod metrics;
+mod mapping;
 mod os;
 mod page;
+mod plain;
 mod region;
 mod reservation;
 mod sync;
 #[cfg(feature = "zerocopy")]
-mod zerocopy;
+mod zerocopied;
 
+pub use budget::{Budget, BudgetBuilder};
+pub use charge::Charge;
 #[cfg(not(loom))]
 pub use containers::{AppendVec, append_vec};
 pub use containers::{
-    Arena, ContainerBuilder, ContainerStats, DemandArray, PushError, ReservedVec, arena, reserved_vec, trim,
+    Arena, ContainerBuilder, ContainerStats, DemandArray, PushError, ReservedVec, arena,
+    reserved_vec, trim,
 };
 pub use error::{Error, Operation};
-pub use fault::{FaultAccess, FaultCode};
-#[cfg(feature = "faulty")]
-pub use os::faulty;
+#[cfg(feature = "inject")]
+pub use os::inject;
+pub use plain::{Access, FaultAccess, FaultCode, PageState, Span, SystemLimit};
 pub use region::{
-    Backend, Budget, BudgetBuilder, Fault, Growth, Latencies, Region, RegionBuilder, RegionInfo, Stats, Verdict,
-    regions,
+    Backend, Fault, Growth, Region, RegionBuilder, RegionInfo, Stats, Verdict, regions,
 };
-pub use reservation::{Access, PageState, Reservation, ReservationBuilder, Span};
+pub use reservation::{Reservation, ReservationBuilder};
 #[cfg(feature = "zerocopy")]
-pub use zerocopy::Zerocopy;
+pub use zerocopied::Zerocopy;
 
-/// The size of a page in bytes: what is committed, decommitted and protected at once. A power of two, at least 4096.
+/// Returns the size of a page in bytes: the unit of committing, decommitting and protecting. A power of two, at least
+/// 4096.
 pub fn page_size() -> usize {
     page::size()
 }
 
-/// What the address of a reservation is a multiple of, in bytes: 64 KiB on Windows, the page size elsewhere.
+/// Returns the alignment of a reservation's base in bytes: 64 KiB on Windows, the page size elsewhere.
 pub fn allocation_granularity() -> usize {
     os::granularity()
 }
+
+/// Returns the limits of the system on the memory of this process, as far as they are known.
+///
+/// On Linux: the limits of its control groups and of all above them (`memory.max` and `memory.high`, or
+/// `memory.limit_in_bytes`), RLIMIT_AS, RLIMIT_DATA, and the commit limit in strict mode (`vm.overcommit_memory=2`), or
+/// else memory and swap together. On Windows: the commit limit, and the limits of its job. On macOS: the memory of the
+/// machine.
+///
+/// ```
+/// let limits = elbowroom::system_limits();
+/// if let Some(tightest) = limits.iter().min_by_key(|limit| limit.available_bytes()) {
+///     println!("{} leaves {} bytes", tightest.name, tightest.available_bytes());
+/// }
+/// ```
+pub fn system_limits() -> Vec<SystemLimit> {
+    os::limits()
+}
+
+/// Compiles and runs the code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

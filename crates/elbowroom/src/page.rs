@@ -1,29 +1,17 @@
 //! Page indices, counts and ranges as types. All rounding between bytes and pages lives here.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::os;
 
-/// The page size in bytes, a power of two. Read from the system once; async-signal-safe after that.
+/// Returns the page size in bytes, a power of two. Async-signal-safe.
 pub(crate) fn size() -> usize {
-    // 0 until first asked. Two threads may both ask; they store the same number.
-    static SIZE: AtomicUsize = AtomicUsize::new(0);
-    match SIZE.load(Ordering::Relaxed) {
-        0 => {
-            let size = os::page_size();
-            SIZE.store(size, Ordering::Relaxed);
-            size
-        }
-        size => size,
-    }
+    os::page_size()
 }
 
-/// What a page table full of pages covers: the next larger page of x86-64 and arm64, 2 MiB where pages have 4 KiB. In
-/// bytes.
+/// Returns the bytes that a full page table covers: the next larger page size, 2 MiB where pages have 4 KiB.
 pub(crate) fn huge_size() -> usize {
-    const ENTRY_BYTES: usize = 8;
-    size() * (size() / ENTRY_BYTES)
+    os::huge_page_size()
 }
 
 fn shift() -> u32 {
@@ -90,7 +78,10 @@ impl PageIndex {
 
     /// The range of just this page.
     pub(crate) const fn alone(self) -> PageRange {
-        PageRange { start: self.0, end: self.0 + 1 }
+        PageRange {
+            start: self.0,
+            end: self.0 + 1,
+        }
     }
 }
 
@@ -109,7 +100,10 @@ impl PageRange {
     ///
     /// The caller takes both numbers from a reservation that exists, so that their bytes are addresses.
     pub(crate) fn new(start: usize, end: usize) -> PageRange {
-        PageRange { start, end: end.max(start) }
+        PageRange {
+            start,
+            end: end.max(start),
+        }
     }
 
     /// The pages that `bytes` touches: start rounded down, end rounded up. `None` if the range is inverted or
@@ -122,7 +116,10 @@ impl PageRange {
         if bytes.is_empty() {
             return Some(PageRange { start, end: start });
         }
-        Some(PageRange { start, end: round_up(bytes.end)? >> shift() })
+        Some(PageRange {
+            start,
+            end: round_up(bytes.end)? >> shift(),
+        })
     }
 
     pub(crate) const fn start(self) -> usize {
@@ -173,7 +170,10 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::reversed_empty_ranges, reason = "an inverted range is what is tested")]
+    #[expect(
+        clippy::reversed_empty_ranges,
+        reason = "an inverted range is what is tested"
+    )]
     fn outward_refuses_what_is_not_inside() {
         let len = 10 * size();
         assert_eq!(PageRange::outward(&(0..len + 1), len), None);
@@ -187,6 +187,9 @@ mod tests {
         assert_eq!(round_up(0), Some(0));
         assert_eq!(round_up(1), Some(size()));
         assert_eq!(round_up(usize::MAX), None);
-        assert_eq!(round_up(usize::MAX - size() + 1), Some(usize::MAX - size() + 1));
+        assert_eq!(
+            round_up(usize::MAX - size() + 1),
+            Some(usize::MAX - size() + 1)
+        );
     }
 }

@@ -1,15 +1,20 @@
-//! The one lock that a fault handler may take.
+//! The one lock that a fault handler may take, [`Lock`], and a mutex for ordinary code.
 //!
-//! A mutex that an asynchronous signal never finds held by the code it interrupted: whoever locks it blocks those
-//! signals meanwhile. Under it, nothing is called that takes another lock, allocates or runs a filter, so the holder
-//! always gets to its end without waiting for a thread that waits for it.
+//! The lock is a mutex that an asynchronous signal never finds held by the code it interrupted: a thread that locks it
+//! blocks those signals meanwhile. Under it, nothing is called that takes another lock, allocates or runs a filter,
+//! so the holder always gets to its end without waiting for a thread that waits for it.
 
-#![allow(unsafe_code, reason = "a lock hands out exclusive access to what it protects")]
+#![allow(
+    unsafe_code,
+    reason = "a lock hands out exclusive access to what it protects"
+)]
 
 use std::cell::UnsafeCell;
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use atomic::{AtomicU32, Ordering};
+use atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use crate::os::SignalsBlocked;
 
@@ -35,6 +40,12 @@ pub(crate) fn thread_token() -> usize {
     hasher.finish() as usize | 1
 }
 
+/// Returns a number that spreads threads over a table, quickly and with nothing stored for each.
+pub(crate) fn thread_hash() -> usize {
+    // Tokens are addresses or small numbers; the digits of the golden ratio mix them into the upper bits.
+    crate::os::thread_token().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (usize::BITS - 8)
+}
+
 /// Lets another thread run.
 #[cfg(not(loom))]
 pub(crate) use std::thread::yield_now;
@@ -57,14 +68,18 @@ const SPINS: u32 = if cfg!(loom) { 1 } else { 100 };
 
 const FREE: u32 = 0;
 const HELD: u32 = 1;
-/// Held, and somebody may be asleep.
+/// Held, and a thread may be asleep.
 const CONTENDED: u32 = 2;
 
 /// A mutex for ordinary code and fault handlers alike.
 pub(crate) struct Lock<T> {
     // FREE, HELD or CONTENDED.
     state: AtomicU32,
-    // Invariant: touched only by the thread that took `state` from FREE, until it stores FREE again.
+    // The token of the thread that keeps the lock for a fork, while it has no guard of it; otherwise 0. Invariant: set
+    // by that thread alone, which is the one that took `state` from FREE.
+    forking: AtomicUsize,
+    // Invariant: touched only by the thread that took `state` from FREE, until it stores FREE again; and by that thread
+    // through one guard at a time.
     value: UnsafeCell<T>,
 }
 
@@ -75,25 +90,41 @@ unsafe impl<T: Send> Sync for Lock<T> {}
 impl<T> Lock<T> {
     #[cfg(not(loom))]
     pub(crate) const fn new(value: T) -> Lock<T> {
-        Lock { state: AtomicU32::new(FREE), value: UnsafeCell::new(value) }
+        Lock {
+            state: AtomicU32::new(FREE),
+            forking: AtomicUsize::new(0),
+            value: UnsafeCell::new(value),
+        }
     }
 
     #[cfg(loom)]
     pub(crate) fn new(value: T) -> Lock<T> {
-        Lock { state: AtomicU32::new(FREE), value: UnsafeCell::new(value) }
+        Lock {
+            state: AtomicU32::new(FREE),
+            forking: AtomicUsize::new(0),
+            value: UnsafeCell::new(value),
+        }
     }
 
     /// Waits for the lock, with asynchronous signals blocked until the guard is dropped.
     pub(crate) fn lock(&self) -> Guard<'_, T> {
         let signals = SignalsBlocked::new();
-        self.acquire();
-        Guard { lock: self, _signals: Some(signals) }
+        Guard {
+            lock: self,
+            end: self.acquire(),
+            thread: PhantomData,
+            _signals: Some(signals),
+        }
     }
 
     /// Waits for the lock where asynchronous signals are blocked already, as they are inside the fault handler.
     pub(crate) fn lock_in_handler(&self) -> Guard<'_, T> {
-        self.acquire();
-        Guard { lock: self, _signals: None }
+        Guard {
+            lock: self,
+            end: self.acquire(),
+            thread: PhantomData,
+            _signals: None,
+        }
     }
 
     /// The value, where nobody else can lock it.
@@ -102,8 +133,17 @@ impl<T> Lock<T> {
     }
 
     /// Takes the lock and keeps it, with no guard. For a fork; the caller has asynchronous signals blocked.
+    ///
+    /// The calling thread may lock it all the same: the C library calls the program's handlers for a fork
+    /// (pthread_atfork(3)) on this thread, before and after those of this library.
     pub(crate) fn hold(&self) {
         self.acquire();
+        self.forking.store(thread_token(), Ordering::Relaxed);
+    }
+
+    /// Returns whether the calling thread keeps the lock by [`hold`](Lock::hold).
+    pub(crate) fn is_held_by_this_thread(&self) -> bool {
+        self.forking.load(Ordering::Relaxed) == thread_token()
     }
 
     /// Gives back what [`hold`](Lock::hold) took.
@@ -111,6 +151,7 @@ impl<T> Lock<T> {
     /// # Safety
     /// The calling thread holds the lock by `hold`, or is the copy in a forked child of one that did.
     pub(crate) unsafe fn let_go(&self) {
+        self.forking.store(0, Ordering::Relaxed);
         self.release();
     }
 
@@ -120,10 +161,19 @@ impl<T> Lock<T> {
         }
     }
 
-    fn acquire(&self) {
+    fn acquire(&self) -> End {
         for _ in 0..SPINS {
-            if self.state.compare_exchange_weak(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok() {
-                return;
+            if self
+                .state
+                .compare_exchange_weak(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok()
+            {
+                return End::Release;
+            }
+            if self.is_held_by_this_thread() {
+                // Until the guard is dropped, so that there is one at a time.
+                self.forking.store(0, Ordering::Relaxed);
+                return End::KeepForFork;
             }
             std::hint::spin_loop();
         }
@@ -131,35 +181,95 @@ impl<T> Lock<T> {
         while self.state.swap(CONTENDED, Ordering::Acquire) != FREE {
             wait(&self.state, CONTENDED);
         }
+        End::Release
     }
+}
+
+/// What the end of a guard does.
+#[derive(Clone, Copy)]
+enum End {
+    Release,
+    /// The thread keeps the lock for the fork that it is in.
+    KeepForFork,
 }
 
 /// Exclusive access to what a [`Lock`] protects.
 pub(crate) struct Guard<'a, T> {
     lock: &'a Lock<T>,
+    end: End,
+    // The thread that took the lock gives it back, with its own signal mask: not Send.
+    thread: PhantomData<*mut ()>,
     // Fields are dropped after `drop` below has run: signals stay blocked until the lock is free.
     _signals: Option<SignalsBlocked>,
 }
+
+// SAFETY: a shared guard gives out `&T` only, which threads may share if `T` is Sync.
+unsafe impl<T: Sync> Sync for Guard<'_, T> {}
 
 impl<T> Deref for Guard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: the guard exists only while its thread holds the lock.
+        // SAFETY: the guard exists only while its thread holds the lock, and is its only guard (invariant of
+        // `Lock::value`); the guard is borrowed, so no `&mut` from it lives.
         unsafe { &*self.lock.value.get() }
     }
 }
 
 impl<T> DerefMut for Guard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as above, and the guard is borrowed exclusively.
+        // SAFETY: the guard exists only while its thread holds the lock, and is its only guard (invariant of
+        // `Lock::value`); the guard is borrowed exclusively, so no other reference from it lives.
         unsafe { &mut *self.lock.value.get() }
     }
 }
 
 impl<T> Drop for Guard<'_, T> {
     fn drop(&mut self) {
-        self.lock.release();
+        match self.end {
+            End::Release => self.lock.release(),
+            End::KeepForFork => self.lock.forking.store(thread_token(), Ordering::Relaxed),
+        }
+    }
+}
+
+/// A mutex that no fault handler takes: under it, memory may be allocated. No asynchronous signal interrupts its
+/// holder: a signal handler may fork, and a fork takes the mutex on the thread that it interrupts.
+pub(crate) struct QuietMutex<T>(Mutex<T>);
+
+impl<T> QuietMutex<T> {
+    pub(crate) const fn new(value: T) -> QuietMutex<T> {
+        QuietMutex(Mutex::new(value))
+    }
+
+    /// Waits for the mutex. What a panic has left is taken as it is.
+    pub(crate) fn lock(&self) -> QuietGuard<'_, T> {
+        let signals = SignalsBlocked::new();
+        QuietGuard {
+            guard: self.0.lock().unwrap_or_else(PoisonError::into_inner),
+            _signals: signals,
+        }
+    }
+}
+
+/// Exclusive access to what a [`QuietMutex`] protects.
+pub(crate) struct QuietGuard<'a, T> {
+    // Dropped first: signals stay blocked until the mutex is free.
+    guard: MutexGuard<'a, T>,
+    _signals: SignalsBlocked,
+}
+
+impl<T> Deref for QuietGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.guard
+    }
+}
+
+impl<T> DerefMut for QuietGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.guard
     }
 }
 
@@ -198,6 +308,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_thread_that_forks_gets_through_and_no_other() {
+        let lock = Lock::new(0u64);
+        lock.hold();
+        *lock.lock() += 1;
+        *lock.lock_in_handler() += 1;
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| *lock.lock());
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            assert!(!other.is_finished());
+            *lock.lock() += 1;
+            // SAFETY: this thread holds the lock by `hold`.
+            unsafe { lock.let_go() };
+            assert!(matches!(other.join(), Ok(3)));
+        });
+        assert!(!lock.is_held_by_this_thread());
+    }
+
+    #[test]
     fn one_thread_at_a_time() {
         let lock = Lock::new(0u64);
         std::thread::scope(|scope| {
@@ -205,7 +333,11 @@ mod tests {
                 let lock = &lock;
                 scope.spawn(move || {
                     for round in 0..20_000 {
-                        let mut value = if (thread + round) % 2 == 0 { lock.lock() } else { lock.lock_in_handler() };
+                        let mut value = if (thread + round) % 2 == 0 {
+                            lock.lock()
+                        } else {
+                            lock.lock_in_handler()
+                        };
                         *value += 1;
                     }
                 });

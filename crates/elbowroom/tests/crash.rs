@@ -20,19 +20,41 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let trials = vec![
-        trial("a_wild_pointer_crashes_as_before", || same_end("wild alone", "wild beside a region")),
-        trial("a_wild_pointer_on_a_thread_crashes_as_before", || same_end("wild thread alone", "wild thread beside")),
-        trial("a_null_call_crashes_as_before", || same_end("call alone", "call beside a region")),
-        trial("a_stack_overflow_on_main_keeps_its_message", || same_end("overflow main", "overflow main beside")),
+        trial("a_wild_pointer_crashes_as_before", || {
+            same_end("wild alone", "wild beside a region")
+        }),
+        trial("a_wild_pointer_on_a_thread_crashes_as_before", || {
+            same_end("wild thread alone", "wild thread beside")
+        }),
+        trial("a_null_call_crashes_as_before", || {
+            same_end("call alone", "call beside a region")
+        }),
+        trial("a_stack_overflow_on_main_keeps_its_message", || {
+            same_end("overflow main", "overflow main beside")
+        }),
         trial("a_stack_overflow_on_a_thread_keeps_its_message", || {
             same_end("overflow thread", "overflow thread beside")
         }),
-        trial("a_touch_after_release_is_a_wild_pointer", || same_end("wild alone", "after release")),
-        trial("a_declined_plain_store_is_reported_and_crashes", declined_store),
-        trial("a_plain_store_over_the_limit_is_reported_and_crashes", limit_store),
-        trial("a_plain_load_past_the_end_is_reported_and_crashes", past_end_load),
+        trial("a_touch_after_release_is_a_wild_pointer", || {
+            same_end("wild alone", "after release")
+        }),
+        trial(
+            "a_declined_plain_store_is_reported_and_crashes",
+            declined_store,
+        ),
+        trial(
+            "a_plain_store_over_the_limit_is_reported_and_crashes",
+            limit_store,
+        ),
+        trial(
+            "a_plain_load_past_the_end_is_reported_and_crashes",
+            past_end_load,
+        ),
         trial("running_data_is_reported_and_crashes", run_data),
-        trial("a_panicking_filter_aborts_with_its_message", panicking_filter),
+        trial(
+            "a_panicking_filter_aborts_with_its_message",
+            panicking_filter,
+        ),
         trial("an_endless_filter_recursion_crashes", || {
             let output = run("filter overflow");
             expect(!survived(&output), "it must not survive", &output)
@@ -46,7 +68,11 @@ fn trial(name: &str, test: fn() -> Result<(), Failed>) -> Trial {
 }
 
 fn expect(holds: bool, what: &str, output: &std::process::Output) -> Result<(), Failed> {
-    if holds { Ok(()) } else { Err(format!("{what}: {output:?}").into()) }
+    if holds {
+        Ok(())
+    } else {
+        Err(format!("{what}: {output:?}").into())
+    }
 }
 
 /// Whether the role came to its end. (Not a matter of the exit status: under Wine, a stack overflow of the main thread
@@ -67,26 +93,52 @@ fn same_end(alone: &str, beside: &str) -> Result<(), Failed> {
     let (alone, beside) = (run(alone), run(beside));
     expect(!survived(&alone), "the role must crash", &alone)?;
     expect(!survived(&beside), "the role must crash", &beside)?;
-    expect(alone.status == beside.status, &format!("not as {alone:?}"), &beside)?;
-    expect(message(&alone) == message(&beside), &format!("not as {alone:?}"), &beside)?;
-    expect(!message(&beside).contains("elbowroom:"), "it is not ours to report", &beside)
+    expect(
+        alone.status == beside.status,
+        &format!("not as {alone:?}"),
+        &beside,
+    )?;
+    expect(
+        message(&alone) == message(&beside),
+        &format!("not as {alone:?}"),
+        &beside,
+    )?;
+    expect(
+        !message(&beside).contains("elbowroom:"),
+        "it is not ours to report",
+        &beside,
+    )
 }
 
 /// The role dies as a wild pointer does, with a line of ours that has all these words.
 fn reported(role: &str, words: &[&str]) -> Result<(), Failed> {
     let (wild, output) = (run("wild alone"), run(role));
-    expect(wild.status == output.status, &format!("not as {wild:?}"), &output)?;
+    expect(
+        wild.status == output.status,
+        &format!("not as {wild:?}"),
+        &output,
+    )?;
     let text = String::from_utf8_lossy(&output.stderr);
-    let line = text.lines().find(|line| line.starts_with("elbowroom: ")).unwrap_or_default();
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("elbowroom: "))
+        .unwrap_or_default();
     for word in words {
-        expect(line.contains(word), &format!("the line lacks {word:?}"), &output)?;
+        expect(
+            line.contains(word),
+            &format!("the line lacks {word:?}"),
+            &output,
+        )?;
     }
     Ok(())
 }
 
 fn declined_store() -> Result<(), Failed> {
     let offset = format!("byte {} of region \"tenant 7\"", 3 * page_size() + 9);
-    reported("declined store", &["write at 0x", &offset, "filter declined"])
+    reported(
+        "declined store",
+        &["write at 0x", &offset, "filter declined"],
+    )
 }
 
 fn limit_store() -> Result<(), Failed> {
@@ -107,8 +159,16 @@ fn panicking_filter() -> Result<(), Failed> {
     let (abort, output) = (run("abort"), run("panicking filter"));
     expect(abort.status == output.status, "it must abort", &output)?;
     let text = String::from_utf8_lossy(&output.stderr);
-    expect(text.contains("the filter's own words"), "the panic's message", &output)?;
-    expect(text.contains("elbowroom: a filter panicked"), "our message", &output)
+    expect(
+        text.contains("the filter's own words"),
+        "the panic's message",
+        &output,
+    )?;
+    expect(
+        text.contains("elbowroom: a filter panicked"),
+        "our message",
+        &output,
+    )
 }
 
 fn act(role: &str) {
@@ -146,14 +206,25 @@ fn act(role: &str) {
             unsafe { address.write_volatile(1) };
         }
         "declined store" => {
-            let region =
-                Region::builder(10 * page_size()).name("tenant 7").filter(|_| Verdict::Decline).build().unwrap();
+            let region = Region::builder(10 * page_size())
+                .name("tenant 7")
+                .filter(|_| Verdict::Decline)
+                .build()
+                .unwrap();
             // SAFETY: inside the region; the crash is what is tested.
-            unsafe { region.as_ptr().wrapping_add(3 * page_size() + 9).write_volatile(1) };
+            unsafe {
+                region
+                    .as_ptr()
+                    .wrapping_add(3 * page_size() + 9)
+                    .write_volatile(1)
+            };
         }
         "limit store" => {
             let limit = 2 * page_size();
-            let region = Region::builder(10 * page_size()).commit_limit(limit).build().unwrap();
+            let region = Region::builder(10 * page_size())
+                .commit_limit(limit)
+                .build()
+                .unwrap();
             for offset in 0..region.len() {
                 // SAFETY: inside the region; the crash at the limit is what is tested.
                 unsafe { region.as_ptr().wrapping_add(offset).write_volatile(1) };
@@ -173,7 +244,10 @@ fn act(role: &str) {
             function();
         }
         "panicking filter" => {
-            let region = Region::builder(1).filter(|_| panic!("the filter's own words")).build().unwrap();
+            let region = Region::builder(1)
+                .filter(|_| panic!("the filter's own words"))
+                .build()
+                .unwrap();
             let _ = region.try_write(0, 1u8);
         }
         "filter overflow" => {
@@ -213,7 +287,11 @@ fn overflow() {
     #[inline(never)]
     fn deeper(depth: u64) -> u64 {
         let page = black_box([depth; 128]);
-        if depth == u64::MAX { 0 } else { black_box(deeper(depth + 1)) + page[7] }
+        if depth == u64::MAX {
+            0
+        } else {
+            black_box(deeper(depth + 1)) + page[7]
+        }
     }
     black_box(deeper(0));
 }

@@ -2,11 +2,13 @@
 
 mod common;
 
+use common::page;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use elbowroom::fault::{Event, Outcome, Recorder, TraceWriter};
+use elbowroom::fault::{Event, Outcome, Recorder};
 use elbowroom::{Backend, FaultAccess, Growth, Region, RegionBuilder, Verdict, page_size};
 
 /// There is one recorder at a time, and the tests of this file run side by side.
@@ -15,16 +17,17 @@ fn one_at_a_time() -> MutexGuard<'static, ()> {
     LOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn page(n: usize) -> usize {
-    n * page_size()
-}
-
 fn builder(name: &str) -> RegionBuilder {
-    Region::builder(page(64)).growth(Growth::Pages(1)).name(name)
+    Region::builder(page(64))
+        .growth(Growth::Pages(1))
+        .name(name)
 }
 
 fn events_of(recorder: &Recorder, region: &Region) -> Vec<Event> {
-    recorder.events().filter(|event| event.region == region.as_ptr().addr()).collect()
+    recorder
+        .events()
+        .filter(|event| event.region == region.as_ptr().addr())
+        .collect()
 }
 
 #[test]
@@ -49,8 +52,17 @@ fn an_event_tells_what_happened() {
     region.try_write(page(3), 1u8).unwrap_err();
     region.try_read::<u8>(region.len() + 1).unwrap_err();
     let events = events_of(&recorder, &region);
-    let told: Vec<_> =
-        events.iter().map(|event| (event.offset, event.access, event.outcome, event.committed_bytes)).collect();
+    let told: Vec<_> = events
+        .iter()
+        .map(|event| {
+            (
+                event.offset,
+                event.access,
+                event.outcome,
+                event.committed_bytes,
+            )
+        })
+        .collect();
     assert_eq!(
         told,
         [
@@ -62,11 +74,23 @@ fn an_event_tells_what_happened() {
             (page(64) + 1, FaultAccess::Read, Outcome::Failed, 0),
         ]
     );
-    assert!(events.iter().all(|event| event.region_name() == "tenant 7" && event.thread == events[0].thread));
-    assert!(events.iter().all(|event| event.duration > Duration::ZERO && event.at >= before));
+    assert!(
+        events
+            .iter()
+            .all(|event| event.region_name() == "tenant 7" && event.thread == events[0].thread)
+    );
+    assert!(
+        events
+            .iter()
+            .all(|event| event.duration > Duration::ZERO && event.at >= before)
+    );
     assert!(events.is_sorted_by_key(|event| event.at));
     let elsewhere = std::thread::scope(|scope| {
-        scope.spawn(|| region.try_write(page(20), 1u8)).join().unwrap().unwrap_err();
+        scope
+            .spawn(|| region.try_write(page(20), 1u8))
+            .join()
+            .unwrap()
+            .unwrap_err();
         events_of(&recorder, &region)
     });
     assert_ne!(elsewhere[0].thread, events[0].thread);
@@ -79,7 +103,10 @@ fn long_names_are_cut_between_characters() {
     let recorder = Recorder::start(10).unwrap();
     let region = builder(&format!("{}öäü", "n".repeat(31))).build().unwrap();
     region.try_write(0, 1u8).unwrap();
-    assert_eq!(events_of(&recorder, &region)[0].region_name(), "n".repeat(31));
+    assert_eq!(
+        events_of(&recorder, &region)[0].region_name(),
+        "n".repeat(31)
+    );
 }
 
 #[test]
@@ -106,7 +133,10 @@ fn what_finds_no_room_is_counted() {
         region.try_write(page(n), 1u8).unwrap();
     }
     let events = events_of(&recorder, &region);
-    assert_eq!(events.iter().map(|event| event.offset).collect::<Vec<_>>(), [0, page(1), page(2), page(3)]);
+    assert_eq!(
+        events.iter().map(|event| event.offset).collect::<Vec<_>>(),
+        [0, page(1), page(2), page(3)]
+    );
     assert!(recorder.lost() >= 6);
     region.try_write(page(20), 1u8).unwrap();
     assert_eq!(events_of(&recorder, &region).len(), 1);
@@ -134,7 +164,10 @@ fn many_threads_while_recorders_come_and_go() {
             std::thread::yield_now();
             for event in events_of(&recorder, &region) {
                 assert_eq!(event.offset % page_size(), 0);
-                assert!(event.outcome.is_resolved() && event.committed_bytes <= page(1), "{event:?}");
+                assert!(
+                    event.outcome.is_resolved() && event.committed_bytes <= page(1),
+                    "{event:?}"
+                );
             }
         }
     });
@@ -145,12 +178,20 @@ fn many_threads_while_recorders_come_and_go() {
     std::thread::scope(|scope| {
         for thread in 0..4 {
             let region = &region;
-            scope.spawn(move || (0..64).for_each(|n| region.try_write(page((n * 7 + thread) % 64), 1u8).unwrap()));
+            scope.spawn(move || {
+                (0..64).for_each(|n| region.try_write(page((n * 7 + thread) % 64), 1u8).unwrap())
+            });
         }
     });
     let events = events_of(&recorder, &region);
     assert_eq!(events.len() as u64, region.stats().faults - before);
-    assert_eq!(events.iter().map(|event| event.committed_bytes).sum::<usize>(), region.len());
+    assert_eq!(
+        events
+            .iter()
+            .map(|event| event.committed_bytes)
+            .sum::<usize>(),
+        region.len()
+    );
 }
 
 #[test]
@@ -173,19 +214,29 @@ fn a_timed_region_keeps_how_long_faults_took() {
     }
     region.try_write(page(9), 1u8).unwrap_err();
     region.try_write(page(10), 1u8).unwrap_err();
-    let latencies = region.stats().latencies.unwrap();
-    let counts = Outcome::ALL.map(|outcome| latencies.of(outcome).count());
+    let stats = region.stats();
+    let latency = |outcome| stats.latency(outcome).unwrap();
+    let counts = Outcome::ALL.map(|outcome| latency(outcome).count());
     assert_eq!(counts, [5, 0, 1, 1, 0]);
-    assert!(latencies.of(Outcome::Declined).percentile(0.5) >= slow);
-    assert!(latencies.of(Outcome::Committed).percentile(1.0) > Duration::ZERO);
-    assert_eq!(builder("").build().unwrap().stats().latencies, None);
+    assert!(latency(Outcome::Declined).percentile(0.5) >= slow);
+    assert!(latency(Outcome::Committed).percentile(1.0) > Duration::ZERO);
+    assert_eq!(
+        builder("").build().unwrap().stats().latency(Outcome::Raced),
+        None
+    );
 }
 
 #[test]
 fn a_thread_that_waits_for_another_is_named() {
     let _alone = one_at_a_time();
     let recorder = Recorder::start(100).unwrap();
-    let Ok(served) = builder("").backend(Backend::UserfaultMonitor).filter(|_| Verdict::Commit).build() else { return };
+    let Ok(served) = builder("")
+        .backend(Backend::UserfaultMonitor)
+        .filter(|_| Verdict::Commit)
+        .build()
+    else {
+        return;
+    };
     let direct = builder("").build().unwrap();
     served.try_write(page(3) + 5, 1u8).unwrap();
     direct.try_write(page(3) + 5, 1u8).unwrap();
@@ -193,47 +244,27 @@ fn a_thread_that_waits_for_another_is_named() {
     let mut events: Vec<Event> = Vec::new();
     while events.len() < 2 {
         let ours = [&served, &direct].map(|region| region.as_ptr().addr());
-        events.extend(recorder.events().filter(|event| ours.contains(&event.region)));
+        events.extend(
+            recorder
+                .events()
+                .filter(|event| ours.contains(&event.region)),
+        );
     }
-    let of = |region: &Region| *events.iter().find(|event| event.region == region.as_ptr().addr()).unwrap();
-    assert_eq!(of(&served).thread, of(&direct).thread, "the one that touched");
-    assert_eq!((of(&served).outcome, of(&served).committed_bytes), (Outcome::Committed, page(1)));
-}
-
-#[test]
-fn a_trace_is_json_with_a_group_for_each_region() {
-    let _alone = one_at_a_time();
-    let recorder = Recorder::start(100).unwrap();
-    let (named, nameless) =
-        (builder("a \"name\" \\ \n").commit_limit(page(2)).build().unwrap(), builder("").build().unwrap());
-    named.try_fill(0..page(2), 1).unwrap();
-    nameless.try_write(page(7), 1u8).unwrap();
-    named.try_read::<u8>(page(5)).unwrap_err();
-    let ours = [&named, &nameless].map(|region| region.as_ptr().addr());
-    let mut trace = TraceWriter::new(Vec::new()).unwrap();
-    for event in recorder.events().filter(|event| ours.contains(&event.region)) {
-        trace.add(&event).unwrap();
-    }
-    let json: serde_json::Value = serde_json::from_slice(&trace.finish().unwrap()).unwrap();
-    let events = json["traceEvents"].as_array().unwrap();
-    let of_kind = |kind: &str| events.iter().filter(move |event| event["ph"] == kind).collect::<Vec<_>>();
-    let names: Vec<_> = of_kind("M").iter().map(|event| event["args"]["name"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(names, ["a \"name\" \\ \n".to_owned(), format!("region at {:#x}", ours[1])]);
-    let faults = of_kind("X");
-    let told: Vec<_> =
-        faults.iter().map(|event| (event["name"].as_str().unwrap(), event["args"]["offset"].clone())).collect();
-    let expected =
-        [("write committed", 0), ("write committed", page(1)), ("write committed", page(7)), ("read limited", page(5))];
-    assert_eq!(told, expected.map(|(name, offset)| (name, serde_json::Value::from(offset))));
-    assert!(faults.iter().all(|event| event["ts"].as_f64().unwrap() >= 0.0 && event["dur"].as_f64().unwrap() > 0.0));
-    assert!(faults.iter().all(|event| event["tid"] == faults[0]["tid"]));
-    assert_eq!(faults[0]["pid"], faults[3]["pid"]);
-    assert_ne!(faults[0]["pid"], faults[2]["pid"]);
-    let committed: Vec<_> = of_kind("C").iter().map(|event| event["args"]["bytes"].as_u64().unwrap()).collect();
-    assert_eq!(committed, [1, 2, 1, 2].map(|pages| page(pages) as u64));
-    // Nothing to tell is a trace, too.
-    let empty = TraceWriter::new(Vec::new()).unwrap().finish().unwrap();
-    assert!(serde_json::from_slice::<serde_json::Value>(&empty).unwrap()["traceEvents"].as_array().unwrap().is_empty());
+    let of = |region: &Region| {
+        *events
+            .iter()
+            .find(|event| event.region == region.as_ptr().addr())
+            .unwrap()
+    };
+    assert_eq!(
+        of(&served).thread,
+        of(&direct).thread,
+        "the one that touched"
+    );
+    assert_eq!(
+        (of(&served).outcome, of(&served).committed_bytes),
+        (Outcome::Committed, page(1))
+    );
 }
 
 #[cfg(feature = "tracing")]
@@ -283,8 +314,17 @@ fn events_go_to_the_subscriber() {
     let kept = Kept::default();
     tracing::subscriber::with_default(kept.clone(), || assert!(recorder.trace() >= 2));
     let kept = kept.0.lock().unwrap();
-    let of_log: Vec<&String> = kept.iter().filter(|text| text.contains("region=\"log\"")).collect();
-    let first = format!("TRACE message=committed region=\"log\" offset=0 access=write committed_bytes={}", page(1));
-    let second = format!("DEBUG message=limited region=\"log\" offset={} access=read committed_bytes=0", page(1));
+    let of_log: Vec<&String> = kept
+        .iter()
+        .filter(|text| text.contains("region=\"log\""))
+        .collect();
+    let first = format!(
+        "TRACE message=committed region=\"log\" offset=0 access=write committed_bytes={}",
+        page(1)
+    );
+    let second = format!(
+        "DEBUG message=limited region=\"log\" offset={} access=read committed_bytes=0",
+        page(1)
+    );
     assert_eq!(of_log, [&first, &second]);
 }

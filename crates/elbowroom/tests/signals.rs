@@ -39,8 +39,16 @@ mod unix {
         ("raise_reaches_the_earlier_handler", raise_with_handler, 0),
         ("one_shot_handler_is_called_once", one_shot, libc::SIGSEGV),
         ("ignored_signal_stays_ignored", ignored, 0),
-        ("default_disposition_kills_on_raise", default_raise, libc::SIGSEGV),
-        ("default_disposition_kills_on_a_fault", default_fault, libc::SIGSEGV),
+        (
+            "default_disposition_kills_on_raise",
+            default_raise,
+            libc::SIGSEGV,
+        ),
+        (
+            "default_disposition_kills_on_a_fault",
+            default_fault,
+            libc::SIGSEGV,
+        ),
         ("plain_handler_without_siginfo_is_called", plain_handler, 0),
         ("chained_handler_sees_its_own_mask", chained_mask, 0),
         ("no_region_left_means_nothing_changed", nothing_left, 0),
@@ -53,24 +61,63 @@ mod unix {
         ("signals_that_touch_the_region", touching_signals, 0),
         ("a_forked_child_commits_for_itself", forked, 0),
         ("raised_in_a_filter", raised_in_a_filter, 0),
-        ("handlers_between_regions_each_get_a_signal_once", between_regions, 0),
+        (
+            "handlers_between_regions_each_get_a_signal_once",
+            between_regions,
+            0,
+        ),
         ("a_handler_that_takes_itself_back_is_gone", taken_back, 0),
-        ("signals_that_the_thread_blocks_stay_blocked", blocked_trap, 0),
+        (
+            "signals_that_the_thread_blocks_stay_blocked",
+            blocked_trap,
+            0,
+        ),
         ("forks_in_the_middle_of_commits", forks_under_way, 0),
         ("a_fork_in_a_filter", fork_in_a_filter, 0),
-        ("later_handler_that_does_not_chain_is_overtaken_by_the_next_region", overtaken, 0),
-        ("nested_faults_work_below_a_handler_that_chains", nested_below, 0),
-        ("earlier_handler_without_onstack_gets_stack", stack_hungry, 0),
-        ("declined_plain_touch_of_a_committed_page_goes_on", declined_but_committed, 0),
-        ("a_forked_child_of_a_monitored_region_is_declined", forked_monitored, 0),
+        (
+            "later_handler_that_does_not_chain_is_overtaken_by_the_next_region",
+            overtaken,
+            0,
+        ),
+        (
+            "nested_faults_work_below_a_handler_that_chains",
+            nested_below,
+            0,
+        ),
+        (
+            "earlier_handler_without_onstack_gets_stack",
+            stack_hungry,
+            0,
+        ),
+        (
+            "declined_plain_touch_of_a_committed_page_goes_on",
+            declined_but_committed,
+            0,
+        ),
+        (
+            "a_forked_child_of_a_monitored_region_is_declined",
+            forked_monitored,
+            0,
+        ),
         ("the_status_says_where_the_handler_stands", status, 0),
-        ("the_status_names_threads_that_block_the_signals", status_of_threads, 0),
-        ("the_handler_fits_on_an_alternate_stack_of_8_kib", small_alternate_stack, 0),
+        (
+            "the_status_names_threads_that_block_the_signals",
+            status_of_threads,
+            0,
+        ),
+        (
+            "the_handler_fits_on_an_alternate_stack_of_8_kib",
+            small_alternate_stack,
+            0,
+        ),
     ];
 
     pub(super) fn main() -> ExitCode {
         if let Ok(role) = std::env::var("ROLE") {
-            let (_, act, _) = ROLES.iter().find(|(name, ..)| *name == role).expect("a role");
+            let (_, act, _) = ROLES
+                .iter()
+                .find(|(name, ..)| *name == role)
+                .expect("a role");
             act();
             println!("ended well");
             return ExitCode::SUCCESS;
@@ -80,7 +127,11 @@ mod unix {
                 let output = run(role);
                 let well = String::from_utf8_lossy(&output.stdout).contains("ended well");
                 let died = output.status.signal().unwrap_or(0);
-                if (signal == 0) == well && died == signal { Ok(()) } else { Err(format!("{output:?}").into()) }
+                if (signal == 0) == well && died == signal {
+                    Ok(())
+                } else {
+                    Err(format!("{output:?}").into())
+                }
             })
         });
         libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
@@ -123,7 +174,14 @@ mod unix {
     fn foreign_page() -> *mut u8 {
         // SAFETY: a new mapping where the kernel chooses.
         let page = unsafe {
-            libc::mmap(ptr::null_mut(), page_size(), libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANON, -1, 0)
+            libc::mmap(
+                ptr::null_mut(),
+                page_size(),
+                libc::PROT_NONE,
+                libc::MAP_PRIVATE | libc::MAP_ANON,
+                -1,
+                0,
+            )
         };
         assert_ne!(page, libc::MAP_FAILED);
         page.cast()
@@ -146,7 +204,10 @@ mod unix {
     }
 
     fn repairing_action(flags: i32) -> libc::sigaction {
-        action(repairing as extern "C" fn(_, _, _) as usize, libc::SA_SIGINFO | flags)
+        action(
+            repairing as extern "C" fn(_, _, _) as usize,
+            libc::SA_SIGINFO | flags,
+        )
     }
 
     fn touch(byte: *mut u8) {
@@ -155,7 +216,10 @@ mod unix {
     }
 
     fn region() -> Region {
-        let region = Region::builder(100 * page_size()).growth(Growth::Pages(1)).build().unwrap();
+        let region = Region::builder(100 * page_size())
+            .growth(Growth::Pages(1))
+            .build()
+            .unwrap();
         region.try_write(0, 1u8).unwrap();
         region
     }
@@ -176,7 +240,10 @@ mod unix {
             region.try_write(n * page_size(), 1u8).unwrap();
         }
         drop(region);
-        assert_eq!(current(libc::SIGSEGV).sa_sigaction, repairing_action(0).sa_sigaction);
+        assert_eq!(
+            current(libc::SIGSEGV).sa_sigaction,
+            repairing_action(0).sa_sigaction
+        );
         touch(foreign_page());
         assert_eq!(calls(), 4);
     }
@@ -195,10 +262,15 @@ mod unix {
     }
 
     fn install_chaining() {
-        let new =
-            action(chaining as extern "C" fn(_, _, _) as usize, libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER);
+        let new = action(
+            chaining as extern "C" fn(_, _, _) as usize,
+            libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER,
+        );
         // Known before it is needed.
-        NEXT.store(Box::leak(Box::new(current(libc::SIGSEGV))), Ordering::Relaxed);
+        NEXT.store(
+            Box::leak(Box::new(current(libc::SIGSEGV))),
+            Ordering::Relaxed,
+        );
         install(libc::SIGSEGV, &new);
     }
 
@@ -242,7 +314,10 @@ mod unix {
             raise(libc::SIGSEGV);
             assert_eq!(calls(), 2 * n - 1);
             raise(libc::SIGBUS);
-            assert_eq!((calls(), SIGNAL.load(Ordering::Relaxed)), (2 * n, libc::SIGBUS));
+            assert_eq!(
+                (calls(), SIGNAL.load(Ordering::Relaxed)),
+                (2 * n, libc::SIGBUS)
+            );
             region.try_write(n * page_size(), 1u8).unwrap();
         }
     }
@@ -283,10 +358,16 @@ mod unix {
     }
 
     fn plain_handler() {
-        install(libc::SIGSEGV, &action(plain as extern "C" fn(_) as usize, 0));
+        install(
+            libc::SIGSEGV,
+            &action(plain as extern "C" fn(_) as usize, 0),
+        );
         let region = region();
         raise(libc::SIGSEGV);
-        assert_eq!((calls(), SIGNAL.load(Ordering::Relaxed)), (1, libc::SIGSEGV));
+        assert_eq!(
+            (calls(), SIGNAL.load(Ordering::Relaxed)),
+            (1, libc::SIGSEGV)
+        );
         region.try_write(page_size(), 1u8).unwrap();
     }
 
@@ -301,7 +382,10 @@ mod unix {
             unsafe { libc::sigismember(&mask, signal) == 1 }
         };
         let bits = [libc::SIGSEGV, libc::SIGUSR1, libc::SIGUSR2, libc::SIGTERM].map(blocked);
-        MASK.store(bits.iter().fold(0, |sum, &bit| sum * 2 + usize::from(bit)), Ordering::Relaxed);
+        MASK.store(
+            bits.iter().fold(0, |sum, &bit| sum * 2 + usize::from(bit)),
+            Ordering::Relaxed,
+        );
     }
 
     fn chained_mask() {
@@ -332,7 +416,10 @@ mod unix {
             assert_ne!(current(libc::SIGSEGV).sa_sigaction, before[0]);
             drop((first, region()));
         }
-        assert_eq!([libc::SIGSEGV, libc::SIGBUS].map(|signal| current(signal).sa_sigaction), before);
+        assert_eq!(
+            [libc::SIGSEGV, libc::SIGBUS].map(|signal| current(signal).sa_sigaction),
+            before
+        );
     }
 
     fn across_threads() {
@@ -346,12 +433,18 @@ mod unix {
     }
 
     fn errno_survives() {
-        let region = Region::builder(10 * page_size()).commit_limit(page_size()).build().unwrap();
+        let region = Region::builder(10 * page_size())
+            .commit_limit(page_size())
+            .build()
+            .unwrap();
         for offset in [0, 5 * page_size()] {
             // SAFETY: an invalid descriptor is refused with EBADF.
             unsafe { libc::close(-1) };
             let _ = region.try_write(offset, 1u8);
-            assert_eq!(std::io::Error::last_os_error().raw_os_error(), Some(libc::EBADF));
+            assert_eq!(
+                std::io::Error::last_os_error().raw_os_error(),
+                Some(libc::EBADF)
+            );
         }
     }
 
@@ -365,7 +458,16 @@ mod unix {
         let fd = unsafe { libc::fileno(file) };
         let flags = libc::MAP_SHARED | libc::MAP_FIXED;
         // SAFETY: over a page of the region, which nothing refers to.
-        let mapped = unsafe { libc::mmap(at.cast(), page_size(), libc::PROT_READ | libc::PROT_WRITE, flags, fd, 0) };
+        let mapped = unsafe {
+            libc::mmap(
+                at.cast(),
+                page_size(),
+                libc::PROT_READ | libc::PROT_WRITE,
+                flags,
+                fd,
+                0,
+            )
+        };
         assert_eq!(mapped, at.cast());
     }
 
@@ -381,7 +483,10 @@ mod unix {
                 if let FaultCode::Signal { signo, .. } = fault.code() {
                     SEEN.store(signo, Ordering::Relaxed);
                 }
-                assert_eq!(fault.is_page_fault(), fault.code().number() == libc::SIGSEGV);
+                assert_eq!(
+                    fault.is_page_fault(),
+                    fault.code().number() == libc::SIGSEGV
+                );
                 if !fault.is_page_fault() {
                     assert!(fault.commit().is_err());
                 }
@@ -394,7 +499,10 @@ mod unix {
         map_empty_file(&region, 3);
         let error = region.try_write(3 * page_size(), 1u8).unwrap_err();
         assert_eq!(SEEN.load(Ordering::Relaxed), libc::SIGBUS);
-        assert!(error.to_string().contains("other than a page fault"), "{error}");
+        assert!(
+            error.to_string().contains("other than a page fault"),
+            "{error}"
+        );
         assert_eq!(region.stats().committed_bytes, page_size());
     }
 
@@ -409,9 +517,10 @@ mod unix {
         protect(1, libc::PROT_READ);
         protect(2, libc::PROT_NONE);
         assert_eq!(region.try_read::<u8>(page_size()).unwrap(), 7);
-        for (page, result) in
-            [(1, region.try_write(page_size(), 8u8)), (2, region.try_read::<u8>(2 * page_size()).map(drop))]
-        {
+        for (page, result) in [
+            (1, region.try_write(page_size(), 8u8)),
+            (2, region.try_read::<u8>(2 * page_size()).map(drop)),
+        ] {
             let error = result.unwrap_err();
             assert!(error.is_protected(), "page {page}: {error}");
         }
@@ -427,7 +536,11 @@ mod unix {
         let region = filtered_region();
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                let none = libc::stack_t { ss_sp: ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
+                let none = libc::stack_t {
+                    ss_sp: ptr::null_mut(),
+                    ss_flags: libc::SS_DISABLE,
+                    ss_size: 0,
+                };
                 // SAFETY: takes the alternate stack away that std gave this thread; std unmaps it at the end all the
                 // same.
                 assert_eq!(unsafe { libc::sigaltstack(&none, ptr::null_mut()) }, 0);
@@ -440,8 +553,11 @@ mod unix {
 
     /// A region whose filter touches another region, so that faults nest.
     fn filtered_region() -> Region {
-        let inner =
-            Region::builder(100 * page_size()).growth(Growth::Pages(1)).filter(|_| Verdict::Commit).build().unwrap();
+        let inner = Region::builder(100 * page_size())
+            .growth(Growth::Pages(1))
+            .filter(|_| Verdict::Commit)
+            .build()
+            .unwrap();
         Region::builder(100 * page_size())
             .growth(Growth::Pages(1))
             .filter(move |fault| {
@@ -455,7 +571,11 @@ mod unix {
 
     fn alternate_stack_kept() {
         let now = || {
-            let mut stack = libc::stack_t { ss_sp: ptr::null_mut(), ss_flags: 0, ss_size: 0 };
+            let mut stack = libc::stack_t {
+                ss_sp: ptr::null_mut(),
+                ss_flags: 0,
+                ss_size: 0,
+            };
             // SAFETY: reads the setting.
             assert_eq!(unsafe { libc::sigaltstack(ptr::null(), &mut stack) }, 0);
             (stack.ss_sp.addr(), stack.ss_flags, stack.ss_size)
@@ -484,9 +604,18 @@ mod unix {
     fn touching_signals() {
         let region: &Region = Box::leak(Box::new(region()));
         TOUCHED.store(ptr::from_ref(region).cast_mut(), Ordering::Relaxed);
-        install(libc::SIGALRM, &action(on_alarm as extern "C" fn(_) as usize, libc::SA_RESTART));
-        let often = libc::timeval { tv_sec: 0, tv_usec: 50 };
-        let timer = libc::itimerval { it_interval: often, it_value: often };
+        install(
+            libc::SIGALRM,
+            &action(on_alarm as extern "C" fn(_) as usize, libc::SA_RESTART),
+        );
+        let often = libc::timeval {
+            tv_sec: 0,
+            tv_usec: 50,
+        };
+        let timer = libc::itimerval {
+            it_interval: often,
+            it_value: often,
+        };
         // SAFETY: a valid timer, of the real-time kind (0).
         assert_eq!(unsafe { libc::setitimer(0, &timer, ptr::null_mut()) }, 0);
         let start = std::time::Instant::now();
@@ -545,7 +674,9 @@ mod unix {
     fn forks_under_way() {
         let budget = elbowroom::Budget::new(1 << 30);
         let make = |budget: &elbowroom::Budget| {
-            let builder = Region::builder(100 * page_size()).growth(Growth::Pages(1)).filter(|_| Verdict::Commit);
+            let builder = Region::builder(100 * page_size())
+                .growth(Growth::Pages(1))
+                .filter(|_| Verdict::Commit);
             builder.budget(budget).build().unwrap()
         };
         let (busy, quiet) = (make(&budget), make(&budget));
@@ -558,7 +689,8 @@ mod unix {
                     for round in (0..).take_while(|_| !done.load(Ordering::Relaxed)) {
                         let page = (round * 7 + thread) % 100;
                         busy.try_write(page * page_size(), 1u8).unwrap();
-                        busy.decommit(page * page_size()..page * page_size() + 1).unwrap();
+                        busy.decommit(page * page_size()..page * page_size() + 1)
+                            .unwrap();
                         if round % 10 == 0 {
                             drop(make(budget));
                         }
@@ -604,7 +736,10 @@ mod unix {
 
     /// As `chaining`, another one.
     extern "C" fn chaining_too(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
-        assert!(SECOND.fetch_add(1, Ordering::Relaxed) < 100, "round and round");
+        assert!(
+            SECOND.fetch_add(1, Ordering::Relaxed) < 100,
+            "round and round"
+        );
         // SAFETY: stored by the installer, never freed.
         let next = unsafe { &*SECOND_NEXT.load(Ordering::Relaxed) };
         // SAFETY: an SA_SIGINFO handler.
@@ -618,9 +753,15 @@ mod unix {
         let first = region();
         install_chaining();
         let second = region();
-        SECOND_NEXT.store(Box::leak(Box::new(current(libc::SIGSEGV))), Ordering::Relaxed);
+        SECOND_NEXT.store(
+            Box::leak(Box::new(current(libc::SIGSEGV))),
+            Ordering::Relaxed,
+        );
         let flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
-        install(libc::SIGSEGV, &action(chaining_too as extern "C" fn(_, _, _) as usize, flags));
+        install(
+            libc::SIGSEGV,
+            &action(chaining_too as extern "C" fn(_, _, _) as usize, flags),
+        );
         let third = region();
         for n in 1..4 {
             touch(foreign_page());
@@ -632,7 +773,11 @@ mod unix {
         }
         drop((first, second, third));
         touch(foreign_page());
-        assert_eq!((SECOND.load(Ordering::Relaxed), calls()), (4, 8), "and with no region left");
+        assert_eq!(
+            (SECOND.load(Ordering::Relaxed), calls()),
+            (4, 8),
+            "and with no region left"
+        );
     }
 
     fn taken_back() {
@@ -680,7 +825,10 @@ mod unix {
         touch(foreign_page());
         assert_eq!(calls(), 2);
         drop((first, second));
-        assert_eq!(current(libc::SIGSEGV).sa_sigaction, repairing_action(0).sa_sigaction);
+        assert_eq!(
+            current(libc::SIGSEGV).sa_sigaction,
+            repairing_action(0).sa_sigaction
+        );
         for n in 0..3 {
             let again = region();
             again.try_write(page_size(), 1u8).unwrap();
@@ -691,29 +839,89 @@ mod unix {
 
     fn status() {
         use elbowroom::fault::{Place, status};
-        let places = || -> Vec<Place> { status().handlers.iter().map(|handler| handler.place).collect() };
+        let places = || -> Vec<Place> {
+            status()
+                .handlers
+                .iter()
+                .map(|handler| handler.place)
+                .collect()
+        };
         assert_eq!(places(), [Place::Absent; 2]);
         let first = region();
         assert_eq!(places(), [Place::First; 2]);
         // A thread of an emulator's own may block them.
-        assert!(status().is_good() || crate::common::emulated(), "{}", status());
+        assert!(
+            status().is_good() || crate::common::emulated(),
+            "{}",
+            status()
+        );
         // One that keeps what it gets.
         install(libc::SIGSEGV, &repairing_action(libc::SA_ONSTACK));
         assert_eq!(places(), [Place::Displaced, Place::First]);
         first.try_write(page_size(), 1u8).unwrap();
-        assert_eq!(places(), [Place::Displaced, Place::First], "it passed nothing on");
+        assert_eq!(
+            places(),
+            [Place::Displaced, Place::First],
+            "it passed nothing on"
+        );
         assert!(!status().is_good());
-        assert!(status().to_string().starts_with("SIGSEGV: behind one that has passed nothing on"), "{}", status());
+        assert!(
+            status()
+                .to_string()
+                .starts_with("SIGSEGV: behind one that has passed nothing on"),
+            "{}",
+            status()
+        );
         let second = region();
         assert_eq!(places(), [Place::First; 2]);
         // One that passes on.
         install_chaining();
-        assert_eq!(places(), [Place::Displaced, Place::First], "nobody can know yet");
+        assert_eq!(
+            places(),
+            [Place::Displaced, Place::First],
+            "nobody can know yet"
+        );
         first.try_write(2 * page_size(), 1u8).unwrap();
         assert_eq!(places(), [Place::Behind, Place::First]);
-        assert!(status().is_good() || crate::common::emulated(), "{}", status());
+        assert!(
+            status().is_good() || crate::common::emulated(),
+            "{}",
+            status()
+        );
+        // One that keeps what it gets, in the place of the one that passed on.
+        install(libc::SIGSEGV, &repairing_action(libc::SA_ONSTACK));
+        assert_eq!(places(), [Place::Displaced, Place::First]);
         drop((first, second));
         assert_eq!(places(), [Place::Absent; 2]);
+    }
+
+    /// A thread that blocks the signals now and then is not one that blocks them.
+    fn blocked_for_a_moment() {
+        use std::time::Duration;
+        if !cfg!(target_os = "linux") {
+            return;
+        }
+        let end = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut mask = action(0, 0).sa_mask;
+                // SAFETY: an initialised set and a valid signal.
+                unsafe { libc::sigaddset(&mut mask, libc::SIGSEGV) };
+                while !end.load(Ordering::Relaxed) {
+                    for (how, time) in [(libc::SIG_BLOCK, 20), (libc::SIG_UNBLOCK, 40)] {
+                        // SAFETY: a live set, of this thread alone; the old set may be null.
+                        unsafe { libc::pthread_sigmask(how, &mask, ptr::null_mut()) };
+                        std::thread::sleep(Duration::from_micros(time));
+                    }
+                }
+            });
+            let listed =
+                (0..200).filter(|_| !elbowroom::fault::status().blocking_threads.is_empty());
+            // Sampled, it is blocked a good part of the time. All eight looks find it so now and then.
+            let listed = listed.count();
+            end.store(true, Ordering::Relaxed);
+            assert!(listed < 20, "{listed} of 200");
+        });
     }
 
     fn status_of_threads() {
@@ -724,7 +932,13 @@ mod unix {
         let _region = region();
         let blocking = || elbowroom::fault::status().blocking_threads;
         assert_eq!(blocking(), []);
-        assert!(elbowroom::fault::status().alternate_stack_bytes.is_some_and(|bytes| bytes > 0), "std's");
+        blocked_for_a_moment();
+        assert!(
+            elbowroom::fault::status()
+                .alternate_stack_bytes
+                .is_some_and(|bytes| bytes > 0),
+            "std's"
+        );
         std::thread::spawn(move || {
             let mut mask = action(0, 0).sa_mask;
             // SAFETY: an initialised set and a valid signal.
@@ -744,7 +958,15 @@ mod unix {
                 blocking()
             });
             let seen = elsewhere.join().unwrap();
-            assert_eq!(Some(seen), if cfg!(target_os = "linux") { here } else { Some(Vec::new()) }, "by another");
+            assert_eq!(
+                Some(seen),
+                if cfg!(target_os = "linux") {
+                    here
+                } else {
+                    Some(Vec::new())
+                },
+                "by another"
+            );
         })
         .join()
         .unwrap();
@@ -769,9 +991,15 @@ mod unix {
             .build()
             .unwrap();
         // In front of ours, with SIGSEGV blocked while it runs and SIGALRM not.
-        NEXT.store(Box::leak(Box::new(current(libc::SIGSEGV))), Ordering::Relaxed);
+        NEXT.store(
+            Box::leak(Box::new(current(libc::SIGSEGV))),
+            Ordering::Relaxed,
+        );
         let flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-        install(libc::SIGSEGV, &action(chaining as extern "C" fn(_, _, _) as usize, flags));
+        install(
+            libc::SIGSEGV,
+            &action(chaining as extern "C" fn(_, _, _) as usize, flags),
+        );
         for n in 1..5 {
             outer.try_write(n * page_size(), 1u8).unwrap();
         }
@@ -785,7 +1013,10 @@ mod unix {
     }
 
     fn stack_hungry() {
-        install(libc::SIGSEGV, &action(hungry as extern "C" fn(_, _, _) as usize, libc::SA_SIGINFO));
+        install(
+            libc::SIGSEGV,
+            &action(hungry as extern "C" fn(_, _, _) as usize, libc::SA_SIGINFO),
+        );
         let region = region();
         for n in 1..40 {
             touch(foreign_page());
@@ -806,7 +1037,12 @@ mod unix {
             .unwrap();
         touch(region.as_ptr());
         assert_eq!(region.try_read::<u8>(0).unwrap(), 1);
-        assert!(region.try_write(page_size(), 1u8).unwrap_err().is_declined());
+        assert!(
+            region
+                .try_write(page_size(), 1u8)
+                .unwrap_err()
+                .is_declined()
+        );
         region.try_write(page_size(), 1u8).unwrap();
     }
 
@@ -814,7 +1050,7 @@ mod unix {
         let region = Region::builder(10 * page_size())
             .growth(Growth::Pages(1))
             .filter(|_| Verdict::Commit)
-            .monitored()
+            .filter_threads(1)
             .build()
             .unwrap();
         region.try_write(0, 1u8).unwrap();
@@ -822,7 +1058,9 @@ mod unix {
         let child = unsafe { libc::fork() };
         if child == 0 {
             let good = region.try_read::<u8>(0).ok() == Some(1)
-                && region.try_write(page_size(), 6u8).is_err_and(|error| error.is_declined())
+                && region
+                    .try_write(page_size(), 6u8)
+                    .is_err_and(|error| error.is_declined())
                 && region.commit(page_size()..2 * page_size()).is_ok()
                 && region.try_write(page_size(), 6u8).is_ok();
             drop(region);
@@ -841,35 +1079,102 @@ mod unix {
         const PAINT: u8 = 0xa5;
         let measure = || {
             let mut bytes = vec![PAINT; 256 << 10];
-            let stack = libc::stack_t { ss_sp: bytes.as_mut_ptr().cast(), ss_flags: 0, ss_size: bytes.len() };
+            let stack = libc::stack_t {
+                ss_sp: bytes.as_mut_ptr().cast(),
+                ss_flags: 0,
+                ss_size: bytes.len(),
+            };
             let mut before = stack;
             // SAFETY: memory that nothing else uses until the other stack is put back.
             assert_eq!(unsafe { libc::sigaltstack(&stack, &mut before) }, 0);
             work();
             // SAFETY: what was there before.
             assert_eq!(unsafe { libc::sigaltstack(&before, ptr::null_mut()) }, 0);
-            bytes.len() - bytes.iter().position(|&byte| byte != PAINT).unwrap_or(bytes.len())
+            bytes.len()
+                - bytes
+                    .iter()
+                    .position(|&byte| byte != PAINT)
+                    .unwrap_or(bytes.len())
         };
         std::thread::scope(|scope| scope.spawn(measure).join().unwrap())
     }
 
     /// std's alternate stacks have 8 KiB, of which the kernel's frame takes up to 3,632 bytes (AVX-512; where it may
     /// take more, AT_MINSIGSTKSZ says so, and they have more). An unoptimised build must fit into the rest as well.
+    fn refused_by_the_system(region: &Region) {
+        // Where the system can be made to refuse.
+        #[cfg(feature = "inject")]
+        {
+            let _plan = elbowroom::inject::refuse(elbowroom::inject::Call::Commit, 1);
+            assert!(
+                region
+                    .try_write((1 << 28) - 1, 1u8)
+                    .unwrap_err()
+                    .is_out_of_memory()
+            );
+        }
+        #[cfg(not(feature = "inject"))]
+        region.try_write((1 << 28) - 1, 1u8).unwrap();
+    }
+
     fn small_alternate_stack() {
         if crate::common::emulated() {
             return;
         }
-        install(libc::SIGUSR1, &action(plain as extern "C" fn(_) as usize, libc::SA_ONSTACK));
+        install(
+            libc::SIGUSR1,
+            &action(plain as extern "C" fn(_) as usize, libc::SA_ONSTACK),
+        );
         let frame = depth_of(|| raise(libc::SIGUSR1));
         install(libc::SIGSEGV, &repairing_action(libc::SA_ONSTACK));
-        let budget = elbowroom::Budget::builder(1 << 30).name("parent").build().child(1 << 29);
+        let budget = elbowroom::Budget::builder(1 << 30)
+            .name("parent")
+            .build()
+            .child(1 << 29);
         let growing = Region::builder(1 << 28).budget(&budget).build().unwrap();
-        let limited = Region::builder(1 << 20).commit_limit(page_size()).build().unwrap();
-        let filtered = Region::builder(1 << 20).filter(|_| Verdict::Commit).build().unwrap();
-        let monitored = Region::builder(1 << 20).filter(|_| Verdict::Commit).monitored().build().unwrap();
+        let limited = Region::builder(1 << 20)
+            .commit_limit(page_size())
+            .build()
+            .unwrap();
+        let filtered = Region::builder(1 << 20)
+            .filter(|_| Verdict::Commit)
+            .build()
+            .unwrap();
+        let monitored = Region::builder(1 << 20)
+            .filter(|_| Verdict::Commit)
+            .filter_threads(1)
+            .build()
+            .unwrap();
+        let refusing = Region::builder(1 << 20)
+            .timed()
+            .budget(&budget.child(page_size()))
+            .name(&"refusing".repeat(20))
+            .build()
+            .unwrap();
+        let refusing_filtered = Region::builder(1 << 20)
+            .timed()
+            .budget(&budget.child(0))
+            .filter(|_| Verdict::Commit)
+            .build()
+            .unwrap();
         limited.try_write(0, 1u8).unwrap();
+        let protected = Region::builder(1 << 20).timed().build().unwrap();
+        protected.try_write(0, 1u8).unwrap();
+        // SAFETY: a page of this test's own; the handler behind ours makes it writable again.
+        let result =
+            unsafe { libc::mprotect(protected.as_ptr().cast(), page_size(), libc::PROT_READ) };
+        assert_eq!(result, 0);
+        refusing.try_write(0, 1u8).unwrap();
+        let _recorder = elbowroom::fault::Recorder::start(100).unwrap();
         let depths = [
-            depth_of(|| (0..1000).for_each(|page| growing.try_write(page * page_size(), 1u8).unwrap())),
+            depth_of(|| assert!(refusing.try_write(page_size(), 1u8).unwrap_err().is_limit())),
+            depth_of(|| touch(refusing.as_ptr().wrapping_add(2 * page_size()))),
+            depth_of(|| refused_by_the_system(&growing)),
+            depth_of(|| touch(protected.as_ptr())),
+            depth_of(|| assert!(refusing_filtered.try_write(0, 1u8).unwrap_err().is_limit())),
+            depth_of(|| {
+                (0..1000).for_each(|page| growing.try_write(page * page_size(), 1u8).unwrap())
+            }),
             depth_of(|| assert!(limited.try_write(page_size(), 1u8).unwrap_err().is_limit())),
             depth_of(|| filtered.try_write(0, 1u8).unwrap()),
             depth_of(|| monitored.try_write(0, 1u8).unwrap()),
@@ -878,7 +1183,10 @@ mod unix {
             depth_of(|| touch(limited.as_ptr().wrapping_add(2 * page_size()))),
         ];
         for depth in depths {
-            assert!(depth > frame && depth - frame <= (8 << 10) - 3632, "{frame} and then {depths:?}");
+            assert!(
+                depth > frame && depth - frame <= (8 << 10) - 3632,
+                "{frame} and then {depths:?}"
+            );
         }
     }
 

@@ -25,7 +25,11 @@ impl BareHandler {
         // SAFETY: sets globals of its own and a signal handler; nothing else in this program calls it at the same time,
         // since measurements follow each other.
         let base = unsafe { c::bare_handler_begin(len, window_bytes) };
-        if base.is_null() { Err("mmap failed".to_owned()) } else { Ok(BareHandler { base: base.cast() }) }
+        if base.is_null() {
+            Err("mmap failed".to_owned())
+        } else {
+            Ok(BareHandler { base: base.cast() })
+        }
     }
 }
 

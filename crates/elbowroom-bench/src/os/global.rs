@@ -3,7 +3,10 @@
 //! One program with both, so that one build measures both. It costs a load and a branch for each allocation, the same
 //! for every contender.
 
-#![allow(unsafe_code, reason = "is an allocator, and asks for a variable before the standard library can")]
+#![allow(
+    unsafe_code,
+    reason = "is an allocator, and asks for a variable before the standard library can"
+)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::CStr;
@@ -40,7 +43,10 @@ fn choose() -> bool {
     let value = unsafe { libc::getenv(VARIABLE.as_ptr()) };
     // SAFETY: what getenv returns is null or a C string, valid until the environment changes.
     let is_mimalloc = !value.is_null() && unsafe { CStr::from_ptr(value) } == c"mimalloc";
-    CHOICE.store(if is_mimalloc { MIMALLOC } else { SYSTEM }, Ordering::Relaxed);
+    CHOICE.store(
+        if is_mimalloc { MIMALLOC } else { SYSTEM },
+        Ordering::Relaxed,
+    );
     is_mimalloc
 }
 

@@ -28,7 +28,13 @@ pub(crate) fn load() -> Option<String> {
 
 pub(crate) fn machine() -> Vec<(&'static str, String)> {
     let cpu = std::env::var("PROCESSOR_IDENTIFIER").unwrap_or_else(|_| "not known".to_owned());
-    vec![("processor", cpu), ("system", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH))]
+    vec![
+        ("processor", cpu),
+        (
+            "system",
+            format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        ),
+    ]
 }
 
 /// There is none.

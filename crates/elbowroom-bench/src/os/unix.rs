@@ -9,7 +9,10 @@ use std::time::Duration;
 use super::Pages;
 
 fn clock(id: libc::clockid_t) -> Option<Duration> {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: writes to `time`.
     let result = unsafe { libc::clock_gettime(id, &raw mut time) };
     (result == 0).then(|| Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
@@ -29,7 +32,11 @@ fn map(len: usize, protection: libc::c_int) -> Result<*mut u8, String> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANON;
     // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists (mmap(2)).
     let base = unsafe { libc::mmap(ptr::null_mut(), len, protection, flags, -1, 0) };
-    if base == libc::MAP_FAILED { Err(format!("mmap: {}", io::Error::last_os_error())) } else { Ok(base.cast()) }
+    if base == libc::MAP_FAILED {
+        Err(format!("mmap: {}", io::Error::last_os_error()))
+    } else {
+        Ok(base.cast())
+    }
 }
 
 /// Gives back a part of a mapping of this module's that nobody uses, or nothing of it.
@@ -59,9 +66,17 @@ pub(crate) struct Block {
 impl Block {
     /// Commits `len` bytes, a multiple of the page size; huge pages from a multiple of their size on.
     pub(crate) fn new(len: usize, pages: Pages) -> Result<Block, String> {
-        let surplus = if pages == Pages::HugePopulated { ALIGNMENT } else { 0 };
+        let surplus = if pages == Pages::HugePopulated {
+            ALIGNMENT
+        } else {
+            0
+        };
         let mapping = map(len + surplus, libc::PROT_READ | libc::PROT_WRITE)?;
-        let before = if surplus == 0 { 0 } else { mapping.align_offset(ALIGNMENT) };
+        let before = if surplus == 0 {
+            0
+        } else {
+            mapping.align_offset(ALIGNMENT)
+        };
         let base = mapping.wrapping_add(before);
         unmap(mapping, before);
         unmap(base.wrapping_add(len), surplus - before);
@@ -81,7 +96,8 @@ impl Block {
             let result = unsafe { libc::madvise(self.base.cast(), len, advice) };
             let error = io::Error::last_os_error();
             // A kernel without huge pages does not know the advice about them; there is nothing to forgo.
-            let is_moot = advice == libc::MADV_NOHUGEPAGE && error.raw_os_error() == Some(libc::EINVAL);
+            let is_moot =
+                advice == libc::MADV_NOHUGEPAGE && error.raw_os_error() == Some(libc::EINVAL);
             if result != 0 && !is_moot {
                 return Err(format!("madvise: {error}"));
             }

@@ -1,5 +1,6 @@
 //! RESULTS.md and its plots.
 
+mod plot;
 mod plots;
 mod tables;
 
@@ -12,9 +13,11 @@ use serde::Serialize;
 
 pub(crate) use tables::{section, size};
 
+use self::plot::Plot;
 use crate::os;
-use crate::plan::{self, Scale};
+use crate::plan::Scale;
 use crate::run::{self, Outcome};
+use crate::workloads;
 use crate::workloads::memory;
 
 /// What belongs together: a heading, what is to be said, and the comparisons, by the start of their names.
@@ -22,8 +25,8 @@ const CHAPTERS: [(&str, &str, &[&str]); 10] = [
     (
         "Filling memory",
         "Everything from nothing: the memory is reserved and committed within the time. elbowroom commits on touch, \
-         with its default growth; the others commit all of it first. Fresh memory is zero, and somebody has to make it \
-         so: the last line of the large ones is that alone, for memory that is there already.",
+         with its default growth; the others commit all of it first. Fresh memory is zero, and the kernel has to make \
+         it so: the last line of the large ones is that alone, for memory that is there already.",
         &["fill-"],
     ),
     (
@@ -65,32 +68,57 @@ const CHAPTERS: [(&str, &str, &[&str]); 10] = [
         &["access-", "copy-"],
     ),
     ("Reserving", "", &["reserve-"]),
-    ("Scaling", "Threads by the wall clock.", &["live-regions", "threads"]),
+    (
+        "Scaling",
+        "Threads by the wall clock.",
+        &["live-regions", "threads"],
+    ),
     ("Memory", "", &[]),
 ];
 
 /// Makes all comparisons and writes what came out, or prints it.
-pub(crate) fn write(scale: Scale, out: Option<PathBuf>, json: Option<PathBuf>) -> Result<(), String> {
+pub(crate) fn write(
+    scale: Scale,
+    out: Option<PathBuf>,
+    json: Option<PathBuf>,
+) -> Result<(), String> {
     let start = Instant::now();
     let load_before = os::load();
     let mut outcomes = Vec::new();
-    let comparisons = plan::comparisons(scale);
+    let comparisons = workloads::comparisons(scale);
     for (n, comparison) in comparisons.iter().enumerate() {
-        eprintln!("{:>4} s  {}/{}  {}", start.elapsed().as_secs(), n + 1, comparisons.len(), comparison.name);
+        eprintln!(
+            "{:>4} s  {}/{}  {}",
+            start.elapsed().as_secs(),
+            n + 1,
+            comparisons.len(),
+            comparison.name
+        );
         outcomes.push(run::make(comparison, scale));
     }
     let minutes = start.elapsed().as_secs_f64() / 60.0;
     let mut machine = os::machine();
-    machine.push(("processors", std::thread::available_parallelism().map_or(0, usize::from).to_string()));
+    machine.push((
+        "processors",
+        std::thread::available_parallelism()
+            .map_or(0, usize::from)
+            .to_string(),
+    ));
     machine.push(("page size", format!("{} bytes", elbowroom::page_size())));
     if let (Some(before), Some(after)) = (load_before, os::load()) {
-        machine.push(("load average before and after", format!("{before} and {after}")));
+        machine.push((
+            "load average before and after",
+            format!("{before} and {after}"),
+        ));
     }
     machine.push(("took", format!("{minutes:.1} minutes")));
     machine.push(("built with", env!("BUILT_WITH").to_owned()));
 
     if let Some(json) = json {
-        let report = Json { machine: &machine, comparisons: &outcomes };
+        let report = Json {
+            machine: &machine,
+            comparisons: &outcomes,
+        };
         let text = serde_json::to_string(&report).map_err(|error| error.to_string())?;
         store(&json, &text)?;
     }
@@ -104,7 +132,10 @@ pub(crate) fn write(scale: Scale, out: Option<PathBuf>, json: Option<PathBuf>) -
     };
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let plots = plots::draw(&folder, &outcomes)?;
-    store(&folder.join("RESULTS.md"), &text(&machine, &outcomes, &plots))
+    store(
+        &folder.join("RESULTS.md"),
+        &text(&machine, &outcomes, &plots),
+    )
 }
 
 /// Everything, for programs.
@@ -116,13 +147,6 @@ struct Json<'a> {
 
 fn store(file: &Path, text: &str) -> Result<(), String> {
     fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))
-}
-
-/// A plot that was drawn: the chapter that it belongs to, its file, and what it shows.
-pub(crate) struct Plot {
-    pub(crate) chapter: &'static str,
-    pub(crate) file: &'static str,
-    pub(crate) shows: &'static str,
 }
 
 const METHOD: &str = "\
@@ -139,7 +163,9 @@ const GOALS: &str = "\
 instruction, an access. It is the last one of its table below.";
 
 fn text(machine: &[(&str, String)], outcomes: &[Outcome], plots: &[Plot]) -> String {
-    let mut text = String::from("# Results\n\nWritten by `cargo run --release -p elbowroom-bench -- report`.\n\n");
+    let mut text = String::from(
+        "# Results\n\nWritten by `cargo run --release -p elbowroom-bench -- report`.\n\n",
+    );
     let _ = writeln!(text, "{}\n", tables::wrapped(METHOD));
     text += "## The machine\n\n| | |\n|---|---|\n";
     for (name, value) in machine {
@@ -149,7 +175,12 @@ fn text(machine: &[(&str, String)], outcomes: &[Outcome], plots: &[Plot]) -> Str
     for (name, version) in tables::versions() {
         let _ = writeln!(text, "| {name} | {version} |");
     }
-    let _ = write!(text, "\n## Goals\n\n{}\n\n{}", tables::wrapped(GOALS), tables::goals(outcomes));
+    let _ = write!(
+        text,
+        "\n## Goals\n\n{}\n\n{}",
+        tables::wrapped(GOALS),
+        tables::goals(outcomes)
+    );
     for (heading, preface, names) in CHAPTERS {
         let _ = write!(text, "\n## {heading}\n");
         if !preface.is_empty() {
@@ -163,7 +194,9 @@ fn text(machine: &[(&str, String)], outcomes: &[Outcome], plots: &[Plot]) -> Str
             let _ = write!(text, "\n{}", section(outcome));
         }
     }
-    let memory = memory::SIZES.iter().filter_map(|(name, _)| outcomes.iter().find(|outcome| outcome.name == *name));
+    let memory = memory::SIZES
+        .iter()
+        .filter_map(|(name, _)| outcomes.iter().find(|outcome| outcome.name == *name));
     text + "\n" + &tables::memory(&memory.collect::<Vec<_>>())
 }
 
@@ -173,9 +206,11 @@ mod tests {
 
     #[test]
     fn every_comparison_has_its_chapter() {
-        for comparison in plan::comparisons(Scale::Quick) {
+        for comparison in workloads::comparisons(Scale::Quick) {
             let name = comparison.name;
-            let chapters = CHAPTERS.iter().filter(|chapter| chapter.2.iter().any(|start| name.starts_with(start)));
+            let chapters = CHAPTERS
+                .iter()
+                .filter(|chapter| chapter.2.iter().any(|start| name.starts_with(start)));
             let wanted = usize::from(!memory::SIZES.iter().any(|size| size.0 == name));
             assert_eq!(chapters.count(), wanted, "{name}");
         }

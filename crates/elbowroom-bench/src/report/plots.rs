@@ -6,7 +6,8 @@ use std::path::Path;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::{Plot, tables};
+use super::plot::Plot;
+use super::tables;
 use crate::run::Outcome;
 use crate::workloads::{OURS, scaling, touch, vectors};
 
@@ -51,15 +52,27 @@ pub(super) fn draw(folder: &Path, outcomes: &[Outcome]) -> Result<Vec<Plot>, Str
     let charts = [
         ("Mechanisms", "cost-per-page.svg", cost_per_page(outcomes)),
         ("Filling memory", "fill-time.svg", fill_time(outcomes)),
-        ("The pause at a push", "push-latency.svg", push_latency(outcomes)),
+        (
+            "The pause at a push",
+            "push-latency.svg",
+            push_latency(outcomes),
+        ),
         ("Scaling", "scaling-regions.svg", regions(outcomes)),
         ("Scaling", "scaling-threads.svg", threads(outcomes)),
     ];
     let mut plots = Vec::new();
     for (chapter, file, chart) in charts {
-        let Some(chart) = chart.filter(|chart| chart.values().next().is_some()) else { continue };
-        chart.draw(&folder.join(file)).map_err(|error| format!("{file}: {error}"))?;
-        plots.push(Plot { chapter, file, shows: chart.title });
+        let Some(chart) = chart.filter(|chart| chart.values().next().is_some()) else {
+            continue;
+        };
+        chart
+            .draw(&folder.join(file))
+            .map_err(|error| format!("{file}: {error}"))?;
+        plots.push(Plot {
+            chapter,
+            file,
+            shows: chart.title,
+        });
     }
     Ok(plots)
 }
@@ -71,39 +84,73 @@ fn find<'a>(outcomes: &'a [Outcome], name: &str) -> Option<&'a Outcome> {
 fn cost_per_page(outcomes: &[Outcome]) -> Option<Chart> {
     let mechanisms = find(outcomes, "mechanisms")?;
     let windows = touch::WINDOWS.map(|window| {
-        if window == touch::WINDOWS[0] { touch::ONE_PAGE.to_owned() } else { touch::window_name(window) }
+        if window == touch::WINDOWS[0] {
+            touch::ONE_PAGE.to_owned()
+        } else {
+            touch::window_name(window)
+        }
     });
-    let points = windows.iter().enumerate().filter_map(|(n, name)| Some((n, mechanisms.median(name)?)));
+    let points = windows
+        .iter()
+        .enumerate()
+        .filter_map(|(n, name)| Some((n, mechanisms.median(name)?)));
     let level = |name: &str| Some((name.to_owned(), mechanisms.median(name)?));
-    let names = [OURS, touch::UP_FRONT, touch::HUGE, touch::BARE, touch::USERFAULT, touch::MONITOR, touch::PIPE];
-    let levels = names
-        .into_iter()
-        .filter_map(level)
-        .map(|(name, value)| (if name == OURS { "elbowroom, default growth".to_owned() } else { name }, value));
+    let names = [
+        OURS,
+        touch::UP_FRONT,
+        touch::HUGE,
+        touch::BARE,
+        touch::USERFAULT,
+        touch::MONITOR,
+        touch::PIPE,
+    ];
+    let levels = names.into_iter().filter_map(level).map(|(name, value)| {
+        (
+            if name == OURS {
+                "elbowroom, default growth".to_owned()
+            } else {
+                name
+            },
+            value,
+        )
+    });
     Some(Chart {
         title: "Cost of a page touched in order, by mechanism and window",
         horizontal: "window: what one fault commits",
-        places: touch::WINDOWS.map(|window| tables::size(window as u64)).into(),
+        places: touch::WINDOWS
+            .map(|window| tables::size(window as u64))
+            .into(),
         vertical: "time a page",
-        series: vec![Series { name: "elbowroom, fixed windows".to_owned(), points: points.collect() }],
+        series: vec![Series {
+            name: "elbowroom, fixed windows".to_owned(),
+            points: points.collect(),
+        }],
         levels: levels.collect(),
     })
 }
 
 fn fill_time(outcomes: &[Outcome]) -> Option<Chart> {
-    let names =
-        [(OURS, "elbowroom, committed on touch"), (touch::UP_FRONT, touch::UP_FRONT), (touch::HUGE, touch::HUGE)];
+    let names = [
+        (OURS, "elbowroom, committed on touch"),
+        (touch::UP_FRONT, touch::UP_FRONT),
+        (touch::HUGE, touch::HUGE),
+    ];
     let series = names.map(|(name, label)| {
         let point = |(n, (comparison, _)): (usize, &(&str, usize))| {
             let outcome = find(outcomes, comparison)?;
             Some((n, outcome.median(name)? * outcome.units as f64))
         };
-        Series { name: label.to_owned(), points: touch::SIZES.iter().enumerate().filter_map(point).collect() }
+        Series {
+            name: label.to_owned(),
+            points: touch::SIZES.iter().enumerate().filter_map(point).collect(),
+        }
     });
     Some(Chart {
         title: "Time to fill memory from nothing, one write a page",
         horizontal: "size",
-        places: touch::SIZES.map(|(_, bytes)| tables::size(bytes as u64)).into(),
+        places: touch::SIZES
+            .map(|(_, bytes)| tables::size(bytes as u64))
+            .into(),
         vertical: "time",
         series: series.into(),
         levels: Vec::new(),
@@ -113,9 +160,21 @@ fn fill_time(outcomes: &[Outcome]) -> Option<Chart> {
 fn push_latency(outcomes: &[Outcome]) -> Option<Chart> {
     let outcome = find(outcomes, "push-latency")?;
     let series = outcome.contenders.iter().map(|contender| {
-        let points = contender.steps().iter().enumerate().map(|(n, step)| (n, step.ns.max(1) as f64)).collect();
-        let name = if contender.name == OURS { "elbowroom's ReservedVec" } else { contender.name.as_str() };
-        Series { name: name.to_owned(), points }
+        let points = contender
+            .steps()
+            .iter()
+            .enumerate()
+            .map(|(n, step)| (n, step.ns.max(1) as f64))
+            .collect();
+        let name = if contender.name == OURS {
+            "elbowroom's ReservedVec"
+        } else {
+            contender.name.as_str()
+        };
+        Series {
+            name: name.to_owned(),
+            points,
+        }
     });
     Some(Chart {
         title: "The longest push of each share of pushes, u64 to 32 MiB",
@@ -129,13 +188,19 @@ fn push_latency(outcomes: &[Outcome]) -> Option<Chart> {
 
 fn regions(outcomes: &[Outcome]) -> Option<Chart> {
     let outcome = find(outcomes, "live-regions")?;
-    let points = scaling::LIVE.iter().enumerate().filter_map(|(n, (name, _))| Some((n, outcome.median(name)?)));
+    let points = scaling::LIVE
+        .iter()
+        .enumerate()
+        .filter_map(|(n, (name, _))| Some((n, outcome.median(name)?)));
     Some(Chart {
         title: "Cost of a fault, by the number of live regions",
         horizontal: "live regions",
         places: scaling::LIVE.map(|(name, _)| name.to_owned()).into(),
         vertical: "time a fault",
-        series: vec![Series { name: "a page a fault".to_owned(), points: points.collect() }],
+        series: vec![Series {
+            name: "a page a fault".to_owned(),
+            points: points.collect(),
+        }],
         levels: Vec::new(),
     })
 }
@@ -144,8 +209,12 @@ fn threads(outcomes: &[Outcome]) -> Option<Chart> {
     let outcome = find(outcomes, "threads")?;
     let series = scaling::WAYS.map(|way| {
         let places = scaling::THREADS.iter().enumerate();
-        let point = |(n, &threads)| Some((n, outcome.median(&scaling::with_threads(way, threads))?));
-        Series { name: way.to_owned(), points: places.filter_map(point).collect() }
+        let point =
+            |(n, &threads)| Some((n, outcome.median(&scaling::with_threads(way, threads))?));
+        Series {
+            name: way.to_owned(),
+            points: places.filter_map(point).collect(),
+        }
     });
     Some(Chart {
         title: "Time a page, when several threads touch memory of their own",
@@ -159,7 +228,10 @@ fn threads(outcomes: &[Outcome]) -> Option<Chart> {
 
 impl Chart {
     fn values(&self) -> impl Iterator<Item = f64> {
-        let points = self.series.iter().flat_map(|series| series.points.iter().map(|&(_, value)| value));
+        let points = self
+            .series
+            .iter()
+            .flat_map(|series| series.points.iter().map(|&(_, value)| value));
         points.chain(self.levels.iter().map(|&(_, value)| value))
     }
 
@@ -202,8 +274,15 @@ impl Chart {
         for Series { name, points } in &self.series {
             let colour = colours.next().unwrap_or(BLACK);
             let at = |&(place, value): &(usize, f64)| (place as f64, value);
-            chart.draw_series(LineSeries::new(points.iter().map(at), colour.stroke_width(2)))?;
-            chart.draw_series(points.iter().map(|point| Circle::new(at(point), 3, colour.filled())))?;
+            chart.draw_series(LineSeries::new(
+                points.iter().map(at),
+                colour.stroke_width(2),
+            ))?;
+            chart.draw_series(
+                points
+                    .iter()
+                    .map(|point| Circle::new(at(point), 3, colour.filled())),
+            )?;
             if let Some(end) = points.last() {
                 names.push((chart.backend_coord(&at(end)).1, name.clone(), colour));
             }
@@ -228,7 +307,10 @@ fn write_names(
     mut names: Vec<(i32, String, RGBColor)>,
 ) -> Result<(), Box<dyn Error>> {
     names.sort_by_key(|name| name.0);
-    let heights = apart(&names.iter().map(|name| name.0).collect::<Vec<_>>(), SIZE.1 as i32 - 20);
+    let heights = apart(
+        &names.iter().map(|name| name.0).collect::<Vec<_>>(),
+        SIZE.1 as i32 - 20,
+    );
     for ((_, name, colour), height) in names.into_iter().zip(heights) {
         let style = (FONT, 13).into_font().color(&colour);
         root.draw(&Text::new(name, (left, height - 7), style))?;
@@ -267,7 +349,12 @@ mod tests {
     #[test]
     fn names_do_not_overlap() {
         let heights = apart(&[10, 12, 13, 100, 395, 399], 400);
-        assert!(heights.windows(2).all(|pair| pair[1] - pair[0] >= LINE_HEIGHT), "{heights:?}");
+        assert!(
+            heights
+                .windows(2)
+                .all(|pair| pair[1] - pair[0] >= LINE_HEIGHT),
+            "{heights:?}"
+        );
         assert!(heights.iter().all(|&height| height <= 400), "{heights:?}");
         assert_eq!(heights[3], 100);
     }

@@ -22,7 +22,10 @@ const PEERS: [&str; 8] = [
 
 /// The library and its peers, with their versions.
 pub(super) fn versions() -> Vec<(&'static str, &'static str)> {
-    PEERS.iter().filter_map(|&name| Some((name, version(name)?))).collect()
+    PEERS
+        .iter()
+        .filter_map(|&name| Some((name, version(name)?)))
+        .collect()
 }
 
 fn version(name: &str) -> Option<&'static str> {
@@ -38,7 +41,11 @@ pub(super) fn time(ns: f64) -> String {
         ns if ns < 1e9 => (ns / 1e6, "ms"),
         ns => (ns / 1e9, "s"),
     };
-    let digits = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+    let digits = if value < 10.0 {
+        2
+    } else {
+        usize::from(value < 100.0)
+    };
     format!("{value:.digits$} {unit}")
 }
 
@@ -51,11 +58,19 @@ pub(crate) fn size(bytes: u64) -> String {
         _ => ("GiB", 30),
     };
     let value = bytes as f64 / f64::from(1 << shift);
-    if value.fract() < 0.005 { format!("{value:.0} {unit}") } else { format!("{value:.1} {unit}") }
+    if value.fract() < 0.005 {
+        format!("{value:.0} {unit}")
+    } else {
+        format!("{value:.1} {unit}")
+    }
 }
 
 fn ratio(value: f64) -> String {
-    if value < 10.0 { format!("{value:.2}") } else { format!("{value:.1}") }
+    if value < 10.0 {
+        format!("{value:.2}")
+    } else {
+        format!("{value:.1}")
+    }
 }
 
 /// Text in lines of at most 120 characters.
@@ -80,14 +95,33 @@ pub(super) fn wrapped(text: &str) -> String {
 
 /// One comparison.
 pub(crate) fn section(outcome: &Outcome) -> String {
-    let mut text = format!("### `{}`\n\n{}. ", outcome.name, capitalised(&outcome.title));
-    let place = if outcome.is_apart { "each in a process of its own" } else { "in turns in one process" };
-    let _ = writeln!(text, "Time for each {}; {} samples, {place}.\n", outcome.unit, outcome.rounds);
-    let has_memory = outcome.contenders.iter().any(|contender| contender.memory.is_some());
+    let mut text = format!(
+        "### `{}`\n\n{}. ",
+        outcome.name,
+        capitalised(&outcome.title)
+    );
+    let place = if outcome.is_apart {
+        "each in a process of its own"
+    } else {
+        "in turns in one process"
+    };
+    let _ = writeln!(
+        text,
+        "Time for each {}; {} samples, {place}.\n",
+        outcome.unit, outcome.rounds
+    );
+    let has_memory = outcome
+        .contenders
+        .iter()
+        .any(|contender| contender.memory.is_some());
     let by_wall_clock = outcome.clock() == Clock::Wall;
     text += "| | median | quartiles | × the first |";
     let mut rule = "|---|---|---|---|".to_owned();
-    text += if by_wall_clock { " processor time |" } else { " wall clock |" };
+    text += if by_wall_clock {
+        " processor time |"
+    } else {
+        " wall clock |"
+    };
     rule += "---|";
     if has_memory {
         text += " peak resident | peak committed | committed ÷ data |";
@@ -102,17 +136,47 @@ pub(crate) fn section(outcome: &Outcome) -> String {
 
 fn row(outcome: &Outcome, contender: &Entrant, by_wall_clock: bool, has_memory: bool) -> String {
     let Some(spread) = outcome.time(contender, outcome.clock()) else {
-        let why = if let Taken::Nothing(why) = &contender.taken { why } else { "no samples" };
-        return format!("| {} | not measured: {} |\n", contender.name, why.replace('|', "/"));
+        let why = if let Taken::Nothing(why) = &contender.taken {
+            why
+        } else {
+            "no samples"
+        };
+        return format!(
+            "| {} | not measured: {} |\n",
+            contender.name,
+            why.replace('|', "/")
+        );
     };
     let (low, high) = spread.quartiles;
-    let mut text = format!("| {} | {} | {} to {} |", contender.name, time(spread.median), time(low), time(high));
-    let first = outcome.contenders.first().and_then(|first| outcome.relative(contender, first));
+    let mut text = format!(
+        "| {} | {} | {} to {} |",
+        contender.name,
+        time(spread.median),
+        time(low),
+        time(high)
+    );
+    let first = outcome
+        .contenders
+        .first()
+        .and_then(|first| outcome.relative(contender, first));
     let _ = write!(text, " {} |", first.map_or(String::new(), ratio));
-    let other = outcome.time(contender, if by_wall_clock { Clock::Cpu } else { Clock::Wall });
-    let _ = write!(text, " {} |", other.map_or(String::new(), |other| time(other.median)));
+    let other = outcome.time(
+        contender,
+        if by_wall_clock {
+            Clock::Cpu
+        } else {
+            Clock::Wall
+        },
+    );
+    let _ = write!(
+        text,
+        " {} |",
+        other.map_or(String::new(), |other| time(other.median))
+    );
     if let (true, Some(memory)) = (has_memory, contender.memory) {
-        let overshoot = outcome.data_bytes.map(|data| memory.peak_committed as f64 / data as f64);
+        let overshoot = outcome
+            .data_bytes
+            .map(|data| memory.peak_committed as f64 / data as f64);
         let _ = write!(
             text,
             " {} | {} | {} |",
@@ -135,7 +199,11 @@ fn capitalised(text: &str) -> String {
 
 /// The distribution of steps that were timed one by one.
 fn percentiles(outcome: &Outcome) -> String {
-    let Some(first) = outcome.contenders.iter().find(|contender| !contender.steps().is_empty()) else {
+    let Some(first) = outcome
+        .contenders
+        .iter()
+        .find(|contender| !contender.steps().is_empty())
+    else {
         return String::new();
     };
     let mut text = format!("\nThe longest {} of each share of them:\n\n|", outcome.unit);
@@ -157,13 +225,18 @@ fn percentiles(outcome: &Outcome) -> String {
 
 /// A share in per cent, as far as it has digits.
 pub(super) fn share(share: f64) -> String {
-    if share == 1.0 { "all".to_owned() } else { format!("{} %", (share * 1e9).round() / 1e7) }
+    if share == 1.0 {
+        "all".to_owned()
+    } else {
+        format!("{} %", (share * 1e9).round() / 1e7)
+    }
 }
 
 /// What was hoped for, and what came out.
 pub(super) fn goals(outcomes: &[Outcome]) -> String {
-    let mut text =
-        String::from("| comparison | time of | to that of | at most | measured | quartiles | ratio of medians | ");
+    let mut text = String::from(
+        "| comparison | time of | to that of | at most | measured | quartiles | ratio of medians | ",
+    );
     text += "by the wall clock | the limit's | |\n|---|---|---|---|---|---|---|---|---|---|\n";
     for outcome in outcomes {
         for verdict in &outcome.verdicts {
@@ -211,15 +284,25 @@ pub(super) fn memory(outcomes: &[&Outcome]) -> String {
     let _ = write!(text, "\n{rule}\n");
     for outcome in outcomes {
         let count = memory::count(outcome.data_bytes.unwrap_or(0) / outcome_count(outcome)) as u64;
-        let _ = write!(text, "| {} |", size(outcome.data_bytes.unwrap_or(0) as u64 / count));
+        let _ = write!(
+            text,
+            "| {} |",
+            size(outcome.data_bytes.unwrap_or(0) as u64 / count)
+        );
         for contender in &outcome.contenders {
             let Some(memory) = contender.memory else {
                 text += " not measured |";
                 continue;
             };
-            let (committed, resident) = (memory.peak_committed / count, memory.peak_resident / count);
+            let (committed, resident) =
+                (memory.peak_committed / count, memory.peak_resident / count);
             let data = outcome.data_bytes.unwrap_or(0) as f64 / count as f64;
-            let _ = write!(text, " {} ({}×)", size(committed), ratio(committed as f64 / data));
+            let _ = write!(
+                text,
+                " {} ({}×)",
+                size(committed),
+                ratio(committed as f64 / data)
+            );
             if resident.abs_diff(committed) * 50 > committed {
                 let _ = write!(text, ", resident {}", size(resident));
             }
@@ -232,7 +315,10 @@ pub(super) fn memory(outcomes: &[&Outcome]) -> String {
 
 /// How many containers a comparison of memory keeps.
 fn outcome_count(outcome: &Outcome) -> usize {
-    let full = memory::SIZES.iter().find(|(name, _)| *name == outcome.name).map_or(1, |&(_, bytes)| bytes);
+    let full = memory::SIZES
+        .iter()
+        .find(|(name, _)| *name == outcome.name)
+        .map_or(1, |&(_, bytes)| bytes);
     memory::count(full)
 }
 
@@ -244,19 +330,28 @@ mod tests {
     fn figures_read_well() {
         assert_eq!(
             [0.891, 12.34, 999.0, 1234.0, 56e6, 7e9].map(time),
-            ["0.89 ns", "12.3 ns", "999 ns", "1.23 µs", "56.0 ms", "7.00 s"]
+            [
+                "0.89 ns", "12.3 ns", "999 ns", "1.23 µs", "56.0 ms", "7.00 s"
+            ]
         );
         assert_eq!(
             [512, 1024, 1536, 128 << 20, 1 << 30].map(size),
             ["512 bytes", "1 KiB", "1.5 KiB", "128 MiB", "1 GiB"]
         );
-        assert_eq!([0.5, 0.99, 0.999_999_9, 1.0].map(share), ["50 %", "99 %", "99.99999 %", "all"]);
+        assert_eq!(
+            [0.5, 0.99, 0.999_999_9, 1.0].map(share),
+            ["50 %", "99 %", "99.99999 %", "all"]
+        );
     }
 
     #[test]
     fn text_is_wrapped() {
         let text = "word ".repeat(100);
-        assert!(wrapped(&text).lines().all(|line| line.len() <= 120 && !line.ends_with(' ')));
+        assert!(
+            wrapped(&text)
+                .lines()
+                .all(|line| line.len() <= 120 && !line.ends_with(' '))
+        );
         assert_eq!(wrapped(&text).split_whitespace().count(), 100);
     }
 

@@ -1,6 +1,9 @@
 //! Accessors against plain accesses, and reservations against the bare system calls.
 
-#![allow(unsafe_code, reason = "what accessors are compared with are accesses through plain pointers")]
+#![allow(
+    unsafe_code,
+    reason = "what accessors are compared with are accesses through plain pointers"
+)]
 
 use std::hint::black_box;
 use std::ptr;
@@ -24,7 +27,9 @@ const WORDS_BYTES: usize = 16 << 10;
 /// A region of so many committed bytes.
 fn committed(len: usize) -> Result<Arc<Region>, String> {
     let region = Region::new(len).map_err(|error| error.to_string())?;
-    region.try_fill(0..len, 1).map_err(|error| error.to_string())?;
+    region
+        .try_fill(0..len, 1)
+        .map_err(|error| error.to_string())?;
     Ok(Arc::new(region))
 }
 
@@ -54,7 +59,11 @@ fn write_words_volatile(region: &Region) {
     let base = region.as_ptr();
     for offset in (0..WORDS_BYTES).step_by(size_of::<u64>()) {
         // SAFETY: inside the region, committed, aligned, and used by this thread only.
-        unsafe { base.wrapping_add(offset).cast::<u64>().write_volatile(offset as u64) };
+        unsafe {
+            base.wrapping_add(offset)
+                .cast::<u64>()
+                .write_volatile(offset as u64)
+        };
     }
 }
 
@@ -104,7 +113,9 @@ fn read_words_bare(region: &Region) {
 fn wandering_offsets() -> impl Iterator<Item = usize> {
     let mut state = 0u64;
     (0..WORDS_BYTES / size_of::<u64>()).map(move |_| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         ((state >> 40) as usize % WORDS_BYTES) & !(size_of::<u64>() - 1)
     })
 }
@@ -121,7 +132,11 @@ fn write_wandering_volatile(region: &Region) {
     let base = region.as_ptr();
     for offset in wandering_offsets() {
         // SAFETY: as in `write_words_volatile`.
-        unsafe { base.wrapping_add(offset).cast::<u64>().write_volatile(offset as u64) };
+        unsafe {
+            base.wrapping_add(offset)
+                .cast::<u64>()
+                .write_volatile(offset as u64)
+        };
     }
 }
 
@@ -155,7 +170,10 @@ fn copies(name: &'static str, len: usize, times: usize, copy: fn(&Region, &mut [
         let sampler: Sampler = Box::new(move || {
             timed(|| {
                 for _ in 0..times {
-                    copy(black_box(&region), black_box(&mut storage[start..start + len]));
+                    copy(
+                        black_box(&region),
+                        black_box(&mut storage[start..start + len]),
+                    );
                 }
             })
         });
@@ -208,10 +226,30 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
     let work = |name, work| with_region(name, WORDS_BYTES, times, work);
     type Work = fn(&Region);
     let accesses: [(_, _, [Work; 2], Option<Work>); 4] = [
-        ("access-write", "written, one after the other", [write_words, write_words_volatile], Some(write_words_bare)),
-        ("access-read", "read, one after the other", [read_words, read_words_volatile], Some(read_words_bare)),
-        ("access-write-wandering", "written, in no order", [write_wandering, write_wandering_volatile], None),
-        ("access-read-wandering", "read, in no order", [read_wandering, read_wandering_volatile], None),
+        (
+            "access-write",
+            "written, one after the other",
+            [write_words, write_words_volatile],
+            Some(write_words_bare),
+        ),
+        (
+            "access-read",
+            "read, one after the other",
+            [read_words, read_words_volatile],
+            Some(read_words_bare),
+        ),
+        (
+            "access-write-wandering",
+            "written, in no order",
+            [write_wandering, write_wandering_volatile],
+            None,
+        ),
+        (
+            "access-read-wandering",
+            "read, in no order",
+            [read_wandering, read_wandering_volatile],
+            None,
+        ),
     ];
     for (name, how, [ours, theirs], least) in accesses {
         let title = format!("u64 of committed memory in the first-level cache {how}");
@@ -224,33 +262,64 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
         });
     }
     type Copy = fn(&Region, &mut [u8]);
-    let (inward, outward): ([Copy; 2], [Copy; 2]) = ([copy_in, copy_in_by_memcpy], [copy_out, copy_out_by_memcpy]);
+    let (inward, outward): ([Copy; 2], [Copy; 2]) =
+        ([copy_in, copy_in_by_memcpy], [copy_out, copy_out_by_memcpy]);
     for (name, title, len, [ours, theirs]) in [
         ("copy-in-4k", "4 KiB copied into a region", 4 << 10, inward),
-        ("copy-out-4k", "4 KiB copied out of a region", 4 << 10, outward),
+        (
+            "copy-out-4k",
+            "4 KiB copied out of a region",
+            4 << 10,
+            outward,
+        ),
         ("copy-in-1m", "1 MiB copied into a region", 1 << 20, inward),
-        ("copy-out-1m", "1 MiB copied out of a region", 1 << 20, outward),
+        (
+            "copy-out-1m",
+            "1 MiB copied out of a region",
+            1 << 20,
+            outward,
+        ),
     ] {
         let times = scale.of((64 << 20) / len, 2);
-        let contenders = vec![copies(OURS, len, times, ours), copies(MEMCPY, len, times, theirs)];
+        let contenders = vec![
+            copies(OURS, len, times, ours),
+            copies(MEMCPY, len, times, theirs),
+        ];
         // At least 0.95 of its throughput.
         let comparison = Comparison::new(name, title, ((len * times) >> 10, "KiB"), contenders);
         // What is larger than the first cache depends on where in memory its pages are, which a process keeps.
-        let comparison = if len > WORDS_BYTES { comparison } else { comparison.together() };
+        let comparison = if len > WORDS_BYTES {
+            comparison
+        } else {
+            comparison.together()
+        };
         all.push(comparison.data(len).goal(OURS, MEMCPY, 1.0 / 0.95));
     }
     let (len, times) = (scale.of(1 << 40, 1 << 30), scale.of(500, 2));
-    let reservation = move || Reservation::new(len).map(drop).map_err(|error| error.to_string());
-    let region = move || Region::new(len).map(drop).map_err(|error| error.to_string());
+    let reservation = move || {
+        Reservation::new(len)
+            .map(drop)
+            .map_err(|error| error.to_string())
+    };
+    let region = move || {
+        Region::new(len)
+            .map(drop)
+            .map_err(|error| error.to_string())
+    };
     let contenders = vec![
         made_and_dropped("Reservation", times, reservation),
         made_and_dropped("Region", times, region),
         made_and_dropped(SYSTEM_CALLS, times, move || os::reserve_and_release(len)),
     ];
     all.push(
-        Comparison::new("reserve-1t", "1 TiB reserved and released", (times, "reservation"), contenders)
-            .together()
-            .goal("Reservation", SYSTEM_CALLS, 1.1),
+        Comparison::new(
+            "reserve-1t",
+            "1 TiB reserved and released",
+            (times, "reservation"),
+            contenders,
+        )
+        .together()
+        .goal("Reservation", SYSTEM_CALLS, 1.1),
     );
     all
 }

@@ -1,6 +1,9 @@
 //! Vectors that several threads append to.
 
-#![allow(unsafe_code, reason = "what vectors are compared with is an array without any bookkeeping")]
+#![allow(
+    unsafe_code,
+    reason = "what vectors are compared with is an array without any bookkeeping"
+)]
 
 use std::hint::black_box;
 use std::sync::Barrier;
@@ -58,7 +61,9 @@ impl Plain {
 
 #[inline(always)]
 fn sum(elements: &[u64]) -> u64 {
-    elements.iter().fold(0, |sum, value| sum.wrapping_add(*value))
+    elements
+        .iter()
+        .fold(0, |sum, value| sum.wrapping_add(*value))
 }
 
 impl Shared for virtual_buffer::concurrent::vec::Vec<u64> {
@@ -89,7 +94,8 @@ impl Shared for boxcar::Vec<u64> {
 
     #[inline(never)]
     fn sum(&self) -> u64 {
-        self.iter().fold(0, |sum, (_, value)| sum.wrapping_add(*value))
+        self.iter()
+            .fold(0, |sum, (_, value)| sum.wrapping_add(*value))
     }
 }
 
@@ -121,7 +127,8 @@ impl Shared for orx_concurrent_vec::ConcurrentVec<u64> {
 
     #[inline(never)]
     fn sum(&self) -> u64 {
-        self.iter().fold(0, |sum, element| sum.wrapping_add(element.copied()))
+        self.iter()
+            .fold(0, |sum, element| sum.wrapping_add(element.copied()))
     }
 }
 
@@ -137,7 +144,10 @@ unsafe impl Sync for Bare {}
 
 impl Bare {
     fn new(len: usize) -> Result<Bare, String> {
-        Ok(Bare { next: AtomicUsize::new(0), memory: Block::new(len * size_of::<u64>(), Pages::HugePopulated)? })
+        Ok(Bare {
+            next: AtomicUsize::new(0),
+            memory: Block::new(len * size_of::<u64>(), Pages::HugePopulated)?,
+        })
     }
 }
 
@@ -173,7 +183,11 @@ fn pushes<V: Shared>(len: usize, threads: usize) -> impl Fn() -> Sample + Clone 
                         push_all(vec, thread * len / threads, (thread + 1) * len / threads);
                     };
                     // One thread is this one: that much less to disturb it.
-                    if threads == 1 { work() } else { drop(scope.spawn(work)) }
+                    if threads == 1 {
+                        work()
+                    } else {
+                        drop(scope.spawn(work))
+                    }
                 }
             });
             vec
@@ -223,16 +237,26 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
     for (name, threads) in [("append-1", 1), ("append-2", 2)] {
         let contenders = vec![
             Contender::plain(OURS, pushes::<AppendVec<u64>>(len, threads)),
-            Contender::plain(VIRTUAL_BUFFER, pushes::<virtual_buffer::concurrent::vec::Vec<u64>>(len, threads)),
+            Contender::plain(
+                VIRTUAL_BUFFER,
+                pushes::<virtual_buffer::concurrent::vec::Vec<u64>>(len, threads),
+            ),
             Contender::plain(BOXCAR, pushes::<boxcar::Vec<u64>>(len, threads)),
-            Contender::plain(APPEND_ONLY_VEC, pushes::<append_only_vec::AppendOnlyVec<u64>>(len, threads)),
-            Contender::plain(ORX, pushes::<orx_concurrent_vec::ConcurrentVec<u64>>(len, threads)),
+            Contender::plain(
+                APPEND_ONLY_VEC,
+                pushes::<append_only_vec::AppendOnlyVec<u64>>(len, threads),
+            ),
+            Contender::plain(
+                ORX,
+                pushes::<orx_concurrent_vec::ConcurrentVec<u64>>(len, threads),
+            ),
         ];
         let bare = Contender::new(BARE, move || {
             drop(Bare::new(len)?);
             Ok(Box::new(pushes::<Bare>(len, threads)))
         });
-        let title = format!("u64 pushed into a shared vector from empty to 32 MiB, threads: {threads}");
+        let title =
+            format!("u64 pushed into a shared vector from empty to 32 MiB, threads: {threads}");
         all.push(
             Comparison::new(name, title, (len, "push"), contenders)
                 .data(len * size_of::<u64>())

@@ -103,10 +103,17 @@ fn once<A: Allocator>(name: &'static str, count: usize) -> Contender {
 /// All of them.
 pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
     let (count, times) = (1000, scale.of(1000, 2));
-    let contenders = vec![again::<Arena>(OURS, count, times), again::<Bump>(BUMPALO, count, times)];
-    let title = "1,000 values of 24 bytes allocated in an arena that has been used, which is then reset";
+    let contenders = vec![
+        again::<Arena>(OURS, count, times),
+        again::<Bump>(BUMPALO, count, times),
+    ];
+    let title =
+        "1,000 values of 24 bytes allocated in an arena that has been used, which is then reset";
     let again = Comparison::new("arena-again", title, (count * times, "value"), contenders);
-    let contenders = vec![anew::<Arena>(OURS, count, times), anew::<Bump>(BUMPALO, count, times)];
+    let contenders = vec![
+        anew::<Arena>(OURS, count, times),
+        anew::<Bump>(BUMPALO, count, times),
+    ];
     let title = "1,000 values of 24 bytes allocated in a new arena, which is then dropped";
     let anew = Comparison::new("arena-anew", title, (count * times, "value"), contenders);
     let bytes = scale.of(128 << 20, 1 << 20);
@@ -115,8 +122,13 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
     let title = "values of 24 bytes allocated in an arena from empty to 128 MiB";
     let once = Comparison::new("arena-128m", title, (count, "value"), contenders).data(bytes);
     vec![
-        again.together().data(1000 * size_of::<Value>()).goal(OURS, BUMPALO, 1.0),
-        anew.together().data(1000 * size_of::<Value>()).goal(OURS, BUMPALO, 1.0),
+        again
+            .together()
+            .data(1000 * size_of::<Value>())
+            .goal(OURS, BUMPALO, 1.0),
+        anew.together()
+            .data(1000 * size_of::<Value>())
+            .goal(OURS, BUMPALO, 1.0),
         once.goal(OURS, BUMPALO, 1.0),
     ]
 }

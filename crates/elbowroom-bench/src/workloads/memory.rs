@@ -1,6 +1,9 @@
 //! What growing ahead of need costs in memory.
 
-#![allow(unsafe_code, reason = "touches a region through a plain pointer, as programs do")]
+#![allow(
+    unsafe_code,
+    reason = "touches a region through a plain pointer, as programs do"
+)]
 
 use elbowroom::{Region, ReservedVec};
 
@@ -28,8 +31,13 @@ pub(crate) fn count(bytes: usize) -> usize {
 }
 
 /// Fills `count` of them with `bytes` each and keeps them.
-fn keeps<C: 'static>(name: &'static str, bytes: usize, make: impl Fn(usize) -> C + Clone + 'static) -> Contender {
-    let sample = move || -> Sample { timed(|| (0..count(bytes)).map(|_| make(bytes)).collect::<Vec<C>>()) };
+fn keeps<C: 'static>(
+    name: &'static str,
+    bytes: usize,
+    make: impl Fn(usize) -> C + Clone + 'static,
+) -> Contender {
+    let sample =
+        move || -> Sample { timed(|| (0..count(bytes)).map(|_| make(bytes)).collect::<Vec<C>>()) };
     Contender::plain(name, sample)
 }
 
@@ -47,7 +55,13 @@ fn touched_region(bytes: usize, room: usize) -> Region {
     let region = Region::new(room).expect("addresses");
     for offset in (0..bytes).step_by(size_of::<u64>()) {
         // SAFETY: inside the region, which commits on touch; aligned; nobody else has it.
-        unsafe { region.as_ptr().wrapping_add(offset).cast::<u64>().write_volatile(1) };
+        unsafe {
+            region
+                .as_ptr()
+                .wrapping_add(offset)
+                .cast::<u64>()
+                .write_volatile(1)
+        };
     }
     region
 }
@@ -61,13 +75,25 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
         let words = room / size_of::<u64>();
         let contenders = vec![
             keeps(CONTENDERS[0], bytes, |bytes| pushed!(Vec::new(), bytes)),
-            keeps(CONTENDERS[1], bytes, move |bytes| pushed!(virtual_buffer::vec::Vec::new(words), bytes)),
-            keeps(CONTENDERS[2], bytes, move |bytes| pushed!(ReservedVec::with_max_len(words), bytes)),
-            keeps(CONTENDERS[3], bytes, move |bytes| touched_region(bytes, room)),
+            keeps(CONTENDERS[1], bytes, move |bytes| {
+                pushed!(virtual_buffer::vec::Vec::new(words), bytes)
+            }),
+            keeps(CONTENDERS[2], bytes, move |bytes| {
+                pushed!(ReservedVec::with_max_len(words), bytes)
+            }),
+            keeps(CONTENDERS[3], bytes, move |bytes| {
+                touched_region(bytes, room)
+            }),
         ];
         let words = count(bytes) * bytes / size_of::<u64>();
-        let title = format!("{} of u64 kept in each of {}", crate::report::size(bytes as u64), count(bytes));
-        Comparison::new(name, title, (words, "word"), contenders).data(count(bytes) * bytes).rounds(1)
+        let title = format!(
+            "{} of u64 kept in each of {}",
+            crate::report::size(bytes as u64),
+            count(bytes)
+        );
+        Comparison::new(name, title, (words, "word"), contenders)
+            .data(count(bytes) * bytes)
+            .rounds(1)
     };
     SIZES.map(comparison).into()
 }

@@ -1,6 +1,9 @@
 //! Faults while many regions live, and in many threads at once.
 
-#![allow(unsafe_code, reason = "touches regions through plain pointers, as programs do")]
+#![allow(
+    unsafe_code,
+    reason = "touches regions through plain pointers, as programs do"
+)]
 
 use std::thread;
 
@@ -12,8 +15,14 @@ use crate::plan::{Comparison, Contender, Scale};
 use crate::sample::timed;
 
 /// How many regions live in the comparison of that.
-pub(crate) const LIVE: [(&str, usize); 6] =
-    [("1", 1), ("10", 10), ("100", 100), ("1,000", 1000), ("10,000", 10_000), ("100,000", 100_000)];
+pub(crate) const LIVE: [(&str, usize); 6] = [
+    ("1", 1),
+    ("10", 10),
+    ("100", 100),
+    ("1,000", 1000),
+    ("10,000", 10_000),
+    ("100,000", 100_000),
+];
 
 /// How many threads there are in the comparison of that.
 pub(crate) const THREADS: [usize; 4] = [1, 2, 4, 8];
@@ -38,7 +47,10 @@ unsafe fn touch(base: *mut u8, len: usize) {
 }
 
 fn one_page_a_fault(len: usize) -> Result<Region, String> {
-    Region::builder(len).growth(Growth::Pages(1)).build().map_err(|error| error.to_string())
+    Region::builder(len)
+        .growth(Growth::Pages(1))
+        .build()
+        .map_err(|error| error.to_string())
 }
 
 /// Faults in one region while others live, each with a page in use.
@@ -46,7 +58,11 @@ fn faults_among(name: &'static str, live: usize, len: usize) -> Contender {
     const OTHER_BYTES: usize = 64 << 10;
     Contender::new(name, move || {
         // Half of them above the one that is measured, and half below, wherever the system puts them.
-        let half = |count| (0..count).map(|_| one_page_a_fault(OTHER_BYTES)).collect::<Result<Vec<_>, _>>();
+        let half = |count| {
+            (0..count)
+                .map(|_| one_page_a_fault(OTHER_BYTES))
+                .collect::<Result<Vec<_>, _>>()
+        };
         let before = half((live - 1) / 2)?;
         let region = one_page_a_fault(len)?;
         let after = half(live - 1 - before.len())?;
@@ -75,12 +91,16 @@ fn faults_in_threads(way: &'static str, threads: usize, len: usize) -> Contender
                     for _ in 0..threads {
                         scope.spawn(move || {
                             if way == UP_FRONT {
-                                let block = Block::new(len, Pages::Demand).expect("it could be made just before");
+                                let block = Block::new(len, Pages::Demand)
+                                    .expect("it could be made just before");
                                 // SAFETY: a block of `len` bytes, which only this thread has.
                                 unsafe { touch(block.base(), len) };
                             } else {
-                                let region =
-                                    if way == WAYS[0] { Region::new(len).ok() } else { one_page_a_fault(len).ok() };
+                                let region = if way == WAYS[0] {
+                                    Region::new(len).ok()
+                                } else {
+                                    one_page_a_fault(len).ok()
+                                };
                                 let region = region.expect("a small region");
                                 // SAFETY: a region of `len` bytes, which only this thread has.
                                 unsafe { touch(region.as_ptr(), len) };
@@ -96,15 +116,31 @@ fn faults_in_threads(way: &'static str, threads: usize, len: usize) -> Contender
 /// All of them.
 pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
     let len = scale.of(16 << 20, 256 << 10);
-    let live = LIVE.map(|(name, live)| faults_among(name, live.min(scale.of(usize::MAX, 100)), len));
+    let live =
+        LIVE.map(|(name, live)| faults_among(name, live.min(scale.of(usize::MAX, 100)), len));
     let title = "a fault in a region, one page each, by the number of live regions";
-    let regions = Comparison::new("live-regions", title, (len / page_size(), "fault"), live.into())
-        .data(len)
-        .goal("100,000", "1", 1.10);
+    let regions = Comparison::new(
+        "live-regions",
+        title,
+        (len / page_size(), "fault"),
+        live.into(),
+    )
+    .data(len)
+    .goal("100,000", "1", 1.10);
 
     let len = scale.of(64 << 20, 1 << 20);
-    let contenders = WAYS.iter().flat_map(|way| THREADS.map(|threads| faults_in_threads(way, threads, len)));
-    let title = format!("{} MiB touched by several threads, each in memory of its own", len >> 20);
-    let threads = Comparison::new("threads", title, (len / page_size(), "page"), contenders.collect());
+    let contenders = WAYS
+        .iter()
+        .flat_map(|way| THREADS.map(|threads| faults_in_threads(way, threads, len)));
+    let title = format!(
+        "{} MiB touched by several threads, each in memory of its own",
+        len >> 20
+    );
+    let threads = Comparison::new(
+        "threads",
+        title,
+        (len / page_size(), "page"),
+        contenders.collect(),
+    );
     vec![regions, threads.data(len).by_wall_clock()]
 }

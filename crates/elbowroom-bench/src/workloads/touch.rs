@@ -1,6 +1,9 @@
 //! Memory that is touched: page by page, in order and here and there, by every means there is of committing it.
 
-#![allow(unsafe_code, reason = "writes through plain pointers, as programs do whose memory commits on touch")]
+#![allow(
+    unsafe_code,
+    reason = "writes through plain pointers, as programs do whose memory commits on touch"
+)]
 
 use std::hint::black_box;
 
@@ -33,7 +36,15 @@ pub(crate) const SIZES: [(&str, usize); 5] = [
 ];
 
 /// The windows of the comparison of mechanisms, in bytes.
-pub(crate) const WINDOWS: [usize; 7] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20];
+pub(crate) const WINDOWS: [usize; 7] = [
+    4 << 10,
+    16 << 10,
+    64 << 10,
+    256 << 10,
+    1 << 20,
+    4 << 20,
+    16 << 20,
+];
 
 /// In what order pages are touched, and how much of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +93,11 @@ unsafe fn step_over(base: *mut u8, len: usize, step: usize) {
 unsafe fn scatter(base: *mut u8, order: &[usize]) {
     for page in order {
         // SAFETY: inside what may be written (contract), and aligned.
-        unsafe { base.wrapping_add(page * page_size()).cast::<u64>().write_volatile(1) };
+        unsafe {
+            base.wrapping_add(page * page_size())
+                .cast::<u64>()
+                .write_volatile(1)
+        };
     }
 }
 
@@ -158,7 +173,11 @@ fn region(
     len: usize,
     options: impl Fn(RegionBuilder) -> RegionBuilder + Clone + 'static,
 ) -> Contender {
-    contender(name, manner, len, move |len| options(Region::builder(len)).build().map_err(|error| error.to_string()))
+    contender(name, manner, len, move |len| {
+        options(Region::builder(len))
+            .build()
+            .map_err(|error| error.to_string())
+    })
 }
 
 fn up_front(manner: Manner, len: usize) -> Contender {
@@ -166,7 +185,9 @@ fn up_front(manner: Manner, len: usize) -> Contender {
 }
 
 fn huge(manner: Manner, len: usize) -> Contender {
-    contender(HUGE, manner, len, |len| Block::new(len, Pages::HugePopulated))
+    contender(HUGE, manner, len, |len| {
+        Block::new(len, Pages::HugePopulated)
+    })
 }
 
 /// Memory that is in huge pages already is set to zero, and nothing else.
@@ -174,7 +195,8 @@ fn zeroing(len: usize) -> Contender {
     Contender::new(ZEROING, move || {
         drop(Block::new(len, Pages::HugePopulated)?);
         Ok(Box::new(move || {
-            let block = Block::new(len, Pages::HugePopulated).expect("it could be made just before");
+            let block =
+                Block::new(len, Pages::HugePopulated).expect("it could be made just before");
             timed(|| {
                 // SAFETY: a block of so many bytes, used here only.
                 unsafe { block.base().write_bytes(0, len) };
@@ -194,12 +216,18 @@ fn bare(manner: Manner, len: usize) -> Contender {
 }
 
 fn one_page(manner: Manner, len: usize) -> Contender {
-    region(ONE_PAGE, manner, len, |builder| builder.growth(Growth::Pages(1)))
+    region(ONE_PAGE, manner, len, |builder| {
+        builder.growth(Growth::Pages(1))
+    })
 }
 
 /// What the names of backends and windows are in the comparison of mechanisms.
 pub(crate) fn window_name(bytes: usize) -> String {
-    if bytes < 1 << 20 { format!("window of {} KiB", bytes >> 10) } else { format!("window of {} MiB", bytes >> 20) }
+    if bytes < 1 << 20 {
+        format!("window of {} KiB", bytes >> 10)
+    } else {
+        format!("window of {} MiB", bytes >> 20)
+    }
 }
 
 /// All of them.
@@ -210,21 +238,37 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
         all.push(fill(name, len, Manner::InOrder, "one write a page"));
     }
     let len = scale.of(128 << 20, 1 << 20);
-    all.push(fill("fill-words-128m", len, Manner::EveryWord, "every word"));
+    all.push(fill(
+        "fill-words-128m",
+        len,
+        Manner::EveryWord,
+        "every word",
+    ));
 
     let len = scale.of(64 << 20, 1 << 20);
     let manner = Manner::InOrder;
-    let mut mechanisms = vec![region(OURS, manner, len, |builder| builder), up_front(manner, len), huge(manner, len)];
+    let mut mechanisms = vec![
+        region(OURS, manner, len, |builder| builder),
+        up_front(manner, len),
+        huge(manner, len),
+    ];
     mechanisms.push(bare(manner, len));
     mechanisms.push(one_page(manner, len));
     // A window smaller than a page is a page.
     for window in WINDOWS.into_iter().filter(|&window| window > page_size()) {
         let pages = window / page_size();
-        mechanisms.push(region(window_name(window), manner, len, move |builder| builder.growth(Growth::Pages(pages))));
+        mechanisms.push(region(window_name(window), manner, len, move |builder| {
+            builder.growth(Growth::Pages(pages))
+        }));
     }
-    mechanisms.push(region("elbowroom, no huge pages", manner, len, |builder| builder.huge_pages(false)));
+    mechanisms.push(region("elbowroom, no huge pages", manner, len, |builder| {
+        builder.huge_pages(false)
+    }));
     mechanisms.extend(backends(manner, len));
-    let title = format!("{} MiB touched in order, one write a page, by every mechanism", len >> 20);
+    let title = format!(
+        "{} MiB touched in order, one write a page, by every mechanism",
+        len >> 20
+    );
     all.push(
         Comparison::new("mechanisms", title, (len / page_size(), "page"), mechanisms)
             .data(len)
@@ -239,7 +283,10 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
         up_front(Manner::Scattered, len),
     ];
     scattered.extend(backends(Manner::Scattered, len));
-    let title = format!("first touches of the pages of {} MiB in random order", len >> 20);
+    let title = format!(
+        "first touches of the pages of {} MiB in random order",
+        len >> 20
+    );
     all.push(
         Comparison::new("scattered", title, (len / page_size(), "page"), scattered)
             .data(len)
@@ -250,12 +297,23 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
 }
 
 fn fill(name: &'static str, len: usize, manner: Manner, how: &str) -> Comparison {
-    let title = format!("{} of memory touched in order, {how}, from nothing", crate::report::size(len as u64));
-    let contenders = vec![region(OURS, manner, len, |builder| builder), up_front(manner, len), huge(manner, len)];
-    let comparison = Comparison::new(name, title, (len / page_size(), "page"), contenders).data(len);
+    let title = format!(
+        "{} of memory touched in order, {how}, from nothing",
+        crate::report::size(len as u64)
+    );
+    let contenders = vec![
+        region(OURS, manner, len, |builder| builder),
+        up_front(manner, len),
+        huge(manner, len),
+    ];
+    let comparison =
+        Comparison::new(name, title, (len / page_size(), "page"), contenders).data(len);
     // Below that, the first small windows are most of it.
     if matches!(name, "fill-128m" | "fill-1g") {
-        comparison.limit(ZEROING, zeroing(len)).goal(OURS, UP_FRONT, 0.20).goal(OURS, HUGE, 1.10)
+        comparison
+            .limit(ZEROING, zeroing(len))
+            .goal(OURS, UP_FRONT, 0.20)
+            .goal(OURS, HUGE, 1.10)
     } else {
         comparison
     }
@@ -263,8 +321,12 @@ fn fill(name: &'static str, len: usize, manner: Manner, how: &str) -> Comparison
 
 fn backends(manner: Manner, len: usize) -> [Contender; 3] {
     [
-        region(USERFAULT, manner, len, |builder| builder.backend(Backend::Userfault)),
-        region(MONITOR, manner, len, |builder| builder.backend(Backend::UserfaultMonitor)),
+        region(USERFAULT, manner, len, |builder| {
+            builder.backend(Backend::Userfault)
+        }),
+        region(MONITOR, manner, len, |builder| {
+            builder.backend(Backend::UserfaultMonitor)
+        }),
         contender(PIPE, manner, len, PipeManaged::new),
     ]
 }
@@ -277,7 +339,10 @@ mod tests {
     fn every_page_is_touched_once_whatever_the_order() {
         for pages in [1, 2, 3, 64, 100] {
             for manner in [Manner::InOrder, Manner::Scattered, Manner::EveryWord] {
-                let region = Region::builder(pages * page_size()).growth(Growth::Pages(1)).build().unwrap();
+                let region = Region::builder(pages * page_size())
+                    .growth(Growth::Pages(1))
+                    .build()
+                    .unwrap();
                 // SAFETY: a region of so many pages, used here only.
                 unsafe { manner.touch(region.as_ptr(), region.len(), &shuffled(pages)) };
                 let stats = region.stats();

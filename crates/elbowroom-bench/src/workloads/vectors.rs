@@ -50,7 +50,9 @@ struct Calm(ReservedVec<u64>);
 
 impl Vector for Calm {
     fn new(max_len: usize) -> Calm {
-        let builder = ReservedVec::builder(max_len).growth(Growth::Adaptive { max_bytes: 64 << 10 });
+        let builder = ReservedVec::builder(max_len).growth(Growth::Adaptive {
+            max_bytes: 64 << 10,
+        });
         Calm(builder.build().expect("addresses"))
     }
 
@@ -114,7 +116,9 @@ fn worst_batch<V: Vector>(len: usize) -> impl Fn() -> Sample + Clone {
                     vec.push((batch * BATCH + n) as u64);
                 }
                 let wall = wall.elapsed();
-                let cpu = cpu.and_then(|start| os::thread_cpu_time()?.checked_sub(start)).unwrap_or(wall);
+                let cpu = cpu
+                    .and_then(|start| os::thread_cpu_time()?.checked_sub(start))
+                    .unwrap_or(wall);
                 worst = worst.max(nanoseconds(cpu));
                 worst_by_wall_clock = worst_by_wall_clock.max(nanoseconds(wall));
             }
@@ -127,7 +131,17 @@ fn worst_batch<V: Vector>(len: usize) -> impl Fn() -> Sample + Clone {
 }
 
 /// The shares of pushes whose longest time is given.
-pub(crate) const SHARES: [f64; 9] = [0.5, 0.9, 0.99, 0.999, 0.9999, 0.999_99, 0.999_999, 0.999_999_9, 1.0];
+pub(crate) const SHARES: [f64; 9] = [
+    0.5,
+    0.9,
+    0.99,
+    0.999,
+    0.9999,
+    0.999_99,
+    0.999_999,
+    0.999_999_9,
+    1.0,
+];
 
 /// In nanoseconds; no push takes longer.
 const A_MINUTE: u64 = 60_000_000_000;
@@ -135,7 +149,8 @@ const A_MINUTE: u64 = 60_000_000_000;
 /// Every push by itself, by the thread's processor time where there is a clock for that.
 fn each_push<V: Vector>(len: usize) -> impl Fn() -> Sample + Clone {
     move || {
-        let mut times = Histogram::<u64>::new_with_max(A_MINUTE, 3).expect("three digits are possible");
+        let mut times =
+            Histogram::<u64>::new_with_max(A_MINUTE, 3).expect("three digits are possible");
         let mut sample = timed(|| {
             let start = Instant::now();
             let now = || os::thread_cpu_time().unwrap_or_else(|| start.elapsed());
@@ -150,7 +165,10 @@ fn each_push<V: Vector>(len: usize) -> impl Fn() -> Sample + Clone {
             black_box(vec)
         });
         // What the clock itself takes is in every figure.
-        let step = |&share: &f64| Step { share, ns: times.value_at_quantile(share) };
+        let step = |&share: &f64| Step {
+            share,
+            ns: times.value_at_quantile(share),
+        };
         sample.steps = SHARES.iter().map(step).collect();
         sample
     }
@@ -207,29 +225,47 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
     let mut all = Vec::new();
     let len = scale.of(16 << 20, 64 << 10);
     all.push(
-        Comparison::new("push-128m", "u64 pushed from empty to 128 MiB", (len, "push"), contenders!(fills(len)))
-            .data(len * size_of::<u64>())
-            .limit(touch::HUGE, touch::words_up_front(len * size_of::<u64>()))
-            .goal(OURS, VEC, 0.35)
-            .goal(OURS, VIRTUAL_BUFFER, 0.35)
-            .goal(OURS, touch::HUGE, 1.10),
+        Comparison::new(
+            "push-128m",
+            "u64 pushed from empty to 128 MiB",
+            (len, "push"),
+            contenders!(fills(len)),
+        )
+        .data(len * size_of::<u64>())
+        .limit(touch::HUGE, touch::words_up_front(len * size_of::<u64>()))
+        .goal(OURS, VEC, 0.35)
+        .goal(OURS, VIRTUAL_BUFFER, 0.35)
+        .goal(OURS, touch::HUGE, 1.10),
     );
     let (len, times) = (100_000, scale.of(20, 1));
     let title = "100,000 u64 pushed into a new vector, which is then dropped, again and again";
     all.push(
-        Comparison::new("push-100k", title, (len * times, "push"), contenders!(comes_and_goes(len, times)))
-            .together()
-            .data(len * size_of::<u64>())
-            .goal(OURS, VEC, 1.2),
+        Comparison::new(
+            "push-100k",
+            title,
+            (len * times, "push"),
+            contenders!(comes_and_goes(len, times)),
+        )
+        .together()
+        .data(len * size_of::<u64>())
+        .goal(OURS, VEC, 1.2),
     );
     let title = "100,000 u64 pushed into the first vector of a process";
     all.push(
-        Comparison::new("push-100k-first", title, (len, "push"), contenders!(fills(len)))
-            .data(len * size_of::<u64>())
-            .rounds(15),
+        Comparison::new(
+            "push-100k-first",
+            title,
+            (len, "push"),
+            contenders!(fills(len)),
+        )
+        .data(len * size_of::<u64>())
+        .rounds(15),
     );
     let (len, times) = (scale.of(4096, 1024), scale.of(500, 2));
-    let contenders = vec![push_reserved(OURS, len, times), push_reserved(VEC, len, times)];
+    let contenders = vec![
+        push_reserved(OURS, len, times),
+        push_reserved(VEC, len, times),
+    ];
     let title = format!("{len} u64 pushed into capacity that is there already");
     all.push(
         Comparison::new("push-reserved", title, (len * times, "push"), contenders)
@@ -238,14 +274,30 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
             .goal(OURS, VEC, 1.02),
     );
     for (name, title, bytes) in [
-        ("come-and-go-1k", "vectors of 1 KiB that are filled and dropped", 1 << 10),
-        ("come-and-go-64k", "vectors of 64 KiB that are filled and dropped", 64 << 10),
-        ("come-and-go-1m", "vectors of 1 MiB that are filled and dropped", 1 << 20),
+        (
+            "come-and-go-1k",
+            "vectors of 1 KiB that are filled and dropped",
+            1 << 10,
+        ),
+        (
+            "come-and-go-64k",
+            "vectors of 64 KiB that are filled and dropped",
+            64 << 10,
+        ),
+        (
+            "come-and-go-1m",
+            "vectors of 1 MiB that are filled and dropped",
+            1 << 20,
+        ),
     ] {
         let len = bytes / size_of::<u64>();
         let times = scale.of((8 << 20) / bytes, 2);
         let contenders = contenders!(comes_and_goes(len, times));
-        all.push(Comparison::new(name, title, (len * times, "push"), contenders).together().data(bytes));
+        all.push(
+            Comparison::new(name, title, (len * times, "push"), contenders)
+                .together()
+                .data(bytes),
+        );
     }
     let len = scale.of(128 << 20, 64 << 10);
     let title = "the worst 512 pushes of u64 that follow each other, from empty to 1 GiB";

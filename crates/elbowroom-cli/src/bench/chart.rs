@@ -16,8 +16,12 @@ const BAR: f64 = 14.0;
 const TEXT_COLUMNS: usize = 120;
 
 pub(super) fn svg(outcome: &Outcome) -> String {
-    let subtitle =
-        format!("{}; {}, {}; shorter is better", outcome.system, size(outcome.size_bytes as u64), runs(outcome.rounds));
+    let subtitle = format!(
+        "{}; {}, {}; shorter is better",
+        outcome.system,
+        size(outcome.size_bytes as u64),
+        runs(outcome.rounds)
+    );
     let mut svg = Svg::new(WIDTH, "Ways of committing memory", &subtitle);
     legend(&mut svg);
     for table in &outcome.tables {
@@ -28,8 +32,15 @@ pub(super) fn svg(outcome: &Outcome) -> String {
          half of the runs took. An arrow is a bar that goes on. The ratio is to {BASELINE}, of the same round.",
         clocks(outcome)
     );
-    let refusals = outcome.refusals().into_iter().map(|(mechanism, why)| format!("Not measured: {mechanism}: {why}"));
-    for line in std::iter::once(note).chain(busy(outcome)).chain(refusals).flat_map(|note| wrap(&note, TEXT_COLUMNS)) {
+    let refusals = outcome
+        .refusals()
+        .into_iter()
+        .map(|(mechanism, why)| format!("Not measured: {mechanism}: {why}"));
+    for line in std::iter::once(note)
+        .chain(busy(outcome))
+        .chain(refusals)
+        .flat_map(|note| wrap(&note, TEXT_COLUMNS))
+    {
         svg.text(MARGIN, svg.y, "small faint", Anchor::Start, &line);
         svg.y += 16.0;
     }
@@ -37,11 +48,18 @@ pub(super) fn svg(outcome: &Outcome) -> String {
 }
 
 fn class(mechanism: Mechanism) -> &'static str {
-    if matches!(mechanism, Mechanism::UpFront(_)) { "committed" } else { "resident" }
+    if matches!(mechanism, Mechanism::UpFront(_)) {
+        "committed"
+    } else {
+        "resident"
+    }
 }
 
 fn legend(svg: &mut Svg) {
-    for (x, class, text) in [(MARGIN, "committed", "committed up front"), (MARGIN + 170.0, "resident", "on touch")] {
+    for (x, class, text) in [
+        (MARGIN, "committed", "committed up front"),
+        (MARGIN + 170.0, "resident", "on touch"),
+    ] {
         svg.rect(x, svg.y, BAR, BAR, class);
         svg.text(x + 20.0, svg.y + 11.5, "small", Anchor::Start, text);
     }
@@ -60,28 +78,73 @@ fn draw(svg: &mut Svg, table: &Table, size_bytes: usize) {
     let step = round_step(longest);
     let mut at = 0.0;
     while at <= longest {
-        svg.line((x(at), top), (x(at), bottom), if at == 0.0 { "axis" } else { "grid" });
-        svg.text(x(at), bottom + 16.0, "small faint num", Anchor::Middle, &tick(at, step));
+        svg.line(
+            (x(at), top),
+            (x(at), bottom),
+            if at == 0.0 { "axis" } else { "grid" },
+        );
+        svg.text(
+            x(at),
+            bottom + 16.0,
+            "small faint num",
+            Anchor::Middle,
+            &tick(at, step),
+        );
         at += step;
     }
     for (column, text) in [(0.0, "a page"), (76.0, "ratio"), (160.0, "commits")] {
-        svg.text(RIGHT + 80.0 + column, top - 2.0, "small faint", Anchor::End, text);
+        svg.text(
+            RIGHT + 80.0 + column,
+            top - 2.0,
+            "small faint",
+            Anchor::End,
+            text,
+        );
     }
     for row in table.measured() {
-        let (Some(whole), Some(page)) = (row.time_ns(), table.page_ns(row)) else { continue };
+        let (Some(whole), Some(page)) = (row.time_ns(), table.page_ns(row)) else {
+            continue;
+        };
         let middle = svg.y + ROW / 2.0;
-        svg.text(LEFT - 10.0, middle + 4.5, "small", Anchor::End, &row.mechanism.to_string());
-        svg.rect(LEFT, middle - BAR / 2.0, (x(whole.median) - LEFT).max(1.0), BAR, class(row.mechanism));
+        svg.text(
+            LEFT - 10.0,
+            middle + 4.5,
+            "small",
+            Anchor::End,
+            &row.mechanism.to_string(),
+        );
+        svg.rect(
+            LEFT,
+            middle - BAR / 2.0,
+            (x(whole.median) - LEFT).max(1.0),
+            BAR,
+            class(row.mechanism),
+        );
         if whole.median > longest {
             // Cut off: an arrow goes on.
-            svg.path(&format!("M{RIGHT:.1} {:.1}l9 7l-9 7z", middle - 7.0), class(row.mechanism));
+            svg.path(
+                &format!("M{RIGHT:.1} {:.1}l9 7l-9 7z", middle - 7.0),
+                class(row.mechanism),
+            );
         } else {
-            spread(svg, [x(whole.lower_quartile), x(whole.upper_quartile)], middle);
+            spread(
+                svg,
+                [x(whole.lower_quartile), x(whole.upper_quartile)],
+                middle,
+            );
         }
-        let ratio = table.ratio(row).map_or_else(|| "-".to_owned(), |ratio| three_digits(ratio.median));
+        let ratio = table
+            .ratio(row)
+            .map_or_else(|| "-".to_owned(), |ratio| three_digits(ratio.median));
         let committed = row.committed_bytes().map_or_else(String::new, size);
         for (column, text) in [(0.0, time(page.median)), (76.0, ratio), (160.0, committed)] {
-            svg.text(RIGHT + 80.0 + column, middle + 4.5, "small num", Anchor::End, &text);
+            svg.text(
+                RIGHT + 80.0 + column,
+                middle + 4.5,
+                "small num",
+                Anchor::End,
+                &text,
+            );
         }
         svg.y += ROW;
     }
@@ -98,7 +161,10 @@ fn spread(svg: &mut Svg, ends: [f64; 2], middle: f64) {
 
 fn capitalised(text: &str) -> String {
     let mut chars = text.chars();
-    chars.next().map(|first| first.to_uppercase().collect::<String>() + chars.as_str()).unwrap_or_default()
+    chars
+        .next()
+        .map(|first| first.to_uppercase().collect::<String>() + chars.as_str())
+        .unwrap_or_default()
 }
 
 /// 1, 2 or 5 times a power of ten that gives at most eight steps.
@@ -136,19 +202,37 @@ mod tests {
         let outcome = outcome();
         let svg = svg(&outcome);
         assert_well_formed(&svg);
-        let measured: usize = outcome.tables.iter().map(|table| table.measured().count()).sum();
+        let measured: usize = outcome
+            .tables
+            .iter()
+            .map(|table| table.measured().count())
+            .sum();
         // Beside the background and the legend.
         assert_eq!(svg.matches("<rect x=").count(), measured + 2);
         for row in &outcome.tables[0].rows {
-            let count = if row.refusal.is_none() { outcome.tables.len() } else { 1 };
-            assert!(svg.matches(&row.mechanism.to_string()).count() >= count, "{}", row.mechanism);
+            let count = if row.refusal.is_none() {
+                outcome.tables.len()
+            } else {
+                1
+            };
+            assert!(
+                svg.matches(&row.mechanism.to_string()).count() >= count,
+                "{}",
+                row.mechanism
+            );
         }
         assert!(svg.contains("&lt;not&gt; permitted &amp; so on"), "{svg}");
     }
 
     #[test]
     fn axes_have_few_round_numbers() {
-        assert_eq!([round_step(8.0), round_step(9.0), round_step(4.1e7)], [1.0, 2.0, 1e7]);
-        assert_eq!([tick(0.0, 500.0), tick(20_000.0, 5000.0), tick(4e9, 2e9)], ["0 ns", "20 µs", "4 s"]);
+        assert_eq!(
+            [round_step(8.0), round_step(9.0), round_step(4.1e7)],
+            [1.0, 2.0, 1e7]
+        );
+        assert_eq!(
+            [tick(0.0, 500.0), tick(20_000.0, 5000.0), tick(4e9, 2e9)],
+            ["0 ns", "20 µs", "4 s"]
+        );
     }
 }

@@ -30,17 +30,40 @@ pub(crate) enum Mechanism {
 pub(crate) const BASELINE: Mechanism = Mechanism::UpFront(Pages::Demand);
 
 /// The windows; those that are no larger than a page are left out.
-const WINDOWS: [usize; 7] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20];
+const WINDOWS: [usize; 7] = [
+    4 << 10,
+    16 << 10,
+    64 << 10,
+    256 << 10,
+    1 << 20,
+    4 << 20,
+    16 << 20,
+];
 
 /// All of them, the baseline first.
 pub(crate) fn all() -> Vec<Mechanism> {
-    let windows = WINDOWS.into_iter().filter(|&bytes| bytes > page_size()).map(Mechanism::Window);
-    [BASELINE, Mechanism::UpFront(Pages::Populated), Mechanism::UpFront(Pages::HugePopulated)]
+    let windows = WINDOWS
         .into_iter()
-        .chain([Mechanism::Adaptive, Mechanism::AdaptiveSmallPages, Mechanism::Window(0)])
-        .chain(windows)
-        .chain([Mechanism::Userfault, Mechanism::UserfaultServed, Mechanism::Monitored])
-        .collect()
+        .filter(|&bytes| bytes > page_size())
+        .map(Mechanism::Window);
+    [
+        BASELINE,
+        Mechanism::UpFront(Pages::Populated),
+        Mechanism::UpFront(Pages::HugePopulated),
+    ]
+    .into_iter()
+    .chain([
+        Mechanism::Adaptive,
+        Mechanism::AdaptiveSmallPages,
+        Mechanism::Window(0),
+    ])
+    .chain(windows)
+    .chain([
+        Mechanism::Userfault,
+        Mechanism::UserfaultServed,
+        Mechanism::Monitored,
+    ])
+    .collect()
 }
 
 /// For people.
@@ -72,7 +95,7 @@ impl Mechanism {
             Mechanism::Adaptive => "adaptive".to_owned(),
             Mechanism::AdaptiveSmallPages => "adaptive-small-pages".to_owned(),
             Mechanism::Window(0) => "page".to_owned(),
-            Mechanism::Window(bytes) => format!("window-{}", human(bytes as u64).to_string().replace(' ', "")),
+            Mechanism::Window(bytes) => format!("window-{}", human(bytes as u64).replace(' ', "")),
             Mechanism::Userfault => "userfaultfd".to_owned(),
             Mechanism::UserfaultServed => "userfaultfd-served".to_owned(),
             Mechanism::Monitored => "monitored".to_owned(),
@@ -92,7 +115,9 @@ impl Mechanism {
     /// Makes memory of `len` bytes; or says why that cannot be done here.
     pub(crate) fn make(self, len: usize) -> Result<Memory, String> {
         let pages = match self {
-            Mechanism::UpFront(pages) => return UpFront::with_pages(len, pages).map(Memory::UpFront),
+            Mechanism::UpFront(pages) => {
+                return UpFront::with_pages(len, pages).map(Memory::UpFront);
+            }
             Mechanism::Window(bytes) => Some((bytes / page_size()).max(1)),
             _ => None,
         };
@@ -101,10 +126,13 @@ impl Mechanism {
             Mechanism::AdaptiveSmallPages => region.huge_pages(false),
             Mechanism::Userfault => region.backend(Backend::Userfault),
             Mechanism::UserfaultServed => region.backend(Backend::UserfaultMonitor),
-            Mechanism::Monitored => region.filter(|_| Verdict::Commit).monitored(),
+            Mechanism::Monitored => region.filter(|_| Verdict::Commit).filter_threads(1),
             _ => region,
         };
-        region.build().map(Memory::OnTouch).map_err(|error| error.to_string())
+        region
+            .build()
+            .map(Memory::OnTouch)
+            .map_err(|error| error.to_string())
     }
 }
 
@@ -122,7 +150,9 @@ impl Memory {
             Memory::UpFront(block) => pages.for_each(|number| block.write(number * page, 1)),
             Memory::OnTouch(region) => {
                 for number in pages {
-                    region.try_write(number * page, 1u8).map_err(|error| error.to_string())?;
+                    region
+                        .try_write(number * page, 1u8)
+                        .map_err(|error| error.to_string())?;
                 }
             }
         }
@@ -154,21 +184,32 @@ mod tests {
         let all = all();
         assert_eq!(all[0], BASELINE);
         for (at, mechanism) in all.iter().enumerate() {
-            assert!(mechanism.to_string().len() <= super::super::view::NAME_COLUMNS, "{mechanism}");
+            assert!(
+                mechanism.to_string().len() <= super::super::view::NAME_COLUMNS,
+                "{mechanism}"
+            );
             assert!(!mechanism.id().contains(' '), "{mechanism:?}");
             for other in &all[..at] {
                 assert_ne!(mechanism.id(), other.id());
                 assert_ne!(mechanism.to_string(), other.to_string());
             }
             let text = serde_json::to_string(mechanism).unwrap();
-            assert_eq!(serde_json::from_str::<Mechanism>(&text).unwrap(), *mechanism);
+            assert_eq!(
+                serde_json::from_str::<Mechanism>(&text).unwrap(),
+                *mechanism
+            );
         }
     }
 
     #[test]
     fn what_is_touched_is_committed() {
         let len = 64 * page_size();
-        for mechanism in [BASELINE, Mechanism::Adaptive, Mechanism::Window(0), Mechanism::Monitored] {
+        for mechanism in [
+            BASELINE,
+            Mechanism::Adaptive,
+            Mechanism::Window(0),
+            Mechanism::Monitored,
+        ] {
             let mut memory = mechanism.make(len).unwrap();
             memory.touch(0..64).unwrap();
             assert_eq!(memory.committed_bytes(), len, "{mechanism}");
@@ -178,6 +219,11 @@ mod tests {
         let mut memory = Mechanism::Window(4 * page_size()).make(len).unwrap();
         memory.touch([0, 40].into_iter()).unwrap();
         assert_eq!(memory.committed_bytes(), 8 * page_size());
-        assert!(memory.touch([64].into_iter()).unwrap_err().contains("not inside"));
+        assert!(
+            memory
+                .touch([64].into_iter())
+                .unwrap_err()
+                .contains("not inside")
+        );
     }
 }

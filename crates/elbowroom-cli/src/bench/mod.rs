@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use crate::args::Bench;
 use crate::os;
-use crate::output::{Paint, complain, line, write_file};
+use crate::output::{self, complain, line, paint, write_file};
 use outcome::{Outcome, Table};
 use progress::Progress;
 use room::Room;
@@ -48,7 +48,11 @@ fn measure(settings: &Bench) -> Result<Outcome, String> {
     let place = Place::choose(size_bytes);
     let mechanisms = mechanism::all();
     let mut tables = Manner::ALL.map(|manner| Table::new(manner, size_bytes, &mechanisms));
-    let wanted = settings.rounds.unwrap_or(if settings.is_quick { QUICK_ROUNDS } else { ROUNDS });
+    let wanted = settings.rounds.unwrap_or(if settings.is_quick {
+        QUICK_ROUNDS
+    } else {
+        ROUNDS
+    });
 
     let mut progress = Progress::new(wanted * tables.len() * mechanisms.len());
     let start = Instant::now();
@@ -56,10 +60,18 @@ fn measure(settings: &Bench) -> Result<Outcome, String> {
     while rounds < wanted {
         for table in &mut tables {
             for row in &mut table.rows {
-                progress.step(format_args!("run {} of {wanted}: {}", rounds + 1, row.mechanism));
+                progress.step(format_args!(
+                    "run {} of {wanted}: {}",
+                    rounds + 1,
+                    row.mechanism
+                ));
                 // What could not be done once is not tried again.
                 if row.refusal.is_none() {
-                    row.add(place.take(Order { mechanism: row.mechanism, manner: table.manner, size_bytes }));
+                    row.add(place.take(Order {
+                        mechanism: row.mechanism,
+                        manner: table.manner,
+                        size_bytes,
+                    }));
                 }
             }
         }
@@ -75,7 +87,8 @@ fn measure(settings: &Bench) -> Result<Outcome, String> {
         size_bytes,
         rounds,
         rounds_wanted: wanted,
-        is_smaller: settings.size_bytes.is_none() && size_bytes < room::usual_bytes(settings.is_quick),
+        is_smaller: settings.size_bytes.is_none()
+            && size_bytes < room::usual_bytes(settings.is_quick),
         is_apart: place == Place::Apart,
         elapsed: start.elapsed(),
         tables: tables.into(),
@@ -86,11 +99,15 @@ fn show(settings: &Bench, outcome: &Outcome) -> Result<(), String> {
     let text = if settings.json {
         view::json(outcome)
     } else {
-        let columns = os::columns().unwrap_or(view::DEFAULT_COLUMNS);
-        view::text(outcome, Paint::for_output(), os::is_utf8(), columns)
+        let columns = output::columns().unwrap_or(view::DEFAULT_COLUMNS);
+        view::text(outcome, paint(), os::is_utf8(), columns)
     };
-    let written = settings.svg.as_ref().map_or(Ok(()), |path| write_file(path, &chart::svg(outcome)));
+    let written = settings
+        .svg
+        .as_ref()
+        .map_or(Ok(()), |path| write_file(path, &chart::svg(outcome)));
     // Whatever became of the file, the table was worth the wait.
-    line(text.trim_end_matches('\n')).map_err(|error| format!("cannot write to standard output: {error}"))?;
+    line(text.trim_end_matches('\n'))
+        .map_err(|error| format!("cannot write to standard output: {error}"))?;
     written
 }

@@ -41,7 +41,11 @@ impl Outcome {
     /// Of the time of those mechanisms that have one thread, the share in which no processor worked for them: other
     /// programs had it, or a host. `None` where there is no fine clock for that.
     pub(crate) fn lost_share(&self) -> Option<f64> {
-        let rows = self.tables.iter().flat_map(Table::measured).filter(|row| row.mechanism.has_one_thread());
+        let rows = self
+            .tables
+            .iter()
+            .flat_map(Table::measured)
+            .filter(|row| row.mechanism.has_one_thread());
         let (mut wall, mut cpu) = (0, 0);
         for sample in rows.flat_map(|row| &row.samples) {
             wall += sample.wall_ns;
@@ -80,9 +84,17 @@ pub(crate) struct Row {
 
 impl Table {
     pub(crate) fn new(manner: Manner, size_bytes: usize, mechanisms: &[Mechanism]) -> Table {
-        let row = |&mechanism| Row { mechanism, samples: Vec::new(), refusal: None };
+        let row = |&mechanism| Row {
+            mechanism,
+            samples: Vec::new(),
+            refusal: None,
+        };
         let touched_pages = manner.touched_pages(size_bytes);
-        Table { manner, touched_pages, rows: mechanisms.iter().map(row).collect() }
+        Table {
+            manner,
+            touched_pages,
+            rows: mechanisms.iter().map(row).collect(),
+        }
     }
 
     pub(crate) fn touched_bytes(&self) -> u64 {
@@ -96,7 +108,9 @@ impl Table {
 
     /// Those that were not, and why.
     fn refused(&self) -> impl Iterator<Item = (Mechanism, &str)> {
-        self.rows.iter().filter_map(|row| Some((row.mechanism, row.refusal.as_deref()?)))
+        self.rows
+            .iter()
+            .filter_map(|row| Some((row.mechanism, row.refusal.as_deref()?)))
     }
 
     /// The time up to which bars are drawn. What takes many times as long as the baseline does not dwarf the others:
@@ -104,7 +118,11 @@ impl Table {
     pub(crate) fn scale_ns(&self) -> f64 {
         let time = |row: &Row| Some(row.time_ns()?.median);
         let longest = self.measured().filter_map(time).fold(1.0, f64::max);
-        match self.measured().find(|row| row.mechanism == BASELINE).and_then(time) {
+        match self
+            .measured()
+            .find(|row| row.mechanism == BASELINE)
+            .and_then(time)
+        {
             Some(baseline) => longest.min(baseline * BARS_MAX),
             None => longest,
         }
@@ -118,7 +136,11 @@ impl Table {
     /// How many times the time of committing up front a row takes: of the ratios within each round.
     pub(crate) fn ratio(&self, row: &Row) -> Option<Spread> {
         let baseline = self.measured().find(|row| row.mechanism == BASELINE)?;
-        Spread::of(row.times().zip(baseline.times()).map(|(ours, theirs)| ours / theirs.max(1.0)))
+        Spread::of(
+            row.times()
+                .zip(baseline.times())
+                .map(|(ours, theirs)| ours / theirs.max(1.0)),
+        )
     }
 }
 
@@ -132,21 +154,31 @@ impl Row {
 
     /// None if one of them failed: what then works only now and then is no measurement.
     fn measured_samples(&self) -> &[Sample] {
-        if self.refusal.is_none() { &self.samples } else { &[] }
+        if self.refusal.is_none() {
+            &self.samples
+        } else {
+            &[]
+        }
     }
 
     pub(crate) fn clock(&self) -> Clock {
         let is_known = self.samples.iter().all(|sample| sample.cpu_ns.is_some());
-        if is_known && self.mechanism.has_one_thread() { Clock::Cpu } else { Clock::Wall }
+        if is_known && self.mechanism.has_one_thread() {
+            Clock::Cpu
+        } else {
+            Clock::Wall
+        }
     }
 
     /// By its clock, in nanoseconds.
     fn times(&self) -> impl Iterator<Item = f64> {
         let clock = self.clock();
-        self.measured_samples().iter().map(move |sample| match (clock, sample.cpu_ns) {
-            (Clock::Cpu, Some(cpu_ns)) => cpu_ns as f64,
-            _ => sample.wall_ns as f64,
-        })
+        self.measured_samples()
+            .iter()
+            .map(move |sample| match (clock, sample.cpu_ns) {
+                (Clock::Cpu, Some(cpu_ns)) => cpu_ns as f64,
+                _ => sample.wall_ns as f64,
+            })
     }
 
     /// Of the whole, by its clock.
@@ -155,32 +187,53 @@ impl Row {
     }
 
     pub(crate) fn wall_ns(&self) -> Option<Spread> {
-        Spread::of(self.measured_samples().iter().map(|sample| sample.wall_ns as f64))
+        Spread::of(
+            self.measured_samples()
+                .iter()
+                .map(|sample| sample.wall_ns as f64),
+        )
     }
 
     /// The processors' time.
     pub(crate) fn cpu_ns(&self) -> Option<Spread> {
-        Spread::of(self.measured_samples().iter().filter_map(|sample| Some(sample.cpu_ns? as f64)))
+        Spread::of(
+            self.measured_samples()
+                .iter()
+                .filter_map(|sample| Some(sample.cpu_ns? as f64)),
+        )
     }
 
     /// The most that was committed.
     pub(crate) fn committed_bytes(&self) -> Option<u64> {
-        self.measured_samples().iter().map(|sample| sample.committed_bytes).max()
+        self.measured_samples()
+            .iter()
+            .map(|sample| sample.committed_bytes)
+            .max()
     }
 
     /// The most that came to be in memory; `None` where the system does not tell.
     pub(crate) fn resident_bytes(&self) -> Option<u64> {
-        let grown = self.measured_samples().iter().filter_map(|sample| sample.change.resident_growth_bytes);
+        let grown = self
+            .measured_samples()
+            .iter()
+            .filter_map(|sample| sample.change.resident_growth_bytes);
         grown.max().map(|bytes| u64::try_from(bytes).unwrap_or(0))
     }
 
     /// The faults that the library resolved, and those that the kernel did.
     pub(crate) fn library_faults(&self) -> Option<Spread> {
-        Spread::of(self.measured_samples().iter().map(|sample| sample.library_faults as f64))
+        Spread::of(
+            self.measured_samples()
+                .iter()
+                .map(|sample| sample.library_faults as f64),
+        )
     }
 
     pub(crate) fn kernel_faults(&self) -> Option<Spread> {
-        let faults = self.measured_samples().iter().filter_map(|sample| sample.change.kernel_faults);
+        let faults = self
+            .measured_samples()
+            .iter()
+            .filter_map(|sample| sample.change.kernel_faults);
         Spread::of(faults.map(|faults| faults as f64))
     }
 }
@@ -198,7 +251,13 @@ pub(crate) mod tests {
             resident_growth_bytes: Some(committed_bytes as i64),
             kernel_faults: Some(7),
         };
-        Sample { wall_ns, cpu_ns: Some(wall_ns / 2), committed_bytes, library_faults: 3, change }
+        Sample {
+            wall_ns,
+            cpu_ns: Some(wall_ns / 2),
+            committed_bytes,
+            library_faults: 3,
+            change,
+        }
     }
 
     /// A machine on which everything takes its place in the list, but for what it has not.
@@ -211,7 +270,10 @@ pub(crate) mod tests {
                 for round in 1..=3 {
                     row.add(match row.mechanism {
                         Mechanism::UserfaultServed => Err("<not> permitted & so on".to_owned()),
-                        _ => Ok(sample((at as u64 + 1) * 1_000_000 * round, size_bytes as u64)),
+                        _ => Ok(sample(
+                            (at as u64 + 1) * 1_000_000 * round,
+                            size_bytes as u64,
+                        )),
                     });
                 }
             }
@@ -235,10 +297,16 @@ pub(crate) mod tests {
         let outcome = outcome();
         let table = &outcome.tables[0];
         let ratio = table.ratio(&table.rows[1]).unwrap();
-        assert_eq!([ratio.lower_quartile, ratio.median, ratio.upper_quartile], [2.0; 3]);
+        assert_eq!(
+            [ratio.lower_quartile, ratio.median, ratio.upper_quartile],
+            [2.0; 3]
+        );
         assert_eq!(table.rows[1].wall_ns().unwrap().median, 4_000_000.0);
         assert_eq!(table.rows[1].time_ns().unwrap().median, 2_000_000.0);
-        assert_eq!(table.page_ns(&table.rows[1]).unwrap().median, 2_000_000.0 / table.touched_pages as f64);
+        assert_eq!(
+            table.page_ns(&table.rows[1]).unwrap().median,
+            2_000_000.0 / table.touched_pages as f64
+        );
         assert_eq!(table.rows[1].cpu_ns().unwrap().median, 2_000_000.0);
     }
 
@@ -258,12 +326,25 @@ pub(crate) mod tests {
 
     #[test]
     fn threads_that_wait_for_each_other_are_timed_by_the_wall_clock() {
-        let mut row = Row { mechanism: Mechanism::Monitored, samples: vec![sample(8, 1)], refusal: None };
-        assert_eq!((row.clock(), row.time_ns().unwrap().median), (Clock::Wall, 8.0));
+        let mut row = Row {
+            mechanism: Mechanism::Monitored,
+            samples: vec![sample(8, 1)],
+            refusal: None,
+        };
+        assert_eq!(
+            (row.clock(), row.time_ns().unwrap().median),
+            (Clock::Wall, 8.0)
+        );
         row.mechanism = Mechanism::Adaptive;
-        assert_eq!((row.clock(), row.time_ns().unwrap().median), (Clock::Cpu, 4.0));
+        assert_eq!(
+            (row.clock(), row.time_ns().unwrap().median),
+            (Clock::Cpu, 4.0)
+        );
         row.samples[0].cpu_ns = None;
-        assert_eq!((row.clock(), row.time_ns().unwrap().median), (Clock::Wall, 8.0));
+        assert_eq!(
+            (row.clock(), row.time_ns().unwrap().median),
+            (Clock::Wall, 8.0)
+        );
     }
 
     #[test]
@@ -278,14 +359,28 @@ pub(crate) mod tests {
 
     #[test]
     fn what_failed_once_is_no_measurement() {
-        let mut row = Row { mechanism: Mechanism::Adaptive, samples: Vec::new(), refusal: None };
+        let mut row = Row {
+            mechanism: Mechanism::Adaptive,
+            samples: Vec::new(),
+            refusal: None,
+        };
         row.add(Ok(sample(1, 1)));
         assert!(row.wall_ns().is_some());
         row.add(Err("out of memory".to_owned()));
-        assert!(row.wall_ns().is_none() && row.committed_bytes().is_none() && row.library_faults().is_none());
+        assert!(
+            row.wall_ns().is_none()
+                && row.committed_bytes().is_none()
+                && row.library_faults().is_none()
+        );
         let outcome = outcome();
-        assert_eq!(outcome.refusals(), [(Mechanism::UserfaultServed, "<not> permitted & so on")]);
-        assert_eq!(outcome.tables[0].measured().count(), outcome.tables[0].rows.len() - 1);
+        assert_eq!(
+            outcome.refusals(),
+            [(Mechanism::UserfaultServed, "<not> permitted & so on")]
+        );
+        assert_eq!(
+            outcome.tables[0].measured().count(),
+            outcome.tables[0].rows.len() - 1
+        );
     }
 
     #[test]

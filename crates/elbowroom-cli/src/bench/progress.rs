@@ -17,14 +17,22 @@ pub(crate) struct Progress {
 impl Progress {
     pub(crate) fn new(steps: usize) -> Progress {
         let is_dumb = env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
-        Progress { is_shown: io::stderr().is_terminal() && !is_dumb, steps, done: 0 }
+        Progress {
+            is_shown: io::stderr().is_terminal() && !is_dumb,
+            steps,
+            done: 0,
+        }
     }
 
     /// Says what is done next.
     pub(crate) fn step(&mut self, next: impl Display) {
         if self.is_shown {
             // There is nobody to tell if that fails.
-            let _ = write!(io::stderr(), "\r{:<COLUMNS$}", bar(self.done, self.steps, &next.to_string()));
+            let _ = write!(
+                io::stderr(),
+                "\r{:<COLUMNS$}",
+                bar(self.done, self.steps, &next.to_string())
+            );
         }
         self.done += 1;
     }
@@ -51,7 +59,10 @@ mod tests {
     #[test]
     fn a_bar_fills_one_line() {
         assert_eq!(bar(0, 10, "a"), format!("[{}]   0 %  a", ".".repeat(24)));
-        assert_eq!(bar(5, 10, "a"), format!("[{}{}]  50 %  a", "#".repeat(12), ".".repeat(12)));
+        assert_eq!(
+            bar(5, 10, "a"),
+            format!("[{}{}]  50 %  a", "#".repeat(12), ".".repeat(12))
+        );
         assert_eq!(bar(10, 10, ""), format!("[{}] 100 %  ", "#".repeat(24)));
         assert_eq!(bar(0, 0, &"ä".repeat(100)).chars().count(), COLUMNS);
     }

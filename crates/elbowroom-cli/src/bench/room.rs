@@ -23,9 +23,15 @@ impl Room {
     /// The tightest of what the limits leave and what is free.
     pub(crate) fn now() -> Room {
         let budget = Budget::for_process();
-        let limit = Room { bytes: budget.available_bytes() as u64, by: budget.name().to_owned() };
+        let limit = Room {
+            bytes: budget.available_bytes() as u64,
+            by: budget.name().to_owned(),
+        };
         match os::available_bytes() {
-            Some(bytes) if bytes < limit.bytes => Room { bytes, by: "available memory".to_owned() },
+            Some(bytes) if bytes < limit.bytes => Room {
+                bytes,
+                by: "available memory".to_owned(),
+            },
             _ => limit,
         }
     }
@@ -54,7 +60,9 @@ pub(crate) fn size(asked: Option<usize>, is_quick: bool, room: &Room) -> Result<
     let fits = |size: usize| taken_bytes(size) <= room.bytes / 4 * 3;
     let left = human(room.bytes);
     if let Some(asked) = asked {
-        let rounded = asked.checked_next_multiple_of(UNIT_BYTES).filter(|&size| size <= isize::MAX as usize / 4);
+        let rounded = asked
+            .checked_next_multiple_of(UNIT_BYTES)
+            .filter(|&size| size <= isize::MAX as usize / 4);
         return match rounded {
             Some(size) if fits(size) => Ok(size),
             _ => Err(format!(
@@ -85,7 +93,10 @@ mod tests {
     use super::*;
 
     fn room(mib: u64) -> Room {
-        Room { bytes: mib << 20, by: "cgroup memory.max".to_owned() }
+        Room {
+            bytes: mib << 20,
+            by: "cgroup memory.max".to_owned(),
+        }
     }
 
     #[test]
@@ -95,7 +106,10 @@ mod tests {
         assert_eq!(size(None, false, &room(200)), Ok(32 << 20));
         assert_eq!(size(None, false, &room(68)), Ok(2 << 20));
         let refused = size(None, false, &room(60)).unwrap_err();
-        assert!(refused.contains("60 MiB") && refused.contains("cgroup memory.max"), "{refused}");
+        assert!(
+            refused.contains("60 MiB") && refused.contains("cgroup memory.max"),
+            "{refused}"
+        );
     }
 
     #[test]
@@ -104,7 +118,10 @@ mod tests {
         assert_eq!(size(Some(100 << 20), false, &room(1000)), Ok(100 << 20));
         for asked in [400 << 20, usize::MAX, isize::MAX as usize] {
             let refused = size(Some(asked), false, &room(1000)).unwrap_err();
-            assert!(refused.contains("1000 MiB") && refused.contains("smaller --size"), "{refused}");
+            assert!(
+                refused.contains("1000 MiB") && refused.contains("smaller --size"),
+                "{refused}"
+            );
         }
     }
 }

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::mechanism::Mechanism;
 use super::room::warm_bytes;
-use crate::meter::{Change, Usage, nanoseconds};
+use crate::meter::{Change, nanoseconds};
 use crate::os::{self, Pages, UpFront};
+use crate::usage::Usage;
 
 /// Tells a child of this program what it is there for. No argument, so that it is in no help.
 const VARIABLE: &str = "ELBOWROOM_BENCH_SAMPLE";
@@ -85,13 +86,21 @@ pub(crate) type Taken = Result<Sample, String>;
 impl Order {
     /// Takes the sample, here and now.
     pub(crate) fn take(self) -> Taken {
-        let Order { mechanism, manner, size_bytes } = self;
+        let Order {
+            mechanism,
+            manner,
+            size_bytes,
+        } = self;
         // What cannot be had need not be touched.
-        drop(UpFront::with_pages(warm_bytes(size_bytes), Pages::HugePopulated).or_else(|_| {
-            let mut block = UpFront::new(warm_bytes(size_bytes))?;
-            (0..block.len()).step_by(page_size()).for_each(|offset| block.write(offset, 1));
-            Ok::<UpFront, elbowroom::Error>(block)
-        }));
+        drop(
+            UpFront::with_pages(warm_bytes(size_bytes), Pages::HugePopulated).or_else(|_| {
+                let mut block = UpFront::new(warm_bytes(size_bytes))?;
+                (0..block.len())
+                    .step_by(page_size())
+                    .for_each(|offset| block.write(offset, 1));
+                Ok::<UpFront, elbowroom::Error>(block)
+            }),
+        );
         let pages = manner.touched_pages(size_bytes);
         let mut order = match manner {
             Manner::InOrder => Vec::new(),
@@ -152,7 +161,11 @@ fn read(output: &Output) -> Taken {
             let message = String::from_utf8_lossy(&output.stderr);
             let last = message.lines().last().unwrap_or_default();
             let how = os::ending(output.status);
-            Err(if last.is_empty() { how } else { format!("{how}: {last}") })
+            Err(if last.is_empty() {
+                how
+            } else {
+                format!("{how}: {last}")
+            })
         }
     }
 }
@@ -169,7 +182,11 @@ pub(crate) enum Place {
 impl Place {
     /// Tries a child on something small.
     pub(crate) fn choose(size_bytes: usize) -> Place {
-        let order = Order { mechanism: super::mechanism::BASELINE, manner: Manner::Scattered, size_bytes };
+        let order = Order {
+            mechanism: super::mechanism::BASELINE,
+            manner: Manner::Scattered,
+            size_bytes,
+        };
         match order.give() {
             Ok(output) if serde_json::from_slice::<Taken>(&output.stdout).is_ok() => Place::Apart,
             _ => Place::Here,
@@ -216,20 +233,40 @@ mod tests {
     fn orders_and_answers_survive_the_way() {
         for mechanism in super::super::mechanism::all() {
             for manner in Manner::ALL {
-                let order = Order { mechanism, manner, size_bytes: 1 << 40 };
+                let order = Order {
+                    mechanism,
+                    manner,
+                    size_bytes: 1 << 40,
+                };
                 let text = serde_json::to_string(&order).unwrap();
                 assert_eq!(serde_json::from_str::<Order>(&text).unwrap(), order);
             }
         }
-        let order = Order { mechanism: Mechanism::Adaptive, manner: Manner::Scattered, size_bytes: 2 << 20 };
+        let order = Order {
+            mechanism: Mechanism::Adaptive,
+            manner: Manner::Scattered,
+            size_bytes: 2 << 20,
+        };
         let sample = order.take().unwrap();
         assert!(sample.wall_ns > 0 && sample.library_faults > 0);
         let touched = Manner::Scattered.touched_pages(2 << 20) * page_size();
-        assert!((touched as u64..=2 * touched as u64).contains(&sample.committed_bytes), "{sample:?}");
+        assert!(
+            (touched as u64..=2 * touched as u64).contains(&sample.committed_bytes),
+            "{sample:?}"
+        );
         let text = serde_json::to_string(&Taken::Ok(sample)).unwrap();
-        assert_eq!(serde_json::from_str::<Taken>(&text).unwrap().unwrap().wall_ns, sample.wall_ns);
+        assert_eq!(
+            serde_json::from_str::<Taken>(&text)
+                .unwrap()
+                .unwrap()
+                .wall_ns,
+            sample.wall_ns
+        );
         let refused: Taken = Err("no".to_owned());
         let text = serde_json::to_string(&refused).unwrap();
-        assert_eq!(serde_json::from_str::<Taken>(&text).unwrap().unwrap_err(), "no");
+        assert_eq!(
+            serde_json::from_str::<Taken>(&text).unwrap().unwrap_err(),
+            "no"
+        );
     }
 }

@@ -46,7 +46,8 @@ mod tests {
     #[test]
     fn the_middle_and_the_quarters() {
         let spread = |figures: &[f64]| {
-            Spread::of(figures.iter().copied()).map(|it| [it.lower_quartile, it.median, it.upper_quartile])
+            Spread::of(figures.iter().copied())
+                .map(|it| [it.lower_quartile, it.median, it.upper_quartile])
         };
         assert_eq!(spread(&[]), None);
         assert_eq!(spread(&[7.0]), Some([7.0; 3]));

@@ -23,8 +23,12 @@ const BAR_COLUMNS_MAX: usize = 60;
 pub(super) fn title(table: &Table, size_bytes: usize) -> String {
     let (touched, size) = (table.touched_pages, human(size_bytes as u64));
     match table.manner {
-        Manner::InOrder => format!("in order: each of the {touched} pages of {size}, one write a page"),
-        Manner::Scattered => format!("scattered: {touched} pages of {size} here and there, one write a page"),
+        Manner::InOrder => {
+            format!("in order: each of the {touched} pages of {size}, one write a page")
+        }
+        Manner::Scattered => {
+            format!("scattered: {touched} pages of {size} here and there, one write a page")
+        }
     }
 }
 
@@ -46,7 +50,7 @@ pub(super) fn time(ns: f64) -> String {
 
 /// A size in few characters.
 pub(super) fn size(bytes: u64) -> String {
-    let exact = human(bytes).to_string();
+    let exact = human(bytes);
     match exact.split_once('.') {
         // 227.4 MiB: the decimal is of no interest.
         Some((whole, rest)) if whole.len() > 2 => format!("{whole}{}", &rest[1..]),
@@ -66,8 +70,16 @@ pub(super) fn three_digits(value: f64) -> String {
 /// The text; a table for each manner, with a bar where there is room for one.
 pub(super) fn text(outcome: &Outcome, paint: Paint, is_unicode: bool, columns: usize) -> String {
     let mut lines = Vec::new();
-    let each = if outcome.is_apart { ", each sample in a process of its own" } else { "" };
-    lines.push(format!("{}: {}{each}", outcome.system, runs(outcome.rounds)));
+    let each = if outcome.is_apart {
+        ", each sample in a process of its own"
+    } else {
+        ""
+    };
+    lines.push(format!(
+        "{}: {}{each}",
+        outcome.system,
+        runs(outcome.rounds)
+    ));
     for table in &outcome.tables {
         lines.push(String::new());
         lines.push(paint.bold(&title(table, outcome.size_bytes)));
@@ -76,26 +88,52 @@ pub(super) fn text(outcome: &Outcome, paint: Paint, is_unicode: bool, columns: u
     push_refusals(&mut lines, outcome, paint, columns);
     lines.push(String::new());
     for note in notes(outcome) {
-        lines.extend(wrap(&note, columns.clamp(40, 120)).iter().map(|line| paint.dim(line)));
+        lines.extend(
+            wrap(&note, columns.clamp(40, 120))
+                .iter()
+                .map(|line| paint.dim(line)),
+        );
     }
     let text = lines.join("\n");
-    if is_unicode { text } else { text.replace('µ', "u") }
+    if is_unicode {
+        text
+    } else {
+        text.replace('µ', "u")
+    }
 }
 
 pub(super) fn runs(rounds: usize) -> String {
-    if rounds == 1 { "one run".to_owned() } else { format!("{rounds} runs in turns") }
+    if rounds == 1 {
+        "one run".to_owned()
+    } else {
+        format!("{rounds} runs in turns")
+    }
 }
 
-fn push_table(lines: &mut Vec<String>, table: &Table, paint: Paint, is_unicode: bool, columns: usize) {
+fn push_table(
+    lines: &mut Vec<String>,
+    table: &Table,
+    paint: Paint,
+    is_unicode: bool,
+    columns: usize,
+) {
     let room = columns.saturating_sub(NAME_COLUMNS + FIGURES_COLUMNS + 2);
-    let bar_columns = if room < BAR_COLUMNS_MIN { 0 } else { room.min(BAR_COLUMNS_MAX) };
+    let bar_columns = if room < BAR_COLUMNS_MIN {
+        0
+    } else {
+        room.min(BAR_COLUMNS_MAX)
+    };
     lines.push(paint.dim(&format!(
         "{:NAME_COLUMNS$}  {:>8}  {:>8}  {:>13}  {:>6}  {:>8}",
         "", "a page", "in all", "half of runs", "ratio", "commits"
     )));
     for row in table.measured() {
-        let (Some(page), Some(whole)) = (table.page_ns(row), row.time_ns()) else { continue };
-        let ratio = table.ratio(row).map_or_else(|| "-".to_owned(), |ratio| three_digits(ratio.median));
+        let (Some(page), Some(whole)) = (table.page_ns(row), row.time_ns()) else {
+            continue;
+        };
+        let ratio = table
+            .ratio(row)
+            .map_or_else(|| "-".to_owned(), |ratio| three_digits(ratio.median));
         let committed = row.committed_bytes().map_or_else(String::new, size);
         let mut line = format!(
             "{:NAME_COLUMNS$}  {:>8}  {:>8}  {:>13}  {ratio:>6}  {committed:>8}",
@@ -105,9 +143,16 @@ fn push_table(lines: &mut Vec<String>, table: &Table, paint: Paint, is_unicode: 
             quartiles(whole),
         );
         if bar_columns > 0 {
-            let colour = if matches!(row.mechanism, Mechanism::UpFront(_)) { Colour::Yellow } else { Colour::Blue };
+            let colour = if matches!(row.mechanism, Mechanism::UpFront(_)) {
+                Colour::Yellow
+            } else {
+                Colour::Blue
+            };
             line += "  ";
-            line += &paint.colour(colour, &bar(whole.median / table.scale_ns(), bar_columns, is_unicode));
+            line += &paint.colour(
+                colour,
+                &bar(whole.median / table.scale_ns(), bar_columns, is_unicode),
+            );
         }
         lines.push(line);
     }
@@ -123,8 +168,15 @@ fn push_refusals(lines: &mut Vec<String>, outcome: &Outcome, paint: Paint, colum
     lines.push(paint.bold("not measured"));
     let indent = NAME_COLUMNS + 2;
     for (mechanism, why) in refusals {
-        for (at, part) in wrap(why, columns.clamp(indent + 30, 120) - indent).iter().enumerate() {
-            let name = if at == 0 { mechanism.to_string() } else { String::new() };
+        for (at, part) in wrap(why, columns.clamp(indent + 30, 120) - indent)
+            .iter()
+            .enumerate()
+        {
+            let name = if at == 0 {
+                mechanism.to_string()
+            } else {
+                String::new()
+            };
             lines.push(format!("{name:NAME_COLUMNS$}  {}", paint.dim(part)));
         }
     }
@@ -133,12 +185,20 @@ fn push_refusals(lines: &mut Vec<String>, outcome: &Outcome, paint: Paint, colum
 /// The quartiles in the unit of the median, so that they can be set beside it.
 fn quartiles(spread: Spread) -> String {
     let (unit, _) = unit(spread.median);
-    format!("{} to {}", three_digits(spread.lower_quartile / unit), three_digits(spread.upper_quartile / unit))
+    format!(
+        "{} to {}",
+        three_digits(spread.lower_quartile / unit),
+        three_digits(spread.upper_quartile / unit)
+    )
 }
 
 /// A bar of at least something; of more than all, its end says that it was cut off.
 fn bar(share: f64, columns: usize, is_unicode: bool) -> String {
-    let (full, cut_off, steps) = if is_unicode { ("█", "▶", 8) } else { ("#", ">", 1) };
+    let (full, cut_off, steps) = if is_unicode {
+        ("█", "▶", 8)
+    } else {
+        ("#", ">", 1)
+    };
     if share > 1.0 {
         return full.repeat(columns - 1) + cut_off;
     }
@@ -163,7 +223,11 @@ pub(super) fn busy(outcome: &Outcome) -> Option<String> {
 
 /// What the times are of.
 pub(super) fn clocks(outcome: &Outcome) -> &'static str {
-    let has_cpu = outcome.tables.iter().flat_map(Table::measured).any(|row| row.clock() == Clock::Cpu);
+    let has_cpu = outcome
+        .tables
+        .iter()
+        .flat_map(Table::measured)
+        .any(|row| row.clock() == Clock::Cpu);
     if has_cpu {
         "in processor time; where threads wait for each other, by the wall clock"
     } else {
@@ -306,15 +370,29 @@ mod tests {
 
     #[test]
     fn quartiles_are_in_the_unit_of_the_median() {
-        let spread =
-            |figure: f64| quartiles(Spread { lower_quartile: figure / 2.0, median: figure, upper_quartile: figure });
-        assert_eq!([spread(900.0), spread(1e6), spread(1.2e9)], ["450 to 900", "0.50 to 1.00", "0.60 to 1.20"]);
+        let spread = |figure: f64| {
+            quartiles(Spread {
+                lower_quartile: figure / 2.0,
+                median: figure,
+                upper_quartile: figure,
+            })
+        };
+        assert_eq!(
+            [spread(900.0), spread(1e6), spread(1.2e9)],
+            ["450 to 900", "0.50 to 1.00", "0.60 to 1.20"]
+        );
     }
 
     #[test]
     fn sizes_take_few_characters() {
-        assert_eq!([size(64 << 20), size(227 << 20 | 5 << 17), size(3 << 19)], ["64 MiB", "227 MiB", "1.5 MiB"]);
-        assert!((0..64).all(|bit| size(1023 << bit >> 10).len() <= 8 && size(u64::MAX >> bit).len() <= 9));
+        assert_eq!(
+            [size(64 << 20), size(227 << 20 | 5 << 17), size(3 << 19)],
+            ["64 MiB", "227 MiB", "1.5 MiB"]
+        );
+        assert!(
+            (0..64)
+                .all(|bit| size(1023 << bit >> 10).len() <= 8 && size(u64::MAX >> bit).len() <= 9)
+        );
     }
 
     #[test]
@@ -324,13 +402,28 @@ mod tests {
             let text = text(&outcome, Paint::Plain, true, columns);
             for row in &outcome.tables[0].rows {
                 let name = row.mechanism.to_string();
-                let count = if row.refusal.is_none() { outcome.tables.len() } else { 1 };
-                assert_eq!(text.lines().filter(|line| line.starts_with(&name)).count(), count, "{name}: {text}");
+                let count = if row.refusal.is_none() {
+                    outcome.tables.len()
+                } else {
+                    1
+                };
+                assert_eq!(
+                    text.lines().filter(|line| line.starts_with(&name)).count(),
+                    count,
+                    "{name}: {text}"
+                );
             }
-            assert!(text.lines().all(|line| line.chars().count() <= columns.max(80)), "{columns}: {text}");
+            assert!(
+                text.lines()
+                    .all(|line| line.chars().count() <= columns.max(80)),
+                "{columns}: {text}"
+            );
             assert!(text.contains("  <not> permitted"), "{text}");
             assert_eq!(text.contains('█'), columns >= 90, "{columns}: {text}");
-            assert!(text.contains("3 of 9 runs") && text.contains("50 % of the time"), "{text}");
+            assert!(
+                text.contains("3 of 9 runs") && text.contains("50 % of the time"),
+                "{text}"
+            );
             assert!(!text.contains('\u{1b}'), "{text}");
         }
         assert!(super::text(&outcome, Paint::Plain, false, 120).is_ascii());
@@ -339,8 +432,14 @@ mod tests {
 
     #[test]
     fn bars_show_what_is_not_nothing() {
-        assert_eq!([bar(0.0, 4, true), bar(0.5, 4, true), bar(1.0, 4, true)], ["▏", "██", "████"]);
-        assert_eq!([bar(0.0, 4, false), bar(0.5, 4, false), bar(1.0, 4, false)], ["#", "##", "####"]);
+        assert_eq!(
+            [bar(0.0, 4, true), bar(0.5, 4, true), bar(1.0, 4, true)],
+            ["▏", "██", "████"]
+        );
+        assert_eq!(
+            [bar(0.0, 4, false), bar(0.5, 4, false), bar(1.0, 4, false)],
+            ["#", "##", "####"]
+        );
         assert_eq!([bar(1.1, 4, true), bar(9.0, 4, false)], ["███▶", "###>"]);
     }
 
@@ -353,8 +452,16 @@ mod tests {
             let rows = table["mechanisms"].as_array().unwrap();
             assert_eq!(rows.len(), outcome.tables[0].rows.len());
             for row in rows {
-                assert_eq!(row["not_measured"].is_null(), row["wall_ns"].is_object(), "{row}");
-                assert_eq!(row["not_measured"].is_null(), row["samples"].as_array().unwrap().len() == 3, "{row}");
+                assert_eq!(
+                    row["not_measured"].is_null(),
+                    row["wall_ns"].is_object(),
+                    "{row}"
+                );
+                assert_eq!(
+                    row["not_measured"].is_null(),
+                    row["samples"].as_array().unwrap().len() == 3,
+                    "{row}"
+                );
             }
             assert_eq!(rows[1]["ratio"]["median"], 2.0);
         }

@@ -1,207 +1,22 @@
-//! `elbowroom doctor`: what this machine lets a program reserve and commit, and what will bite.
+//! `elbowroom doctor`: what this machine lets a program reserve and commit, and what to expect.
 //!
-//! Three steps: the platform gathers facts by trying things out (`os::examine`), judges them, and here the judgement is
-//! shown. Judging and showing are pure, so that they are tested with machines that are not there.
+//! Three steps: the platform gathers facts by trying things out (`os::examine`), judges them as `findings`, and here
+//! the report is shown.
 
-mod commit;
-mod largest;
 mod view;
-
-use serde::Serialize;
-use serde_json::Value;
-
-#[allow(unused_imports, reason = "not every platform has such limits")]
-pub(crate) use commit::{commit_limit, process_budget};
-#[cfg(test)]
-pub(crate) use largest::Bound;
-pub(crate) use largest::Largest;
 
 use crate::args::Doctor;
 use crate::os;
-use crate::output::{Paint, line};
-
-/// How good or bad a finding is, from good to bad.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Level {
-    /// As it should be.
-    Ok,
-    /// Worth knowing: works, but not as everywhere, or something that only some uses need is not there.
-    Note,
-    /// Works until something runs into it.
-    Warning,
-    /// Something that a region needs is not there.
-    Missing,
-}
-
-impl Level {
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Level::Ok => "ok",
-            Level::Note => "note",
-            Level::Warning => "warning",
-            Level::Missing => "missing",
-        }
-    }
-}
-
-/// Where a finding belongs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[allow(dead_code, reason = "a platform has findings in its own sections only")]
-pub(crate) enum Section {
-    Addresses,
-    Commit,
-    Limits,
-    Faults,
-    HugePages,
-    Kernel,
-}
-
-impl Section {
-    pub(crate) fn title(self) -> &'static str {
-        match self {
-            Section::Addresses => "addresses",
-            Section::Commit => "commit",
-            Section::Limits => "limits of this process",
-            Section::Faults => "faults",
-            Section::HugePages => "huge pages",
-            Section::Kernel => "what the kernel offers",
-        }
-    }
-}
-
-/// One thing that was looked at.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct Finding {
-    /// For programs; stays what it is from version to version.
-    pub(crate) id: &'static str,
-    pub(crate) section: Section,
-    pub(crate) level: Level,
-    /// For people: what was looked at.
-    pub(crate) what: &'static str,
-    /// The value for people.
-    pub(crate) found: String,
-    /// The same for programs; null where it is not known. Sizes are in bytes.
-    pub(crate) value: Value,
-    /// What that means for elbowroom.
-    pub(crate) means: String,
-    /// What to change; null where all is well or nothing can be done.
-    pub(crate) change: Option<String>,
-}
-
-impl Finding {
-    /// A finding that is fine; the other methods say what is not.
-    pub(crate) fn new(id: &'static str, section: Section, what: &'static str) -> Finding {
-        let (found, means) = (String::new(), String::new());
-        Finding { id, section, level: Level::Ok, what, found, value: Value::Null, means, change: None }
-    }
-
-    pub(crate) fn found(mut self, text: impl Into<String>, value: impl Into<Value>) -> Finding {
-        self.found = text.into();
-        self.value = value.into();
-        self
-    }
-
-    pub(crate) fn means(mut self, text: impl Into<String>) -> Finding {
-        self.means = text.into();
-        self
-    }
-
-    /// How bad it is, what it means, and what to change.
-    pub(crate) fn but(mut self, level: Level, means: impl Into<String>, change: impl Into<String>) -> Finding {
-        self.level = level;
-        self.means = means.into();
-        self.change = Some(change.into());
-        self
-    }
-
-    /// Not as everywhere, and nothing to change.
-    pub(crate) fn note(mut self, means: impl Into<String>) -> Finding {
-        self.level = Level::Note;
-        self.means = means.into();
-        self.change = None;
-        self
-    }
-}
-
-/// All that was found.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct Report {
-    /// The system's name and version.
-    pub(crate) system: String,
-    pub(crate) findings: Vec<Finding>,
-}
-
-impl Report {
-    /// Findings of one section come together, in the order in which they were found.
-    pub(crate) fn new(system: String, mut findings: Vec<Finding>) -> Report {
-        findings.sort_by_key(|finding| finding.section);
-        Report { system, findings }
-    }
-
-    /// The worst of all; ok if there is none.
-    pub(crate) fn worst(&self) -> Level {
-        self.findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Ok)
-    }
-
-    pub(crate) fn count(&self, level: Level) -> usize {
-        self.findings.iter().filter(|finding| finding.level == level).count()
-    }
-
-    /// The exit status: 1 if something is missing that a region needs.
-    pub(crate) fn status(&self) -> i32 {
-        i32::from(self.worst() == Level::Missing)
-    }
-}
+use crate::output::{self, paint, print};
 
 /// Examines, shows, and returns the exit status of the process.
-pub(crate) fn run(settings: &Doctor) -> i32 {
+pub(crate) fn run(settings: &Doctor) -> Result<i32, String> {
     let report = os::examine();
+    let columns = output::columns().unwrap_or(view::DEFAULT_COLUMNS);
     let text = if settings.json {
         view::json(&report)
     } else {
-        view::text(&report, Paint::for_output(), os::columns().unwrap_or(view::DEFAULT_COLUMNS))
+        view::text(&report, paint(), columns)
     };
-    match line(text.trim_end_matches('\n')) {
-        Ok(()) => report.status(),
-        Err(error) => {
-            crate::output::complain(format_args!("cannot write to standard output: {error}"));
-            1
-        }
-    }
-}
-
-/// A limit below this is felt by modest programs.
-pub(crate) const MODEST_BYTES: u64 = 1 << 30;
-
-/// What became of a trial.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Trial {
-    Works,
-    /// Why it does not.
-    Fails(String),
-    /// Why nothing is known.
-    NotTried(String),
-}
-
-/// Whether commit on touch works, end to end.
-pub(crate) fn commit_on_touch(trial: &Trial) -> Finding {
-    let finding = Finding::new("commit_on_touch", Section::Faults, "commit on touch");
-    match trial {
-        Trial::Works => {
-            let means = "Tried in a child process: what was touched was committed, and no more.";
-            finding.found("works", true).means(means)
-        }
-        Trial::NotTried(why) => finding.found("not known", Value::Null).but(
-            Level::Warning,
-            format!("It could not be tried: {why}."),
-            "Let this program start a process.",
-        ),
-        Trial::Fails(why) => finding.found(format!("does not work: {why}"), false).but(
-            Level::Missing,
-            "A region cannot commit on touch here. A Reservation, which is committed by hand, may still work.",
-            "See the other findings, above all blocked signals, seccomp and the limits.",
-        ),
-    }
+    print(text.trim_end_matches('\n')).map(|_| report.status())
 }

@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
+use elbowroom_map::escaped;
 use serde::Serialize;
 
-use super::{Finding, Level, Report};
-use crate::output::{Colour, Paint, wrap};
+use crate::findings::{Finding, Level, Report};
+use crate::output::{self, Colour, Paint, wrap};
 
 /// The width of the text where there is no terminal.
 pub(super) const DEFAULT_COLUMNS: usize = 100;
@@ -23,11 +24,13 @@ struct Json<'a> {
 }
 
 pub(super) fn json(report: &Report) -> String {
-    // PANIC: serialising fails for maps whose keys are no strings and for errors of a type's own; there are none.
-    serde_json::to_string(&Json { worst: report.worst(), report }).expect("plain data")
+    output::json(&Json {
+        worst: report.worst(),
+        report,
+    })
 }
 
-/// All findings, by section, wrapped to so many columns.
+/// Returns all findings by section, wrapped to `columns`.
 pub(super) fn text(report: &Report, paint: Paint, columns: usize) -> String {
     let columns = columns.clamp(INDENT + 30, 120);
     let mut text = String::new();
@@ -47,22 +50,43 @@ pub(super) fn text(report: &Report, paint: Paint, columns: usize) -> String {
 }
 
 fn show(text: &mut String, finding: &Finding, paint: Paint, columns: usize) {
-    let Finding { level, what, found, means, change, .. } = finding;
+    let Finding {
+        level,
+        what,
+        found,
+        means,
+        change,
+        ..
+    } = finding;
     let (word, colour) = (level.word(), colour(*level));
-    let mut found = wrap(found, columns - INDENT).into_iter();
+    // Paths of control groups and libraries are in it.
+    let mut found = wrap(&escaped(found), columns - INDENT).into_iter();
     let first = found.next().unwrap_or_default();
     let level = paint.colour(colour, &format!("{word:<LEVEL_COLUMNS$}"));
-    push(text, format!("  {level}{what:<WHAT_COLUMNS$}{first}").trim_end());
+    push(
+        text,
+        format!("  {level}{what:<WHAT_COLUMNS$}{first}").trim_end(),
+    );
     for line in found {
         push(text, &format!("{:INDENT$}{line}", ""));
     }
     for line in wrap(means, columns - INDENT) {
         push(text, &format!("{:INDENT$}{}", "", paint.dim(&line)));
     }
-    let change = change.as_deref().map(|change| wrap(change, columns - INDENT - 2)).unwrap_or_default();
+    let change = change
+        .as_deref()
+        .map(|change| wrap(change, columns - INDENT - 2))
+        .unwrap_or_default();
     for (index, line) in change.iter().enumerate() {
         let mark = if index == 0 { "> " } else { "  " };
-        push(text, &format!("{:INDENT$}{}", "", paint.colour(colour, &format!("{mark}{line}"))));
+        push(
+            text,
+            &format!(
+                "{:INDENT$}{}",
+                "",
+                paint.colour(colour, &format!("{mark}{line}"))
+            ),
+        );
     }
 }
 
@@ -80,7 +104,11 @@ fn summary(report: &Report) -> String {
         1 => format!("1 {word}"),
         count => format!("{count} {word}s"),
     };
-    let rest = format!("{}, {}", count(Level::Warning, "warning"), count(Level::Note, "note"));
+    let rest = format!(
+        "{}, {}",
+        count(Level::Warning, "warning"),
+        count(Level::Note, "note")
+    );
     match report.count(Level::Missing) {
         0 => format!("Nothing that a region needs is missing. {rest}."),
         missing => format!("Missing: {missing}. {rest}."),
@@ -94,16 +122,24 @@ fn push(text: &mut String, line: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Section;
     use super::*;
+    use crate::findings::Section;
 
     fn report(levels: &[Level]) -> Report {
         let finding = |&level: &Level| {
-            let finding =
-                Finding::new("a_thing", Section::Commit, "a thing").found("17 MiB", 17 << 20).means("It is so.");
-            if level == Level::Ok { finding } else { finding.but(level, "It is not so.", "Make it so.") }
+            let finding = Finding::new("a_thing", Section::Commit, "a thing")
+                .found("17 MiB", 17 << 20)
+                .means("It is so.");
+            if level == Level::Ok {
+                finding
+            } else {
+                finding.but(level, "It is not so.", "Make it so.")
+            }
         };
-        Report { system: "A machine".to_owned(), findings: levels.iter().map(finding).collect() }
+        Report {
+            system: "A machine".to_owned(),
+            findings: levels.iter().map(finding).collect(),
+        }
     }
 
     #[test]
@@ -120,18 +156,28 @@ commit
 
 Nothing that a region needs is missing. 1 warning, 0 notes.
 ";
-        assert_eq!(text(&report(&[Level::Ok, Level::Warning]), Paint::Plain, 100), expected);
+        assert_eq!(
+            text(&report(&[Level::Ok, Level::Warning]), Paint::Plain, 100),
+            expected
+        );
     }
 
     #[test]
     fn it_fits_its_columns() {
         let mut report = report(&[Level::Missing]);
         let long = "many words, one after the other, ".repeat(10);
-        report.findings[0] = report.findings[0].clone().found(&*long, 1).but(Level::Missing, &*long, &*long);
+        report.findings[0] =
+            report.findings[0]
+                .clone()
+                .found(&*long, 1)
+                .but(Level::Missing, &*long, &*long);
         for columns in [0, 70, 100, 1000] {
             let text = text(&report, Paint::Plain, columns);
             let longest = text.lines().map(|line| line.chars().count()).max().unwrap();
-            assert!(longest <= columns.clamp(INDENT + 30, 120), "{columns}:\n{text}");
+            assert!(
+                longest <= columns.clamp(INDENT + 30, 120),
+                "{columns}:\n{text}"
+            );
         }
     }
 
@@ -143,7 +189,11 @@ Nothing that a region needs is missing. 1 warning, 0 notes.
         let painted = text(&report, Paint::Colours, 100);
         let mut stripped = String::new();
         for (index, part) in painted.split('\x1b').enumerate() {
-            stripped += if index == 0 { part } else { part.split_once('m').unwrap().1 };
+            stripped += if index == 0 {
+                part
+            } else {
+                part.split_once('m').unwrap().1
+            };
         }
         assert!(painted.len() > plain.len());
         assert_eq!(stripped, plain);
@@ -154,12 +204,16 @@ Nothing that a region needs is missing. 1 warning, 0 notes.
         assert_eq!(report(&[]).status(), 0);
         assert_eq!(report(&[Level::Warning, Level::Note]).status(), 0);
         assert_eq!(report(&[Level::Missing, Level::Ok]).status(), 1);
-        assert!(text(&report(&[Level::Missing; 2]), Paint::Plain, 100).ends_with("Missing: 2. 0 warnings, 0 notes.\n"));
+        assert!(
+            text(&report(&[Level::Missing; 2]), Paint::Plain, 100)
+                .ends_with("Missing: 2. 0 warnings, 0 notes.\n")
+        );
     }
 
     #[test]
     fn programs_can_read_it() {
-        let json: serde_json::Value = serde_json::from_str(&json(&report(&[Level::Ok, Level::Note]))).unwrap();
+        let json: serde_json::Value =
+            serde_json::from_str(&json(&report(&[Level::Ok, Level::Note]))).unwrap();
         assert_eq!(json["worst"], "note");
         let finding = &json["findings"][1];
         assert_eq!(finding["id"], "a_thing");

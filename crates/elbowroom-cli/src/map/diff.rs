@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use elbowroom_map::{Figures, Kind, Region, Snapshot};
+use elbowroom_map::{Figures, Kind, Region, Snapshot, escaped};
 use serde::Serialize;
 
 use crate::output::Paint;
@@ -46,17 +46,26 @@ pub(crate) struct Diff {
     pub(crate) regions: Vec<Changed>,
 }
 
-fn of_process<S: serde::Serializer>(process: &(u32, String), serializer: S) -> Result<S::Ok, S::Error> {
+fn of_process<S: serde::Serializer>(
+    process: &(u32, String),
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
     struct Process<'a> {
         pid: u32,
         program: &'a str,
     }
-    Process { pid: process.0, program: &process.1 }.serialize(serializer)
+    Process {
+        pid: process.0,
+        program: &process.1,
+    }
+    .serialize(serializer)
 }
 
 fn by_name<S: serde::Serializer>(changes: &Changes, serializer: S) -> Result<S::Ok, S::Error> {
-    let names = Figures::NONE.named().map(|(name, _)| format!("{name}_change_bytes"));
+    let names = Figures::NONE
+        .named()
+        .map(|(name, _)| format!("{name}_change_bytes"));
     serializer.collect_map(names.iter().zip(changes))
 }
 
@@ -81,15 +90,34 @@ pub(crate) fn diff(before: &Snapshot, now: &Snapshot) -> Diff {
                 (_, None) => What::Gone,
                 _ => What::Changed,
             };
-            let figures = |region: &Option<Region>| region.as_ref().map_or(Figures::NONE, |region| region.figures);
+            let figures = |region: &Option<Region>| {
+                region
+                    .as_ref()
+                    .map_or(Figures::NONE, |region| region.figures)
+            };
             let changes = changes(&figures(&before), &figures(&now));
-            let Region { kind, name, start, .. } = now.or(before)?;
-            let is_same = what == What::Changed && changes.iter().all(|change| change.unwrap_or(0) == 0);
-            (!is_same).then_some(Changed { what, kind, name, start, changes })
+            let Region {
+                kind, name, start, ..
+            } = now.or(before)?;
+            let is_same =
+                what == What::Changed && changes.iter().all(|change| change.unwrap_or(0) == 0);
+            (!is_same).then_some(Changed {
+                what,
+                kind,
+                name,
+                start,
+                changes,
+            })
         })
         .collect();
     changed.sort_by_key(|region| {
-        let largest = region.changes.iter().skip(1).flatten().map(|change| change.unsigned_abs()).max();
+        let largest = region
+            .changes
+            .iter()
+            .skip(1)
+            .flatten()
+            .map(|change| change.unsigned_abs())
+            .max();
         std::cmp::Reverse((largest, region.changes[0].map(i64::unsigned_abs)))
     });
     let process = |snapshot: &Snapshot| (snapshot.pid, snapshot.program.clone());
@@ -103,7 +131,7 @@ pub(crate) fn diff(before: &Snapshot, now: &Snapshot) -> Diff {
     }
 }
 
-/// What nameless memory counts as may change while it stays the same memory.
+/// Returns one kind for all that memory without a name can become: its kind may change while it is the same memory.
 fn family(kind: Kind) -> Kind {
     match kind {
         Kind::Reservation | Kind::Reserved | Kind::Guard => Kind::Anonymous,
@@ -113,18 +141,25 @@ fn family(kind: Kind) -> Kind {
 
 fn changes(before: &Figures, now: &Figures) -> Changes {
     let mut changes = Changes::default();
-    for ((change, (_, before)), (_, now)) in changes.iter_mut().zip(before.named()).zip(now.named()) {
-        *change = now.zip(before).map(|(now, before)| now.wrapping_sub(before) as i64);
+    for ((change, (_, before)), (_, now)) in changes.iter_mut().zip(before.named()).zip(now.named())
+    {
+        *change = now
+            .zip(before)
+            .map(|(now, before)| now.wrapping_sub(before) as i64);
     }
     changes
 }
 
 /// As text; at most `rows_max` regions.
 pub(crate) fn text(diff: &Diff, rows_max: usize, paint: Paint) -> String {
-    let process = |(pid, program): &(u32, String)| format!("process {pid} {}", program.replace(char::is_control, "?"));
+    let process = |(pid, program): &(u32, String)| format!("process {pid} {}", escaped(program));
     let mut text = match diff.is_same_process {
         true => format!("{}: what has changed\n\n", process(&diff.now)),
-        false => format!("{}, compared with {}\n\n", process(&diff.now), process(&diff.before)),
+        false => format!(
+            "{}, compared with {}\n\n",
+            process(&diff.now),
+            process(&diff.before)
+        ),
     };
     let mut head = format!("{:<9}{:<12}", "", "kind");
     for (name, _) in Figures::NONE.named() {
@@ -139,10 +174,15 @@ pub(crate) fn text(diff: &Diff, rows_max: usize, paint: Paint) -> String {
             What::Gone => "gone",
             What::Changed => "changed",
         };
-        let name = format!("{:x} {}", region.start, region.name.replace(char::is_control, "?"));
+        let name = format!("{:x} {}", region.start, escaped(&region.name));
         line(&mut text, what, region.kind.word(), &region.changes, &name);
     }
-    if let Some(more) = diff.regions.len().checked_sub(rows_max).filter(|&more| more > 0) {
+    if let Some(more) = diff
+        .regions
+        .len()
+        .checked_sub(rows_max)
+        .filter(|&more| more > 0)
+    {
         let _ = writeln!(text, "and {more} more; --all shows them");
     }
     if diff.regions.is_empty() {
@@ -156,7 +196,7 @@ fn line(text: &mut String, what: &str, kind: &str, changes: &Changes, name: &str
     for change in changes {
         let change = match change {
             Some(0) => "-".to_owned(),
-            Some(bytes) => human_change(*bytes).to_string(),
+            Some(bytes) => human_change(*bytes),
             None => "?".to_owned(),
         };
         let _ = write!(line, "{change:>12}");
@@ -176,18 +216,29 @@ mod tests {
         assert!(diff.regions.is_empty());
         let text = text(&diff, 9, Paint::Plain);
         assert!(
-            text.starts_with("process 17 /bin/prog: what has changed\n\n") && text.ends_with("Nothing has changed.\n")
+            text.starts_with("process 17 /bin/prog: what has changed\n\n")
+                && text.ends_with("Nothing has changed.\n")
         );
     }
 
     #[test]
     fn another_process_is_told() {
-        let now = Snapshot { pid: 18, program: "/bin/pr\x1bg".to_owned(), ..snapshot() };
+        let now = Snapshot {
+            pid: 18,
+            program: "/bin/pr\x1bg".to_owned(),
+            ..snapshot()
+        };
         let diff = diff(&snapshot(), &now);
         let text = text(&diff, 9, Paint::Plain);
-        assert!(text.starts_with("process 18 /bin/pr?g, compared with process 17 /bin/prog\n\n"), "{text}");
+        assert!(
+            text.starts_with("process 18 /bin/pr\\u{1b}g, compared with process 17 /bin/prog\n\n"),
+            "{text}"
+        );
         let json = serde_json::to_value(&diff).unwrap();
-        assert_eq!((&json["is_same_process"], &json["before"]["pid"]), (&false.into(), &17.into()));
+        assert_eq!(
+            (&json["is_same_process"], &json["before"]["pid"]),
+            (&false.into(), &17.into())
+        );
     }
 
     #[test]
@@ -197,10 +248,14 @@ mod tests {
         // The heap has grown, a cache is gone, and a reservation is new.
         now.mappings[2] = mapping(0x10_3000, 6, Kind::Heap, "[heap]");
         now.mappings.remove(3);
-        now.mappings.push(mapping(0x70_0000, 1, Kind::Reservation, ""));
+        now.mappings
+            .push(mapping(0x70_0000, 1, Kind::Reservation, ""));
         let diff = diff(&before, &now);
-        let seen: Vec<(What, Kind, Option<i64>)> =
-            diff.regions.iter().map(|region| (region.what, region.kind, region.changes[0])).collect();
+        let seen: Vec<(What, Kind, Option<i64>)> = diff
+            .regions
+            .iter()
+            .map(|region| (region.what, region.kind, region.changes[0]))
+            .collect();
         let page = PAGE as i64;
         assert_eq!(
             seen,
@@ -212,10 +267,16 @@ mod tests {
         );
         assert_eq!(diff.total[0], Some(2 * page));
         let text = text(&diff, 2, Paint::Plain);
-        assert!(text.contains("changed  heap              +8 KiB      +8 KiB"), "{text}");
+        assert!(
+            text.contains("changed  heap              +8 KiB      +8 KiB"),
+            "{text}"
+        );
         assert!(text.ends_with("and 1 more; --all shows them\n"), "{text}");
         let json = serde_json::to_value(&diff).unwrap();
-        assert_eq!(json["regions"][1]["changes"]["resident_change_bytes"], -page);
+        assert_eq!(
+            json["regions"][1]["changes"]["resident_change_bytes"],
+            -page
+        );
     }
 
     #[test]
@@ -225,7 +286,10 @@ mod tests {
         now.mappings[5].kind = Kind::Reservation;
         now.mappings[5].figures.resident_bytes = Some(3 * PAGE);
         let diff = diff(&before, &now);
-        assert_eq!((diff.regions.len(), diff.regions[0].what), (1, What::Changed));
+        assert_eq!(
+            (diff.regions.len(), diff.regions[0].what),
+            (1, What::Changed)
+        );
         assert_eq!(diff.regions[0].changes[3], Some(2 * PAGE as i64));
     }
 }

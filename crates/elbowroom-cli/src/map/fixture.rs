@@ -4,7 +4,7 @@ use elbowroom_map::{Figures, Kind, Mapping, Snapshot};
 
 pub(super) const PAGE: u64 = 4096;
 
-/// A mapping of so many pages, all committed, one resident.
+/// Returns a mapping of so many pages, all committed, one resident.
 pub(super) fn mapping(start: u64, pages: u64, kind: Kind, name: &str) -> Mapping {
     let figures = Figures {
         reserved_bytes: pages * PAGE,
@@ -13,7 +13,15 @@ pub(super) fn mapping(start: u64, pages: u64, kind: Kind, name: &str) -> Mapping
         ..Figures::NONE
     };
     let access = "rw-p".to_owned();
-    Mapping { start, end: start + pages * PAGE, kind, name: name.to_owned(), access, allocation: None, figures }
+    Mapping {
+        start,
+        end: start + pages * PAGE,
+        kind,
+        name: name.to_owned(),
+        access,
+        allocation: None,
+        figures,
+    }
 }
 
 pub(super) fn snapshot() -> Snapshot {
@@ -25,5 +33,10 @@ pub(super) fn snapshot() -> Snapshot {
         mapping(0x30_0000, 1, Kind::Named, "cache of names"),
         mapping(0x40_0000, 8, Kind::Anonymous, ""),
     ];
-    Snapshot { pid: 17, program: "/bin/prog".to_owned(), page_size_bytes: PAGE, mappings }
+    Snapshot {
+        pid: 17,
+        program: "/bin/prog".to_owned(),
+        page_size_bytes: PAGE,
+        mappings,
+    }
 }

@@ -15,53 +15,55 @@ use std::path::Path;
 use elbowroom_map::{Figures, Kind, Pages, Region, Run, Snapshot, State};
 use serde::Serialize;
 
-use crate::args::{Map, Whose};
-use crate::output::{Paint, complain, line, write_file};
+use crate::args::Map;
+use crate::output::{self, print, write_file};
 use diff::Diff;
 use sample::Sample;
 
-/// Looks, shows, and returns the exit status of the process.
-pub(crate) fn run(settings: &Map) -> i32 {
-    match show(settings) {
-        Ok(()) => 0,
-        Err(message) => {
-            complain(message);
-            1
-        }
-    }
-}
-
 type Draw = fn(&Snapshot, Option<&Pages<'_>>) -> String;
 
-fn show(settings: &Map) -> Result<(), String> {
+/// Looks, shows, and returns the exit status of the process.
+pub(crate) fn run(settings: &Map) -> Result<i32, String> {
     let before = settings.diff.as_deref().map(read_snapshot).transpose()?;
     // Held until the picture is taken.
-    let _sample = match settings.whose {
-        Whose::Own => Some(Sample::new().map_err(|error| error.to_string())?),
-        Whose::Process(_) => None,
-    };
+    let _sample = settings
+        .own
+        .then(Sample::new)
+        .transpose()
+        .map_err(|error| error.to_string())?;
     let told = |error: elbowroom_map::Error| error.to_string();
-    let snapshot = match settings.whose {
-        Whose::Own => Snapshot::of_self().map_err(told)?,
-        Whose::Process(pid) => Snapshot::of_process(pid).map_err(told)?,
-    };
+    let snapshot = match settings.pid {
+        None => Snapshot::of_self(),
+        Some(pid) => Snapshot::of_process(pid),
+    }
+    .map_err(told)?;
     let wanted = settings.region.as_ref();
-    let pages = wanted.map(|wanted| snapshot.pages(snapshot.find(wanted)?)).transpose().map_err(told)?;
-    for (file, draw) in [(&settings.svg, page::svg as Draw), (&settings.html, page::html)] {
+    let pages = wanted
+        .map(|wanted| snapshot.pages(snapshot.find(wanted)?))
+        .transpose()
+        .map_err(told)?;
+    for (file, draw) in [
+        (&settings.svg, page::svg as Draw),
+        (&settings.html, page::html),
+    ] {
         if let Some(file) = file {
             write_file(file, &draw(&snapshot, pages.as_ref()))?;
         }
     }
     let diff = before.map(|before| diff::diff(&before, &snapshot));
 
-    let paint = Paint::for_output();
+    let paint = output::paint();
     let text = match (&diff, &pages) {
         _ if settings.json => json(&snapshot, pages.as_ref(), diff.as_ref()),
-        (Some(diff), _) => diff::text(diff, if settings.all { usize::MAX } else { DIFF_ROWS }, paint),
-        (None, Some(pages)) => pages.draw(paint.into()),
-        (None, None) => snapshot.draw(settings.all, paint.into()),
+        (Some(diff), _) => diff::text(
+            diff,
+            if settings.all { usize::MAX } else { DIFF_ROWS },
+            paint,
+        ),
+        (None, Some(pages)) => pages.draw(paint),
+        (None, None) => snapshot.draw(settings.all, paint),
     };
-    line(text.trim_end_matches('\n')).map_err(|error| format!("cannot write to standard output: {error}"))
+    print(text.trim_end_matches('\n'))
 }
 
 /// The rows of what has changed, without --all.
@@ -69,18 +71,22 @@ const DIFF_ROWS: usize = 24;
 
 fn read_snapshot(path: &Path) -> Result<Snapshot, String> {
     let path_text = path.display();
-    let text = fs::read_to_string(path).map_err(|error| format!("cannot read {path_text}: {error}"))?;
+    let text =
+        fs::read_to_string(path).map_err(|error| format!("cannot read {path_text}: {error}"))?;
     serde_json::from_str(&text)
         .map_err(|error| format!("{path_text} is not what `elbowroom map --json` writes: {error}"))
 }
 
-/// What each page of a region of this program's is: as the system says, or where it does not tell, as the library says.
+/// Returns the state of each page of a region of this program: from the system if it reports it, else from the library.
 pub(crate) fn region_runs(region: &elbowroom::Region) -> Vec<Run> {
     let start = region.as_ptr().addr() as u64;
     let end = start + region.len() as u64;
     let told = || {
         let snapshot = Snapshot::of_self().ok()?;
-        let found = snapshot.regions().into_iter().find(|found| (found.start, found.end) == (start, end))?;
+        let found = snapshot
+            .regions()
+            .into_iter()
+            .find(|found| (found.start, found.end) == (start, end))?;
         Some(snapshot.pages(found).ok()?.runs)
     };
     told().unwrap_or_else(|| {
@@ -128,15 +134,23 @@ struct JsonDrawn<'a> {
 }
 
 fn json(snapshot: &Snapshot, drawn: Option<&Pages<'_>>, diff: Option<&Diff>) -> String {
-    let kinds = snapshot.kinds().into_iter().map(|(kind, regions, figures)| JsonKind { kind, regions, figures });
-    let json = Json {
+    let kinds = snapshot
+        .kinds()
+        .into_iter()
+        .map(|(kind, regions, figures)| JsonKind {
+            kind,
+            regions,
+            figures,
+        });
+    output::json(&Json {
         snapshot,
         total: snapshot.total(),
         kinds: kinds.collect(),
         regions: snapshot.regions(),
-        region: drawn.map(|drawn| JsonDrawn { region: &drawn.region, pages: &drawn.runs }),
+        region: drawn.map(|drawn| JsonDrawn {
+            region: &drawn.region,
+            pages: &drawn.runs,
+        }),
         diff,
-    };
-    // PANIC: serialising fails for maps whose keys are no strings and for errors of a type's own; there are none.
-    serde_json::to_string(&json).expect("plain data")
+    })
 }

@@ -22,7 +22,10 @@ impl Sample {
 
     pub(crate) fn new() -> Result<Sample, Error> {
         let page = page_size();
-        let region = Region::builder(Sample::PAGES * page).growth(Growth::Pages(1)).name(NAME).build()?;
+        let region = Region::builder(Sample::PAGES * page)
+            .growth(Growth::Pages(1))
+            .name(NAME)
+            .build()?;
         for touched in Sample::RESIDENT.chain([Sample::LONE]) {
             region.try_write(touched * page, 1u8)?;
         }
@@ -45,18 +48,24 @@ mod tests {
         }
         let sample = Sample::new().unwrap();
         // Not on every platform.
-        let Ok(snapshot) = Snapshot::of_self() else { return };
+        let Ok(snapshot) = Snapshot::of_self() else {
+            return;
+        };
         let first = sample.region.as_ptr().addr() as u64;
         let region = snapshot.find(&Wanted::Name(NAME.to_owned())).unwrap();
         let page = page_size() as u64;
-        assert_eq!((region.kind, region.start, region.end), (Kind::Named, first, first + Sample::PAGES as u64 * page));
+        assert_eq!(
+            (region.kind, region.start, region.end),
+            (Kind::Named, first, first + Sample::PAGES as u64 * page)
+        );
         assert_eq!(region.figures.reserved_bytes, Sample::PAGES as u64 * page);
         assert_eq!(region.figures.committed_bytes, (64 + 32 + 1) * page);
         assert_eq!(region.figures.charged_bytes, Some((64 + 32 + 1) * page));
         assert_eq!(region.figures.resident_bytes, Some((64 + 1) * page));
 
         let runs = snapshot.pages(region).unwrap().runs;
-        let pages = |start: u64, end: u64, state| Run::new(first + start * page, first + end * page, state);
+        let pages =
+            |start: u64, end: u64, state| Run::new(first + start * page, first + end * page, state);
         assert_eq!(
             runs,
             [

@@ -1,20 +1,23 @@
-//! A Unix whose figures the command does not know how to read yet: macOS among them.
+//! Unix systems whose figures the command cannot read, such as macOS.
 
 #![allow(unsafe_code, reason = "the contract's `bring_in` is unsafe")]
 
+use super::plain::{Accounting, Pages};
 use super::unix::doctor::{Facts, Used};
-use super::{Accounting, Pages};
-use crate::doctor::Report;
-use crate::meter::Usage;
+use crate::findings::Report;
+use crate::usage::Usage;
 
 pub(crate) use super::unix::signals::system;
 pub(crate) use super::unix::{
-    columns, cpu_time, enable_colours, ending, forgo_core_file, is_utf8, plant_other_fault, terminal_is_gone,
+    cpu_time, ending, forgo_core_file, is_utf8, plant_other_fault, terminal_is_gone,
     when_asked_to_end,
 };
 
 pub(crate) fn usage() -> Usage {
-    Usage { kernel_faults: super::unix::minor_faults(), ..Usage::default() }
+    Usage {
+        kernel_faults: super::unix::minor_faults(),
+        ..Usage::default()
+    }
 }
 
 pub(crate) fn available_bytes() -> Option<u64> {
@@ -26,7 +29,9 @@ pub(crate) fn available_bytes() -> Option<u64> {
 pub(super) unsafe fn bring_in(_base: *mut u8, _len: usize, pages: Pages) -> Result<(), String> {
     match pages {
         Pages::Demand => Ok(()),
-        Pages::Populated | Pages::HugePopulated => Err("this system has no call that brings in fresh pages".to_owned()),
+        Pages::Populated | Pages::HugePopulated => {
+            Err("this system has no call that brings in fresh pages".to_owned())
+        }
     }
 }
 
@@ -42,11 +47,8 @@ pub(crate) fn resident_pages(_: &elbowroom::Region, _: &[elbowroom::Span]) -> Op
     None
 }
 
-/// What every Unix tells.
+/// Returns the findings of every Unix.
 pub(crate) fn examine() -> Report {
-    let facts = Facts::gather(Used::default(), libc::MINSIGSTKSZ as u64);
+    let facts = Facts::gather(Used::default(), libc::MINSIGSTKSZ as u64, resident_bytes);
     Report::new(facts.system.clone(), facts.judge())
 }
-
-/// There is no such setting: RLIMIT_CORE is all.
-pub(super) fn make_not_dumpable() {}

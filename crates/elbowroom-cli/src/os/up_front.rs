@@ -3,18 +3,8 @@
 #![allow(unsafe_code, reason = "writes through the pointer of a reservation")]
 
 use elbowroom::{Error, Reservation};
-use serde::{Deserialize, Serialize};
 
-/// Of what pages such memory is, and when they come into memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Pages {
-    /// Small ones, brought in by the kernel when they are touched.
-    Demand,
-    /// Small ones, brought in at once.
-    Populated,
-    /// Huge ones, brought in at once.
-    HugePopulated,
-}
+use super::plain::Pages;
 
 /// What huge pages are aligned to, whatever size they have here.
 const HUGE_ALIGNMENT: usize = 2 << 20;
@@ -33,12 +23,12 @@ impl UpFront {
         Ok(UpFront { block })
     }
 
-    /// The same of such pages; or says why there are none here.
+    /// Reserves `len` bytes and commits them in these pages. Fails if this system has no such pages.
     pub(crate) fn with_pages(len: usize, pages: Pages) -> Result<UpFront, String> {
-        let reserved = Reservation::builder(len).align(HUGE_ALIGNMENT).reserve();
+        let reserved = Reservation::builder(len).align(HUGE_ALIGNMENT).build();
         let block = reserved.and_then(|block| block.commit(0..block.len()).map(|()| block));
         let block = block.map_err(|error| error.to_string())?;
-        // SAFETY: all of a reservation that is committed and that nobody else has.
+        // SAFETY: the range is the whole reservation, all of it is committed, and no other pointer to it exists.
         unsafe { super::sys::bring_in(block.as_ptr(), block.len(), pages) }?;
         Ok(UpFront { block })
     }
@@ -55,8 +45,8 @@ impl UpFront {
         assert!(offset < self.len(), "byte {offset} of {}", self.len());
         // SAFETY: inside the reservation (asserted just now), so the address does not wrap and is in the same mapping.
         let at = unsafe { self.block.as_ptr().add(offset) };
-        // SAFETY: a byte of a committed page, so writable (invariant); one byte is always aligned; nobody else reads or
-        // writes it (`&mut self`, and nothing else has the pointer).
+        // SAFETY: a byte of a committed page, so writable (invariant); one byte is always aligned; no other code reads
+        // or writes it (`&mut self`, and nothing else has the pointer).
         unsafe { at.write_volatile(byte) };
     }
 }

@@ -1,11 +1,13 @@
 //! Drawings as SVG, and as a page of HTML around one: each a file by itself that needs nothing else.
 //!
-//! Light and dark follow the reader's setting. The colours are those of Okabe and Ito, which people who see fewer
-//! colours can tell apart; and nothing is told by colour alone.
+//! Light and dark follow the browser's setting. The colours are those of Okabe and Ito, which are distinct also with
+//! colour vision deficiencies. Colours only repeat what words or shapes say.
 
 use std::fmt::Write;
 
-use elbowroom_map::{Counts, Picture, State, human};
+use elbowroom_map::{Counts, Picture, State, is_hidden};
+
+use crate::size::human;
 
 const STYLE: &str = "\
 text{font:13px system-ui,-apple-system,'Segoe UI','DejaVu Sans',sans-serif;fill:#1b1f24}\
@@ -52,7 +54,7 @@ const COLUMNS: usize = 64;
 const ADDRESS_WIDTH: f64 = 112.0;
 
 impl Svg {
-    /// A drawing so many pixels wide, with a title and a line below it.
+    /// Creates a drawing of `width` pixels, with a title and a line below it.
     pub(crate) fn new(width: u32, title: &str, subtitle: &str) -> Svg {
         let mut svg = Svg::untitled(width, title);
         svg.text(MARGIN, svg.y + 14.0, "title", Anchor::Start, title);
@@ -61,9 +63,14 @@ impl Svg {
         svg
     }
 
-    /// A drawing without words of its own; the title is for those who hear it.
+    /// Returns a drawing without text. The title is for screen readers.
     pub(crate) fn untitled(width: u32, title: &str) -> Svg {
-        Svg { width, y: MARGIN, title: title.to_owned(), body: String::new() }
+        Svg {
+            width,
+            y: MARGIN,
+            title: title.to_owned(),
+            body: String::new(),
+        }
     }
 
     pub(crate) fn text(&mut self, x: f64, y: f64, class: &str, anchor: Anchor, text: &str) {
@@ -99,8 +106,10 @@ impl Svg {
     /// A horizontal or vertical line.
     pub(crate) fn line(&mut self, from: (f64, f64), to: (f64, f64), class: &str) {
         let ((x1, y1), (x2, y2)) = (from, to);
-        let _ =
-            write!(self.body, "<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" class=\"{class}\"/>");
+        let _ = write!(
+            self.body,
+            "<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" class=\"{class}\"/>"
+        );
     }
 
     /// The cells of a picture, each line with its address, and what they mean. A cell that has several states shows
@@ -110,12 +119,22 @@ impl Svg {
         for (row, cells) in picture.cells.chunks(COLUMNS).enumerate() {
             let top = self.y + row as f64 * CELL_STEP;
             let address = picture.start + (row * COLUMNS) as u64 * picture.cell_bytes();
-            self.text(MARGIN + ADDRESS_WIDTH - 12.0, top + 11.0, "mono faint", Anchor::End, &format!("{address:x}"));
+            self.text(
+                MARGIN + ADDRESS_WIDTH - 12.0,
+                top + 11.0,
+                "mono faint",
+                Anchor::End,
+                &format!("{address:x}"),
+            );
             for (column, cell) in cells.iter().enumerate() {
                 let left = MARGIN + ADDRESS_WIDTH + column as f64 * CELL_STEP;
                 split(cell, |state, from, width| {
                     let x = left + from * CELL;
-                    let _ = write!(paths[state as usize], "M{x:.1} {top:.1}h{:.2}v{CELL}h-{0:.2}z", width * CELL);
+                    let _ = write!(
+                        paths[state as usize],
+                        "M{x:.1} {top:.1}h{:.2}v{CELL}h-{0:.2}z",
+                        width * CELL
+                    );
                 });
             }
         }
@@ -134,7 +153,13 @@ impl Svg {
             if pages > 0 {
                 self.rect(x, self.y, CELL, CELL, state.word());
                 let size = human(pages * picture.page_size_bytes);
-                self.text(x + 19.0, self.y + 11.0, "small", Anchor::Start, &format!("{} {size}", state.word()));
+                self.text(
+                    x + 19.0,
+                    self.y + 11.0,
+                    "small",
+                    Anchor::Start,
+                    &format!("{} {size}", state.word()),
+                );
                 x += 170.0;
             }
         }
@@ -147,14 +172,21 @@ impl Svg {
                 human(picture.cell_bytes())
             ),
         };
-        self.text(MARGIN + ADDRESS_WIDTH, self.y, "small faint", Anchor::Start, &text);
+        self.text(
+            MARGIN + ADDRESS_WIDTH,
+            self.y,
+            "small faint",
+            Anchor::Start,
+            &text,
+        );
         self.y += 12.0;
     }
 
     /// The width of a picture.
-    pub(crate) const PICTURE_WIDTH: u32 = (2.0 * MARGIN + ADDRESS_WIDTH + COLUMNS as f64 * CELL_STEP) as u32;
+    pub(crate) const PICTURE_WIDTH: u32 =
+        (2.0 * MARGIN + ADDRESS_WIDTH + COLUMNS as f64 * CELL_STEP) as u32;
 
-    /// The file.
+    /// Returns the text of the file.
     pub(crate) fn finish(self) -> String {
         let (width, height) = (self.width, (self.y + MARGIN).ceil());
         let title = escape(&self.title);
@@ -171,7 +203,13 @@ impl Svg {
 fn split(cell: &Counts, mut tell: impl FnMut(State, f64, f64)) {
     const SEEN: f64 = 0.12;
     let all: u64 = cell.iter().sum();
-    let share = |count: u64| if count == 0 { 0.0 } else { (count as f64 / all as f64).max(SEEN) };
+    let share = |count: u64| {
+        if count == 0 {
+            0.0
+        } else {
+            (count as f64 / all as f64).max(SEEN)
+        }
+    };
     // What is widened takes from what is wide.
     let sum: f64 = cell.iter().map(|&count| share(count)).sum();
     let mut at = 0.0;
@@ -184,7 +222,7 @@ fn split(cell: &Counts, mut tell: impl FnMut(State, f64, f64)) {
     }
 }
 
-/// A page of HTML with a drawing in it, and a table below.
+/// Returns a page of HTML with a drawing in it, and a table below.
 pub(crate) fn page(title: &str, svg: &str, table: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
@@ -202,7 +240,7 @@ pub(crate) fn page(title: &str, svg: &str, table: &str) -> String {
     )
 }
 
-/// Makes a text harmless in SVG and HTML.
+/// Escapes what means something in SVG and HTML, and characters that cannot be seen.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in text.chars() {
@@ -212,7 +250,7 @@ pub(crate) fn escape(text: &str) -> String {
             '>' => escaped += "&gt;",
             '"' => escaped += "&quot;",
             '\'' => escaped += "&#39;",
-            char if char.is_control() => escaped.push('?'),
+            char if is_hidden(char) => escaped.extend(char.escape_unicode()),
             char => escaped.push(char),
         }
     }
@@ -228,11 +266,16 @@ pub(crate) mod tests {
     pub(crate) fn assert_well_formed(text: &str) {
         let mut open = Vec::new();
         for part in text.split('<').skip(1) {
-            let (tag, _) = part.split_once('>').unwrap_or_else(|| panic!("a tag without an end: {part}"));
+            let (tag, _) = part
+                .split_once('>')
+                .unwrap_or_else(|| panic!("a tag without an end: {part}"));
             let name = tag.split([' ', '/']).find(|name| !name.is_empty()).unwrap();
             if tag.starts_with('/') {
                 assert_eq!(open.pop(), Some(name), "{part}");
-            } else if !tag.ends_with('/') && !tag.starts_with('!') && !["meta", "br"].contains(&name) {
+            } else if !tag.ends_with('/')
+                && !tag.starts_with('!')
+                && !["meta", "br"].contains(&name)
+            {
                 open.push(name);
             }
             assert_eq!(tag.matches('"').count() % 2, 0, "{tag}");
@@ -246,13 +289,18 @@ pub(crate) mod tests {
 
     #[test]
     fn drawings_are_well_formed() {
-        let runs = [Run::new(0, 4096 * 70, State::Resident), Run::new(4096 * 70, 4096 * 71, State::Guard)];
+        let runs = [
+            Run::new(0, 4096 * 70, State::Resident),
+            Run::new(4096 * 70, 4096 * 71, State::Guard),
+        ];
         let mut svg = Svg::new(900, "a <title> & \"more\"", "below\u{1}");
         svg.picture(&Picture::new(&runs, 4096, 1000));
         svg.line((0.0, 0.0), (1.0, 1.0), "axis");
         let svg = svg.finish();
         assert_well_formed(&svg);
-        assert!(svg.contains("a &lt;title&gt; &amp; &quot;more&quot;") && svg.contains("below?"));
+        assert!(
+            svg.contains("a &lt;title&gt; &amp; &quot;more&quot;") && svg.contains("below\\u{1}")
+        );
         // A cell for each page.
         assert_eq!(svg.matches("h13.00v13h-13.00z").count(), 71);
         assert_well_formed(&page("a < b", &svg, "<table><tr><td>1</td></tr></table>"));
@@ -265,9 +313,15 @@ pub(crate) mod tests {
             split(&cell, |state, from, width| parts.push((state, from, width)));
             parts
         };
-        assert_eq!(parts([4, 0, 0, 4, 0, 0]), [(State::Reserved, 0.0, 0.5), (State::Resident, 0.5, 0.5)]);
+        assert_eq!(
+            parts([4, 0, 0, 4, 0, 0]),
+            [(State::Reserved, 0.0, 0.5), (State::Resident, 0.5, 0.5)]
+        );
         let lone = parts([1_000_000, 0, 0, 1, 0, 0]);
-        assert!(lone[1].2 > 0.1 && (lone[1].1 + lone[1].2 - 1.0).abs() < 1e-9, "{lone:?}");
+        assert!(
+            lone[1].2 > 0.1 && (lone[1].1 + lone[1].2 - 1.0).abs() < 1e-9,
+            "{lone:?}"
+        );
         assert!(parts(Counts::default()).is_empty());
     }
 }

@@ -2,9 +2,11 @@
 
 use std::fmt::Write;
 
-use elbowroom_map::{CELLS_MAX, Picture, Run, human};
+use elbowroom_map::{Picture, Run};
 
+use super::CELLS_MAX;
 use super::svg::{Anchor, MARGIN, Svg, page};
+use crate::size::human;
 
 /// What is to be drawn.
 pub(crate) struct Trace {
@@ -34,11 +36,20 @@ impl Trace {
             human(self.reserved_bytes),
             human(committed),
             if faults == 1 { "" } else { "s" },
-            self.refusal.as_ref().map(|why| format!("; then one was refused: {why}")).unwrap_or_default()
+            self.refusal
+                .as_ref()
+                .map(|why| format!("; then one was refused: {why}"))
+                .unwrap_or_default()
         );
         let mut svg = Svg::new(Svg::PICTURE_WIDTH, "A region commits on touch", &subtitle);
         self.plot(&mut svg, committed);
-        svg.text(MARGIN, svg.y, "", Anchor::Start, "The region at the end, page by page");
+        svg.text(
+            MARGIN,
+            svg.y,
+            "",
+            Anchor::Start,
+            "The region at the end, page by page",
+        );
         svg.y += 14.0;
         svg.picture(&Picture::new(&self.runs, self.page_size_bytes, CELLS_MAX));
         svg.finish()
@@ -56,33 +67,71 @@ impl Trace {
         let last = self.committed_bytes.len() + 1;
         // A reservation that dwarfs what is committed is drawn where the scale ends.
         let is_off_scale = self.reserved_bytes > committed.saturating_mul(3);
-        let highest = if is_off_scale { committed.max(self.page_size_bytes) * 5 / 4 } else { self.reserved_bytes };
+        let highest = if is_off_scale {
+            committed.max(self.page_size_bytes) * 5 / 4
+        } else {
+            self.reserved_bytes
+        };
         let step = byte_step(highest);
-        let ceiling = if is_off_scale { highest } else { highest.div_ceil(step) * step };
+        let ceiling = if is_off_scale {
+            highest
+        } else {
+            highest.div_ceil(step) * step
+        };
         let x = |fault: usize| left + (right - left) * fault as f64 / last as f64;
         let y = |bytes: u64| bottom - PLOT_HEIGHT * bytes as f64 / ceiling as f64;
 
         for bytes in (0..=ceiling).step_by(step as usize) {
             svg.line((left, y(bytes)), (right, y(bytes)), "grid");
-            svg.text(left - 8.0, y(bytes) + 4.5, "small num", Anchor::End, &human(bytes).to_string());
+            svg.text(
+                left - 8.0,
+                y(bytes) + 4.5,
+                "small num",
+                Anchor::End,
+                &human(bytes),
+            );
         }
         let number_step = count_step(last);
         for fault in (0..=last).step_by(number_step) {
             svg.line((x(fault), bottom), (x(fault), bottom + 5.0), "axis");
-            svg.text(x(fault), bottom + 20.0, "small num", Anchor::Middle, &fault.to_string());
+            svg.text(
+                x(fault),
+                bottom + 20.0,
+                "small num",
+                Anchor::Middle,
+                &fault.to_string(),
+            );
         }
         svg.line((left, bottom), (right, bottom), "axis");
-        svg.text(f64::midpoint(left, right), bottom + 40.0, "small faint", Anchor::Middle, "page faults");
+        svg.text(
+            f64::midpoint(left, right),
+            bottom + 40.0,
+            "small faint",
+            Anchor::Middle,
+            "page faults",
+        );
 
         let (area, line) = self.steps(&x, &y, bottom);
         svg.path(&area, "wash");
         svg.path(&line, "line s-committed");
         let end = y(committed);
-        let reserved = if is_off_scale { top } else { y(self.reserved_bytes) };
+        let reserved = if is_off_scale {
+            top
+        } else {
+            y(self.reserved_bytes)
+        };
         svg.line((left, reserved), (right, reserved), "line dash s-reserved");
         // Where the lines end together, one label stands above the other.
-        let reserved_label = if end - reserved < 36.0 { reserved - 2.0 } else { reserved + 4.5 };
-        let committed_label = if end - reserved < 36.0 { reserved_label + 34.0 } else { end + 4.5 };
+        let reserved_label = if end - reserved < 36.0 {
+            reserved - 2.0
+        } else {
+            reserved + 4.5
+        };
+        let committed_label = if end - reserved < 36.0 {
+            reserved_label + 34.0
+        } else {
+            end + 4.5
+        };
         let off = if is_off_scale { ", off the scale" } else { "" };
         svg.text(right + 10.0, reserved_label, "", Anchor::Start, "reserved");
         svg.text(
@@ -92,8 +141,20 @@ impl Trace {
             Anchor::Start,
             &format!("{}{off}", human(self.reserved_bytes)),
         );
-        svg.text(right + 10.0, committed_label, "", Anchor::Start, "committed");
-        svg.text(right + 10.0, committed_label + 15.0, "small faint", Anchor::Start, &human(committed).to_string());
+        svg.text(
+            right + 10.0,
+            committed_label,
+            "",
+            Anchor::Start,
+            "committed",
+        );
+        svg.text(
+            right + 10.0,
+            committed_label + 15.0,
+            "small faint",
+            Anchor::Start,
+            &human(committed),
+        );
         if self.refusal.is_some() {
             let (x, y) = (x(last), end);
             let cross = format!("M{:.1} {:.1}l10 10m0 -10l-10 10", x - 5.0, y - 5.0);
@@ -103,8 +164,13 @@ impl Trace {
         svg.y = bottom + 76.0;
     }
 
-    /// What was committed, as stairs: the area below them, and their line.
-    fn steps(&self, x: &impl Fn(usize) -> f64, y: &impl Fn(u64) -> f64, bottom: f64) -> (String, String) {
+    /// Returns the committed bytes as a step line: the area below it, and the line.
+    fn steps(
+        &self,
+        x: &impl Fn(usize) -> f64,
+        y: &impl Fn(u64) -> f64,
+        bottom: f64,
+    ) -> (String, String) {
         let mut line = format!("M{:.1} {:.1}", x(0), y(0));
         let faults = self.committed_bytes.len();
         let every = faults.div_ceil(POINTS_MAX).max(1);
@@ -119,7 +185,7 @@ impl Trace {
     }
 }
 
-/// A power of two of bytes that gives four to eight lines.
+/// Returns the power of two with which a scale has four to eight lines.
 fn byte_step(highest: u64) -> u64 {
     let mut step = 1u64;
     while highest / step > 8 {
@@ -162,26 +228,56 @@ mod tests {
     fn every_fault_is_a_step() {
         let svg = trace(80, 80 * 4096, None).svg();
         assert_well_formed(&svg);
-        let line = svg.split("class=\"line s-committed\"").next().unwrap().rsplit("<path d=\"").next().unwrap();
+        let line = svg
+            .split("class=\"line s-committed\"")
+            .next()
+            .unwrap()
+            .rsplit("<path d=\"")
+            .next()
+            .unwrap();
         assert_eq!(line.matches('V').count(), 80);
-        assert!(svg.contains("320 KiB reserved, 320 KiB committed by 80 page faults<"), "{svg}");
+        assert!(
+            svg.contains("320 KiB reserved, 320 KiB committed by 80 page faults<"),
+            "{svg}"
+        );
         assert!(!svg.contains("refused"));
     }
 
     #[test]
     fn every_size_can_be_drawn() {
-        for (faults, reserved) in [(0, 4096), (1, 4096), (1, 1 << 40), (100_000, 100_000 * 4096), (7, 64 << 30)] {
+        for (faults, reserved) in [
+            (0, 4096),
+            (1, 4096),
+            (1, 1 << 40),
+            (100_000, 100_000 * 4096),
+            (7, 64 << 30),
+        ] {
             let trace = trace(faults, reserved, Some("out of <pages>"));
             let svg = trace.svg();
             assert_well_formed(&svg);
-            assert!(svg.contains("out of &lt;pages&gt;") && svg.len() < 200_000, "{}", svg.len());
+            assert!(
+                svg.contains("out of &lt;pages&gt;") && svg.len() < 200_000,
+                "{}",
+                svg.len()
+            );
             assert_well_formed(&trace.html());
         }
     }
 
     #[test]
     fn scales_are_round() {
-        assert_eq!([byte_step(320 << 10), byte_step(1), byte_step(9)], [64 << 10, 1, 2]);
-        assert_eq!([count_step(80), count_step(1), count_step(11), count_step(4000)], [10, 1, 2, 500]);
+        assert_eq!(
+            [byte_step(320 << 10), byte_step(1), byte_step(9)],
+            [64 << 10, 1, 2]
+        );
+        assert_eq!(
+            [
+                count_step(80),
+                count_step(1),
+                count_step(11),
+                count_step(4000)
+            ],
+            [10, 1, 2, 500]
+        );
     }
 }

@@ -13,7 +13,7 @@ const HEIGHT: f64 = 18.0;
 /// From the top of a character to the line that it stands on.
 const BASE: f64 = 13.5;
 
-/// A drawing of all that is in the buffer.
+/// Returns a drawing of all that is in the buffer.
 pub(super) fn svg(buffer: &Buffer, title: &str) -> String {
     let area = buffer.area;
     let width = (f64::from(area.width) * WIDTH + 2.0 * MARGIN).ceil();
@@ -24,7 +24,8 @@ pub(super) fn svg(buffer: &Buffer, title: &str) -> String {
             .map(|cell| (cell.symbol(), cell.style()))
             .collect();
         let mut x = 0;
-        for run in cells.chunk_by(|a, b| a.1 == b.1 && shape(a.0).is_some() == shape(b.0).is_some()) {
+        for run in cells.chunk_by(|a, b| a.1 == b.1 && shape(a.0).is_some() == shape(b.0).is_some())
+        {
             let at = (MARGIN + x as f64 * WIDTH, svg.y);
             if run[0].1.add_modifier.contains(Modifier::REVERSED) {
                 svg.rect(at.0, at.1, run.len() as f64 * WIDTH, HEIGHT, "chosen");
@@ -75,7 +76,10 @@ fn shape(symbol: &str) -> Option<Shape> {
         '█' => Shape::Block([0.0, 0.0, 1.0, 1.0], 1.0),
         '▒' => Shape::Block([0.0, 0.0, 1.0, 1.0], 0.75),
         '░' => Shape::Block([0.0, 0.0, 1.0, 1.0], 0.2),
-        '▁'..='▇' => Shape::Block([0.0, 1.0 - eighths(char, '▁'), 1.0, eighths(char, '▁')], 1.0),
+        '▁'..='▇' => Shape::Block(
+            [0.0, 1.0 - eighths(char, '▁'), 1.0, eighths(char, '▁')],
+            1.0,
+        ),
         // From seven eighths down to one.
         '▉'..='▏' => Shape::Block([0.0, 0.0, 1.0 - eighths(char, '▉'), 1.0], 1.0),
         '─' => Shape::Lines([true, true, false, false]),
@@ -98,7 +102,11 @@ fn shapes(svg: &mut Svg, run: &[(&str, Style)], (left, top): (f64, f64)) {
         let class = match shape(same[0].0) {
             Some(Shape::Block([from_left, from_top, width, height], opacity)) => {
                 // What fills its place is one with its neighbours.
-                let (count, wide) = if width < 1.0 { (same.len(), width) } else { (1, columns) };
+                let (count, wide) = if width < 1.0 {
+                    (same.len(), width)
+                } else {
+                    (1, columns)
+                };
                 // A little less than a line, so that lines of cells can be told apart.
                 let (inner, above) = (HEIGHT - 3.0, 1.5);
                 for at in 0..count {
@@ -114,16 +122,26 @@ fn shapes(svg: &mut Svg, run: &[(&str, Style)], (left, top): (f64, f64)) {
                 class(same[0].1, &format!("s{:.0}", opacity * 100.0))
             }
             Some(Shape::Lines([to_left, to_right, to_top, to_bottom])) => {
-                let (middle_x, middle_y, right) = (x + WIDTH / 2.0, top + HEIGHT / 2.0, x + columns * WIDTH);
+                let (middle_x, middle_y, right) =
+                    (x + WIDTH / 2.0, top + HEIGHT / 2.0, x + columns * WIDTH);
                 if to_left || to_right {
-                    let (from, upto) = (if to_left { x } else { middle_x }, if to_right { right } else { middle_x });
+                    let (from, upto) = (
+                        if to_left { x } else { middle_x },
+                        if to_right { right } else { middle_x },
+                    );
                     let _ = write!(path, "M{from:.2} {middle_y:.2}H{upto:.2}");
                 }
                 if to_top || to_bottom {
-                    let (from, upto) =
-                        (if to_top { top } else { middle_y }, if to_bottom { top + HEIGHT } else { middle_y });
+                    let (from, upto) = (
+                        if to_top { top } else { middle_y },
+                        if to_bottom { top + HEIGHT } else { middle_y },
+                    );
                     for at in 0..same.len() {
-                        let _ = write!(path, "M{:.2} {from:.2}V{upto:.2}", middle_x + at as f64 * WIDTH);
+                        let _ = write!(
+                            path,
+                            "M{:.2} {from:.2}V{upto:.2}",
+                            middle_x + at as f64 * WIDTH
+                        );
                     }
                 }
                 "grid frame".to_owned()
@@ -151,9 +169,21 @@ fn class(style: Style, more: &str) -> String {
         Some(Color::DarkGray) => "faint",
         _ => "plain",
     };
-    let weight = if style.add_modifier.contains(Modifier::BOLD) { "strong" } else { "" };
-    let reversed = if style.add_modifier.contains(Modifier::REVERSED) { "onchosen" } else { "" };
-    [colour, weight, reversed, more].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+    let weight = if style.add_modifier.contains(Modifier::BOLD) {
+        "strong"
+    } else {
+        ""
+    };
+    let reversed = if style.add_modifier.contains(Modifier::REVERSED) {
+        "onchosen"
+    } else {
+        ""
+    };
+    [colour, weight, reversed, more]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]
@@ -173,14 +203,26 @@ mod tests {
         assert_well_formed(&svg);
         assert!(svg.contains("aria-label=\"a &amp; b\""), "{svg}");
         // Spaces are kept inside, and stand for nothing at the ends.
-        assert!(svg.contains("textLength=\"68.0\">a &lt;b&gt;  c</text>"), "{svg}");
-        assert!(svg.contains(&format!("x=\"{:.1}\"", MARGIN + 2.0 * WIDTH)), "{svg}");
+        assert!(
+            svg.contains("textLength=\"68.0\">a &lt;b&gt;  c</text>"),
+            "{svg}"
+        );
+        assert!(
+            svg.contains(&format!("x=\"{:.1}\"", MARGIN + 2.0 * WIDTH)),
+            "{svg}"
+        );
         // The corners and the line, the bars, and the eighths of a place.
         assert_eq!(svg.matches("class=\"grid frame\"").count(), 3, "{svg}");
         for class in ["committed s100", "committed s75", "committed s20"] {
-            assert!(svg.contains(&format!("class=\"{class}\"")), "{class}: {svg}");
+            assert!(
+                svg.contains(&format!("class=\"{class}\"")),
+                "{class}: {svg}"
+            );
         }
-        assert!(svg.contains("v1.88h-8.50z") && svg.contains("h1.06v15.00h-1.06z"), "{svg}");
+        assert!(
+            svg.contains("v1.88h-8.50z") && svg.contains("h1.06v15.00h-1.06z"),
+            "{svg}"
+        );
         assert!(svg.contains("class=\"chosen\""), "{svg}");
     }
 }

@@ -1,4 +1,4 @@
-//! Following another process: a thread reads it twice a second, so that nobody waits for a large one.
+//! Follows another process. A thread reads it twice a second, so that the screen does not wait for a large process.
 
 use std::process;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -14,14 +14,18 @@ use super::ink::Ink;
 use super::keys::Key;
 use super::process::{Process, Seen};
 use super::screen::{self, Scene};
+use crate::output;
 
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// Looks at a process, and at the pages of its region that starts at `wanted`.
+/// Reads a process, and the pages of its region that starts at `wanted`.
 fn look(pid: u32, wanted: Option<u64>) -> Result<Seen, String> {
     let snapshot = Snapshot::of_process(pid).map_err(|error| error.to_string())?;
     let pages = wanted.and_then(|start| {
-        let region = snapshot.find(&Wanted::Address(start)).ok().filter(|region| region.start == start)?;
+        let region = snapshot
+            .find(&Wanted::Address(start))
+            .ok()
+            .filter(|region| region.start == start)?;
         let pages = snapshot.pages(region).map(|pages| pages.runs);
         Some((start, pages.map_err(|error| error.to_string())))
     });
@@ -34,13 +38,15 @@ fn look(pid: u32, wanted: Option<u64>) -> Result<Seen, String> {
     })
 }
 
-/// The model after two looks: the second with the pages of what the first has chosen.
+/// Returns the model after reading the process twice, the second time with the pages of the region that was chosen.
 ///
 /// # Errors
-/// If it cannot be looked at, with what to do about it; as for all of these.
+/// Fails if the process cannot be read, with what to do about it.
 pub(super) fn begin(pid: u32) -> Result<Process, String> {
     if pid == process::id() {
-        return Err("this is the process itself; without a PID it shows regions of its own".to_owned());
+        return Err(
+            "this is the process itself; without a PID it shows regions of its own".to_owned(),
+        );
     }
     let mut process = Process::new(pid, look(pid, None)?);
     process.see(Ok(look(pid, process.chosen)?));
@@ -57,18 +63,28 @@ struct Json {
     regions: Vec<Region>,
 }
 
-/// One look, as a JSON object.
+/// Returns one snapshot as a JSON object.
 pub(super) fn json(pid: u32) -> Result<String, String> {
-    let Seen { program, page_size_bytes, total, regions, .. } = look(pid, None)?;
-    let json = Json { pid, program, page_size_bytes, total, regions };
-    // PANIC: serialising fails for maps whose keys are no strings and for errors of a type's own; there are none.
-    Ok(serde_json::to_string(&json).expect("plain data"))
+    let Seen {
+        program,
+        page_size_bytes,
+        total,
+        regions,
+        ..
+    } = look(pid, None)?;
+    Ok(output::json(&Json {
+        pid,
+        program,
+        page_size_bytes,
+        total,
+        regions,
+    }))
 }
 
 /// The process on the screen.
 struct Follow {
     process: Process,
-    /// To the thread: which region's pages are wanted.
+    /// To the thread: the region whose pages are wanted.
     wanted: Sender<Option<u64>>,
     seen: Receiver<Result<Seen, String>>,
     ink: Ink,
@@ -80,16 +96,26 @@ pub(super) fn run(pid: u32) -> Result<i32, String> {
     let (seen_here, seen) = mpsc::channel();
     let first = process.chosen;
     let read = move || read(pid, first, &wanted_here, &seen_here);
-    // Nobody waits for it: it ends with its channels, and changes nothing.
+    // The thread is not joined: it ends when its channels are closed, and has no effect otherwise.
     thread::Builder::new()
         .name("reader".to_owned())
         .spawn(read)
         .map_err(|error| format!("cannot start a thread: {error}"))?;
-    screen::run(&mut Follow { process, wanted, seen, ink: Ink::for_output() })
+    screen::run(&mut Follow {
+        process,
+        wanted,
+        seen,
+        ink: Ink::for_output(),
+    })
 }
 
-/// Looks again after a while, and at once when something else is wanted.
-fn read(pid: u32, first: Option<u64>, wanted: &Receiver<Option<u64>>, seen: &Sender<Result<Seen, String>>) {
+/// Reads the process at intervals, and at once if another region is wanted.
+fn read(
+    pid: u32,
+    first: Option<u64>,
+    wanted: &Receiver<Option<u64>>,
+    seen: &Sender<Result<Seen, String>>,
+) {
     let mut now_wanted = first;
     loop {
         match wanted.recv_timeout(INTERVAL) {
@@ -110,11 +136,11 @@ fn read(pid: u32, first: Option<u64>, wanted: &Receiver<Option<u64>>, seen: &Sen
 impl Scene for Follow {
     fn tick(&mut self, _: Instant) {
         for seen in self.seen.try_iter() {
-            // While it is paused, nothing new is shown, but for the end and what was asked for.
+            // While paused, only the end of the process and pages that were asked for are shown.
             let is_asked_for = seen.as_ref().is_ok_and(|seen| {
-                seen.pages
-                    .as_ref()
-                    .is_some_and(|pages| Some(pages.0) == self.process.chosen && !self.process.has_pages())
+                seen.pages.as_ref().is_some_and(|pages| {
+                    Some(pages.0) == self.process.chosen && !self.process.has_pages()
+                })
             });
             if !self.process.is_paused || seen.is_err() || is_asked_for {
                 self.process.see(seen);

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 /// `1 page`, `1,234 pages`.
 pub(super) fn count(number: u64, unit: &str) -> String {
-    format!("{} {unit}{}", grouped(number), if number == 1 { "" } else { "s" })
+    format!(
+        "{} {unit}{}",
+        grouped(number),
+        if number == 1 { "" } else { "s" }
+    )
 }
 
 /// With commas between thousands.
@@ -30,7 +34,11 @@ pub(super) fn time(time: Duration, is_unicode: bool) -> String {
         _ => (1e9, "s"),
     };
     let value = nanoseconds as f64 / unit;
-    if value < 9.95 { format!("{value:.1} {name}") } else { format!("{value:.0} {name}") }
+    if value < 9.95 {
+        format!("{value:.1} {name}")
+    } else {
+        format!("{value:.0} {name}")
+    }
 }
 
 /// Cut to so many characters, which shows.
@@ -39,7 +47,11 @@ pub(super) fn cut(text: &str, columns: usize, is_unicode: bool) -> String {
     if text.chars().count() <= columns {
         return text.to_owned();
     }
-    text.chars().take(columns.saturating_sub(1)).chain(mark.chars()).take(columns).collect()
+    text.chars()
+        .take(columns.saturating_sub(1))
+        .chain(mark.chars())
+        .take(columns)
+        .collect()
 }
 
 #[cfg(test)]
@@ -48,7 +60,10 @@ mod tests {
 
     #[test]
     fn figures_are_readable() {
-        assert_eq!([count(0, "page"), count(1, "page"), count(1234, "page")], ["0 pages", "1 page", "1,234 pages"]);
+        assert_eq!(
+            [count(0, "page"), count(1, "page"), count(1234, "page")],
+            ["0 pages", "1 page", "1,234 pages"]
+        );
         assert_eq!([grouped(999), grouped(1_000_000)], ["999", "1,000,000"]);
     }
 
@@ -70,7 +85,14 @@ mod tests {
 
     #[test]
     fn what_is_cut_shows() {
-        assert_eq!([cut("abc", 3, true), cut("abcd", 3, true), cut("abcd", 3, false)], ["abc", "ab…", "ab~"]);
+        assert_eq!(
+            [
+                cut("abc", 3, true),
+                cut("abcd", 3, true),
+                cut("abcd", 3, false)
+            ],
+            ["abc", "ab…", "ab~"]
+        );
         assert_eq!(cut("abcd", 0, true), "");
     }
 }

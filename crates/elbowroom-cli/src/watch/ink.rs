@@ -1,7 +1,5 @@
 //! Characters and colours. Everything that a colour tells a character tells as well.
 
-use std::env;
-
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::symbols::border::{self, Set};
 use ratatui::text::Line;
@@ -29,11 +27,17 @@ const ASCII_BORDER: Set<'static> = Set {
     horizontal_bottom: "-",
 };
 
+pub(super) fn bold() -> Style {
+    Style::new().add_modifier(Modifier::BOLD)
+}
+
 impl Ink {
     /// By the locale, and by NO_COLOR (no-color.org).
     pub(super) fn for_output() -> Ink {
-        let is_refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Ink { is_unicode: os::is_utf8(), is_coloured: !is_refused }
+        Ink {
+            is_unicode: os::is_utf8(),
+            is_coloured: !anstyle_query::no_color(),
+        }
     }
 
     pub(super) fn glyph(self, state: State) -> char {
@@ -48,7 +52,7 @@ impl Ink {
         if self.is_unicode { unicode } else { ascii }
     }
 
-    /// Where the latest fault was.
+    /// Returns the character for the latest fault.
     pub(super) fn latest(self) -> char {
         if self.is_unicode { '◆' } else { '@' }
     }
@@ -66,28 +70,43 @@ impl Ink {
     }
 
     pub(super) fn colour(self, colour: Color) -> Style {
-        if self.is_coloured { Style::new().fg(colour) } else { Style::new() }
+        if self.is_coloured {
+            Style::new().fg(colour)
+        } else {
+            Style::new()
+        }
     }
 
     pub(super) fn latest_style(self) -> Style {
         self.colour(Color::Magenta).add_modifier(Modifier::BOLD)
     }
 
-    /// A frame around a part of the screen.
+    /// Returns a frame around a part of the screen.
     pub(super) fn block<'a>(self, title: impl Into<Line<'a>>) -> Block<'a> {
-        let set = if self.is_unicode { border::PLAIN } else { ASCII_BORDER };
-        Block::bordered().border_set(set).border_style(self.colour(Color::DarkGray)).title(title)
+        let set = if self.is_unicode {
+            border::PLAIN
+        } else {
+            ASCII_BORDER
+        };
+        Block::bordered()
+            .border_set(set)
+            .border_style(self.colour(Color::DarkGray))
+            .title(title)
     }
 
     /// For a cell of several pages of which only this part is committed.
     pub(super) fn partly(self, part: u64, whole: u64) -> char {
-        let levels = if self.is_unicode { "▁▂▃▄▅▆▇" } else { "-=+" };
+        let levels = if self.is_unicode {
+            "▁▂▃▄▅▆▇"
+        } else {
+            "-=+"
+        };
         let count = levels.chars().count() as u64;
         let level = (part * count / whole.max(1)).min(count - 1);
         levels.chars().nth(level as usize).unwrap_or(' ')
     }
 
-    /// How full something is, in so many columns.
+    /// Returns a bar of `columns` that shows a part of a whole.
     pub(super) fn bar(self, part: u64, whole: u64, columns: usize) -> String {
         let steps = if self.is_unicode { 8 } else { 1 };
         let all = columns * steps;
@@ -97,15 +116,23 @@ impl Ink {
         };
         // What is not nothing shows.
         let filled = filled.max(usize::from(part > 0)).min(all);
-        let (full, empty) = if self.is_unicode { ("█", "░") } else { ("#", ".") };
+        let (full, empty) = if self.is_unicode {
+            ("█", "░")
+        } else {
+            ("#", ".")
+        };
         let mut bar = full.repeat(filled / steps);
         bar.extend("▏▎▍▌▋▊▉".chars().nth((filled % steps).wrapping_sub(1)));
         bar + &empty.repeat(columns - filled.div_ceil(steps))
     }
 
-    /// A small diagram: a column for each value, relative to the largest.
+    /// Returns a small diagram: a column for each value, relative to the largest.
     pub(super) fn sparks(self, values: &[u64]) -> String {
-        let levels = if self.is_unicode { " ▁▂▃▄▅▆▇█" } else { " .:-=+*#@" };
+        let levels = if self.is_unicode {
+            " ▁▂▃▄▅▆▇█"
+        } else {
+            " .:-=+*#@"
+        };
         let levels: Vec<char> = levels.chars().collect();
         let most = values.iter().copied().max().unwrap_or(0).max(1);
         let level = |value: u64| (u128::from(value) * 8).div_ceil(u128::from(most)) as usize;
@@ -117,13 +144,22 @@ impl Ink {
 mod tests {
     use super::*;
 
-    const UNICODE: Ink = Ink { is_unicode: true, is_coloured: true };
-    const ASCII: Ink = Ink { is_unicode: false, is_coloured: false };
+    const UNICODE: Ink = Ink {
+        is_unicode: true,
+        is_coloured: true,
+    };
+    const ASCII: Ink = Ink {
+        is_unicode: false,
+        is_coloured: false,
+    };
 
     #[test]
     fn states_are_told_apart_without_colours() {
         for ink in [UNICODE, ASCII] {
-            let mut glyphs: Vec<char> = State::ALL.into_iter().map(|state| ink.glyph(state)).collect();
+            let mut glyphs: Vec<char> = State::ALL
+                .into_iter()
+                .map(|state| ink.glyph(state))
+                .collect();
             glyphs.push(ink.latest());
             glyphs.push(ink.partly(1, 2));
             let count = glyphs.len();
@@ -131,7 +167,11 @@ mod tests {
             glyphs.dedup();
             assert_eq!(glyphs.len(), count);
         }
-        assert!(State::ALL.into_iter().all(|state| ASCII.glyph(state).is_ascii()));
+        assert!(
+            State::ALL
+                .into_iter()
+                .all(|state| ASCII.glyph(state).is_ascii())
+        );
         assert_eq!(ASCII.style(State::Committed), Style::new());
     }
 
@@ -147,7 +187,14 @@ mod tests {
         assert_eq!(UNICODE.bar(1, 1 << 40, 2), "▏░");
         assert_eq!(UNICODE.bar(15, 16, 2), "█▉");
         assert_eq!([UNICODE.bar(0, 1, 2), UNICODE.bar(1, 1, 2)], ["░░", "██"]);
-        assert_eq!([UNICODE.partly(1, 128), UNICODE.partly(64, 128), UNICODE.partly(127, 128)], ['▁', '▄', '▇']);
+        assert_eq!(
+            [
+                UNICODE.partly(1, 128),
+                UNICODE.partly(64, 128),
+                UNICODE.partly(127, 128)
+            ],
+            ['▁', '▄', '▇']
+        );
         assert_eq!([ASCII.partly(1, 128), ASCII.partly(127, 128)], ['-', '+']);
         assert_eq!(UNICODE.sparks(&[0, 1, 500, 1000]), " ▁▄█");
         assert_eq!(UNICODE.sparks(&[]), "");

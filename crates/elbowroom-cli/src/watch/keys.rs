@@ -31,7 +31,11 @@ impl Key {
             return None;
         }
         if event.modifiers.contains(KeyModifiers::CONTROL) {
-            return Some(if event.code == KeyCode::Char('c') { Key::Interrupt } else { Key::Other });
+            return Some(if event.code == KeyCode::Char('c') {
+                Key::Interrupt
+            } else {
+                Key::Other
+            });
         }
         Some(match event.code {
             KeyCode::Char(' ') => Key::Pause,
@@ -53,12 +57,12 @@ impl Key {
 
 /// For the help, what each key does: in a workload, and in a process.
 pub(super) const WORKLOAD: [(&str, &str); 10] = [
-    ("space", "pause, and go on"),
-    ("s, right", "pause, and let one more fault happen"),
+    ("space", "pause or continue"),
+    ("s, right", "pause, and permit one more fault"),
     ("g", "new regions, growth 1, 4, 16 pages, adaptive"),
     ("l", "new regions, limit none, half, a quarter"),
     ("w", "the next workload"),
-    ("r", "the same again, in new regions"),
+    ("r", "restart in new regions"),
     ("+, -", "twice as fast, half as fast"),
     ("?, h, F1", "this help"),
     ("q, Esc", "quit"),
@@ -67,7 +71,7 @@ pub(super) const WORKLOAD: [(&str, &str); 10] = [
 
 pub(super) const PROCESS: [(&str, &str); 5] = [
     ("up, down", "choose the region whose pages are shown"),
-    ("space", "pause, and go on"),
+    ("space", "pause or continue"),
     ("?, h, F1", "this help"),
     ("q, Esc", "quit"),
     ("Ctrl-C", "quit"),
@@ -81,15 +85,28 @@ mod tests {
     fn keys_are_told_apart() {
         let key = |code| Key::of(KeyEvent::new(code, KeyModifiers::NONE));
         assert_eq!(key(KeyCode::Char(' ')), Some(Key::Pause));
-        assert_eq!([key(KeyCode::Char('s')), key(KeyCode::Right)], [Some(Key::Step); 2]);
-        assert_eq!([key(KeyCode::Char('q')), key(KeyCode::Esc)], [Some(Key::Quit); 2]);
-        assert_eq!([key(KeyCode::Char('c')), key(KeyCode::Enter)], [Some(Key::Other); 2]);
+        assert_eq!(
+            [key(KeyCode::Char('s')), key(KeyCode::Right)],
+            [Some(Key::Step); 2]
+        );
+        assert_eq!(
+            [key(KeyCode::Char('q')), key(KeyCode::Esc)],
+            [Some(Key::Quit); 2]
+        );
+        assert_eq!(
+            [key(KeyCode::Char('c')), key(KeyCode::Enter)],
+            [Some(Key::Other); 2]
+        );
         let control = |code| Key::of(KeyEvent::new(code, KeyModifiers::CONTROL));
         assert_eq!(
             [control(KeyCode::Char('c')), control(KeyCode::Char('q'))],
             [Some(Key::Interrupt), Some(Key::Other)]
         );
-        let released = KeyEvent::new_with_kind(KeyCode::Char('q'), KeyModifiers::NONE, KeyEventKind::Release);
+        let released = KeyEvent::new_with_kind(
+            KeyCode::Char('q'),
+            KeyModifiers::NONE,
+            KeyEventKind::Release,
+        );
         assert_eq!(Key::of(released), None);
     }
 }

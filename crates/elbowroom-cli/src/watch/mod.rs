@@ -26,55 +26,58 @@ use std::path::Path;
 use std::time::Instant;
 
 use elbowroom::fault::Recorder;
-use ratatui::buffer::Buffer;
+use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::Rect;
 use serde::Serialize;
 
 use crate::args::Watch;
-use crate::os;
-use crate::output::{complain, line, write_file};
+use crate::output::{self, print, write_file};
 use ink::Ink;
 use keys::Key;
 use look::Look;
 use model::{Effect, Fault, Model};
 use screen::Scene;
 use stage::{Stage, Start};
-pub(crate) use workload::{Means, Workload};
 use workload::{Settings, growth_words};
 
 /// Faults that happen between two looks find room for so many.
 const EVENTS: usize = 1 << 14;
 
 /// Shows it, and returns the exit status of the process.
-pub(crate) fn run(watch: &Watch) -> i32 {
+pub(crate) fn run(watch: &Watch) -> Result<i32, String> {
     let svg = watch.svg.as_deref();
-    let result = match watch.pid {
-        Some(pid) if watch.json => follow::json(pid).and_then(|text| print(&text)),
-        Some(pid) if watch.once || svg.is_some() => follow::begin(pid)
-            .and_then(|process| put_out(svg, |ink, area, buffer| process.draw_parts("", ink, area, buffer))),
+    match watch.pid {
+        Some(pid) if watch.json => follow::json(pid).and_then(print),
+        Some(pid) if watch.once || svg.is_some() => follow::begin(pid).and_then(|process| {
+            put_out(svg, |ink, area, buffer| {
+                process.draw_parts("", ink, area, buffer)
+            })
+        }),
         Some(pid) => screen::check().and_then(|()| follow::run(pid)),
-        None if watch.json => finished(watch).and_then(|model| print(&json(&model))),
-        None if watch.once || svg.is_some() => finished(watch)
-            .and_then(|model| put_out(svg, |ink, area, buffer| view::draw_once(&model, ink, area, buffer))),
+        None if watch.json => finished(watch).and_then(|model| print(json(&model))),
+        None if watch.once || svg.is_some() => finished(watch).and_then(|model| {
+            put_out(svg, |ink, area, buffer| {
+                view::draw_once(&model, ink, area, buffer)
+            })
+        }),
         None => screen::check().and_then(|()| live(watch)),
-    };
-    result.unwrap_or_else(|message| {
-        complain(message);
-        1
-    })
+    }
 }
 
-fn print(text: &str) -> Result<i32, String> {
-    line(text).map(|()| 0).map_err(|error| format!("cannot write to standard output: {error}"))
-}
-
-/// The workload at its end.
+/// Runs a workload to its end.
 fn finished(watch: &Watch) -> Result<Model, String> {
     let settings = Settings::new(watch.workload, watch.means);
     let recorder = Recorder::start(EVENTS);
     let now = Instant::now();
     let mut model = Model::new(settings, false, now);
-    let mut stage = Stage::new(&settings, Start { is_paused: false, speed: 0, is_hurried: true })?;
+    let mut stage = Stage::new(
+        &settings,
+        Start {
+            is_paused: false,
+            speed: 0,
+            is_hurried: true,
+        },
+    )?;
     stage.wait();
     take_in(&mut model, &stage, recorder.as_ref(), now);
     Ok(model)
@@ -82,7 +85,10 @@ fn finished(watch: &Watch) -> Result<Model, String> {
 
 fn take_in(model: &mut Model, stage: &Stage, recorder: Option<&Recorder>, now: Instant) {
     let look = stage.look();
-    let faults = recorder.iter().flat_map(|recorder| recorder.events()).map(Fault::from);
+    let faults = recorder
+        .iter()
+        .flat_map(|recorder| recorder.events())
+        .map(Fault::from);
     model.see(look, faults, recorder.map_or(0, Recorder::lost), now);
 }
 
@@ -98,15 +104,15 @@ struct Json<'a> {
 }
 
 fn json(model: &Model) -> String {
-    let json = Json {
+    output::json(&Json {
         workload: model.settings.workload.name(),
-        growth: growth_words(model.settings.growth).trim_start_matches("growth ").to_owned(),
+        growth: growth_words(model.settings.growth)
+            .trim_start_matches("growth ")
+            .to_owned(),
         page_size_bytes: elbowroom::page_size(),
         largest_window_bytes: model.largest_window_bytes,
         look: &model.look,
-    };
-    // PANIC: serialising fails for maps whose keys are no strings and for errors of a type's own; there are none.
-    serde_json::to_string(&json).expect("plain data")
+    })
 }
 
 /// The lines of a snapshot.
@@ -119,22 +125,43 @@ fn put_out(svg: Option<&Path>, draw: impl FnOnce(Ink, Rect, &mut Buffer)) -> Res
     match svg {
         Some(file) => {
             let mut buffer = Buffer::empty(Rect::new(0, 0, COLUMNS, ROWS));
-            draw(Ink { is_unicode: true, is_coloured: true }, buffer.area, &mut buffer);
+            draw(
+                Ink {
+                    is_unicode: true,
+                    is_coloured: true,
+                },
+                buffer.area,
+                &mut buffer,
+            );
             write_file(file, &drawing::svg(&buffer, "elbowroom watch")).map(|()| 0)
         }
-        None => print(&lines(draw)),
+        None => print(lines(draw)),
     }
 }
 
-/// What is drawn, as lines: as wide as the terminal, if there is one.
+/// Returns a drawing as lines, as wide as the terminal if there is one.
 fn lines(draw: impl FnOnce(Ink, Rect, &mut Buffer)) -> String {
-    let columns = os::columns().unwrap_or(80).clamp(usize::from(view::LEAST.0), 200);
+    let columns = output::columns()
+        .unwrap_or(80)
+        .clamp(usize::from(view::LEAST.0), 200);
     let area = Rect::new(0, 0, columns as u16, ROWS);
     let mut buffer = Buffer::empty(area);
     draw(Ink::for_output(), area, &mut buffer);
-    let row = |y| (0..area.width).map(|x| buffer[(x, y)].symbol()).collect::<String>().trim_end().to_owned();
-    let rows: Vec<String> = (0..ROWS).map(row).collect();
+    let rows: Vec<String> = rows(&buffer)
+        .iter()
+        .map(|row| row.trim_end().to_owned())
+        .collect();
     rows.join("\n").trim_end().to_owned()
+}
+
+/// Returns the lines of a buffer, as text.
+fn rows(buffer: &Buffer) -> Vec<String> {
+    let cells = buffer
+        .content()
+        .chunks(usize::from(buffer.area.width.max(1)));
+    cells
+        .map(|row| row.iter().map(Cell::symbol).collect())
+        .collect()
 }
 
 /// A workload on the screen.
@@ -150,8 +177,20 @@ fn live(watch: &Watch) -> Result<i32, String> {
     let settings = Settings::new(watch.workload, watch.means);
     let recorder = Recorder::start(EVENTS);
     let model = Model::new(settings, false, Instant::now());
-    let stage = Stage::new(&settings, Start { is_paused: false, speed: 0, is_hurried: false })?;
-    screen::run(&mut Live { model, stage, recorder, ink: Ink::for_output() })
+    let stage = Stage::new(
+        &settings,
+        Start {
+            is_paused: false,
+            speed: 0,
+            is_hurried: false,
+        },
+    )?;
+    screen::run(&mut Live {
+        model,
+        stage,
+        recorder,
+        ink: Ink::for_output(),
+    })
 }
 
 impl Scene for Live {
@@ -167,8 +206,17 @@ impl Scene for Live {
             Some(Effect::Step) => self.stage.pace().step(),
             Some(Effect::Speed(speed)) => self.stage.pace().set_speed(speed),
             Some(Effect::Begin(settings)) => {
-                let Model { is_paused, speed, .. } = self.model;
-                match Stage::new(&settings, Start { is_paused, speed, is_hurried: false }) {
+                let Model {
+                    is_paused, speed, ..
+                } = self.model;
+                match Stage::new(
+                    &settings,
+                    Start {
+                        is_paused,
+                        speed,
+                        is_hurried: false,
+                    },
+                ) {
                     Ok(stage) => {
                         self.model.begin(settings, now);
                         self.stage = stage;

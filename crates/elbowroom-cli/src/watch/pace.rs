@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Shared by the workers of a workload and whoever controls them.
+/// Controls the workers of a workload; shared with them.
 pub(super) struct Pace {
     state: Mutex<State>,
     changed: Condvar,
@@ -15,11 +15,11 @@ struct State {
     is_stopped: bool,
     /// Naps take two to the power of minus this of their time.
     speed: i32,
-    /// Workers that may have a fault each though all are held.
+    /// Workers that may cause one fault each while all are paused.
     permits: VecDeque<usize>,
-    /// Which workers are still at it.
+    /// Whether each worker is still running.
     is_active: Vec<bool>,
-    /// Who had the last permit, so that they go round.
+    /// The worker that had the last permit. The next worker gets the next one.
     latest: usize,
 }
 
@@ -46,10 +46,13 @@ impl Pace {
             is_active: vec![true; workers],
             latest: workers.saturating_sub(1),
         };
-        Pace { state: Mutex::new(state), changed: Condvar::new() }
+        Pace {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }
     }
 
-    /// A worker that has panicked has changed nothing by halves here.
+    /// Ignores poisoning: every change under the lock is complete.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -61,12 +64,14 @@ impl Pace {
         self.changed.notify_all();
     }
 
-    /// Holds all workers, and lets the next one have a fault.
+    /// Pauses all workers, and permits the next one a fault.
     pub(super) fn step(&self) {
         let mut state = self.lock();
         state.is_paused = true;
         let count = state.is_active.len();
-        let next = (1..=count).map(|ahead| (state.latest + ahead) % count).find(|&worker| state.is_active[worker]);
+        let next = (1..=count)
+            .map(|ahead| (state.latest + ahead) % count)
+            .find(|&worker| state.is_active[worker]);
         if let Some(worker) = next {
             state.latest = worker;
             state.permits.push_back(worker);
@@ -98,11 +103,18 @@ impl Pace {
             if !state.is_paused {
                 return Turn::Touch;
             }
-            if let Some(at) = state.permits.iter().position(|&permitted| permitted == worker) {
+            if let Some(at) = state
+                .permits
+                .iter()
+                .position(|&permitted| permitted == worker)
+            {
                 state.permits.remove(at);
                 return Turn::Fault;
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -112,12 +124,21 @@ impl Pace {
         let mut state = self.lock();
         while !state.is_stopped && !state.is_paused {
             let whole = time.mul_f64(2f64.powi(-state.speed));
-            let Some(left) = whole.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) else { return };
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            let Some(left) = whole
+                .checked_sub(began.elapsed())
+                .filter(|left| !left.is_zero())
+            else {
+                return;
+            };
+            state = self
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 
-    /// This worker takes no more turns; what it was permitted another may have.
+    /// Removes a worker. Its permits go to others.
     pub(super) fn leave(&self, worker: usize) {
         let mut state = self.lock();
         state.is_active[worker] = false;

@@ -11,7 +11,7 @@ use super::ink::Ink;
 use crate::size::human;
 use elbowroom_map::{Picture, Run, State};
 
-/// The columns to the left of the cells.
+/// The columns to the left of the cells, at least: the number of a page may need more.
 const LABEL: u16 = 8;
 
 /// A region to be drawn.
@@ -35,6 +35,8 @@ pub(super) struct Pages<'a> {
 /// How cells are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Grid {
+    /// The columns to the left of the cells.
+    label: u16,
     per_line: usize,
     /// Lines of cells of each region.
     lines: usize,
@@ -46,13 +48,20 @@ struct Grid {
 impl Grid {
     /// For regions of so many pages at most, each in so many rows.
     fn new(pages: u64, columns: u16, rows: u16) -> Grid {
+        let label = Grid::label(pages);
+        let columns = columns.saturating_sub(label + 1);
         let pages = usize::try_from(pages).unwrap_or(usize::MAX).max(1);
-        let powers = || [16u16, 32, 64, 128, 256].into_iter().filter(|&per_line| per_line <= columns.max(16));
+        let powers = || {
+            [16u16, 32, 64, 128, 256]
+                .into_iter()
+                .filter(|&per_line| per_line <= columns.max(16))
+        };
         let fits = |&per_line: &u16| pages.div_ceil(usize::from(per_line)) <= usize::from(rows);
         match powers().find(fits) {
             Some(per_line) => {
                 let lines = pages.div_ceil(usize::from(per_line));
                 Grid {
+                    label,
                     per_line: usize::from(per_line),
                     lines,
                     columns: (columns / per_line).clamp(1, 8),
@@ -62,6 +71,7 @@ impl Grid {
             None => {
                 let per_line = powers().next_back().unwrap_or(16);
                 Grid {
+                    label,
                     per_line: usize::from(per_line),
                     lines: usize::from(rows),
                     columns: (columns / per_line).clamp(1, 8),
@@ -69,6 +79,11 @@ impl Grid {
                 }
             }
         }
+    }
+
+    /// Returns the columns that the number of any page needs.
+    fn label(pages: u64) -> u16 {
+        LABEL.max(pages.to_string().len() as u16 + 1)
     }
 
     fn cells(self) -> u64 {
@@ -86,13 +101,15 @@ impl Widget for Pages<'_> {
             height: area.height.saturating_sub(2),
         };
         let pages = |strip: &Strip<'_>| {
-            let (first, last) =
-                (strip.runs.first().map_or(0, |run| run.start), strip.runs.last().map_or(0, |run| run.end));
+            let (first, last) = (
+                strip.runs.first().map_or(0, |run| run.start),
+                strip.runs.last().map_or(0, |run| run.end),
+            );
             (last - first) / self.page_size_bytes
         };
         let most = self.strips.iter().map(pages).max().unwrap_or(0);
         let strips = self.strips.len().max(1) as u16;
-        let grid = Grid::new(most, inner.width.saturating_sub(LABEL + 1), inner.height / strips);
+        let grid = Grid::new(most, inner.width, inner.height / strips);
 
         let mut totals = [0u64; State::ALL.len()];
         let mut scale = 1;
@@ -105,22 +122,41 @@ impl Widget for Pages<'_> {
                 *total += pages;
             }
             let top = inner.y + at as u16 * (inner.height / strips);
-            let room = Rect { y: top, height: height.min(inner.bottom().saturating_sub(top)), ..inner };
+            let room = Rect {
+                y: top,
+                height: height.min(inner.bottom().saturating_sub(top)),
+                ..inner
+            };
             let is_named = self.strips.len() > 1;
             draw_cells(strip, &picture, grid, is_named, ink, room, buffer);
         }
 
         let unit = match scale {
             1 => format!(" a cell: a page of {} ", human(self.page_size_bytes)),
-            pages => format!(" a cell: {} of {} ", count(pages, "page"), human(self.page_size_bytes)),
+            pages => format!(
+                " a cell: {} of {} ",
+                count(pages, "page"),
+                human(self.page_size_bytes)
+            ),
         };
         let bold = Style::new().add_modifier(Modifier::BOLD);
         let title_columns = usize::from(inner.width).saturating_sub(unit.chars().count());
-        let title =
-            Line::styled(format!(" {} ", cut(&self.title, title_columns.saturating_sub(2), ink.is_unicode)), bold);
+        let title = Line::styled(
+            format!(
+                " {} ",
+                cut(&self.title, title_columns.saturating_sub(2), ink.is_unicode)
+            ),
+            bold,
+        );
         let mut block = ink.block(title).title(Line::from(unit).right_aligned());
         if totals != [0; State::ALL.len()] {
-            block = block.title_bottom(legend(&totals, self.knows_resident, scale > 1, is_marked, ink));
+            block = block.title_bottom(legend(
+                &totals,
+                self.knows_resident,
+                scale > 1,
+                is_marked,
+                ink,
+            ));
         }
         block.render(area, buffer);
     }
@@ -136,32 +172,60 @@ fn draw_cells(
     buffer: &mut Buffer,
 ) {
     // A gap between cells that are large enough for one.
-    let width = if grid.columns >= 3 { grid.columns - 1 } else { grid.columns };
-    let height = if grid.rows >= 3 { grid.rows - 1 } else { grid.rows };
-    let latest = strip.latest.map(|latest| ((latest - picture.start) / picture.cell_bytes()) as usize);
+    let width = if grid.columns >= 3 {
+        grid.columns - 1
+    } else {
+        grid.columns
+    };
+    let height = if grid.rows >= 3 {
+        grid.rows - 1
+    } else {
+        grid.rows
+    };
+    let latest = strip
+        .latest
+        .map(|latest| ((latest - picture.start) / picture.cell_bytes()) as usize);
     for (line, cells) in picture.cells.chunks(grid.per_line).enumerate() {
         let y = area.y + line as u16 * grid.rows;
         if y >= area.bottom() {
             return;
         }
         let label = match is_named {
-            true if line == 0 => format!(" {}", cut(strip.name, usize::from(LABEL) - 2, ink.is_unicode)),
+            true if line == 0 => format!(
+                " {}",
+                cut(strip.name, usize::from(grid.label) - 2, ink.is_unicode)
+            ),
             true => String::new(),
             // The number of its first page.
-            false => format!("{:>7}", line as u64 * grid.per_line as u64 * picture.pages_per_cell),
+            false => format!(
+                "{:>1$}",
+                line as u64 * grid.per_line as u64 * picture.pages_per_cell,
+                usize::from(grid.label) - 1
+            ),
         };
-        buffer.set_stringn(area.x, y, label, usize::from(LABEL.min(area.width)), Style::new());
+        buffer.set_stringn(
+            area.x,
+            y,
+            label,
+            usize::from(grid.label.min(area.width)),
+            Style::new(),
+        );
         for (column, cell) in cells.iter().enumerate() {
             let state = Picture::foremost(cell);
             let (pages, reserved) = (cell.iter().sum(), cell[State::Reserved as usize]);
             let (glyph, style) = match latest == Some(line * grid.per_line + column) {
                 true => (ink.latest(), ink.latest_style()),
-                false if (1..pages).contains(&reserved) => (ink.partly(pages - reserved, pages), ink.style(state)),
+                false if (1..pages).contains(&reserved) => {
+                    (ink.partly(pages - reserved, pages), ink.style(state))
+                }
                 false => (ink.glyph(state), ink.style(state)),
             };
             for dx in 0..width {
                 for dy in 0..height {
-                    let at = (area.x + LABEL + column as u16 * grid.columns + dx, y + dy);
+                    let at = (
+                        area.x + grid.label + column as u16 * grid.columns + dx,
+                        y + dy,
+                    );
                     let is_inside = at.0 < area.right() && at.1 < area.bottom();
                     if let Some(place) = buffer.cell_mut(at).filter(|_| is_inside) {
                         place.set_char(glyph).set_style(style);
@@ -204,14 +268,49 @@ fn legend(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::watch::rows;
 
     const PAGE: u64 = 4096;
-    const ASCII: Ink = Ink { is_unicode: false, is_coloured: false };
+    const ASCII: Ink = Ink {
+        is_unicode: false,
+        is_coloured: false,
+    };
+
+    const UNICODE: Ink = Ink {
+        is_unicode: true,
+        is_coloured: false,
+    };
+
+    fn strip<'a>(name: &'a str, runs: &'a [Run], latest: Option<u64>) -> Strip<'a> {
+        Strip { name, runs, latest }
+    }
+
+    fn pages(strips: Vec<Strip<'_>>, ink: Ink) -> Pages<'_> {
+        Pages {
+            title: "pages".to_owned(),
+            strips,
+            page_size_bytes: PAGE,
+            knows_resident: true,
+            ink,
+        }
+    }
+
+    fn drawn(pages: Pages<'_>, columns: u16, lines: u16) -> Vec<String> {
+        let mut buffer = Buffer::empty(Rect::new(0, 0, columns, lines));
+        pages.render(buffer.area, &mut buffer);
+        rows(&buffer)
+    }
 
     #[test]
     fn cells_are_as_large_as_there_is_room_for() {
         let grid = |pages, columns, rows| {
-            let Grid { per_line, lines, columns, rows } = Grid::new(pages, columns, rows);
+            let Grid {
+                per_line,
+                lines,
+                columns,
+                rows,
+                ..
+            } = Grid::new(pages, columns + Grid::label(pages) + 1, rows);
             (per_line, lines, columns, rows)
         };
         assert_eq!(grid(80, 69, 7), (16, 5, 4, 1));
@@ -226,16 +325,32 @@ mod tests {
 
     #[test]
     fn groups_of_pages_show_which_part_of_them_is_committed() {
-        let runs = [Run::new(0, PAGE, State::Resident), Run::new(PAGE, 4096 * PAGE, State::Reserved)];
-        let ink = Ink { is_unicode: true, is_coloured: false };
-        let strips = vec![Strip { name: "large", runs: &runs, latest: None }];
-        let pages = Pages { title: "pages".to_owned(), strips, page_size_bytes: PAGE, knows_resident: true, ink };
-        let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 10));
-        pages.render(buffer.area, &mut buffer);
-        let line = |y| (0..80).map(|x| buffer[(x, y)].symbol()).collect::<String>();
+        let runs = [
+            Run::new(0, PAGE, State::Resident),
+            Run::new(PAGE, 4096 * PAGE, State::Reserved),
+        ];
+        let lines = drawn(pages(vec![strip("large", &runs, None)], UNICODE), 80, 10);
+        let line = |y: usize| &lines[y];
         assert!(line(0).contains("a cell: 8 pages of 4 KiB"), "{}", line(0));
-        assert!(line(1).contains(" 0 ▁·····") && line(8).contains("3584 ·····"), "{}", line(1));
+        assert!(
+            line(1).contains(" 0 ▁·····") && line(8).contains("3584 ·····"),
+            "{}",
+            line(1)
+        );
         assert!(line(9).contains("▄ a part"), "{}", line(9));
+    }
+
+    #[test]
+    fn the_numbers_of_pages_are_whole() {
+        let first = 0x7000_0000_0000;
+        for (bytes, columns) in [(1u64 << 40, 80), (1 << 46, 80), (1 << 40, 60)] {
+            let runs = [Run::new(first, first + bytes, State::Reserved)];
+            let lines = drawn(pages(vec![strip("", &runs, None)], ASCII), columns, 10);
+            let label = |line: &String| line[1..].trim_start().split(' ').next()?.parse().ok();
+            let labels: Vec<u64> = lines[1..9].iter().filter_map(label).collect();
+            let step = bytes / PAGE / 8;
+            assert_eq!(labels, (0..8).map(|line| line * step).collect::<Vec<_>>());
+        }
     }
 
     /// Whatever the size: nothing is written outside, and all that fits is there.
@@ -247,21 +362,17 @@ mod tests {
         for width in [2, 3, 9, 20, 60, 80, 200] {
             for height in [2, 3, 4, 8, 40] {
                 for strips in [0, 1, 3] {
-                    let strip = |_| Strip { name: "region", runs: &runs, latest: Some(39 * PAGE) };
-                    let strips = (0..strips).map(strip).collect();
-                    let pages = Pages {
-                        title: "pages".to_owned(),
-                        strips,
-                        page_size_bytes: PAGE,
-                        knows_resident: true,
-                        ink: ASCII,
-                    };
+                    let strips = (0..strips).map(|_| strip("region", &runs, Some(39 * PAGE)));
+                    let pages = pages(strips.collect(), ASCII);
                     let mut buffer = Buffer::empty(Rect::new(0, 0, 220, 60));
                     let area = Rect::new(5, 5, width, height);
                     pages.render(area, &mut buffer);
                     for y in 0..60 {
                         for x in 0..220 {
-                            assert!(area.contains((x, y).into()) || buffer[(x, y)].symbol() == " ", "{width}x{height}");
+                            assert!(
+                                area.contains((x, y).into()) || buffer[(x, y)].symbol() == " ",
+                                "{width}x{height}"
+                            );
                         }
                     }
                 }
@@ -275,33 +386,40 @@ mod tests {
         Run::new(0, 17 * PAGE, State::Resident).push(&mut runs);
         Run::new(17 * PAGE, 20 * PAGE, State::Committed).push(&mut runs);
         Run::new(20 * PAGE, 80 * PAGE, State::Reserved).push(&mut runs);
-        let strips = vec![Strip { name: "seed", runs: &runs, latest: Some(17 * PAGE + 5) }];
-        let pages =
-            Pages { title: "pages".to_owned(), strips, page_size_bytes: PAGE, knows_resident: true, ink: ASCII };
-        let mut buffer = Buffer::empty(Rect::new(0, 0, 80, 8));
-        pages.render(buffer.area, &mut buffer);
-        let lines: Vec<String> = (0..8).map(|y| (0..80).map(|x| buffer[(x, y)].symbol()).collect()).collect();
-        assert!(lines[0].contains(" pages ") && lines[0].contains("a cell: a page of 4 KiB"), "{lines:#?}");
+        let strips = vec![strip("seed", &runs, Some(17 * PAGE + 5))];
+        let lines = drawn(pages(strips, ASCII), 80, 8);
+        assert!(
+            lines[0].contains(" pages ") && lines[0].contains("a cell: a page of 4 KiB"),
+            "{lines:#?}"
+        );
         let full = format!("|{:>7} {}", 0, "### ".repeat(16));
         assert_eq!(lines[1].trim_end_matches(['|', ' ']), full.trim_end());
         let second = format!("|{:>7} ### @@@ ooo ooo {}", 16, "... ".repeat(12));
         assert_eq!(lines[2].trim_end_matches(['|', ' ']), second.trim_end());
-        assert!(lines[7].contains(". reserved 60  o committed 3  # resident 17  @ latest fault"), "{lines:#?}");
+        assert!(
+            lines[7].contains(". reserved 60  o committed 3  # resident 17  @ latest fault"),
+            "{lines:#?}"
+        );
     }
 
     /// Where the system does not tell what is in memory, nothing is said of it; and where no pages are known, of none.
     #[test]
     fn what_is_not_known_is_not_told() {
         let legend = |runs: &[Run]| {
-            let strips = vec![Strip { name: "seed", runs, latest: None }];
-            let title = "pages".to_owned();
-            let pages = Pages { title, strips, page_size_bytes: PAGE, knows_resident: false, ink: ASCII };
-            let mut buffer = Buffer::empty(Rect::new(0, 0, 60, 8));
-            pages.render(buffer.area, &mut buffer);
-            (0..60).map(|x| buffer[(x, 7)].symbol()).collect::<String>()
+            let pages = Pages {
+                knows_resident: false,
+                ..pages(vec![strip("seed", runs, None)], ASCII)
+            };
+            drawn(pages, 60, 8).remove(7)
         };
-        let known = legend(&[Run::new(0, 3 * PAGE, State::Committed), Run::new(3 * PAGE, 8 * PAGE, State::Reserved)]);
-        assert!(known.contains(". reserved 5  o committed 3  ---"), "{known}");
+        let known = legend(&[
+            Run::new(0, 3 * PAGE, State::Committed),
+            Run::new(3 * PAGE, 8 * PAGE, State::Reserved),
+        ]);
+        assert!(
+            known.contains(". reserved 5  o committed 3  ---"),
+            "{known}"
+        );
         assert!(legend(&[]).starts_with("+---"), "{}", legend(&[]));
     }
 }

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
-use elbowroom_map::{Figures, Kind, Region, Run};
+use elbowroom_map::{Figures, Kind, Region, Run, escaped};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -11,10 +11,10 @@ use ratatui::text::Line;
 use ratatui::widgets::{Padding, Paragraph, Widget};
 
 use super::format::{count, cut};
-use super::ink::Ink;
+use super::ink::{Ink, bold};
 use super::keys::{self, Key};
 use super::pages::{Pages, Strip};
-use super::view::{bold, draw_footer, draw_help, draw_title, is_too_small};
+use super::view::{draw_footer, draw_help, draw_title, is_too_small};
 use crate::size::{human, human_change};
 
 /// The points of the history that are kept.
@@ -53,7 +53,10 @@ impl Process {
     pub(super) fn new(pid: u32, seen: Seen) -> Process {
         let mut process = Process {
             pid,
-            seen: Seen { regions: Vec::new(), ..seen.clone() },
+            seen: Seen {
+                regions: Vec::new(),
+                ..seen.clone()
+            },
             end: None,
             is_paused: false,
             is_helping: false,
@@ -81,12 +84,23 @@ impl Process {
                 Kind::Reservation => 1,
                 _ => 2,
             };
-            (group, Reverse(if group < 2 { None } else { region.figures.resident_bytes }), region.start)
+            (
+                group,
+                Reverse(if group < 2 {
+                    None
+                } else {
+                    region.figures.resident_bytes
+                }),
+                region.start,
+            )
         });
         for region in &seen.regions {
-            self.first.entry(region.start).or_insert(region.figures.resident_bytes.unwrap_or(0));
+            self.first
+                .entry(region.start)
+                .or_insert(region.figures.resident_bytes.unwrap_or(0));
         }
-        self.resident.push_back(seen.total.resident_bytes.unwrap_or(0));
+        self.resident
+            .push_back(seen.total.resident_bytes.unwrap_or(0));
         if self.resident.len() > SAMPLES {
             self.resident.pop_front();
         }
@@ -94,7 +108,10 @@ impl Process {
         if !self.chosen.is_some_and(is_there) {
             // Of the first kind, the one that most is going on in.
             let first = seen.regions.first().map(|region| region.kind);
-            let of_first = seen.regions.iter().filter(|region| Some(region.kind) == first);
+            let of_first = seen
+                .regions
+                .iter()
+                .filter(|region| Some(region.kind) == first);
             self.chosen = of_first
                 .max_by_key(|region| (region.figures.resident_bytes, region.end - region.start))
                 .map(|region| region.start);
@@ -102,7 +119,7 @@ impl Process {
         self.seen = seen;
     }
 
-    /// Whether it goes on.
+    /// Handles a key. Returns false to quit.
     pub(super) fn key(&mut self, key: Key) -> bool {
         if self.is_helping && key != Key::Interrupt {
             self.is_helping = false;
@@ -119,13 +136,19 @@ impl Process {
         true
     }
 
-    /// Whether the pages of what is chosen are known.
+    /// Returns whether the pages of the chosen region are known.
     pub(super) fn has_pages(&self) -> bool {
-        self.seen.pages.as_ref().is_some_and(|pages| Some(pages.0) == self.chosen)
+        self.seen
+            .pages
+            .as_ref()
+            .is_some_and(|pages| Some(pages.0) == self.chosen)
     }
 
     fn chosen_at(&self) -> Option<usize> {
-        self.seen.regions.iter().position(|region| Some(region.start) == self.chosen)
+        self.seen
+            .regions
+            .iter()
+            .position(|region| Some(region.start) == self.chosen)
     }
 
     fn choose(&mut self, step: impl Fn(usize) -> usize) {
@@ -145,7 +168,7 @@ impl Process {
 
     fn status(&self) -> String {
         match (&self.end, &self.seen.pages) {
-            (Some(why), _) => format!("{why}; this is what was seen last"),
+            (Some(why), _) => format!("{why}; this is the last snapshot"),
             (None, Some((_, Err(why)))) => why.clone(),
             _ => String::new(),
         }
@@ -180,11 +203,11 @@ impl Process {
 
     fn draw_header(&self, ink: Ink, area: Rect, buffer: &mut Buffer) {
         let [title, sums] = Layout::vertical([Constraint::Length(1); 2]).areas(area);
-        let program = printable(&self.seen.program);
+        let program = escaped(&self.seen.program);
         let words = format!("elbowroom watch  process {} {program}", self.pid);
         draw_title(&words, self.state(), ink, title, buffer);
         let total = &self.seen.total;
-        let size = |bytes: Option<u64>| bytes.map_or("?".to_owned(), |bytes| human(bytes).to_string());
+        let size = |bytes: Option<u64>| bytes.map_or("?".to_owned(), human);
         let text = format!(
             "reserved {}, committed {}, resident {}  ",
             human(total.reserved_bytes),
@@ -192,12 +215,21 @@ impl Process {
             size(total.resident_bytes)
         );
         let room = usize::from(area.width).saturating_sub(text.len());
-        let (least, points) = (self.resident.iter().min(), self.resident.len().saturating_sub(room));
+        let (least, points) = (
+            self.resident.iter().min(),
+            self.resident.len().saturating_sub(room),
+        );
         // What changes is little beside what is there.
-        let rises: Vec<u64> =
-            self.resident.iter().skip(points).map(|bytes| bytes - least.copied().unwrap_or(0)).collect();
-        let line =
-            Line::from(vec![text.into(), ratatui::text::Span::styled(ink.sparks(&rises), ink.colour(Color::Cyan))]);
+        let rises: Vec<u64> = self
+            .resident
+            .iter()
+            .skip(points)
+            .map(|bytes| bytes - least.copied().unwrap_or(0))
+            .collect();
+        let line = Line::from(vec![
+            text.into(),
+            ratatui::text::Span::styled(ink.sparks(&rises), ink.colour(Color::Cyan)),
+        ]);
         line.render(sums, buffer);
     }
 
@@ -210,13 +242,24 @@ impl Process {
         let title = match region {
             Some(region) => {
                 let size = human(region.end - region.start);
-                format!("{}, {size} at {:x}", region.label(printable), region.start)
+                format!("{}, {size} at {:x}", region.label(escaped), region.start)
             }
             None => "no region".to_owned(),
         };
-        let strips = vec![Strip { name: "", runs, latest: None }];
+        let strips = vec![Strip {
+            name: "",
+            runs,
+            latest: None,
+        }];
         let knows_resident = region.is_some_and(|region| region.figures.resident_bytes.is_some());
-        Pages { title, strips, page_size_bytes: self.seen.page_size_bytes, knows_resident, ink }.render(area, buffer);
+        Pages {
+            title,
+            strips,
+            page_size_bytes: self.seen.page_size_bytes,
+            knows_resident,
+            ink,
+        }
+        .render(area, buffer);
     }
 
     fn draw_table(&self, ink: Ink, area: Rect, buffer: &mut Buffer) {
@@ -225,37 +268,46 @@ impl Process {
         let chosen = self.chosen_at().unwrap_or(0);
         // The chosen one is in view.
         let top = (chosen + 1).saturating_sub(rows);
-        let header =
-            format!("  {:<12}{:>10}{:>11}{:>11}{:>12}  name", "kind", "reserved", "committed", "resident", "change");
+        let header = format!(
+            "  {:<12}{:>10}{:>11}{:>11}{:>12}  name",
+            "kind", "reserved", "committed", "resident", "change"
+        );
         let mut lines = vec![Line::styled(cut(&header, columns, ink.is_unicode), bold())];
         for (at, region) in self.seen.regions.iter().enumerate().skip(top).take(rows) {
             let figures = &region.figures;
             let first = self.first.get(&region.start).copied().unwrap_or(0);
             let (resident, change) = match figures.resident_bytes {
-                Some(bytes) => (human(bytes).to_string(), human_change(bytes as i64 - first as i64).to_string()),
+                Some(bytes) => (human(bytes), human_change(bytes as i64 - first as i64)),
                 None => ("?".to_owned(), "?".to_owned()),
             };
-            let name = if region.name.is_empty() { format!("at {:x}", region.start) } else { printable(&region.name) };
+            let name = if region.name.is_empty() {
+                format!("at {:x}", region.start)
+            } else {
+                escaped(&region.name)
+            };
             let text = format!(
                 "{} {:<12}{:>10}{:>11}{resident:>11}{change:>12}  {name}",
                 if at == chosen { ">" } else { " " },
                 region.kind.word(),
-                human(figures.reserved_bytes).to_string(),
-                human(figures.committed_bytes).to_string(),
+                human(figures.reserved_bytes),
+                human(figures.committed_bytes),
             );
-            let style = if at == chosen { Style::new().add_modifier(Modifier::REVERSED) } else { Style::new() };
+            let style = if at == chosen {
+                Style::new().add_modifier(Modifier::REVERSED)
+            } else {
+                Style::new()
+            };
             lines.push(Line::styled(cut(&text, columns, ink.is_unicode), style));
         }
-        let title =
-            format!(" {}, and how resident memory has changed ", count(self.seen.regions.len() as u64, "region"));
-        let block = ink.block(Line::styled(title, bold())).padding(Padding::horizontal(1));
+        let title = format!(
+            " {}, and how resident memory has changed ",
+            count(self.seen.regions.len() as u64, "region")
+        );
+        let block = ink
+            .block(Line::styled(title, bold()))
+            .padding(Padding::horizontal(1));
         Paragraph::new(lines).block(block).render(area, buffer);
     }
-}
-
-/// Names are given by programs, and a terminal must not obey them.
-fn printable(name: &str) -> String {
-    name.replace(char::is_control, "?")
 }
 
 #[cfg(test)]
@@ -263,7 +315,10 @@ mod tests {
     use super::*;
     use elbowroom_map::State;
 
-    const INK: Ink = Ink { is_unicode: true, is_coloured: false };
+    const INK: Ink = Ink {
+        is_unicode: true,
+        is_coloured: false,
+    };
     const PAGE: u64 = 4096;
 
     fn region(start: u64, pages: u64, kind: Kind, name: &str, resident: u64) -> Region {
@@ -273,7 +328,15 @@ mod tests {
             resident_bytes: Some(resident * PAGE),
             ..Figures::NONE
         };
-        Region { start, end: start + pages * PAGE, kind, name: name.to_owned(), allocation: None, mappings: 1, figures }
+        Region {
+            start,
+            end: start + pages * PAGE,
+            kind,
+            name: name.to_owned(),
+            allocation: None,
+            mappings: 1,
+            figures,
+        }
     }
 
     fn seen(resident: u64) -> Seen {
@@ -283,19 +346,28 @@ mod tests {
             region(0x90_0000, 2048, Kind::Named, "sparse", 1),
             region(0xf0_0000, 4, Kind::Heap, "[heap]", 4),
         ];
-        let total = Figures { resident_bytes: Some((resident + 10) * PAGE), ..Figures::NONE };
+        let total = Figures {
+            resident_bytes: Some((resident + 10) * PAGE),
+            ..Figures::NONE
+        };
         let runs = vec![
             Run::new(0x90_0000, 0x90_0000 + PAGE, State::Resident),
             Run::new(0x90_0000 + PAGE, 0x90_0000 + 2048 * PAGE, State::Reserved),
         ];
         let pages = Some((0x90_0000, Ok(runs)));
-        Seen { program: "/bin/some\nthing".to_owned(), page_size_bytes: PAGE, total, regions, pages }
+        Seen {
+            program: "/bin/some\nthing".to_owned(),
+            page_size_bytes: PAGE,
+            total,
+            regions,
+            pages,
+        }
     }
 
     fn screen(process: &Process, columns: u16, rows: u16) -> Vec<String> {
         let mut buffer = Buffer::empty(Rect::new(0, 0, columns, rows));
         process.draw(INK, buffer.area, &mut buffer);
-        (0..rows).map(|y| (0..columns).map(|x| buffer[(x, y)].symbol()).collect()).collect()
+        crate::watch::rows(&buffer)
     }
 
     #[test]
@@ -305,12 +377,22 @@ mod tests {
         for (columns, rows) in [(80, 24), (160, 48)] {
             let lines = screen(&process, columns, rows);
             let text = lines.join("\n");
-            assert!(lines[0].contains("process 7 /bin/some?thing") && lines[0].contains(" FOLLOWING "), "{text}");
+            assert!(
+                lines[0].contains("process 7 /bin/some\\u{a}thing")
+                    && lines[0].contains(" FOLLOWING "),
+                "{text}"
+            );
             assert!(text.contains("sparse (named), 8 MiB at 900000"), "{text}");
             assert!(text.contains("> named"), "{text}");
             let at = |name: &str| lines.iter().position(|line| line.contains(name)).unwrap();
-            assert!(at("+64 KiB  log") < at("0 B  sparse") && at("0 B  sparse") < at("/bin/some?[31m"), "{text}");
-            assert!(text.contains("· reserved 2,047  ▒ committed 0  █ resident 1"), "{text}");
+            assert!(
+                at("+64 KiB  log") < at("0 B  sparse") && at("0 B  sparse") < at(r"  /bin/s"),
+                "{text}"
+            );
+            assert!(
+                text.contains("· reserved 2,047  ▒ committed 0  █ resident 1"),
+                "{text}"
+            );
             assert!(!text.contains('\x1b'));
         }
     }
@@ -326,7 +408,10 @@ mod tests {
         }
         assert_eq!(process.chosen, Some(0xf0_0000));
         let lines = screen(&process, 60, 18);
-        assert!(lines.iter().any(|line| line.contains("> heap")), "{lines:#?}");
+        assert!(
+            lines.iter().any(|line| line.contains("> heap")),
+            "{lines:#?}"
+        );
         // Gone, another is chosen.
         let mut later = seen(0);
         later.regions.pop();
@@ -340,9 +425,16 @@ mod tests {
         let mut process = Process::new(7, seen(0));
         process.see(Err("there is no process 7, or it has just ended".to_owned()));
         let text = screen(&process, 80, 24).join("\n");
-        assert!(text.contains(" ENDED ") && text.contains("there is no process 7"), "{text}");
+        assert!(
+            text.contains(" ENDED ") && text.contains("there is no process 7"),
+            "{text}"
+        );
         assert!(text.contains("sparse"), "{text}");
         process.key(Key::Help);
-        assert!(screen(&process, 80, 24).join("\n").contains("choose the region"));
+        assert!(
+            screen(&process, 80, 24)
+                .join("\n")
+                .contains("choose the region")
+        );
     }
 }

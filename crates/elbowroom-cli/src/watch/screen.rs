@@ -1,4 +1,4 @@
-//! The terminal: taken, drawn on, and given back however it ends.
+//! The terminal: set up, drawn on, and restored however the command ends.
 
 use std::env;
 use std::io::{self, IsTerminal, Stdout};
@@ -14,7 +14,9 @@ use ratatui::buffer::Buffer;
 use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::event;
 use ratatui::crossterm::execute;
-use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
+use ratatui::crossterm::terminal::{
+    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+};
 use ratatui::layout::Rect;
 
 use super::keys::Key;
@@ -28,13 +30,13 @@ pub(super) trait Scene {
     /// Takes in what there is to be seen now.
     fn tick(&mut self, now: Instant);
 
-    /// Whether it goes on.
+    /// Handles a key. Returns false to quit.
     fn key(&mut self, key: Key, now: Instant) -> bool;
 
     fn draw(&self, area: Rect, buffer: &mut Buffer);
 }
 
-/// Whether there is a screen.
+/// Checks that there is a terminal to draw on.
 ///
 /// # Errors
 /// What to do instead.
@@ -44,7 +46,9 @@ pub(super) fn check() -> Result<(), String> {
         return Err(format!("standard output is not a terminal; {instead}"));
     }
     if env::var_os("TERM").is_some_and(|terminal| terminal == "dumb") {
-        return Err(format!("the terminal cannot be drawn on (TERM is dumb); {instead}"));
+        return Err(format!(
+            "the terminal cannot be drawn on (TERM is dumb); {instead}"
+        ));
     }
     Ok(())
 }
@@ -58,10 +62,12 @@ impl Screen {
     fn take() -> io::Result<Screen> {
         enable_raw_mode()?;
         IS_TAKEN.store(true, Ordering::Release);
-        // From here on it is given back if something fails.
+        // From here on, the terminal is restored if something fails.
         let entered = execute!(io::stdout(), EnterAlternateScreen);
         let terminal = entered.and_then(|()| Terminal::new(CrosstermBackend::new(io::stdout())));
-        terminal.map(|terminal| Screen { terminal }).inspect_err(|_| give_back())
+        terminal
+            .map(|terminal| Screen { terminal })
+            .inspect_err(|_| give_back())
     }
 }
 
@@ -71,10 +77,10 @@ impl Drop for Screen {
     }
 }
 
-/// Whether it is to be given back. Once: the second time would take the cursor to where it was before.
+/// Whether the terminal must be restored. Restoring it twice would move the cursor to an old position.
 static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// As far as that works: there may be nobody left to draw for.
+/// Restores the terminal as far as possible: it may be gone.
 fn give_back() {
     if !IS_TAKEN.swap(false, Ordering::AcqRel) {
         return;
@@ -83,14 +89,15 @@ fn give_back() {
     let _ = disable_raw_mode();
 }
 
-/// Shows it until it ends, and returns the exit status: 0, or 128 and the number of the signal that ended it, as shells
-/// tell it.
+/// Shows a scene until it ends, and returns the exit status: 0, or 128 plus the number of the signal that ended it, as
+/// in shells.
 ///
 /// # Errors
 /// If the terminal fails, in words.
 pub(super) fn run(scene: &mut dyn Scene) -> Result<i32, String> {
-    let asked = os::when_asked_to_end().map_err(|error| format!("signals cannot be handled: {error}"))?;
-    // A panic, of whatever thread, gives the terminal back before its message is written.
+    let asked =
+        os::when_asked_to_end().map_err(|error| format!("signals cannot be handled: {error}"))?;
+    // A panic of any thread restores the terminal before its message is written.
     let has_panicked = Arc::new(AtomicBool::new(false));
     let panicked = Arc::clone(&has_panicked);
     let before = panic::take_hook();
@@ -100,17 +107,18 @@ pub(super) fn run(scene: &mut dyn Scene) -> Result<i32, String> {
         before(info);
     }));
     guard(&asked).map_err(|error| format!("cannot start a thread: {error}"))?;
-    let mut screen = Screen::take().map_err(|error| format!("the terminal cannot be taken: {error}"))?;
+    let mut screen =
+        Screen::take().map_err(|error| format!("the terminal cannot be taken: {error}"))?;
     let result = show_all(&mut screen.terminal, scene, &asked, &has_panicked);
     drop(screen);
     result.map_err(|error| format!("the terminal fails: {error}"))
 }
 
-/// How long whoever draws has to end by itself.
+/// The time that the drawing thread has to end by itself.
 const GRACE: Duration = Duration::from_millis(300);
 
-/// Ends the process when it is asked to, or when the terminal has hung up, and whoever draws does not: reading from a
-/// terminal that is gone never ends, and writing to one that takes nothing waits for good.
+/// Ends the process if it is asked to end or the terminal has hung up, and the drawing thread does not end it. Reading
+/// from a terminal that is gone may never return, and neither may writing to one that accepts no data.
 fn guard(asked: &Arc<AtomicUsize>) -> io::Result<()> {
     /// SIGHUP's, as shells tell it.
     const HUNG_UP: i32 = 128 + 1;
@@ -124,12 +132,15 @@ fn guard(asked: &Arc<AtomicUsize>) -> io::Result<()> {
             }
         };
         thread::sleep(GRACE);
-        // Not here, as that may wait too.
+        // On another thread, because this may block too.
         let _ = thread::Builder::new().spawn(give_back);
         thread::sleep(GRACE);
         std::process::exit(status);
     };
-    thread::Builder::new().name("guard".to_owned()).spawn(watch).map(drop)
+    thread::Builder::new()
+        .name("guard".to_owned())
+        .spawn(watch)
+        .map(drop)
 }
 
 fn show_all(
@@ -209,7 +220,10 @@ mod tests {
     #[test]
     fn panics() {
         let Ok(role) = env::var(ROLE) else { return };
-        let status = run(&mut Doomed { ticks: 0, is_other_thread: role == "another thread" });
+        let status = run(&mut Doomed {
+            ticks: 0,
+            is_other_thread: role == "another thread",
+        });
         std::process::exit(status.unwrap());
     }
 
@@ -221,10 +235,16 @@ mod tests {
         let program = env::current_exe().unwrap();
         for role in ["this thread", "another thread"] {
             let test = "watch::screen::tests::panics";
-            let command =
-                format!("RUST_BACKTRACE=0 {ROLE}='{role}' '{}' --exact {test} --nocapture", program.display());
-            let Some(terminal) = Terminal::new(80, 40, &command) else { return };
-            terminal.wait("drawn", |screen| screen.matches("elbowroom watch").count() == 40);
+            let command = format!(
+                "RUST_BACKTRACE=0 {ROLE}='{role}' '{}' --exact {test} --nocapture",
+                program.display()
+            );
+            let Some(terminal) = Terminal::new(80, 40, &command) else {
+                return;
+            };
+            terminal.wait("drawn", |screen| {
+                screen.matches("elbowroom watch").count() == 40
+            });
             assert_eq!(terminal.end(), 101, "{role}");
             let screen = terminal.screen();
             assert!(screen.contains("it was to be"), "{role}: {screen}");

@@ -1,4 +1,4 @@
-//! A workload that runs: its regions, and the threads that touch them.
+//! Running workloads: regions, and the threads that touch them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -11,7 +11,7 @@ use super::pace::{Pace, Turn};
 use super::workload::{Plan, Settings, Worker};
 use crate::os;
 
-/// Ends when it is dropped: the threads stop at their next touch.
+/// A running workload. Dropping it ends it: the threads stop at their next touch.
 pub(super) struct Stage {
     plan: Plan,
     regions: Vec<Arc<Region>>,
@@ -58,7 +58,9 @@ impl Stage {
             if let Some(budget) = region.budget {
                 builder = builder.budget(&budgets[budget]);
             }
-            regions.push(Arc::new(builder.build().map_err(|error| error.to_string())?));
+            regions.push(Arc::new(
+                builder.build().map_err(|error| error.to_string())?,
+            ));
         }
         if start.is_hurried {
             for worker in &mut plan.workers {
@@ -82,11 +84,21 @@ impl Stage {
                     Ok(Done::Stopped) => return,
                     Err(error) => Some(reason(&error)),
                 };
-                ended.lock().unwrap_or_else(PoisonError::into_inner).push(Ended { worker: worker.name, refused });
+                ended
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(Ended {
+                        worker: worker.name,
+                        refused,
+                    });
                 pace.leave(at);
             };
-            let thread = thread::Builder::new().name(stage.plan.workers[at].name.to_owned()).spawn(work);
-            stage.threads.push(thread.map_err(|error| format!("cannot start a thread: {error}"))?);
+            let thread = thread::Builder::new()
+                .name(stage.plan.workers[at].name.to_owned())
+                .spawn(work);
+            stage
+                .threads
+                .push(thread.map_err(|error| format!("cannot start a thread: {error}"))?);
         }
         Ok(stage)
     }
@@ -103,9 +115,13 @@ impl Stage {
         }
     }
 
-    /// What there is to be seen now. `ended` is taken first, so that whoever sees a worker's end sees what it did.
+    /// Returns the present state. `ended` is read first, so that the pages of a worker that has ended are included.
     pub(super) fn look(&self) -> Look {
-        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let ended = self
+            .ended
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let page = page_size();
         let mut latencies = Vec::new();
         let mut regions = Vec::new();
@@ -113,9 +129,10 @@ impl Stage {
             let spans = region.spans();
             let resident = os::resident_pages(region, &spans);
             let pages = look::runs(&spans, resident.as_deref(), page);
-            let count = |pages: &[bool]| pages.iter().filter(|&&is_resident| is_resident).count() * page;
+            let count =
+                |pages: &[bool]| pages.iter().filter(|&&is_resident| is_resident).count() * page;
             let stats = region.stats();
-            latencies.extend(stats.latencies);
+            latencies.push(stats.clone());
             regions.push(RegionLook {
                 name: plan.name,
                 backend: backend_name(region.backend()).to_owned(),
@@ -126,7 +143,7 @@ impl Stage {
                 commit_limit_bytes: stats.commit_limit_bytes as u64,
                 faults: stats.faults,
                 commits: stats.commits,
-                declined: stats.declined,
+                declined: stats.refused,
                 pages,
             });
         }
@@ -137,12 +154,17 @@ impl Stage {
             }
             depth
         };
-        let budgets = self.budgets.iter().zip(&self.plan.budgets).enumerate().map(|(at, (budget, plan))| BudgetLook {
-            name: plan.name,
-            depth: depth(at),
-            committed_bytes: budget.committed_bytes() as u64,
-            limit_bytes: budget.limit_bytes() as u64,
-        });
+        let budgets =
+            self.budgets
+                .iter()
+                .zip(&self.plan.budgets)
+                .enumerate()
+                .map(|(at, (budget, plan))| BudgetLook {
+                    name: plan.name,
+                    depth: depth(at),
+                    committed_bytes: budget.committed_bytes() as u64,
+                    limit_bytes: budget.limit_bytes() as u64,
+                });
         Look {
             regions,
             budgets: budgets.collect(),
@@ -212,10 +234,15 @@ fn backend_name(backend: Backend) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watch::workload::{Limit, Means, Workload};
+    use crate::args::{Means, Workload};
+    use crate::watch::workload::Limit;
     use elbowroom::Growth;
 
-    const HURRIED: Start = Start { is_paused: false, speed: 0, is_hurried: true };
+    const HURRIED: Start = Start {
+        is_paused: false,
+        speed: 0,
+        is_hurried: true,
+    };
 
     fn settings(workload: Workload) -> Settings {
         Settings::new(workload, Means::Protection)
@@ -231,39 +258,82 @@ mod tests {
     fn the_seed_commits_each_page_by_a_fault() {
         let look = at_the_end(&settings(Workload::Seed));
         let page = page_size() as u64;
-        assert_eq!((look.committed_bytes(), look.reserved_bytes(), look.faults()), (80 * page, 80 * page, 80));
+        assert_eq!(
+            (look.committed_bytes(), look.reserved_bytes(), look.faults()),
+            (80 * page, 80 * page, 80)
+        );
         assert_eq!(look.latencies.len(), 1);
-        assert_eq!((look.latencies[0].outcome, look.latencies[0].count), ("committed", 80));
-        assert!(look.has_ended() && look.ended[0].refused.is_none(), "{look:?}");
+        assert_eq!(
+            (look.latencies[0].outcome, look.latencies[0].count),
+            ("committed", 80)
+        );
+        assert!(
+            look.has_ended() && look.ended[0].refused.is_none(),
+            "{look:?}"
+        );
     }
 
     #[test]
     fn a_limit_ends_it_with_a_reason() {
-        let look = at_the_end(&Settings { limit: Limit::Quarter, ..settings(Workload::Seed) });
+        let look = at_the_end(&Settings {
+            limit: Limit::Quarter,
+            ..settings(Workload::Seed)
+        });
         assert_eq!(look.committed_bytes(), 20 * page_size() as u64);
-        assert_eq!(look.ended[0].refused.as_deref(), Some("by the commit limit"));
+        assert_eq!(
+            look.ended[0].refused.as_deref(),
+            Some("by the commit limit")
+        );
     }
 
-    /// However the threads take turns: somebody is refused, and nobody has more than is allowed.
+    /// In every order of the threads, at least one is refused, and no budget is exceeded.
     #[test]
     fn budgets_refuse() {
         let look = at_the_end(&settings(Workload::Budget));
-        assert!(look.budgets.iter().all(|budget| budget.committed_bytes <= budget.limit_bytes), "{look:?}");
+        assert!(
+            look.budgets
+                .iter()
+                .all(|budget| budget.committed_bytes <= budget.limit_bytes),
+            "{look:?}"
+        );
         assert_eq!(look.budgets[0].committed_bytes, look.committed_bytes());
-        assert!(look.ended.iter().any(|ended| ended.refused.is_some()), "{look:?}");
-        assert_eq!(look.budgets.iter().map(|budget| budget.depth).collect::<Vec<_>>(), [0, 1, 2]);
+        assert!(
+            look.ended.iter().any(|ended| ended.refused.is_some()),
+            "{look:?}"
+        );
+        assert_eq!(
+            look.budgets
+                .iter()
+                .map(|budget| budget.depth)
+                .collect::<Vec<_>>(),
+            [0, 1, 2]
+        );
     }
 
     #[test]
     fn threads_commit_everything() {
         let look = at_the_end(&settings(Workload::Threads));
-        assert_eq!((look.committed_bytes(), look.ended.len()), (look.reserved_bytes(), 8));
+        assert_eq!(
+            (look.committed_bytes(), look.ended.len()),
+            (look.reserved_bytes(), 8)
+        );
     }
 
     #[test]
     fn a_step_is_one_fault() {
-        let settings = Settings { growth: Growth::Pages(4), ..settings(Workload::Seed) };
-        let stage = Stage::new(&settings, Start { is_paused: true, speed: 0, is_hurried: true }).unwrap();
+        let settings = Settings {
+            growth: Growth::Pages(4),
+            ..settings(Workload::Seed)
+        };
+        let stage = Stage::new(
+            &settings,
+            Start {
+                is_paused: true,
+                speed: 0,
+                is_hurried: true,
+            },
+        )
+        .unwrap();
         for faults in 1..=3 {
             stage.pace().step();
             // A fault is counted when it comes, and its commit when that is done.
@@ -279,7 +349,11 @@ mod tests {
     #[test]
     fn one_that_is_paused_can_be_dropped() {
         for workload in [Workload::Random, Workload::Threads] {
-            let start = Start { is_paused: true, speed: 0, is_hurried: false };
+            let start = Start {
+                is_paused: true,
+                speed: 0,
+                is_hurried: false,
+            };
             let stage = Stage::new(&settings(workload), start).unwrap();
             assert_eq!(stage.look().faults(), 0);
         }

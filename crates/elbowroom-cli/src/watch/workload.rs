@@ -1,4 +1,4 @@
-//! What a workload does, as data: its regions, its budgets, and who touches which pages in which order.
+//! Workloads as data: regions, budgets, and the threads that touch pages in an order.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -7,21 +7,7 @@ use clap::ValueEnum;
 use elbowroom::{Backend, Growth, page_size};
 
 use super::format::count;
-
-/// What to watch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Workload {
-    /// Microsoft's 80 pages, one after the other, in slow motion
-    Seed,
-    /// A large region filled from its start: windows double as it runs on
-    Sequential,
-    /// Touches here and there
-    Random,
-    /// Three regions under nested budgets, which run out one by one
-    Budget,
-    /// Eight threads in one region, each in a part of its own
-    Threads,
-}
+use crate::args::{Means, Workload};
 
 impl Workload {
     pub(super) fn name(self) -> &'static str {
@@ -38,23 +24,18 @@ impl Workload {
         match self {
             Workload::Seed => "80 pages, one after the other",
             Workload::Sequential => "a region filled from its start",
-            Workload::Random => "touches here and there",
+            Workload::Random => "touches in random order",
             Workload::Budget => "three regions under nested budgets",
             Workload::Threads => "8 threads, each in its part of a region",
         }
     }
 
     pub(super) fn next(self) -> Workload {
-        match self {
-            Workload::Seed => Workload::Sequential,
-            Workload::Sequential => Workload::Random,
-            Workload::Random => Workload::Budget,
-            Workload::Budget => Workload::Threads,
-            Workload::Threads => Workload::Seed,
-        }
+        let all = Workload::value_variants();
+        all[(self as usize + 1) % all.len()]
     }
 
-    /// The growth that shows best what it is about.
+    /// Returns the growth that shows the workload best.
     pub(super) fn growth(self) -> Growth {
         match self {
             Workload::Seed | Workload::Budget => Growth::Pages(1),
@@ -63,57 +44,79 @@ impl Workload {
     }
 
     pub(super) fn plan(self) -> Plan {
-        let region = |name, pages, budget| RegionPlan { name, pages, budget };
         let milliseconds = Duration::from_millis;
         match self {
-            Workload::Seed => Plan {
-                regions: vec![region("seed", 80, None)],
-                budgets: Vec::new(),
-                workers: vec![Worker::new("writer", 0, Touches::Up(0..80), 1, milliseconds(200))],
-            },
+            Workload::Seed => Plan::of_one("seed", 80, Touches::Up(0..80), 1, milliseconds(200)),
             Workload::Sequential => {
                 let pages = pages_of(32 << 20);
-                let worker = Worker::new("writer", 0, Touches::Up(0..pages), 4, share(SOME_SECONDS, 4, pages));
-                Plan { regions: vec![region("log", pages, None)], budgets: Vec::new(), workers: vec![worker] }
+                let nap = share(SOME_SECONDS, 4, pages);
+                Plan::of_one("log", pages, Touches::Up(0..pages), 4, nap)
             }
             Workload::Random => {
                 let pages = pages_of(256 << 20);
                 let touches = pages / 32;
-                let worker = Worker::new("writer", 0, Touches::Scattered(touches), 1, share(SOME_SECONDS, 1, touches));
-                Plan { regions: vec![region("sparse", pages, None)], budgets: Vec::new(), workers: vec![worker] }
+                let nap = share(SOME_SECONDS, 1, touches);
+                Plan::of_one("sparse", pages, Touches::Scattered(touches), 1, nap)
             }
-            // The sums are such that each of the three is refused by another budget.
-            Workload::Budget => Plan {
-                budgets: vec![
-                    BudgetPlan { name: "machine", pages: 240, parent: None },
-                    BudgetPlan { name: "team", pages: 160, parent: Some(0) },
-                    BudgetPlan { name: "alpha", pages: 96, parent: Some(1) },
-                ],
-                regions: vec![
-                    region("alpha", 128, Some(2)),
-                    region("beta", 128, Some(1)),
-                    region("gamma", 128, Some(0)),
-                ],
-                workers: vec![
-                    Worker::new("alpha", 0, Touches::Up(0..128), 1, milliseconds(60)),
-                    Worker::new("beta", 1, Touches::Up(0..128), 1, milliseconds(100)),
-                    Worker::new("gamma", 2, Touches::Up(0..128), 1, milliseconds(140)),
-                ],
-            },
+            // Each of the three workers is refused by a different budget.
+            Workload::Budget => {
+                let mut plan = Plan {
+                    regions: Vec::new(),
+                    budgets: Vec::new(),
+                    workers: Vec::new(),
+                };
+                for (name, pages, parent) in [
+                    ("machine", 240, None),
+                    ("team", 160, Some(0)),
+                    ("alpha", 96, Some(1)),
+                ] {
+                    plan.budgets.push(BudgetPlan {
+                        name,
+                        pages,
+                        parent,
+                    });
+                }
+                for (region, (name, budget, nap)) in
+                    [("alpha", 2, 60), ("beta", 1, 100), ("gamma", 0, 140)]
+                        .into_iter()
+                        .enumerate()
+                {
+                    let budget = Some(budget);
+                    plan.regions.push(RegionPlan {
+                        name,
+                        pages: 128,
+                        budget,
+                    });
+                    let touches = Touches::Up(0..128);
+                    let nap = milliseconds(nap);
+                    plan.workers.push(Worker {
+                        name,
+                        region,
+                        touches,
+                        batch: 1,
+                        nap,
+                    });
+                }
+                plan
+            }
             Workload::Threads => {
                 let names = ["1st", "2nd", "3rd", "4th", "5th", "6th", "7th", "8th"];
                 let part = pages_of(16 << 20) / names.len();
                 let worker = |(at, name)| {
-                    let start = at * part;
-                    // Each at a pace of its own.
-                    let nap = share(SOME_SECONDS / 2 + Duration::from_secs(2 * at as u64), 2, part);
-                    Worker::new(name, 0, Touches::Up(start..start + part), 2, nap)
+                    // Each thread has its own pace.
+                    let time = SOME_SECONDS / 2 + Duration::from_secs(2 * at as u64);
+                    let touches = Touches::Up(at * part..(at + 1) * part);
+                    let nap = share(time, 2, part);
+                    Worker {
+                        name,
+                        region: 0,
+                        touches,
+                        batch: 2,
+                        nap,
+                    }
                 };
-                Plan {
-                    regions: vec![region("shared", names.len() * part, None)],
-                    budgets: Vec::new(),
-                    workers: names.into_iter().enumerate().map(worker).collect(),
-                }
+                let workers = names.into_iter().enumerate().map(worker).collect();
+                Plan::in_one("shared", names.len() * part, workers)
             }
         }
     }
@@ -122,27 +125,14 @@ impl Workload {
 /// How long a workload takes to watch.
 const SOME_SECONDS: Duration = Duration::from_secs(20);
 
-/// As much where pages are large: what is committed is really used.
+/// Returns the number of pages of `bytes`. The memory really is used, so larger pages do not mean more memory.
 fn pages_of(bytes: usize) -> usize {
     (bytes / page_size()).max(64)
 }
 
-/// The nap after each batch of touches, if all of them are to take so long.
+/// Returns the nap after each batch of touches with which all of them take `time`.
 fn share(time: Duration, batch: u32, touches: usize) -> Duration {
     time * batch / touches.max(1) as u32
-}
-
-/// By what means pages are committed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Means {
-    /// The protection of pages, everywhere
-    Protection,
-    /// userfaultfd (Linux)
-    Userfault,
-    /// userfaultfd, served by threads (Linux)
-    UserfaultMonitor,
-    /// userfaultfd where the system allows it
-    Auto,
 }
 
 impl Means {
@@ -201,11 +191,16 @@ pub(super) struct Settings {
 
 impl Settings {
     pub(super) fn new(workload: Workload, means: Means) -> Settings {
-        Settings { workload, means, growth: workload.growth(), limit: Limit::None }
+        Settings {
+            workload,
+            means,
+            growth: workload.growth(),
+            limit: Limit::None,
+        }
     }
 }
 
-/// The growths that one key goes through.
+/// Returns the growth that a key changes to.
 pub(super) fn next_growth(growth: Growth) -> Growth {
     match growth {
         Growth::Pages(1) => Growth::Pages(4),
@@ -222,12 +217,46 @@ pub(super) fn growth_words(growth: Growth) -> String {
     }
 }
 
-/// Who touches what.
+/// The parts of a workload.
 pub(super) struct Plan {
     pub(super) regions: Vec<RegionPlan>,
     /// Parents come before their children.
     pub(super) budgets: Vec<BudgetPlan>,
     pub(super) workers: Vec<Worker>,
+}
+
+impl Plan {
+    /// One worker in a region without a budget.
+    fn of_one(
+        name: &'static str,
+        pages: usize,
+        touches: Touches,
+        batch: usize,
+        nap: Duration,
+    ) -> Plan {
+        let worker = Worker {
+            name: "writer",
+            region: 0,
+            touches,
+            batch,
+            nap,
+        };
+        Plan::in_one(name, pages, vec![worker])
+    }
+
+    /// These workers in a region without a budget.
+    fn in_one(name: &'static str, pages: usize, workers: Vec<Worker>) -> Plan {
+        let budget = None;
+        Plan {
+            regions: vec![RegionPlan {
+                name,
+                pages,
+                budget,
+            }],
+            budgets: Vec::new(),
+            workers,
+        }
+    }
 }
 
 pub(super) struct RegionPlan {
@@ -248,22 +277,16 @@ pub(super) struct Worker {
     pub(super) name: &'static str,
     pub(super) region: usize,
     pub(super) touches: Touches,
-    /// So many touches between two naps.
+    /// The number of touches between two naps.
     pub(super) batch: usize,
     pub(super) nap: Duration,
-}
-
-impl Worker {
-    fn new(name: &'static str, region: usize, touches: Touches, batch: usize, nap: Duration) -> Worker {
-        Worker { name, region, touches, batch, nap }
-    }
 }
 
 /// The pages that are touched, in order.
 #[derive(Clone, Debug)]
 pub(super) enum Touches {
     Up(Range<usize>),
-    /// So many, anywhere in the region; the same each time.
+    /// This number of pages in random order; the same in each run.
     Scattered(usize),
 }
 
@@ -274,7 +297,9 @@ impl Touches {
             &Touches::Scattered(count) => {
                 // A linear congruential generator; its high bits are the good ones.
                 let step = move |state: &mut u64| {
-                    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    *state = state
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1_442_695_040_888_963_407);
                     Some((*state >> 33) as usize % of)
                 };
                 Box::new((0..count).scan(1u64, move |state, _| step(state)))
@@ -292,15 +317,29 @@ mod tests {
         for &workload in Workload::value_variants() {
             let plan = workload.plan();
             for (at, budget) in plan.budgets.iter().enumerate() {
-                assert!(budget.parent.is_none_or(|parent| parent < at), "{workload:?}");
+                assert!(
+                    budget.parent.is_none_or(|parent| parent < at),
+                    "{workload:?}"
+                );
             }
             for region in &plan.regions {
-                assert!(region.budget.is_none_or(|budget| budget < plan.budgets.len()), "{workload:?}");
+                assert!(
+                    region
+                        .budget
+                        .is_none_or(|budget| budget < plan.budgets.len()),
+                    "{workload:?}"
+                );
             }
             for worker in &plan.workers {
                 let pages = plan.regions[worker.region].pages;
-                assert!(worker.touches.pages(pages).all(|page| page < pages), "{workload:?}");
-                assert!(worker.batch > 0 && worker.touches.pages(pages).count() > 0, "{workload:?}");
+                assert!(
+                    worker.touches.pages(pages).all(|page| page < pages),
+                    "{workload:?}"
+                );
+                assert!(
+                    worker.batch > 0 && worker.touches.pages(pages).count() > 0,
+                    "{workload:?}"
+                );
             }
         }
     }
@@ -323,9 +362,13 @@ mod tests {
 
     #[test]
     fn scattered_touches_are_scattered() {
-        let pages: std::collections::HashSet<usize> = Touches::Scattered(2000).pages(1 << 16).collect();
+        let pages: std::collections::HashSet<usize> =
+            Touches::Scattered(2000).pages(1 << 16).collect();
         assert!(pages.len() > 1900, "{}", pages.len());
-        let neighbours = pages.iter().filter(|&page| pages.contains(&(page + 1))).count();
+        let neighbours = pages
+            .iter()
+            .filter(|&page| pages.contains(&(page + 1)))
+            .count();
         assert!(neighbours < 200, "{neighbours}");
     }
 }

@@ -23,12 +23,18 @@ pub(crate) fn elbowroom(args: &str) -> Command {
 
 /// What it prints and how it ends.
 pub(crate) fn run(args: &str) -> Outcome {
-    Outcome::new(elbowroom(args).output().unwrap())
+    // Wine refuses now and then to start a program (error 1359).
+    let output = elbowroom(args)
+        .output()
+        .or_else(|_| elbowroom(args).output());
+    Outcome::new(output.unwrap())
 }
 
 /// An emulator that programs for this platform need here.
 pub(crate) fn runner() -> Option<String> {
-    env::var("ELBOWROOM_TEST_RUNNER").ok().filter(|runner| !runner.trim().is_empty())
+    env::var("ELBOWROOM_TEST_RUNNER")
+        .ok()
+        .filter(|runner| !runner.trim().is_empty())
 }
 
 /// How a run ended.

@@ -26,7 +26,11 @@ impl Terminal {
             eprintln!("skipped: there is no tmux");
             return None;
         }
-        let socket = format!("elbowroom-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let socket = format!(
+            "elbowroom-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         let status = env::temp_dir().join(&socket);
         let terminal = Terminal { socket, status };
         // What is on the screen before shows whether it is given back.
@@ -36,13 +40,29 @@ impl Terminal {
             terminal.status.display()
         );
         let size = [columns.to_string(), rows.to_string()];
-        let args = ["-f", "/dev/null", "new-session", "-d", "-x", &size[0], "-y", &size[1], "sh", "-c", &script];
+        let args = [
+            "-f",
+            "/dev/null",
+            "new-session",
+            "-d",
+            "-x",
+            &size[0],
+            "-y",
+            &size[1],
+            "sh",
+            "-c",
+            &script,
+        ];
         terminal.tmux(&args);
         Some(terminal)
     }
 
     pub(crate) fn tmux(&self, args: &[&str]) -> String {
-        let output = Command::new("tmux").args(["-L", &self.socket]).args(args).output().unwrap();
+        let output = Command::new("tmux")
+            .args(["-L", &self.socket])
+            .args(args)
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{args:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
     }
@@ -63,7 +83,10 @@ impl Terminal {
             if is_so(&screen) {
                 return screen;
             }
-            assert!(began.elapsed() < Duration::from_secs(60), "never {what}:\n{screen}");
+            assert!(
+                began.elapsed() < Duration::from_secs(60),
+                "never {what}:\n{screen}"
+            );
             sleep(Duration::from_millis(50));
         }
     }
@@ -71,29 +94,56 @@ impl Terminal {
     /// Waits for the end, and sees that the terminal is as it was; the exit status.
     pub(crate) fn end(&self) -> i32 {
         self.wait("over, with the screen as it was", |screen| {
-            screen.starts_with("before\n") && screen.contains("after") && !screen.contains("elbowroom watch")
+            screen.starts_with("before\n")
+                && screen.contains("after")
+                && !screen.contains("elbowroom watch")
         });
         let flags = self.tmux(&["display-message", "-p", "#{cursor_flag} #{alternate_on}"]);
-        assert_eq!(flags.trim(), "1 0", "the cursor is visible, and this is not the alternate screen");
+        assert_eq!(
+            flags.trim(),
+            "1 0",
+            "the cursor is visible, and this is not the alternate screen"
+        );
         let tty = self.tmux(&["display-message", "-p", "#{pane_tty}"]);
-        let modes = Command::new("stty").args(["-a", "-F", tty.trim()]).output().unwrap();
+        let modes = Command::new("stty")
+            .args(["-a", "-F", tty.trim()])
+            .output()
+            .unwrap();
         let modes = String::from_utf8_lossy(&modes.stdout).into_owned();
         for mode in ["icanon", "echo", "isig", "opost"] {
-            assert!(modes.split_whitespace().any(|word| word == mode), "the terminal is raw: no {mode} in {modes}");
+            assert!(
+                modes.split_whitespace().any(|word| word == mode),
+                "the terminal is raw: no {mode} in {modes}"
+            );
         }
-        fs::read_to_string(&self.status).unwrap().trim().parse().unwrap()
+        fs::read_to_string(&self.status)
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap()
     }
 
     pub(crate) fn pid(&self) -> u32 {
         let shell = self.tmux(&["display-message", "-p", "#{pane_pid}"]);
-        let children = Command::new("pgrep").args(["-P", shell.trim()]).output().unwrap();
-        String::from_utf8(children.stdout).unwrap().lines().next().unwrap().parse().unwrap()
+        let children = Command::new("pgrep")
+            .args(["-P", shell.trim()])
+            .output()
+            .unwrap();
+        String::from_utf8(children.stdout)
+            .unwrap()
+            .lines()
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap()
     }
 }
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        let _ = Command::new("tmux").args(["-L", &self.socket, "kill-server"]).output();
+        let _ = Command::new("tmux")
+            .args(["-L", &self.socket, "kill-server"])
+            .output();
         let _ = fs::remove_file(&self.status);
     }
 }

@@ -1,20 +1,15 @@
-//! A system whose address spaces nobody here knows how to read: macOS among them.
-
-use std::fs::File;
-use std::io;
+//! Systems whose address spaces this crate cannot read, such as macOS.
 
 use crate::error::Error;
-use crate::picture::Run;
+use crate::pages::Run;
 use crate::snapshot::{Region, Snapshot};
 
 pub(crate) fn snapshot(_: u32) -> Result<Snapshot, Error> {
-    Err(Error::other("this system's address spaces cannot be read here; on macOS, see vmmap(1)"))
+    Err(Error::other(
+        "this system's address spaces cannot be read here; on macOS, see vmmap(1)",
+    ))
 }
 
 pub(crate) fn page_runs(_: &Snapshot, _: &Region) -> Result<Vec<Run>, Error> {
     Err(Error::other("this system's pages cannot be read here"))
-}
-
-pub(super) fn scan_is_known(_: &File) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
 }

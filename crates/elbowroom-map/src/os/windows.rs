@@ -2,16 +2,17 @@
 
 #![allow(unsafe_code, reason = "Win32 calls")]
 
-use std::fs::File;
 use std::io;
 use std::process;
 use std::ptr;
 
-use windows_sys::Win32::Foundation::{CloseHandle, ERROR_ACCESS_DENIED, ERROR_INVALID_PARAMETER, HANDLE, STILL_ACTIVE};
+use windows_sys::Win32::Foundation::{
+    CloseHandle, ERROR_ACCESS_DENIED, ERROR_INVALID_PARAMETER, HANDLE, STILL_ACTIVE,
+};
 use windows_sys::Win32::System::Memory::{
-    GetProcessHeaps, MEM_COMMIT, MEM_FREE, MEM_IMAGE, MEM_MAPPED, MEMORY_BASIC_INFORMATION, PAGE_EXECUTE,
-    PAGE_EXECUTE_READ, PAGE_EXECUTE_READWRITE, PAGE_EXECUTE_WRITECOPY, PAGE_GUARD, PAGE_READONLY, PAGE_READWRITE,
-    PAGE_WRITECOPY, VirtualQueryEx,
+    GetProcessHeaps, MEM_COMMIT, MEM_FREE, MEM_IMAGE, MEM_MAPPED, MEMORY_BASIC_INFORMATION,
+    PAGE_EXECUTE, PAGE_EXECUTE_READ, PAGE_EXECUTE_READWRITE, PAGE_EXECUTE_WRITECOPY, PAGE_GUARD,
+    PAGE_READONLY, PAGE_READWRITE, PAGE_WRITECOPY, VirtualQueryEx,
 };
 use windows_sys::Win32::System::ProcessStatus::{
     K32GetMappedFileNameW, K32QueryWorkingSetEx, PSAPI_WORKING_SET_EX_INFORMATION,
@@ -22,7 +23,7 @@ use windows_sys::Win32::System::Threading::{
 };
 
 use crate::error::Error;
-use crate::picture::{Run, State};
+use crate::pages::{Run, State};
 use crate::snapshot::{Figures, Kind, Mapping, Region, Snapshot};
 
 /// A process that may be asked about its memory.
@@ -37,17 +38,26 @@ impl Process {
     fn open(pid: u32) -> Result<Process, Error> {
         if pid == process::id() {
             // SAFETY: no preconditions; a pseudo-handle with all rights, which is not closed.
-            return Ok(Process { pid, handle: unsafe { GetCurrentProcess() }, is_own: true });
+            let handle = unsafe { GetCurrentProcess() };
+            return Ok(Process {
+                pid,
+                handle,
+                is_own: true,
+            });
         }
         // SAFETY: no preconditions.
         let handle = unsafe { OpenProcess(PROCESS_QUERY_INFORMATION | PROCESS_VM_READ, 0, pid) };
         if handle.is_null() {
             return Err(explain(pid, &io::Error::last_os_error()));
         }
-        Ok(Process { pid, handle, is_own: false })
+        Ok(Process {
+            pid,
+            handle,
+            is_own: false,
+        })
     }
 
-    /// What is at an address: a block of one state and protection. `None` behind the last.
+    /// Returns the block of one state and protection at an address, or `None` past the last.
     fn query(&self, address: u64) -> Option<MEMORY_BASIC_INFORMATION> {
         let mut block = MEMORY_BASIC_INFORMATION::default();
         let at = ptr::without_provenance(address as usize);
@@ -56,7 +66,7 @@ impl Process {
         (written != 0).then_some(block)
     }
 
-    /// All blocks that are not free.
+    /// Returns all blocks that are not free.
     fn blocks(&self) -> Vec<MEMORY_BASIC_INFORMATION> {
         let mut blocks = Vec::new();
         let mut at = 0;
@@ -76,18 +86,31 @@ impl Process {
     fn file_name(&self, block: &MEMORY_BASIC_INFORMATION) -> String {
         let mut name = [0u16; 1024];
         // SAFETY: an open handle (invariant); the buffer is writable for its length.
-        let len =
-            unsafe { K32GetMappedFileNameW(self.handle, block.BaseAddress, name.as_mut_ptr(), name.len() as u32) };
+        let len = unsafe {
+            K32GetMappedFileNameW(
+                self.handle,
+                block.BaseAddress,
+                name.as_mut_ptr(),
+                name.len() as u32,
+            )
+        };
         // Wine's may count the end of the string.
-        String::from_utf16_lossy(&name[..(len as usize).min(name.len())]).trim_end_matches('\0').to_owned()
+        String::from_utf16_lossy(&name[..(len as usize).min(name.len())])
+            .trim_end_matches('\0')
+            .to_owned()
     }
 
     fn program(&self) -> String {
         let mut name = [0u16; 1024];
         let mut len = name.len() as u32;
         // SAFETY: an open handle (invariant); the buffer is writable for `len` characters, which is then their number.
-        let known = unsafe { QueryFullProcessImageNameW(self.handle, 0, name.as_mut_ptr(), &mut len) };
-        if known == 0 { String::new() } else { String::from_utf16_lossy(&name[..(len as usize).min(name.len())]) }
+        let known =
+            unsafe { QueryFullProcessImageNameW(self.handle, 0, name.as_mut_ptr(), &mut len) };
+        if known == 0 {
+            String::new()
+        } else {
+            String::from_utf16_lossy(&name[..(len as usize).min(name.len())])
+        }
     }
 
     fn has_ended(&self) -> bool {
@@ -98,7 +121,12 @@ impl Process {
     }
 
     /// For each page of a range, whether it is in memory, and there as a large page.
-    fn pages(&self, start: u64, end: u64, tell: &mut impl FnMut(u64, bool, bool)) -> Result<(), Error> {
+    fn pages(
+        &self,
+        start: u64,
+        end: u64,
+        tell: &mut impl FnMut(u64, bool, bool),
+    ) -> Result<(), Error> {
         const LARGE_PAGE: usize = 1 << 23;
         let page = elbowroom::page_size() as u64;
         // As many at once as a modest buffer holds.
@@ -108,10 +136,12 @@ impl Process {
                 VirtualAddress: ptr::without_provenance_mut(address as usize),
                 ..PSAPI_WORKING_SET_EX_INFORMATION::default()
             };
-            let mut entries: Vec<PSAPI_WORKING_SET_EX_INFORMATION> = some.clone().map(entry).collect();
+            let mut entries: Vec<PSAPI_WORKING_SET_EX_INFORMATION> =
+                some.clone().map(entry).collect();
             let size = size_of_val(entries.as_slice()) as u32;
             // SAFETY: an open handle (invariant); the entries are readable and writable for `size` bytes.
-            if unsafe { K32QueryWorkingSetEx(self.handle, entries.as_mut_ptr().cast(), size) } == 0 {
+            if unsafe { K32QueryWorkingSetEx(self.handle, entries.as_mut_ptr().cast(), size) } == 0
+            {
                 return Err(explain(self.pid, &io::Error::last_os_error()));
             }
             for (address, entry) in some.zip(&entries) {
@@ -133,19 +163,17 @@ impl Drop for Process {
     }
 }
 
-/// What to do about it.
+/// Returns an error that says what to do.
 fn explain(pid: u32, error: &io::Error) -> Error {
     match error.raw_os_error().map(|code| code as u32) {
-        Some(ERROR_INVALID_PARAMETER) => Error::gone(format!("there is no process {pid}, or it has just ended")),
+        Some(ERROR_INVALID_PARAMETER) => {
+            Error::gone(format!("there is no process {pid}, or it has just ended"))
+        }
         Some(ERROR_ACCESS_DENIED) => Error::forbidden(format!(
             "process {pid} may not be looked at: it is another user's, or protected; run this as administrator"
         )),
         _ => Error::other(format!("process {pid} cannot be looked at: {error}")),
     }
-}
-
-pub(super) fn scan_is_known(_: &File) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
 }
 
 pub(crate) fn snapshot(pid: u32) -> Result<Snapshot, Error> {
@@ -160,27 +188,41 @@ pub(crate) fn snapshot(pid: u32) -> Result<Snapshot, Error> {
             _ => String::new(),
         };
         // A section without a file is shared memory.
-        let kind = if kind == Kind::File && name.is_empty() { Kind::Shared } else { kind };
+        let kind = if kind == Kind::File && name.is_empty() {
+            Kind::Shared
+        } else {
+            kind
+        };
         for block in allocation {
             mappings.push(mapping(&process, block, kind, &name));
         }
     }
     if process.has_ended() || mappings.is_empty() {
-        return Err(Error::gone(format!("there is no process {pid}, or it has just ended")));
+        return Err(Error::gone(format!(
+            "there is no process {pid}, or it has just ended"
+        )));
     }
     let page_size_bytes = elbowroom::page_size() as u64;
-    Ok(Snapshot { pid: process.pid, program: process.program(), page_size_bytes, mappings })
+    Ok(Snapshot {
+        pid: process.pid,
+        program: process.program(),
+        page_size_bytes,
+        mappings,
+    })
 }
 
-/// The addresses of this process's heaps, each of which is where its first allocation starts.
+/// Returns the addresses of this process's heaps. Each is the start of the heap's first allocation.
 fn heaps() -> Vec<usize> {
     let mut heaps = [ptr::null_mut(); 64];
     // SAFETY: the array has room for as many handles as it says.
     let count = unsafe { GetProcessHeaps(heaps.len() as u32, heaps.as_mut_ptr()) } as usize;
-    heaps[..count.min(heaps.len())].iter().map(|heap: &HANDLE| heap.addr()).collect()
+    heaps[..count.min(heaps.len())]
+        .iter()
+        .map(|heap: &HANDLE| heap.addr())
+        .collect()
 }
 
-/// What an allocation is for, by its blocks.
+/// Returns the kind of an allocation, by its blocks.
 fn kind(allocation: &[MEMORY_BASIC_INFORMATION], heaps: &[usize]) -> Kind {
     let first = &allocation[0];
     match first.Type {
@@ -189,7 +231,10 @@ fn kind(allocation: &[MEMORY_BASIC_INFORMATION], heaps: &[usize]) -> Kind {
         _ => {}
     }
     let is_guard = |block: &MEMORY_BASIC_INFORMATION| block.Protect & PAGE_GUARD != 0;
-    let committed = allocation.iter().filter(|block| block.State == MEM_COMMIT).count();
+    let committed = allocation
+        .iter()
+        .filter(|block| block.State == MEM_COMMIT)
+        .count();
     if heaps.contains(&first.AllocationBase.addr()) {
         Kind::Heap
     } else if allocation.len() > 1 && allocation.iter().any(is_guard) {
@@ -224,7 +269,11 @@ fn mapping(process: &Process, block: &MEMORY_BASIC_INFORMATION, kind: Kind, name
     let figures = Figures {
         reserved_bytes: size,
         committed_bytes: if is_committed { size } else { 0 },
-        charged_bytes: Some(if is_committed && (is_private || is_copied) { size } else { 0 }),
+        charged_bytes: Some(if is_committed && (is_private || is_copied) {
+            size
+        } else {
+            0
+        }),
         resident_bytes: in_memory.map(|(resident, _)| resident),
         dirty_bytes: None,
         huge_bytes: in_memory.map(|(_, huge)| huge),
@@ -243,7 +292,11 @@ fn mapping(process: &Process, block: &MEMORY_BASIC_INFORMATION, kind: Kind, name
 
 fn access(block: &MEMORY_BASIC_INFORMATION) -> String {
     // The low byte is one of these; the flags are above.
-    let rights = match if block.State == MEM_COMMIT { block.Protect & 0xff } else { 0 } {
+    let rights = match if block.State == MEM_COMMIT {
+        block.Protect & 0xff
+    } else {
+        0
+    } {
         PAGE_READONLY => "r--",
         PAGE_READWRITE => "rw-",
         PAGE_WRITECOPY => "rc-",
@@ -270,19 +323,25 @@ pub(crate) fn page_runs(snapshot: &Snapshot, region: &Region) -> Result<Vec<Run>
         if mapping.start < region.start || region.end < mapping.end {
             continue;
         }
-        if mapping.access.ends_with('g') || (mapping.figures.committed_bytes > 0 && mapping.access.starts_with("---")) {
+        if mapping.access.ends_with('g')
+            || (mapping.figures.committed_bytes > 0 && mapping.access.starts_with("---"))
+        {
             Run::new(mapping.start, mapping.end, State::Guard).push(&mut runs);
         } else if mapping.figures.committed_bytes == 0 {
             Run::new(mapping.start, mapping.end, State::Reserved).push(&mut runs);
         } else {
-            process.pages(mapping.start, mapping.end, &mut |address, is_resident, is_large| {
-                let state = match (is_resident, is_large) {
-                    (false, _) => State::Committed,
-                    (true, false) => State::Resident,
-                    (true, true) => State::Huge,
-                };
-                Run::new(address, address + page, state).push(&mut runs);
-            })?;
+            process.pages(
+                mapping.start,
+                mapping.end,
+                &mut |address, is_resident, is_large| {
+                    let state = match (is_resident, is_large) {
+                        (false, _) => State::Committed,
+                        (true, false) => State::Resident,
+                        (true, true) => State::Huge,
+                    };
+                    Run::new(address, address + page, state).push(&mut runs);
+                },
+            )?;
         }
     }
     Ok(runs)

@@ -7,30 +7,27 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::error::{Cause, Error, Operation};
-use crate::os;
-use crate::region::{Backend, Budget, Growth};
+use crate::budget::Budget;
+use crate::error::{Error, Operation};
+use crate::region::{Backend, Growth};
 
 #[cfg(not(loom))]
 pub mod append_vec;
 pub mod arena;
-/// What of it models try.
-#[cfg(loom)]
-#[path = "append_vec/claims.rs"]
+mod cache;
 mod claims;
 mod demand_array;
-pub(crate) mod gate;
-mod prefix;
+pub(crate) mod prefix;
 mod push_error;
-mod recycle;
 pub mod reserved_vec;
+mod share;
 
 #[cfg(not(loom))]
 pub use append_vec::AppendVec;
 pub use arena::Arena;
 pub use demand_array::DemandArray;
+pub use prefix::trim;
 pub use push_error::PushError;
-pub use recycle::trim;
 pub use reserved_vec::ReservedVec;
 
 /// What a container has used and done so far. Containers commit before they touch, so there are no faults to count.
@@ -49,8 +46,12 @@ pub struct ContainerStats {
 
 impl ContainerStats {
     /// Those of a container that has reserved nothing.
-    const NOTHING: ContainerStats =
-        ContainerStats { reserved_bytes: 0, committed_bytes: 0, commit_limit_bytes: 0, commits: 0 };
+    const NOTHING: ContainerStats = ContainerStats {
+        reserved_bytes: 0,
+        committed_bytes: 0,
+        commit_limit_bytes: 0,
+        commits: 0,
+    };
 }
 
 /// What a container should be like; made by the container's own `builder`, such as [`ReservedVec::builder`].
@@ -100,7 +101,11 @@ impl Default for Options {
 impl<C> ContainerBuilder<C> {
     /// For a container of at most `max` of whatever it counts.
     fn new(max: usize) -> ContainerBuilder<C> {
-        ContainerBuilder { max, options: Options::default(), container: PhantomData }
+        ContainerBuilder {
+            max,
+            options: Options::default(),
+            container: PhantomData,
+        }
     }
 
     /// Names the container, in the system's own listing of the process's memory where there is one: see
@@ -116,7 +121,7 @@ impl<C> ContainerBuilder<C> {
         self
     }
 
-    /// How far ahead of need the container commits when it grows.
+    /// Sets how far ahead of need the container commits when it grows.
     ///
     /// By default that is as much as there is, up to 2 MiB, which is brought in at once: it takes the least time in
     /// all, but the operation that needs it waits until the system has zeroed it. Where no single one may wait so long,
@@ -134,8 +139,8 @@ impl<C> ContainerBuilder<C> {
         self
     }
 
-    /// Whether growth that has the size of a huge page asks the system for huge pages, where it has such for private
-    /// memory (Linux); it does unless told otherwise, under [`Growth::Adaptive`]. See
+    /// Sets whether growth of the size of a huge page asks the system for huge pages, where it has them for private
+    /// memory (Linux). By default it does, under [`Growth::Adaptive`]. See
     /// [`RegionBuilder::huge_pages`](crate::RegionBuilder::huge_pages).
     pub fn huge_pages(mut self, huge_pages: bool) -> ContainerBuilder<C> {
         self.options.huge_pages = huge_pages;
@@ -152,7 +157,10 @@ impl<C> ContainerBuilder<C> {
 
 impl<C> fmt::Debug for ContainerBuilder<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ContainerBuilder").field("max", &self.max).field("options", &self.options).finish()
+        f.debug_struct("ContainerBuilder")
+            .field("max", &self.max)
+            .field("options", &self.options)
+            .finish()
     }
 }
 
@@ -165,7 +173,7 @@ fn saturating_bytes(count: usize, size: usize) -> usize {
 #[cold]
 fn full(len: usize, more: usize, max_len: usize, size: usize) -> Error {
     let range = saturating_bytes(len, size)..saturating_bytes(len.saturating_add(more), size);
-    Error::new(Operation::Commit, range, Cause::Full { max: max_len, unit: "elements" })
+    Error::full(Operation::Commit, range, max_len, "elements")
 }
 
 /// Drops all parts of something; if the drop of one panics, the rest too, before the panic goes on.
@@ -180,10 +188,4 @@ fn drop_each<I: Iterator>(parts: I, drop_part: impl FnMut(I::Item)) {
     for part in rest.0.by_ref() {
         (rest.1)(part);
     }
-}
-
-/// Spreads threads over a table, quickly and with nothing stored for each.
-fn thread_hash() -> usize {
-    // Tokens are addresses or small numbers; the golden ratio's digits mix them into the upper bits.
-    os::thread_token().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (usize::BITS - 8)
 }

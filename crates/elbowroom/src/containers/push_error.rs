@@ -30,17 +30,17 @@ impl<T> PushError<T> {
         PushError { value, error }
     }
 
-    /// Why it was not taken.
+    /// Returns why the element was not taken.
     pub fn error(&self) -> &Error {
         &self.error
     }
 
-    /// The element.
+    /// Returns the element.
     pub fn into_value(self) -> T {
         self.value
     }
 
-    /// Both.
+    /// Returns the element and the error.
     pub fn into_parts(self) -> (T, Error) {
         (self.value, self.error)
     }
@@ -60,7 +60,9 @@ impl<T> fmt::Display for PushError<T> {
 
 impl<T> fmt::Debug for PushError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PushError").field("error", &self.error).finish_non_exhaustive()
+        f.debug_struct("PushError")
+            .field("error", &self.error)
+            .finish_non_exhaustive()
     }
 }
 

@@ -15,79 +15,22 @@
 
 #![allow(unsafe_code, reason = "asm that touches memory which may not be there")]
 
-use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
-
-use crate::os;
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
+mod copied;
+#[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
+mod unsupported;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
 
 #[cfg(target_arch = "aarch64")]
-#[path = "access_aarch64.rs"]
-mod arch;
-#[cfg(target_arch = "x86_64")]
-#[path = "access_x86_64.rs"]
-mod arch;
+use aarch64 as arch;
 #[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
-#[path = "access_unsupported.rs"]
-mod arch;
+use unsupported as arch;
+#[cfg(target_arch = "x86_64")]
+use x86_64 as arch;
 
 pub(crate) use arch::{
-    copy_from_region, copy_to_region, fill, load_1, load_2, load_4, load_8, store_1, store_2, store_4, store_8,
+    copy_from_region, copy_to_region, fill, load_1, load_2, load_4, load_8, store_1, store_2,
+    store_4, store_8,
 };
-
-/// What a copying block says when it ends.
-pub(crate) struct Copied {
-    /// The packed refusal, or 0.
-    pub(crate) refusal: u64,
-    /// Bytes not copied; 0 without a refusal.
-    pub(crate) left: usize,
-}
-
-/// The exception table, sorted by start, as addresses. Leaked; null until `prepare`.
-static SORTED: AtomicPtr<Vec<(usize, usize)>> = AtomicPtr::new(ptr::null_mut());
-
-/// Sorts the table, once. Allocates, so it is done before a handler is installed; the caller sees to it that only one
-/// thread does.
-pub(crate) fn prepare() {
-    if SORTED.load(Ordering::Relaxed).is_null() {
-        let mut table: Vec<_> = os::exception_table().iter().map(os::AccessEntry::addresses).collect();
-        table.sort_unstable();
-        SORTED.store(Box::leak(Box::new(table)), Ordering::Release);
-    }
-}
-
-/// Where a thread continues whose fault at `program_counter` was refused; `None` if that is not in an accessor.
-pub(crate) fn resume_after(program_counter: usize) -> Option<usize> {
-    // SAFETY: null or a leaked Vec that is never changed.
-    let table = unsafe { SORTED.load(Ordering::Acquire).as_ref() }?;
-    let after = table.partition_point(|&(start, _)| start <= program_counter);
-    let &(start, end) = table.get(after.checked_sub(1)?)?;
-    (start <= program_counter && program_counter < end).then_some(end)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_table_holds_every_accessor_in_order() {
-        let region = crate::Region::new(1).unwrap();
-        region.try_write(0, 1u64).unwrap();
-        region.try_fill(8..16, 2).unwrap();
-        region.try_copy_from_slice(16, &[3; 8]).unwrap();
-        assert_eq!(region.try_read::<[u64; 3]>(0).unwrap()[0], 1);
-
-        prepare();
-        // SAFETY: leaked by `prepare`.
-        let table = unsafe { &*SORTED.load(Ordering::Acquire) };
-        assert!(table.len() >= 4, "{table:x?}");
-        assert!(table.iter().all(|(start, end)| start < end && end - start < 256), "{table:x?}");
-        assert!(table.windows(2).all(|pair| pair[0].1 <= pair[1].0 || pair[0] == pair[1]), "{table:x?}");
-        for &(start, end) in table {
-            assert_eq!(resume_after(start), Some(end));
-            assert_eq!(resume_after(end - 1), Some(end));
-        }
-        assert_eq!(resume_after(table[0].0 - 1), None);
-        assert_eq!(resume_after(0), None);
-        assert_eq!(resume_after(usize::MAX), None);
-    }
-}

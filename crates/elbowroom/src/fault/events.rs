@@ -1,14 +1,18 @@
-//! What happened in the handler, one event a fault, for whoever wants to know: off until a [`Recorder`] is there.
+//! What happened in the handler, one event a fault: off until a [`Recorder`] is there.
 
-#![allow(unsafe_code, reason = "shares the recorder's queue with fault handlers")]
+#![allow(
+    unsafe_code,
+    reason = "shares the recorder's queue with fault handlers"
+)]
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::record::{Pinned, Record};
 use super::ring::Ring;
-use super::{FaultAccess, Refusal};
+use super::slot::{Pinned, Slot};
+use crate::error::{Cause, Reason};
+use crate::plain::FaultAccess;
 
 /// What became of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,26 +32,32 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Outcome; 5] =
-        [Outcome::Committed, Outcome::Raced, Outcome::Declined, Outcome::Limited, Outcome::Failed];
+    pub const ALL: [Outcome; 5] = [
+        Outcome::Committed,
+        Outcome::Raced,
+        Outcome::Declined,
+        Outcome::Limited,
+        Outcome::Failed,
+    ];
 
-    pub(crate) fn of_refusal(refusal: Refusal) -> Outcome {
-        match refusal {
-            Refusal::Filter | Refusal::MonitorGone | Refusal::InOwnFilter | Refusal::TooManyFilters => {
-                Outcome::Declined
-            }
-            Refusal::Limit | Refusal::Budget(_) => Outcome::Limited,
-            Refusal::PastEnd | Refusal::NotAPageFault | Refusal::Protected => Outcome::Failed,
-            Refusal::Mappings(_) | Refusal::Os(_) => Outcome::Failed,
+    /// Returns the outcome of a fault that was refused for this cause.
+    pub(crate) fn of_refusal(cause: Cause) -> Outcome {
+        match cause.reason() {
+            Reason::Filter
+            | Reason::FilterThreadGone
+            | Reason::InOwnFilter
+            | Reason::TooManyFilters => Outcome::Declined,
+            Reason::Limit | Reason::Budget => Outcome::Limited,
+            _ => Outcome::Failed,
         }
     }
 
-    /// Whether the touch went on.
+    /// Returns whether the touch went on.
     pub fn is_resolved(self) -> bool {
         matches!(self, Outcome::Committed | Outcome::Raced)
     }
 
-    /// One word.
+    /// Returns one word for the outcome.
     pub fn name(self) -> &'static str {
         match self {
             Outcome::Committed => "committed",
@@ -93,9 +103,13 @@ pub struct Event {
 const WORDS: usize = 9 + NAME_WORDS;
 
 impl Event {
-    /// The region's name: its first 32 bytes, or fewer if they end in the middle of a character.
+    /// Returns the first 32 bytes of the region's name, or fewer if they end in the middle of a character.
     pub fn region_name(&self) -> &str {
-        let len = self.name.iter().position(|&byte| byte == 0).unwrap_or(NAME_BYTES);
+        let len = self
+            .name
+            .iter()
+            .position(|&byte| byte == 0)
+            .unwrap_or(NAME_BYTES);
         let name = &self.name[..len];
         match std::str::from_utf8(name) {
             Ok(name) => name,
@@ -106,7 +120,16 @@ impl Event {
 
     /// An event of the fault that the caller has just been through.
     pub(crate) fn new(at: Instant, duration: Duration, what: What<'_>) -> Event {
-        let What { thread, region, offset, access, outcome, committed_bytes, region_committed_bytes, name } = what;
+        let What {
+            thread,
+            region,
+            offset,
+            access,
+            outcome,
+            committed_bytes,
+            region_committed_bytes,
+            name,
+        } = what;
         let mut kept = [0; NAME_BYTES];
         let len = name.len().min(NAME_BYTES);
         kept[..len].copy_from_slice(&name.as_bytes()[..len]);
@@ -157,8 +180,14 @@ impl Event {
             offset: words[4] as usize,
             committed_bytes: words[5] as usize,
             region_committed_bytes: words[8] as usize,
-            access: accesses.into_iter().find(|&access| access as u64 == words[6]).unwrap_or(FaultAccess::Read),
-            outcome: Outcome::ALL.into_iter().find(|&outcome| outcome as u64 == words[7]).unwrap_or(Outcome::Failed),
+            access: accesses
+                .into_iter()
+                .find(|&access| access as u64 == words[6])
+                .unwrap_or(FaultAccess::Read),
+            outcome: Outcome::ALL
+                .into_iter()
+                .find(|&outcome| outcome as u64 == words[7])
+                .unwrap_or(Outcome::Failed),
             name,
         }
     }
@@ -183,7 +212,7 @@ pub(crate) struct Tape {
 }
 
 /// The recorder that records, if there is one. Whoever puts an event has it pinned meanwhile.
-static TAPE: OnceLock<Record<Tape>> = OnceLock::new();
+static TAPE: OnceLock<Slot<Tape>> = OnceLock::new();
 
 /// Whether there is one, or was a moment ago: what a fault looks at when there is none.
 static IS_ON: AtomicBool = AtomicBool::new(false);
@@ -207,10 +236,15 @@ impl Tape {
     }
 }
 
-/// In a forked child: the pins of the other threads are off, and the child's copy of the recorder goes on.
+/// Takes the pins of other threads off in a forked child, where the copy of the recorder starts with an
+/// empty queue.
 pub(super) fn forget_other_threads() {
-    if let Some(record) = TAPE.get().filter(|_| IS_ON.load(Ordering::Relaxed)) {
-        record.set_pins(0);
+    let slot = TAPE.get().filter(|_| IS_ON.load(Ordering::Relaxed));
+    if let Some(slot) = slot {
+        slot.set_pins(0);
+        if let Some(tape) = slot.pin() {
+            tape.ring.reset();
+        }
     }
 }
 
@@ -256,10 +290,13 @@ impl Recorder {
         if IS_TAKEN.swap(true, Ordering::Acquire) {
             return None;
         }
-        let tape = Box::into_raw(Box::new(Tape { ring: Ring::new(capacity), epoch: Instant::now() }));
-        // SAFETY: valid until `drop` has emptied the record and waited for its pins; there is one recorder at a time,
+        let tape = Box::into_raw(Box::new(Tape {
+            ring: Ring::new(capacity),
+            epoch: Instant::now(),
+        }));
+        // SAFETY: valid until `drop` has emptied the slot and waited for its pins; there is one recorder at a time,
         // and the one before has emptied it.
-        unsafe { TAPE.get_or_init(Record::new).fill(tape) };
+        unsafe { TAPE.get_or_init(Slot::new).fill(tape) };
         IS_ON.store(true, Ordering::Relaxed);
         Some(Recorder { tape })
     }
@@ -277,7 +314,7 @@ impl Recorder {
         std::iter::from_fn(|| tape.ring.pop()).map(|words| Event::decode(&words, tape.epoch))
     }
 
-    /// How many events found no room so far.
+    /// Returns how many events have found no room so far.
     pub fn lost(&self) -> u64 {
         self.tape().ring.lost()
     }
@@ -305,7 +342,11 @@ impl Recorder {
                     )
                 };
             }
-            if event.outcome.is_resolved() { emit!(TRACE) } else { emit!(DEBUG) }
+            if event.outcome.is_resolved() {
+                emit!(TRACE)
+            } else {
+                emit!(DEBUG)
+            }
         };
         self.events().map(trace).count()
     }
@@ -314,14 +355,14 @@ impl Recorder {
 impl Drop for Recorder {
     fn drop(&mut self) {
         IS_ON.store(false, Ordering::Relaxed);
-        if let Some(record) = TAPE.get() {
-            record.kill();
+        if let Some(slot) = TAPE.get() {
+            slot.kill();
             // A handler that is putting an event is done soon.
-            while record.is_pinned() {
+            while slot.is_pinned() {
                 std::thread::yield_now();
             }
         }
-        // SAFETY: from a leaked box, freed once; nobody has it pinned, and the record is empty.
+        // SAFETY: from a leaked box, freed once; nobody has it pinned, and the slot is empty.
         drop(unsafe { Box::from_raw(self.tape) });
         IS_TAKEN.store(false, Ordering::Release);
     }

@@ -1,49 +1,143 @@
-//! What a fork finds: every lock free, every region at rest, and only the thread that forked.
+//! Prepares the library for fork(2): in the child every lock is free, every region is at rest, and
+//! the state of threads that the child lacks is forgotten.
 //!
-//! Before the fork the thread takes every lock of the library (of containers: the gate that all growth passes), in the
-//! order in which they nest, and so waits until no other thread is in the middle of anything. After it, parent and
-//! child each give them back. The child then has one thread: the frames of the others are freed, and their pins on
-//! regions taken off, or a drop in the child would wait for them.
+//! Whatever has locks implements [`AtFork`] and registers itself on first use. Before the fork, the
+//! forking thread takes all locks in the order of their [`Rank`], which is the order in which they
+//! nest, and so waits until no other thread is in the middle of a change. After the fork, parent and
+//! child each give the locks back. The child has one thread: it frees the frames of the others and
+//! takes their pins off, because a release in the child would wait for them.
 
-#![allow(unsafe_code, reason = "locks that are held across a fork have no guard")]
+#![allow(
+    unsafe_code,
+    reason = "locks that are held across a fork have no guard"
+)]
 
 use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use std::{process, thread};
 
-use super::{events, frames, registry};
-use crate::containers::gate;
+use super::{events, frames};
 use crate::os::{self, SignalsBlocked};
-use crate::region::backend;
+use crate::sync::Lock;
 
-/// What a thread holds between the two sides of its fork.
-struct Held {
-    registry: registry::Held,
-    userfault: backend::Held,
-    _installing: MutexGuard<'static, ()>,
-    _armed: MutexGuard<'static, usize>,
-    // Dropped last: a signal handler that touches a region would wait for this very thread.
-    _signals: SignalsBlocked,
+/// State that a fork must find at rest. All methods run on the thread that forks, with asynchronous
+/// signals blocked.
+pub(crate) trait AtFork: Sync {
+    /// Takes the locks of this state, before the fork.
+    fn hold(&self);
+
+    /// Forgets in the child, while the locks are held, what belongs to threads that the child lacks.
+    fn forget_other_threads(&self) {}
+
+    /// Gives back what [`hold`](AtFork::hold) took, in parent and child.
+    ///
+    /// # Safety
+    /// The calling thread, or the thread that it is a copy of, called `hold`, and nothing was given
+    /// back since.
+    unsafe fn let_go(&self);
+
+    /// Restores in the child what a fork does not copy. No lock is held.
+    fn in_child(&self) {}
 }
 
-struct Place(UnsafeCell<Option<Held>>);
+/// The order in which locks are taken before a fork: the order in which they nest.
+#[derive(Clone, Copy)]
+#[repr(usize)]
+pub(crate) enum Rank {
+    /// Guards that keep a fork out.
+    Guards,
+    /// Installing the fault handler.
+    Dispatcher,
+    /// What a backend shares between regions.
+    Backend,
+    /// The registry, the owners in it, and their budgets.
+    Registry,
+}
 
-// SAFETY: touched only between `before` and `after`, by the thread that holds the locks in it.
-unsafe impl Sync for Place {}
+const RANKS: usize = Rank::Registry as usize + 1;
 
-static HELD: Place = Place(UnsafeCell::new(None));
+/// The registered states, by rank: null, or a pointer to a reference that lives for good.
+static STATES: [AtomicPtr<&'static dyn AtFork>; RANKS] =
+    [const { AtomicPtr::new(ptr::null_mut()) }; RANKS];
+
+/// Held while STATES changes, and by a fork from before the first lock is taken until the last is
+/// given back: so a fork gives back what it took.
+#[cfg(not(loom))]
+static REGISTERING: Lock<()> = Lock::new(());
+
+// A model's locks are not made by constant functions, and models do not fork.
+#[cfg(loom)]
+static REGISTERING: std::sync::LazyLock<Lock<()>> = std::sync::LazyLock::new(|| Lock::new(()));
+
+/// Registers the state of a rank, and prepares all forks from now on. Doing it again changes nothing.
+#[inline]
+pub(crate) fn register(rank: Rank, state: &'static &'static dyn AtFork) {
+    let place = &STATES[rank as usize];
+    if place.load(Ordering::Relaxed).is_null() {
+        if REGISTERING.is_held_by_this_thread() {
+            // In a handler of the program's for a fork, which gives back what it took. The next use registers.
+            return;
+        }
+        let _registering = REGISTERING.lock();
+        place.store(ptr::from_ref(state).cast_mut(), Ordering::Release);
+    }
+    PREPARED.once(process::id, || {
+        // A signal handler that forked in the middle of it would wait for the C library's list of handlers.
+        let _signals = SignalsBlocked::new();
+        os::at_fork(before, after_in_parent, after_in_child);
+    });
+}
+
+/// Returns the registered states, in the order of their ranks.
+fn states() -> impl DoubleEndedIterator<Item = &'static dyn AtFork> {
+    STATES.iter().filter_map(|place| {
+        // SAFETY: null, or made from a reference that lives for good (invariant of STATES).
+        unsafe { place.load(Ordering::Acquire).as_ref() }.copied()
+    })
+}
+
+/// Keeps a value that stands for held locks from the `hold` of a state to its `let_go`.
+pub(crate) struct Kept<T>(UnsafeCell<Option<T>>);
+
+// SAFETY: the cell is touched only by the thread that forks, which holds the lock that the value
+// stands for (contracts of `keep`, `get` and `take`).
+unsafe impl<T> Sync for Kept<T> {}
+
+impl<T> Kept<T> {
+    pub(crate) const fn new() -> Kept<T> {
+        Kept(UnsafeCell::new(None))
+    }
+
+    /// # Safety
+    /// The calling thread holds a lock that every other caller of these methods takes first.
+    pub(crate) unsafe fn keep(&self, value: T) {
+        // SAFETY: the lock keeps other threads from the cell.
+        unsafe { *self.0.get() = Some(value) };
+    }
+
+    /// # Safety
+    /// The calling thread, or the thread that it is a copy of, called `keep`.
+    pub(crate) unsafe fn get(&self) -> Option<&T> {
+        // SAFETY: the lock is held since `keep`, which keeps other threads from the cell.
+        unsafe { &*self.0.get() }.as_ref()
+    }
+
+    /// # Safety
+    /// The calling thread, or the thread that it is a copy of, called `keep`, and no reference from
+    /// `get` lives.
+    pub(crate) unsafe fn take(&self) -> Option<T> {
+        // SAFETY: the lock is held since `keep`, which keeps other threads from the cell.
+        unsafe { &mut *self.0.get() }.take()
+    }
+}
 
 static PREPARED: Prepared = Prepared(AtomicU32::new(NOT_YET));
 
-/// Sees to it that forks are prepared from now on.
-#[inline]
-pub(crate) fn prepare() {
-    PREPARED.once(process::id, || os::at_fork(before, after_in_parent, after_in_child));
-}
-
-/// What is done once. Not `std::sync::Once`: a child that was forked while another thread was doing it would wait for
-/// that thread, which it does not have.
+/// What happens once in a process and its children.
+///
+/// This is not `std::sync::Once`: a child that was forked while another thread was inside it would
+/// wait for that thread, which the child lacks.
 struct Prepared(AtomicU32);
 
 const NOT_YET: u32 = 0;
@@ -64,12 +158,19 @@ impl Prepared {
         loop {
             match self.0.load(Ordering::Relaxed) {
                 DONE => return,
-                // Another thread is at it.
+                // Another thread of this process is inside.
                 doing if doing == process => thread::yield_now(),
-                // Nobody is, or a thread of the parent was when this process was forked from it. It had not done it:
-                // the C library lets no fork happen in the middle, and after it the child would have been told.
-                nobody => {
-                    if self.0.compare_exchange(nobody, process, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                // No thread is, or a thread of the parent was inside when this process was forked.
+                // It had not finished: the C library lets no fork happen in the middle of
+                // pthread_atfork, and after it the child would have been told.
+                not_here => {
+                    let result = self.0.compare_exchange(
+                        not_here,
+                        process,
+                        Ordering::Relaxed,
+                        Ordering::Relaxed,
+                    );
+                    if result.is_ok() {
                         deed();
                         return self.set_done();
                     }
@@ -83,43 +184,46 @@ impl Prepared {
     }
 }
 
+/// Blocked asynchronous signals: a signal handler that touched a region during the fork would wait for
+/// the very thread that it interrupted.
+static SIGNALS: Kept<SignalsBlocked> = Kept::new();
+
 extern "C" fn before() {
     let signals = SignalsBlocked::new();
-    gate::hold();
-    let armed = lock(&super::ARMED);
-    let installing = lock(&os::handler::INSTALLING);
-    let userfault = backend::hold();
-    let held =
-        Held { registry: registry::hold(), userfault, _installing: installing, _armed: armed, _signals: signals };
-    // SAFETY: this thread now holds the locks, so no other is between its `before` and `after`.
-    unsafe { *HELD.0.get() = Some(held) };
+    REGISTERING.hold();
+    states().for_each(AtFork::hold);
+    // SAFETY: this thread holds REGISTERING, which every fork takes before it touches SIGNALS.
+    unsafe { SIGNALS.keep(signals) };
 }
 
-/// Takes what `before` left.
-fn held() -> Option<Held> {
-    // SAFETY: this thread, or the one that it is a copy of, was in `before`, and holds the locks.
-    unsafe { (*HELD.0.get()).take() }
+/// Gives all locks back. Signals stay blocked while the result lives.
+///
+/// # Safety
+/// The calling thread, or the thread that it is a copy of, was in `before`, and has not given the
+/// locks back since.
+unsafe fn let_go() -> Option<SignalsBlocked> {
+    // SAFETY: kept in `before` by this thread or the one that it is a copy of (contract).
+    let signals = unsafe { SIGNALS.take() };
+    for state in states().rev() {
+        // SAFETY: held in `before` by this thread or the one that it is a copy of (contract): no state
+        // was registered since, because REGISTERING is held.
+        unsafe { state.let_go() };
+    }
+    // SAFETY: held in `before` by this thread or the one that it is a copy of (contract).
+    unsafe { REGISTERING.let_go() };
+    signals
 }
 
 extern "C" fn after_in_parent() {
-    if let Some(held) = held() {
-        held.let_go();
-    }
+    // SAFETY: the C library calls this on the thread on which it called `before` (pthread_atfork(3)).
+    let _signals = unsafe { let_go() };
 }
 
-impl Held {
-    /// Gives back the locks that have no guard; the others follow when this is dropped.
-    fn let_go(&self) {
-        self.registry.let_go();
-        // SAFETY: taken in `before`, by this thread or the one that it is a copy of.
-        unsafe { gate::let_go() };
-    }
-}
-
-/// How many forks lie between this process and the one that the library was first used in.
+/// How many forks lie between this process and the one in which the library was first used.
 static GENERATION: AtomicUsize = AtomicUsize::new(0);
 
-/// Tells a forked child from its parent, also where both have the same process number (pid namespaces).
+/// Returns a number that tells a forked child from its parent, also where both have the same process
+/// number (pid namespaces).
 pub(crate) fn generation() -> usize {
     GENERATION.load(Ordering::Relaxed)
 }
@@ -127,20 +231,16 @@ pub(crate) fn generation() -> usize {
 extern "C" fn after_in_child() {
     PREPARED.set_done();
     GENERATION.fetch_add(1, Ordering::Relaxed);
+    os::handler::forget_other_threads();
     frames::forget_other_threads();
-    #[cfg(feature = "faulty")]
-    os::faulty::forget_other_threads();
+    #[cfg(feature = "inject")]
+    os::inject::forget_other_threads();
     events::forget_other_threads();
-    if let Some(held) = held() {
-        held.registry.forget_other_threads();
-        held.let_go();
-        held.userfault.reopen();
-        held.registry.reattach();
-    }
-}
-
-fn lock<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    states().for_each(AtFork::forget_other_threads);
+    // SAFETY: the C library calls this on the copy of the thread on which it called `before`
+    // (pthread_atfork(3)).
+    let _signals = unsafe { let_go() };
+    states().for_each(AtFork::in_child);
 }
 
 #[cfg(all(test, not(loom)))]
@@ -153,7 +253,10 @@ mod tests {
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    prepared.once(|| 7, || assert_eq!(deeds.fetch_add(1, Ordering::Relaxed), 0));
+                    prepared.once(
+                        || 7,
+                        || assert_eq!(deeds.fetch_add(1, Ordering::Relaxed), 0),
+                    );
                     assert_eq!(deeds.load(Ordering::Relaxed), 1);
                 });
             }

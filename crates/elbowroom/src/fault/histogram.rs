@@ -19,7 +19,10 @@ fn bucket_of(nanoseconds: u64) -> usize {
 /// The first time that is longer than those in a bucket.
 fn end_of(bucket: usize) -> u64 {
     let (high, part) = (bucket as u64 / PARTS, bucket as u64 % PARTS);
-    match u32::try_from(high).ok().and_then(|high| high.checked_sub(PARTS.ilog2())) {
+    match u32::try_from(high)
+        .ok()
+        .and_then(|high| high.checked_sub(PARTS.ilog2()))
+    {
         Some(shift) => u64::try_from(u128::from(PARTS + part + 1) << shift).unwrap_or(u64::MAX),
         None => 0,
     }
@@ -32,7 +35,9 @@ pub(crate) struct Tally {
 
 impl Tally {
     pub(crate) fn new() -> Tally {
-        Tally { buckets: [const { AtomicU64::new(0) }; BUCKETS] }
+        Tally {
+            buckets: [const { AtomicU64::new(0) }; BUCKETS],
+        }
     }
 
     /// Async-signal-safe.
@@ -42,7 +47,13 @@ impl Tally {
     }
 
     pub(crate) fn read(&self) -> Histogram {
-        Histogram { counts: self.buckets.iter().map(|count| count.load(Ordering::Relaxed)).collect() }
+        Histogram {
+            counts: self
+                .buckets
+                .iter()
+                .map(|count| count.load(Ordering::Relaxed))
+                .collect(),
+        }
     }
 }
 
@@ -53,19 +64,24 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// How many there are.
+    /// Returns how many values there are.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// The buckets that are not empty, from short to long: a time that is longer than what is in it, and how many are.
+    /// Returns the buckets that are not empty, from short to long: a time above all values in the bucket, and their
+    /// number.
     pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
-        let times = self.counts.iter().enumerate().filter(|&(_, &count)| count > 0);
+        let times = self
+            .counts
+            .iter()
+            .enumerate()
+            .filter(|&(_, &count)| count > 0);
         times.map(|(bucket, &count)| (Duration::from_nanos(end_of(bucket)), count))
     }
 
-    /// A time that at least this part of them stayed below: `0.5` for the median, `0.99`, and `1.0` for all. Zero if
-    /// there are none. Parts below 0 and above 1 are taken as these.
+    /// Returns a time that at least this part of the values stayed below: `0.5` for the median, `0.99`, and `1.0` for
+    /// all. Zero if there are none. Parts below 0 and above 1 are taken as these.
     pub fn percentile(&self, part: f64) -> Duration {
         let wanted = (part.clamp(0.0, 1.0) * self.count() as f64).ceil() as u64;
         let mut seen = 0;
@@ -111,7 +127,11 @@ mod tests {
         assert_eq!(histogram.count(), 100);
         for (part, least) in [(0.0, 1), (0.5, 50), (0.99, 99), (1.0, 100), (7.0, 100)] {
             let time = histogram.percentile(part);
-            assert!(time > Duration::from_micros(least) && time < Duration::from_micros(least * 5 / 4 + 1), "{time:?}");
+            assert!(
+                time > Duration::from_micros(least)
+                    && time < Duration::from_micros(least * 5 / 4 + 1),
+                "{time:?}"
+            );
         }
     }
 }

@@ -1,136 +1,163 @@
-//! Which region an address is in, answered inside a fault handler.
+//! Finds the owner of an address, inside a fault handler.
 //!
-//! A [`Trie`] leads from an address to the [`Record`] of the region that is there. Readers never wait and never see
-//! freed memory:
-//! - nodes and records are never freed, only reused (records through a free list), so a stale pointer still points at
-//!   one. What is kept is bounded by the most there ever was at once, and by the address span it was spread over;
-//! - a record is *pinned* before its region is looked at. One word holds the pins and whether the record is live: a pin
-//!   that finds it dead is taken back, and a record is killed first and its region freed only when no pin is left.
+//! A [`Trie`] leads from an address to the [`Slot`] of the owner there. Readers never wait and never
+//! see freed memory:
+//! - Nodes and slots are never freed, only reused (slots through a free list), so a stale pointer
+//!   still points at a node or a slot. Memory is bounded by the largest number of owners at one time
+//!   and by the address span that they were spread over.
+//! - A slot is *pinned* before its owner is looked at. One word holds the pins and whether the slot
+//!   is live: a pin that finds the slot dead is taken back. A slot is marked dead first, and its
+//!   owner freed only when no pin is left.
 //!
-//! A reader that finds a record by a stale entry checks the region's range like any other. A reader that touches a live
-//! region finds it: whoever handed out the region's address did so after it was entered here.
+//! A reader that finds a slot by a stale entry checks the owner's range like any other reader. A
+//! reader that touches a live region finds it, because the region was entered here before its address
+//! was handed out.
 
-#![allow(unsafe_code, reason = "lock-free readers follow pointers whose validity is argued here")]
+#![allow(
+    unsafe_code,
+    reason = "lock-free readers follow pointers whose validity is argued here"
+)]
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::ptr::NonNull;
-use std::sync::Arc;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::fork::{self, AtFork, Kept, Rank};
 use super::frames;
-use super::record::{Pinned, Record};
+use super::owner::{Owner, OwnerId};
+use super::slot::{Pinned, Slot};
 use super::trie::Trie;
-use crate::region::Core;
-use crate::sync::Lock;
+use crate::budget::Tree;
+use crate::sync::{QuietGuard, QuietMutex};
+
+/// An owner in the registry.
+pub(crate) struct Entry {
+    // Invariant: valid while the slot of this entry is live or pinned.
+    owner: NonNull<dyn Owner>,
+}
+
+// SAFETY: the entry shares the owner between threads, and `Owner` requires Send and Sync.
+unsafe impl Send for Entry {}
+// SAFETY: a shared entry gives out only shared references to its owner, and `Owner` requires Sync.
+unsafe impl Sync for Entry {}
+
+/// Keeps an owner from being freed.
+pub(crate) struct Pin(Pinned<'static, Entry>);
+
+impl Pin {
+    /// Returns the owner.
+    pub(crate) fn owner(&self) -> &dyn Owner {
+        // SAFETY: valid while the slot is pinned (invariant of `Entry::owner`), and this pins it for
+        // as long as the reference can live.
+        unsafe { self.0.owner.as_ref() }
+    }
+}
 
 #[cfg(not(loom))]
-static TRIE: Trie<Core> = Trie::new();
+static TRIE: Trie<Entry> = Trie::new();
 
 #[cfg(loom)]
 loom::lazy_static! {
-    static ref TRIE: Trie<Core> = Trie::new();
+    static ref TRIE: Trie<Entry> = Trie::new();
 }
 
 /// Serialises writers.
-static WRITER: Mutex<Writer> = Mutex::new(Writer {
+static WRITER: QuietMutex<Writer> = QuietMutex::new(Writer {
     free: Vec::new(),
     live: BTreeMap::new(),
-    #[cfg(feature = "metrics")]
-    retired: BTreeMap::new(),
 });
 
 struct Writer {
     // Neither live nor pinned.
-    free: Vec<&'static Record<Core>>,
-    // The regions that are entered, by their base.
-    live: BTreeMap<usize, &'static Record<Core>>,
-    // The faults of the regions that were removed, by their names.
-    #[cfg(feature = "metrics")]
-    retired: BTreeMap<Box<str>, Outcomes>,
+    free: Vec<&'static Slot<Entry>>,
+    // The slots of the owners that are entered, by the first address.
+    live: BTreeMap<usize, &'static Slot<Entry>>,
 }
 
-/// How many faults, in the order of `Outcome::ALL`.
-#[cfg(feature = "metrics")]
-pub(crate) type Outcomes = [u64; super::Outcome::ALL.len()];
-
-/// Keeps the faults of a region that is removed, for those who count all there ever were.
-#[cfg(feature = "metrics")]
-pub(crate) fn retire(name: &str, outcomes: Outcomes) {
-    let mut writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
-    match writer.retired.get_mut(name) {
-        Some(sums) => sums.iter_mut().zip(outcomes).for_each(|(sum, count)| *sum += count),
-        None => drop(writer.retired.insert(name.into(), outcomes)),
-    }
+fn lock() -> QuietGuard<'static, Writer> {
+    // Each change under the lock is whole before anything can panic.
+    WRITER.lock()
 }
 
-/// The faults of the regions that are no more, by their names.
-#[cfg(feature = "metrics")]
-pub(crate) fn retired() -> BTreeMap<Box<str>, Outcomes> {
-    WRITER.lock().unwrap_or_else(PoisonError::into_inner).retired.clone()
-}
-
-/// A region that is not freed while this lives.
-pub(crate) type Pin = Pinned<'static, Core>;
-
-/// The region whose addresses, guard page included, hold `address`. Async-signal-safe and wait-free.
+/// Returns the owner whose addresses hold `address`. Async-signal-safe and wait-free.
 pub(crate) fn pin(address: usize) -> Option<Pin> {
-    let pin = TRIE.find(address)?.pin()?;
-    pin.addresses().contains(&address).then_some(pin)
+    let pin = Pin(TRIE.find(address)?.pin()?);
+    pin.owner().addresses().contains(&address).then_some(pin)
 }
 
-/// A region's entry in the registry; [`remove`](Entered::remove) takes it out.
+/// An owner's place in the registry; [`remove`](Entered::remove) takes the owner out.
 pub(crate) struct Entered {
-    record: &'static Record<Core>,
+    slot: &'static Slot<Entry>,
     addresses: Range<usize>,
+    // Invariant: leaked by `enter`, and what `slot` holds; freed by `remove`.
+    entry: NonNull<Entry>,
 }
 
-/// Enters a region. From here on, faults in its addresses find it.
+// SAFETY: it holds pointers to an `Entry` and a slot, both of which threads may share and send.
+unsafe impl Send for Entered {}
+// SAFETY: a shared `Entered` offers no operation.
+unsafe impl Sync for Entered {}
+
+/// Enters an owner. From here on, faults in its addresses find it.
 ///
 /// # Safety
-/// `core` is valid, and stays so until [`Entered::remove`] has returned. No other entered region shares an address with
-/// it.
-pub(crate) unsafe fn enter(core: NonNull<Core>) -> Entered {
-    // SAFETY: valid by the contract.
-    let addresses = unsafe { core.as_ref() }.addresses();
-    let mut writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
-    let record = writer.free.pop().unwrap_or_else(|| Box::leak(Box::new(Record::new())));
-    // SAFETY: valid until `Entered::remove`, which kills the record and waits for its pins (contract); a record is
-    // filled when it is new or comes from the free list, where it is put when it is neither live nor pinned.
-    unsafe { record.fill(core.as_ptr()) };
-    TRIE.store(&addresses, Some(record));
-    writer.live.insert(addresses.start, record);
+/// - `owner` is valid, and stays so until [`Entered::remove`] has returned.
+/// - No other owner in the registry shares an address with it.
+pub(crate) unsafe fn enter(owner: NonNull<dyn Owner>) -> Entered {
+    fork::register(Rank::Registry, &STATE);
+    // SAFETY: the caller guarantees that the owner is valid until it is removed.
+    let addresses = unsafe { owner.as_ref() }.addresses();
+    let entry = NonNull::from(Box::leak(Box::new(Entry { owner })));
+    let mut writer = lock();
+    let slot = writer
+        .free
+        .pop()
+        .unwrap_or_else(|| Box::leak(Box::new(Slot::new())));
+    // SAFETY: the entry is leaked, and freed by `Entered::remove` only after it has marked the slot
+    // dead and seen that it is not pinned. A slot that is new or from the free list is neither live
+    // nor pinned, and writers hold the lock.
+    unsafe { slot.fill(entry.as_ptr()) };
+    TRIE.store(&addresses, Some(slot));
+    writer.live.insert(addresses.start, slot);
     drop(writer);
-    Entered { record, addresses }
+    Entered {
+        slot,
+        addresses,
+        entry,
+    }
 }
 
 impl Entered {
-    /// Takes the region out, and waits until no handler is looking at it.
+    /// Takes the owner out, and waits until no handler looks at it.
     pub(crate) fn remove(self) {
-        let mut writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = lock();
         TRIE.store(&self.addresses, None);
-        self.record.kill();
+        self.slot.kill();
         writer.live.remove(&self.addresses.start);
         drop(writer);
-        // Only a touch of a region that is being released, or a wild pointer that hit it, can make this wait at all.
-        while self.record.is_pinned() {
+        // Only a touch of a region that is being released, or a wild pointer that hit the region,
+        // can make this wait.
+        while self.slot.is_pinned() {
             std::thread::yield_now();
         }
-        writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
-        writer.free.push(self.record);
+        // SAFETY: leaked by `enter` (invariant) and freed only here, where `self` ends; the slot is
+        // dead and not pinned, so no reader has the entry.
+        drop(unsafe { Box::from_raw(self.entry.as_ptr()) });
+        lock().free.push(self.slot);
     }
 }
 
-/// Every region there is, by address, kept from being freed. For ordinary code, with no other pin held: whoever drops a
-/// region waits for these.
+/// Pins every owner, by address.
+///
+/// For ordinary code that holds no other pin: releasing an owner waits for these pins.
 pub(crate) fn pin_all() -> Vec<Pin> {
     let mut pins = Vec::new();
     loop {
-        // Nothing is allocated under the lock: the allocator may be made of a region.
-        let writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nothing is allocated under the lock: the global allocator may be made of a region.
+        let writer = lock();
         let count = writer.live.len();
         if count <= pins.capacity() {
-            pins.extend(writer.live.values().filter_map(|record| record.pin()));
+            pins.extend(writer.live.values().filter_map(|slot| slot.pin()).map(Pin));
             return pins;
         }
         drop(writer);
@@ -138,50 +165,71 @@ pub(crate) fn pin_all() -> Vec<Pin> {
     }
 }
 
-/// The registry and every region in it, locked across a fork.
-pub(super) struct Held {
-    writer: MutexGuard<'static, Writer>,
-    // The regions' locks, and those of their budgets, each once.
-    regions: Vec<Pin>,
-    trees: Vec<Arc<Lock<()>>>,
+/// The registry at a fork: it holds its own lock, every owner's, and those of all their budgets.
+struct AtForkOfRegistry(Kept<Held>);
+
+static AT_FORK: AtForkOfRegistry = AtForkOfRegistry(Kept::new());
+
+static STATE: &dyn AtFork = &AT_FORK;
+
+struct Held {
+    writer: QuietGuard<'static, Writer>,
+    owners: Vec<Pin>,
+    // Each tree once.
+    trees: Vec<Tree>,
 }
 
-/// Waits until nobody is in the middle of anything, and keeps it so.
-pub(super) fn hold() -> Held {
-    let writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
-    let regions: Vec<Pin> = writer.live.values().filter_map(|record| record.pin()).collect();
-    let mut trees: Vec<_> = regions.iter().filter_map(|region| region.budget_tree()).collect();
-    trees.sort_unstable_by_key(Arc::as_ptr);
-    trees.dedup_by_key(|tree| Arc::as_ptr(tree));
-    // From here until all are given back nothing is allocated or freed: the allocator may be made of a region.
-    regions.iter().for_each(|region| region.hold());
-    trees.iter().for_each(|tree| tree.hold());
-    Held { writer, regions, trees }
-}
-
-impl Held {
-    /// In a forked child, after [`let_go`](Held::let_go).
-    pub(super) fn reattach(&self) {
-        self.regions.iter().for_each(|region| region.reattach());
+impl AtFork for AtForkOfRegistry {
+    fn hold(&self) {
+        let writer = lock();
+        let slots = writer.live.values();
+        let owners: Vec<Pin> = slots.filter_map(|slot| slot.pin()).map(Pin).collect();
+        let mut trees: Vec<_> = owners
+            .iter()
+            .filter_map(|pin| pin.owner().budget_tree())
+            .collect();
+        trees.sort_unstable_by_key(Tree::as_ptr);
+        trees.dedup_by_key(|tree| Tree::as_ptr(tree));
+        // From here until all are given back nothing is allocated or freed: the global allocator may
+        // be made of a region.
+        owners.iter().for_each(|pin| pin.owner().hold());
+        trees.iter().for_each(|tree| tree.hold());
+        let held = Held {
+            writer,
+            owners,
+            trees,
+        };
+        // SAFETY: this thread holds WRITER, which every caller of these methods takes first.
+        unsafe { self.0.keep(held) };
     }
 
-    pub(super) fn let_go(&self) {
-        for tree in &self.trees {
-            // SAFETY: taken in `hold`, by this thread or the one that it is a copy of.
+    fn forget_other_threads(&self) {
+        // SAFETY: a fork calls this between `hold` and `let_go`, on the copy of the thread that held.
+        let Some(held) = (unsafe { self.0.get() }) else {
+            return;
+        };
+        for (slot, pin) in held.writer.live.values().zip(&held.owners) {
+            // One for each filter or callback that this thread is in, and the one of `hold`.
+            slot.set_pins(frames::count_mine_for(OwnerId::of(pin.owner())) + 1);
+        }
+    }
+
+    unsafe fn let_go(&self) {
+        // SAFETY: kept in `hold` by this thread or the one that it is a copy of (contract).
+        let Some(held) = (unsafe { self.0.take() }) else {
+            return;
+        };
+        for tree in &held.trees {
+            // SAFETY: taken in `hold` by this thread or the one that it is a copy of (contract).
             unsafe { tree.let_go() };
         }
-        for region in &self.regions {
-            // SAFETY: as above.
-            unsafe { region.let_go() };
+        for pin in &held.owners {
+            // SAFETY: taken in `hold` by this thread or the one that it is a copy of (contract).
+            unsafe { pin.owner().let_go() };
         }
     }
 
-    /// In a forked child: takes off the pins of the threads that it does not have.
-    pub(super) fn forget_other_threads(&self) {
-        let records = self.writer.live.values();
-        for (record, region) in records.zip(&self.regions) {
-            // One for each filter or callback that this thread is in, and the one of `hold`.
-            record.set_pins(frames::count_mine_for(region) + 1);
-        }
+    fn in_child(&self) {
+        pin_all().iter().for_each(|pin| pin.owner().in_child());
     }
 }

@@ -9,7 +9,7 @@ use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 struct Slot<const WORDS: usize> {
     turn: AtomicUsize,
-    // Invariant: touched only by whoever has claimed the slot's position, until it passes the turn on.
+    // Invariant: touched only by the thread that has claimed the slot's position, until it passes the turn on.
     words: [AtomicU64; WORDS],
 }
 
@@ -26,7 +26,10 @@ impl<const WORDS: usize> Ring<WORDS> {
     /// Room for at least `capacity` events.
     pub(super) fn new(capacity: usize) -> Ring<WORDS> {
         let capacity = capacity.clamp(2, 1 << 24).next_power_of_two();
-        let slot = |turn| Slot { turn: AtomicUsize::new(turn), words: std::array::from_fn(|_| AtomicU64::new(0)) };
+        let slot = |turn| Slot {
+            turn: AtomicUsize::new(turn),
+            words: std::array::from_fn(|_| AtomicU64::new(0)),
+        };
         Ring {
             slots: (0..capacity).map(slot).collect(),
             head: AtomicUsize::new(0),
@@ -82,8 +85,18 @@ impl<const WORDS: usize> Ring<WORDS> {
         let slot = self.slot(position);
         let event = std::array::from_fn(|index| slot.words[index].load(Ordering::Relaxed));
         // Release: pairs with the claim of the writer one round later.
-        slot.turn.store(position.wrapping_add(self.slots.len()), Ordering::Release);
+        slot.turn
+            .store(position.wrapping_add(self.slots.len()), Ordering::Release);
         Some(event)
+    }
+
+    /// Empties the queue in a forked child, which lacks the threads that were in the middle of a `push`.
+    pub(super) fn reset(&self) {
+        self.head.store(0, Ordering::Relaxed);
+        self.tail.store(0, Ordering::Relaxed);
+        for (turn, slot) in self.slots.iter().enumerate() {
+            slot.turn.store(turn, Ordering::Relaxed);
+        }
     }
 
     /// How many events found no room.
@@ -112,7 +125,9 @@ mod models {
                 .collect();
             let mut seen = Vec::new();
             seen.extend(ring.pop());
-            writers.into_iter().for_each(|writer| writer.join().unwrap());
+            writers
+                .into_iter()
+                .for_each(|writer| writer.join().unwrap());
             seen.extend(std::iter::from_fn(|| ring.pop()));
             seen.sort_unstable();
             assert_eq!(seen, [[1, 1], [2, 2]]);
@@ -155,7 +170,9 @@ mod tests {
         assert_eq!(ring.pop(), None);
         for round in 0..10 {
             (0..5).for_each(|n| ring.push(&[10 * round + n; WORDS]));
-            let out: Vec<u64> = std::iter::from_fn(|| ring.pop()).map(|event| event[WORDS - 1]).collect();
+            let out: Vec<u64> = std::iter::from_fn(|| ring.pop())
+                .map(|event| event[WORDS - 1])
+                .collect();
             assert_eq!(out, (0..4).map(|n| 10 * round + n).collect::<Vec<_>>());
             assert_eq!(ring.lost(), round + 1);
         }
@@ -184,14 +201,24 @@ mod tests {
             let writing: Vec<_> = (0..writers)
                 .map(|writer| {
                     let ring = &ring;
-                    scope.spawn(move || (0..each).for_each(|n| ring.push(&[writer * each + n; WORDS])))
+                    scope.spawn(move || {
+                        (0..each).for_each(|n| ring.push(&[writer * each + n; WORDS]))
+                    })
                 })
                 .collect();
             assert!(writing.into_iter().all(|writer| writer.join().is_ok()));
             done.store(true, Ordering::Release);
-            readers.into_iter().flat_map(|reader| reader.join()).flatten().collect::<Vec<_>>()
+            readers
+                .into_iter()
+                .flat_map(|reader| reader.join())
+                .flatten()
+                .collect::<Vec<_>>()
         });
-        assert!(read.iter().all(|event| event.iter().all(|word| *word == event[0])), "whole");
+        assert!(
+            read.iter()
+                .all(|event| event.iter().all(|word| *word == event[0])),
+            "whole"
+        );
         let mut values: Vec<u64> = read.iter().map(|event| event[0]).collect();
         values.sort_unstable();
         let len = values.len() as u64;

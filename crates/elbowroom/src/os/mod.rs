@@ -1,154 +1,153 @@
 //! The operating system, behind one contract. The only place with platform `cfg`.
 //!
-//! Each platform is a module that provides the items listed here, with the same meaning:
+//! Each platform is a module that provides the items listed here, with the same meaning.
 //!
-//! **Memory.** A *reservation* is a range of addresses that nothing else will be given. Its pages are *reserved* (any
-//! access faults, nothing is charged) or *committed* (charged to the system's commit limit where the system has one;
-//! zero when first seen).
+//! **Memory.** A *reservation* is a range of addresses that the system gives to nothing else. Its pages are
+//! *reserved* (an access faults, nothing is charged) or *committed* (charged to the system's commit limit where
+//! the system has one; zero when first seen).
 //!
-//! - `page_size()`: bytes, a power of two, at least 4096, constant.
-//! - `granularity()`: what the base of a reservation is a multiple of; a multiple of the page size.
+//! - `page_size()`: bytes, a power of two, at least 4096, constant. `huge_page_size()`: what a full page table
+//!   covers.
+//! - `granularity()`: the alignment of a reservation's base; a multiple of the page size.
 //! - `reserve(len, align, placement)`: `len > 0`, a multiple of the page size; `align` a power of two, at least the
-//!   granularity. All pages reserved. Never replaces a mapping that exists.
-//! - `commit(base, len)`: reserved pages become committed, readable and writable, zero. On failure some may be; the
-//!   caller decommits them. May wait a while (half a second at most) for a refusal that passes.
-//! - `decommit(base, len)`: pages become reserved, whatever they were; contents lost, charge refunded.
-//! - `protect(base, len, access)`: committed pages get this access, contents kept.
-//! - `populate(base, len)`: brings committed pages in as a write would, without changing their contents, as far as the
-//!   system has a means for that; returns when they are in. A touch would do the same later, so failure is silent, also
-//!   where pages are not committed: they stay so. A single page may be left to the program's own touch, where that
-//!   costs no more. If pages may be other than readable and writable, the fault handler is installed.
-//!   Async-signal-safe.
-//! - `advise_huge(base, len)`: lets the system use huge pages for committed ones, where it has such and would not by
-//!   itself. Failure is silent. Async-signal-safe.
-//! - `release(base, len)`: a whole reservation, as `reserve` made it, is given back.
-//! - `allows(address, access)`: whether the system lets the program do that at an address right now, without a fault;
+//!   granularity. All pages are reserved. It never replaces an existing mapping.
+//! - `commit(base, len)`: reserved pages become committed, readable and writable, zero. If it fails, some pages may
+//!   be committed; the caller uncommits them. It may wait for half a second for a refusal that passes.
+//! - `uncommit(base, len)`: undoes a commit that failed or that was never announced. The pages are reserved again.
+//!   What the program has advised the system about them stays. The system may keep their charge until they are
+//!   decommitted or released.
+//! - `decommit(base, len)`: pages become reserved, whatever they were; contents are lost, the charge is refunded.
+//! - `protect(base, len, access)`: committed pages get this access and keep their contents.
+//! - `populate(base, len)`: makes committed pages resident as a write would, without changing their contents, as
+//!   far as the system has a means for that. A touch would do the same later, so failure is silent. Pages that are
+//!   not committed stay so. A single page may be left to the program's own touch, where that costs no more. If
+//!   pages may be other than readable and writable, the fault handler is installed. Async-signal-safe.
+//! - `advise_huge(base, len)`: lets the system use huge pages for committed pages, where it has them and would not
+//!   use them by itself. Failure is silent. Async-signal-safe.
+//! - `release(base, len)`: gives back a whole reservation, as `reserve` made it.
+//! - `allows(address, access)`: whether the system lets the program access an address right now without a fault;
 //!   `None` if it cannot be asked. Async-signal-safe.
-//! - `name(base, len, name)`: a label for diagnosis, where the system has such. Failure is silent; allocates nothing.
-//! - `is_out_of_mappings(base, len)`: after a commit that failed for want of memory, whether it was for want of a
-//!   mapping (Linux limits their number).
-//! - `Userfault`, `is_missing_page(trap)`, `userfault_advice(code)`: userfaultfd(2), which only Linux has. Pages that
-//!   are *attached* to one are accessible, and missing until they are *filled*; the touch of a missing one is a fault.
-//!   *Empty* pages are missing again. A fork detaches them in the child, which must `reopen` and `register` them.
-//! - `at_fork(before, in_parent, in_child)`: where processes fork, calls these around every fork, on the thread that
-//!   forks.
-//! - `headroom()`: how much this process may still commit by the tightest limit that the system sets, and which that
-//!   is.
+//! - `name(base, len, name)`: sets a label for diagnosis, where the system has labels. Failure is silent. It
+//!   allocates nothing.
+//! - `set_in_core_dumps(base, len, in_dumps)`: whether a core dump has these pages, where a program can say (Linux).
+//!   Failure is silent. Async-signal-safe.
+//! - `is_out_of_mappings()`: after a commit that failed for want of memory, whether the process has reached its limit
+//!   on mappings (Linux). Async-signal-safe.
+//! - `Userfault`, `is_missing_page(trap)`, `poison` and `cure`, `userfault_advice(code)`: userfaultfd(2), which only
+//!   Linux has. Pages that are *attached* to one are accessible, and missing until they are *filled*; the touch of a
+//!   missing page is a fault. *Emptied* pages are missing again. A fork detaches them in the child, which must
+//!   `reopen` the descriptor and `register` the pages.
+//! - `at_fork(before, in_parent, in_child)`: where processes fork, calls these functions around every fork, on the
+//!   thread that forks.
+//! - `address_space()`: about how many bytes of addresses programs have. `addresses_left()`: how many of them a limit
+//!   of this process leaves, if it has such a limit.
+//! - `limits()`: the limits of the system on the memory of this process, as far as they are known.
 //!
-//! **Faults.** `handler::install()` makes the system call [`fault::decide`](crate::fault::decide) for each fault that
-//! the processor raised, with a `Trap` that describes it, on the thread that faulted; `handler::uninstall()` restores
-//! what was there. Where `decide` passes a fault on, the handlers that were there before get it unchanged.
-//! `handler::places()` says where it stands; `threads_that_block_faults()` and `alternate_stack_bytes()`, what may keep
-//! faults from it. `exception_table()` is the table that the accessors' asm wrote (see
-//! [`fault::access`](crate::fault::access)).
+//! **Faults.** `handler::install(decide)` makes the system call `decide` for each fault that the processor raised,
+//! with a `Trap` that describes it, on the thread that faulted. `handler::uninstall()` restores what was installed
+//! before. If `decide` passes a fault on, the handlers from before get it unchanged. One thread at a time calls
+//! these two and `handler::places()`, which says where our handler stands. `threads_that_block_faults()` and
+//! `alternate_stack_bytes()` say what may keep faults from it. `sort_table()` prepares the exception table that the
+//! accessors' asm has written; `resume_after(address)` looks an instruction up in it.
 //!
-//! **Threads.** `thread_token()` tells threads apart and is never 0. `wait(word, expected)` sleeps while the word has
-//! that value and may wake early; `wake_one(word)` wakes one that waits on it, and uses the word only as a key: it may
-//! be gone. Both are async-signal-safe. `SignalsBlocked` keeps asynchronous signals from this thread while it lives.
-//! `FilterStack::run` calls a function with at least 128 KiB of stack, where the system does not call handlers on the
-//! thread's own.
+//! **Threads.** `thread_token()` tells threads apart and is never 0. `wait(word, expected)` sleeps while the word
+//! has that value and may wake early. `wake_one(word)` wakes one thread that waits on it, and uses the address only
+//! as a key: the word may be gone. Both are async-signal-safe. `SignalsBlocked` keeps asynchronous signals from this
+//! thread while it lives. `FilterStack::run` calls a function with at least 128 KiB of stack, where the system does
+//! not call handlers on the thread's own stack.
 
-#![allow(unsafe_code, reason = "the contract's memory calls are unsafe: they change what pointers may be used for")]
+#![allow(
+    unsafe_code,
+    reason = "the contract's memory calls are unsafe: they change what pointers may be used for"
+)]
 
 use std::ptr::NonNull;
 
-use crate::error::OsCode;
-use crate::fault::FaultAccess;
-use crate::reservation::Access;
+use crate::plain::{Access, OsCode, Placement};
 
 #[cfg(any(test, all(target_os = "linux", target_arch = "aarch64")))]
 mod arm64;
-#[cfg(feature = "faulty")]
-pub mod faulty;
+#[cfg(feature = "inject")]
+pub mod inject;
 mod table;
+mod types;
 
-#[cfg(all(any(target_os = "linux", target_os = "macos"), any(target_arch = "x86_64", target_arch = "aarch64")))]
-#[path = "unix/mod.rs"]
-mod sys;
-#[cfg(all(windows, any(target_arch = "x86_64", target_arch = "aarch64")))]
-#[path = "windows/mod.rs"]
-mod sys;
+#[cfg(not(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+)))]
+mod no_userfault;
+#[cfg(all(
+    any(target_os = "linux", target_os = "macos"),
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+mod unix;
 #[cfg(not(all(
     any(target_os = "linux", target_os = "macos", windows),
     any(target_arch = "x86_64", target_arch = "aarch64")
 )))]
-#[path = "unsupported.rs"]
-mod sys;
+mod unsupported;
+#[cfg(all(windows, any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod windows;
+
+#[cfg(all(
+    any(target_os = "linux", target_os = "macos"),
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+use unix as sys;
+#[cfg(not(all(
+    any(target_os = "linux", target_os = "macos", windows),
+    any(target_arch = "x86_64", target_arch = "aarch64")
+)))]
+use unsupported as sys;
+#[cfg(all(windows, any(target_arch = "x86_64", target_arch = "aarch64")))]
+use windows as sys;
+
+#[cfg(not(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+)))]
+use no_userfault as userfaults;
+#[cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+use unix as userfaults;
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("elbowroom needs a 64-bit address space");
 
 pub(crate) use sys::{
-    FilterStack, SignalsBlocked, Trap, Userfault, advice, allows, alternate_stack_bytes, at_fork, bar, granularity,
-    handler, headroom, is_address_in_use, is_in_system_call, is_missing_page, is_out_of_mappings, is_out_of_memory,
-    name, page_size, thread_number, thread_token, threads_that_block_faults, unbar, userfault_advice, wait, wake_one,
-    write_stderr,
+    FilterStack, SignalsBlocked, Trap, address_space, addresses_left, advice, allows,
+    alternate_stack_bytes, at_fork, fault_code, granularity, handler, huge_page_size,
+    is_address_in_use, is_out_of_mappings, is_out_of_memory, limits, name, page_size,
+    reserve_advice, set_in_core_dumps, thread_advice, thread_number, thread_token,
+    threads_that_block_faults, wait, wake_one, write_stderr,
 };
-pub(crate) use table::{AccessEntry, access_anchor, access_entry, access_section, exception_table};
+pub(crate) use table::{access_anchor, access_entry, access_section, resume_after, sort_table};
+pub(crate) use types::{Decision, Missing, Next, Poison};
+pub(crate) use userfaults::{
+    Userfault, cure, is_in_system_call, is_missing_page, poison, userfault_advice,
+};
 
-/// No system has this number; it stands for "not supported here".
-pub(crate) const UNSUPPORTED: OsCode = OsCode(i32::MIN);
-
+/// Returns whether `code` says that this system lacks what was asked.
 pub(crate) fn is_unsupported(code: OsCode) -> bool {
-    code == UNSUPPORTED || sys::is_unsupported(code)
-}
-
-/// Where a reservation should lie.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Placement {
-    /// The system chooses.
-    Anywhere,
-    /// Here if that is free, else the system chooses.
-    Near(usize),
-    /// Here or nowhere. A multiple of the granularity.
-    Exactly(usize),
-}
-
-/// An event: somebody waits for a page that is missing.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Missing {
-    /// What was touched, or, on older kernels, the first byte of its page.
-    pub(crate) address: usize,
-    pub(crate) access: FaultAccess,
-    pub(crate) flags: u64,
-    /// The kernel's number of the thread that waits.
-    pub(crate) thread: u64,
-}
-
-/// How the wait for an event ended.
-#[allow(dead_code, reason = "made where there is userfaultfd")]
-pub(crate) enum Next {
-    Missing(Missing),
-    TimeUp,
-    /// The bell was rung, or there is nothing to wait for any more.
-    End,
-}
-
-/// How a page was barred.
-#[allow(dead_code, reason = "made where there is userfaultfd")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Bar {
-    Guard,
-    Protection,
-}
-
-/// What this process may still commit.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Headroom {
-    pub(crate) bytes: usize,
-    /// The limit that says so.
-    pub(crate) limit: &'static str,
+    code == OsCode::UNSUPPORTED || sys::is_unsupported(code)
 }
 
 /// Asks the fault-injection layer first, where it is compiled in.
 macro_rules! refusable {
     ($call:ident) => {
-        #[cfg(feature = "faulty")]
-        faulty::check(faulty::Call::$call)?;
+        #[cfg(feature = "inject")]
+        inject::check(inject::Call::$call)?;
     };
 }
 
-pub(crate) fn reserve(len: usize, align: usize, placement: Placement) -> Result<NonNull<u8>, OsCode> {
+pub(crate) fn reserve(
+    len: usize,
+    align: usize,
+    placement: Placement,
+) -> Result<NonNull<u8>, OsCode> {
     refusable!(Reserve);
     sys::reserve(len, align, placement)
 }
@@ -180,6 +179,14 @@ pub(crate) unsafe fn decommit(base: NonNull<u8>, len: usize) -> Result<(), OsCod
 }
 
 /// # Safety
+/// `base..base + len` are whole pages of one live reservation of the caller's, and no reference points into them.
+pub(crate) unsafe fn uncommit(base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
+    refusable!(Decommit);
+    // SAFETY: the same contract, passed on.
+    unsafe { sys::uncommit(base, len) }
+}
+
+/// # Safety
 /// `base..base + len` are whole committed pages of one live reservation of the caller's, and no reference points into
 /// them whose use the new access forbids.
 pub(crate) unsafe fn protect(base: NonNull<u8>, len: usize, access: Access) -> Result<(), OsCode> {
@@ -192,8 +199,8 @@ pub(crate) unsafe fn protect(base: NonNull<u8>, len: usize, access: Access) -> R
 /// `base..base + len` are whole pages of one live reservation of the caller's, `len > 0`. If they may be other than
 /// committed, readable and writable, the fault handler is installed.
 pub(crate) unsafe fn populate(base: NonNull<u8>, len: usize) {
-    #[cfg(feature = "faulty")]
-    if faulty::check(faulty::Call::Populate).is_err() {
+    #[cfg(feature = "inject")]
+    if inject::check(inject::Call::Populate).is_err() {
         return;
     }
     // SAFETY: the same contract, passed on.
@@ -230,7 +237,11 @@ pub(crate) fn open_userfault_for_events() -> Result<Userfault, OsCode> {
 ///
 /// # Safety
 /// As for [`Userfault::fill`].
-pub(crate) unsafe fn fill(userfault: &Userfault, base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
+pub(crate) unsafe fn fill(
+    userfault: &Userfault,
+    base: NonNull<u8>,
+    len: usize,
+) -> Result<(), OsCode> {
     refusable!(Commit);
     // SAFETY: the same contract, passed on.
     unsafe { userfault.fill(base, len) }
@@ -250,14 +261,19 @@ pub(crate) unsafe fn fill_written(userfault: &Userfault, base: NonNull<u8>) -> R
 ///
 /// # Safety
 /// As for [`Userfault::empty`].
-pub(crate) unsafe fn empty(userfault: &Userfault, base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
+pub(crate) unsafe fn empty(
+    userfault: &Userfault,
+    base: NonNull<u8>,
+    len: usize,
+) -> Result<(), OsCode> {
     refusable!(Decommit);
     // SAFETY: the same contract, passed on.
     unsafe { userfault.empty(base, len) }
 }
 
-/// Installs the process-wide fault handler.
-pub(crate) fn install_handler() -> Result<(), OsCode> {
+/// Installs the process-wide fault handler, or puts it in front again. One thread at a time installs and
+/// uninstalls.
+pub(crate) fn install_handler(decide: fn(&mut Trap) -> Decision) -> Result<(), OsCode> {
     refusable!(InstallHandler);
-    handler::install()
+    handler::install(decide)
 }

@@ -1,22 +1,21 @@
-//! Where there is no userfaultfd.
+//! The stand-in for userfaultfd on systems without it: none can be opened.
 
 use std::ptr::NonNull;
 use std::time::Duration;
 
-use super::Trap;
-use crate::error::OsCode;
-use crate::os::{Bar, Next, UNSUPPORTED};
+use super::types::{Next, Poison};
+use crate::plain::OsCode;
 
-/// Never made.
+/// A userfaultfd that no system call returns.
 pub(crate) enum Userfault {}
 
 impl Userfault {
     pub(crate) fn open() -> Result<Userfault, OsCode> {
-        Err(UNSUPPORTED)
+        Err(OsCode::UNSUPPORTED)
     }
 
     pub(crate) fn open_for_events() -> Result<Userfault, OsCode> {
-        Err(UNSUPPORTED)
+        Err(OsCode::UNSUPPORTED)
     }
 
     pub(crate) fn next(&self, _time: Option<Duration>) -> Next {
@@ -64,7 +63,7 @@ impl Userfault {
     }
 }
 
-pub(crate) fn is_missing_page(_trap: &Trap) -> bool {
+pub(crate) fn is_missing_page<T>(_trap: &T) -> bool {
     false
 }
 
@@ -74,13 +73,13 @@ pub(crate) fn is_in_system_call(_thread: u64) -> bool {
 
 /// # Safety
 /// None: it refuses.
-pub(crate) unsafe fn bar(_base: NonNull<u8>, _len: usize) -> Result<Bar, OsCode> {
-    Err(UNSUPPORTED)
+pub(crate) unsafe fn poison(_base: NonNull<u8>, _len: usize) -> Result<Poison, OsCode> {
+    Err(OsCode::UNSUPPORTED)
 }
 
 /// # Safety
 /// None: there is no such page.
-pub(crate) unsafe fn unbar(_base: NonNull<u8>, _len: usize, _bar: Bar) {}
+pub(crate) unsafe fn cure(_base: NonNull<u8>, _len: usize, _poison: Poison) {}
 
 pub(crate) fn userfault_advice(_code: OsCode, _for_events: bool) -> &'static str {
     "only Linux has userfaultfd; choose Backend::Protection, or Backend::Auto"

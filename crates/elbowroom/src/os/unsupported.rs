@@ -4,18 +4,8 @@ use std::ffi::c_void;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 
-use super::{Headroom, Placement, UNSUPPORTED};
-use crate::error::OsCode;
-use crate::fault::{FaultAccess, FaultCode};
-use crate::reservation::Access;
-
-#[path = "no_userfault.rs"]
-mod no_userfault;
-
-pub(crate) use no_userfault::{Userfault, bar, is_in_system_call, is_missing_page, unbar, userfault_advice};
-
-#[cfg(feature = "faulty")]
-pub(super) const INJECTED: OsCode = UNSUPPORTED;
+use super::types::Decision;
+use crate::plain::{Access, FaultAccess, FaultCode, OsCode, Placement, SystemLimit};
 
 pub(crate) fn is_out_of_memory(_code: OsCode) -> bool {
     false
@@ -41,7 +31,9 @@ pub(crate) fn alternate_stack_bytes() -> Option<usize> {
     None
 }
 
-pub(crate) fn is_out_of_mappings(_base: NonNull<u8>, _len: usize) -> bool {
+pub(crate) fn set_in_core_dumps(_base: NonNull<u8>, _len: usize, _in_dumps: bool) {}
+
+pub(crate) fn is_out_of_mappings() -> bool {
     false
 }
 
@@ -49,34 +41,66 @@ pub(crate) fn advice(_code: OsCode) -> Option<&'static str> {
     Some("elbowroom runs on Linux, Windows and macOS")
 }
 
+pub(crate) fn fault_code(_is_missing: bool) -> FaultCode {
+    FaultCode::Exception(0)
+}
+
+/// Returns what a person can try after `code` refused a reservation.
+pub(crate) fn reserve_advice(code: OsCode) -> Option<&'static str> {
+    advice(code)
+}
+
+/// Returns what a person can try after `code` refused a thread.
+pub(crate) fn thread_advice(code: OsCode) -> Option<&'static str> {
+    advice(code)
+}
+
 pub(crate) fn page_size() -> usize {
     4096
+}
+
+pub(crate) fn huge_page_size() -> usize {
+    512 * page_size()
 }
 
 pub(crate) fn granularity() -> usize {
     page_size()
 }
 
-pub(crate) fn reserve(_len: usize, _align: usize, _placement: Placement) -> Result<NonNull<u8>, OsCode> {
-    Err(UNSUPPORTED)
+pub(crate) fn reserve(
+    _len: usize,
+    _align: usize,
+    _placement: Placement,
+) -> Result<NonNull<u8>, OsCode> {
+    Err(OsCode::UNSUPPORTED)
 }
 
 /// # Safety
 /// See [`os::commit`](super::commit). None: it refuses.
 pub(crate) unsafe fn commit(_base: NonNull<u8>, _len: usize) -> Result<(), OsCode> {
-    Err(UNSUPPORTED)
+    Err(OsCode::UNSUPPORTED)
 }
 
 /// # Safety
 /// See [`os::decommit`](super::decommit). None: it refuses.
 pub(crate) unsafe fn decommit(_base: NonNull<u8>, _len: usize) -> Result<(), OsCode> {
-    Err(UNSUPPORTED)
+    Err(OsCode::UNSUPPORTED)
+}
+
+/// # Safety
+/// See [`os::uncommit`](super::uncommit). None: it refuses.
+pub(crate) unsafe fn uncommit(_base: NonNull<u8>, _len: usize) -> Result<(), OsCode> {
+    Err(OsCode::UNSUPPORTED)
 }
 
 /// # Safety
 /// See [`os::protect`](super::protect). None: it refuses.
-pub(crate) unsafe fn protect(_base: NonNull<u8>, _len: usize, _access: Access) -> Result<(), OsCode> {
-    Err(UNSUPPORTED)
+pub(crate) unsafe fn protect(
+    _base: NonNull<u8>,
+    _len: usize,
+    _access: Access,
+) -> Result<(), OsCode> {
+    Err(OsCode::UNSUPPORTED)
 }
 
 /// # Safety
@@ -90,15 +114,29 @@ pub(crate) unsafe fn advise_huge(_base: NonNull<u8>, _len: usize) {}
 /// # Safety
 /// See [`os::release`](super::release). None: it refuses.
 pub(crate) unsafe fn release(_base: NonNull<u8>, _len: usize) -> Result<(), OsCode> {
-    Err(UNSUPPORTED)
+    Err(OsCode::UNSUPPORTED)
 }
 
 pub(crate) fn allows(_address: usize, _access: FaultAccess) -> Option<bool> {
     None
 }
 
-pub(crate) fn headroom() -> Headroom {
-    Headroom { bytes: 0, limit: "no support for this platform" }
+pub(crate) fn address_space() -> usize {
+    0
+}
+
+pub(crate) fn addresses_left() -> Option<usize> {
+    None
+}
+
+pub(crate) fn limits() -> Vec<SystemLimit> {
+    vec![SystemLimit {
+        name: "no support for this platform",
+        file: None,
+        limit_bytes: 0,
+        used_bytes: 0,
+        is_hard: true,
+    }]
 }
 
 pub(crate) fn name(_base: NonNull<u8>, _len: usize, _name: &str) {}
@@ -115,21 +153,24 @@ pub(crate) fn wake_one(_word: *const AtomicU32) {}
 
 pub(crate) fn write_stderr(_bytes: &[u8]) {}
 
-pub(crate) fn at_fork(_before: extern "C" fn(), _in_parent: extern "C" fn(), _in_child: extern "C" fn()) {}
+pub(crate) fn at_fork(
+    _before: extern "C" fn(),
+    _in_parent: extern "C" fn(),
+    _in_child: extern "C" fn(),
+) {
+}
 
 pub(crate) mod handler {
-    use std::sync::Mutex;
+    use super::{Decision, OsCode, Trap};
+    use crate::plain::Place;
 
-    use super::{OsCode, UNSUPPORTED};
-    use crate::fault::Place;
-
-    pub(crate) static INSTALLING: Mutex<()> = Mutex::new(());
-
-    pub(crate) fn install() -> Result<(), OsCode> {
-        Err(UNSUPPORTED)
+    pub(crate) fn install(_decide: fn(&mut Trap) -> Decision) -> Result<(), OsCode> {
+        Err(OsCode::UNSUPPORTED)
     }
 
     pub(crate) fn uninstall() {}
+
+    pub(crate) fn forget_other_threads() {}
 
     pub(crate) fn places() -> Vec<(&'static str, Place)> {
         Vec::new()
@@ -178,7 +219,7 @@ pub(crate) enum FilterStack {}
 
 impl FilterStack {
     pub(crate) fn new() -> Result<FilterStack, OsCode> {
-        Err(UNSUPPORTED)
+        Err(OsCode::UNSUPPORTED)
     }
 
     /// # Safety

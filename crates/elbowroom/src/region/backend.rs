@@ -2,14 +2,15 @@
 
 #![allow(unsafe_code, reason = "changes pages of mappings")]
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
-use super::Fault;
-use crate::error::OsCode;
-use crate::fault::{FaultAccess, fork};
+use super::filter::Fault;
+use crate::fault::fork::{self, AtFork, Kept, Rank};
+use crate::mapping::Mapping;
 use crate::os::{self, Userfault};
 use crate::page::{PageCount, PageIndex, PageRange};
-use crate::reservation::Mapping;
+use crate::plain::{FaultAccess, OsCode};
+use crate::sync::{QuietGuard, QuietMutex};
 
 /// By what means a region commits a page that is touched.
 ///
@@ -43,8 +44,8 @@ pub enum Backend {
     /// also inside a system call. `read(2)` straight into the region works, and what the limits or the filter refuse it
     /// gets as EFAULT or a short count.
     ///
-    /// A filter runs on these threads, as [`monitored`](crate::RegionBuilder::monitored) says, of which there are as
-    /// many as [`monitors`](crate::RegionBuilder::monitors). Charged as [`Userfault`](Backend::Userfault). A forked
+    /// A filter runs on these threads: as many as [`filter_threads`](crate::RegionBuilder::filter_threads), at least
+    /// one. Charged as [`Userfault`](Backend::Userfault). A forked
     /// child has no such threads: there it goes on as `Userfault`, and with a filter every touch is refused. A touch
     /// that is refused in an accessor or through a pointer arrives as SIGSEGV.
     UserfaultMonitor,
@@ -54,7 +55,7 @@ pub enum Backend {
 }
 
 /// The userfaultfd of all regions that use signals, while there is one.
-static SHARED: Mutex<Weak<Userfault>> = Mutex::new(Weak::new());
+static SHARED: QuietMutex<Weak<Userfault>> = QuietMutex::new(Weak::new());
 
 /// A region's backend at work.
 pub(super) enum Pager {
@@ -63,18 +64,28 @@ pub(super) enum Pager {
     Userfault(Arc<Userfault>),
     // Invariant: as above, and of this region alone. In a process of this generation it reports events; in a forked
     // child it raises signals.
-    Served { userfault: Arc<Userfault>, generation: usize },
+    Served {
+        userfault: Arc<Userfault>,
+        generation: usize,
+    },
 }
 
 impl Pager {
     /// Prepares the first `pages` of a mapping that nobody else knows yet.
-    pub(super) fn new(backend: Backend, mapping: &Mapping, pages: PageCount) -> Result<Pager, OsCode> {
+    pub(super) fn new(
+        backend: Backend,
+        mapping: &Mapping,
+        pages: PageCount,
+    ) -> Result<Pager, OsCode> {
         match backend {
             Backend::Protection => Ok(Pager::Protection),
             Backend::Userfault => Pager::userfault(mapping, pages),
             Backend::UserfaultMonitor => {
                 let userfault = attach(Arc::new(os::open_userfault_for_events()?), mapping, pages)?;
-                Ok(Pager::Served { userfault, generation: fork::generation() })
+                Ok(Pager::Served {
+                    userfault,
+                    generation: fork::generation(),
+                })
             }
             Backend::Auto => Pager::userfault(mapping, pages).or(Ok(Pager::Protection)),
         }
@@ -95,7 +106,10 @@ impl Pager {
     /// The userfaultfd whose events are to be served, in this process.
     pub(super) fn served(&self) -> Option<&Arc<Userfault>> {
         match self {
-            Pager::Served { userfault, generation } if fork::generation() == *generation => Some(userfault),
+            Pager::Served {
+                userfault,
+                generation,
+            } if fork::generation() == *generation => Some(userfault),
             _ => None,
         }
     }
@@ -139,17 +153,36 @@ impl Pager {
             (refused, _) => refused,
         };
         filled.inspect_err(|_| {
-            // Those that were filled before memory ran out. Should this fail, they are there for nothing.
+            // Those that were filled before memory ran out.
             // SAFETY: the same pages, of which nobody has been told.
-            let _ = unsafe { mapping.empty(pages, userfault) };
+            unsafe { self.uncommit(mapping, pages) };
         })
+    }
+
+    /// Makes pages reserved again that were committed a moment ago. If the system refuses, they are accessible without
+    /// use, until they are committed or released.
+    ///
+    /// # Safety
+    /// As for `commit`, except that they are reserved: they were not announced as committed, so no reference points
+    /// into them.
+    pub(super) unsafe fn uncommit(&self, mapping: &Mapping, pages: PageRange) {
+        match self.attached() {
+            // SAFETY: inside this mapping and not announced (contract).
+            None => unsafe { mapping.uncommit(pages) },
+            // SAFETY: attached (invariant), inside this mapping and without references (contract).
+            Some(userfault) => drop(unsafe { mapping.empty(pages, userfault) }),
+        }
     }
 
     /// Makes pages reserved, whatever they are.
     ///
     /// # Safety
     /// As for `commit`, and no reference points into the pages.
-    pub(super) unsafe fn decommit(&self, mapping: &Mapping, pages: PageRange) -> Result<(), OsCode> {
+    pub(super) unsafe fn decommit(
+        &self,
+        mapping: &Mapping,
+        pages: PageRange,
+    ) -> Result<(), OsCode> {
         match self.attached() {
             // SAFETY: the contract, passed on.
             None => unsafe { mapping.decommit(pages) },
@@ -162,11 +195,15 @@ impl Pager {
     ///
     /// # Safety
     /// As for `commit`, of the page of the fault, but that it is committed.
-    pub(super) unsafe fn allows(&self, mapping: &Mapping, fault: &Fault<'_>) -> Result<Option<bool>, OsCode> {
+    pub(super) unsafe fn allows(
+        &self,
+        mapping: &Mapping,
+        fault: &Fault<'_>,
+    ) -> Result<Option<bool>, OsCode> {
         match self.attached() {
             // Missing in the page table: nobody has touched it since it was committed, and now it is a forked child's.
-            // Or another thread has just filled it; whoever waits for it is woken.
-            Some(userfault) if fault.is_missing => {
+            // Or another thread has just filled it; threads that wait for it are woken.
+            Some(userfault) if fault.is_missing() => {
                 let page = PageIndex::holding(fault.offset()).alone();
                 // SAFETY: attached (invariant).
                 unsafe { mapping.fill(page, userfault) }?;
@@ -177,7 +214,7 @@ impl Pager {
         }
     }
 
-    /// Wakes who waits for pages that have just been committed, and accounted for; where somebody may.
+    /// Wakes the threads that wait for pages that have just been committed and accounted for, where threads may wait.
     pub(super) fn wake(&self, mapping: &Mapping, pages: PageRange) {
         if let Some(userfault) = self.served() {
             mapping.wake(pages, userfault);
@@ -189,7 +226,9 @@ impl Pager {
         match self {
             Pager::Protection => Ok(()),
             // Opened again already, for all regions that share it.
-            Pager::Userfault(userfault) => mapping.reattach(PageRange::new(0, pages.get()), userfault),
+            Pager::Userfault(userfault) => {
+                mapping.reattach(PageRange::new(0, pages.get()), userfault)
+            }
             Pager::Served { userfault, .. } => {
                 userfault.reopen()?;
                 mapping.reattach(PageRange::new(0, pages.get()), userfault)
@@ -198,19 +237,20 @@ impl Pager {
     }
 }
 
-fn lock() -> MutexGuard<'static, Weak<Userfault>> {
-    SHARED.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Attaches the first `pages` of a mapping that nobody else knows yet.
-fn attach(userfault: Arc<Userfault>, mapping: &Mapping, pages: PageCount) -> Result<Arc<Userfault>, OsCode> {
+fn attach(
+    userfault: Arc<Userfault>,
+    mapping: &Mapping,
+    pages: PageCount,
+) -> Result<Arc<Userfault>, OsCode> {
     // SAFETY: all pages of a mapping that was just made are reserved, and nobody knows of it.
     unsafe { mapping.attach(PageRange::new(0, pages.get()), &userfault) }?;
     Ok(userfault)
 }
 
 fn shared() -> Result<Arc<Userfault>, OsCode> {
-    let mut shared = lock();
+    fork::register(Rank::Backend, &STATE);
+    let mut shared = SHARED.lock();
     if let Some(userfault) = shared.upgrade() {
         return Ok(userfault);
     }
@@ -219,18 +259,30 @@ fn shared() -> Result<Arc<Userfault>, OsCode> {
     Ok(userfault)
 }
 
-/// The shared userfaultfd, locked across a fork.
-pub(crate) struct Held(MutexGuard<'static, Weak<Userfault>>);
+/// The shared userfaultfd at a fork: its lock.
+struct AtForkOfShared(Kept<QuietGuard<'static, Weak<Userfault>>>);
 
-pub(crate) fn hold() -> Held {
-    Held(lock())
-}
+static AT_FORK: AtForkOfShared = AtForkOfShared(Kept::new());
 
-impl Held {
-    /// In a forked child: the descriptor is the parent's. Regions are told by [`Pager::reattach`] whether that failed.
-    pub(crate) fn reopen(&self) {
-        if let Some(userfault) = self.0.upgrade() {
-            // Without one, the regions cannot be attached, and say so.
+static STATE: &dyn AtFork = &AT_FORK;
+
+impl AtFork for AtForkOfShared {
+    fn hold(&self) {
+        let shared = SHARED.lock();
+        // SAFETY: this thread holds SHARED, which every caller of these methods takes first.
+        unsafe { self.0.keep(shared) };
+    }
+
+    unsafe fn let_go(&self) {
+        // SAFETY: kept in `hold` by this thread or the one that it is a copy of (contract).
+        drop(unsafe { self.0.take() });
+    }
+
+    fn in_child(&self) {
+        // The descriptor is the parent's.
+        let userfault = SHARED.lock().upgrade();
+        if let Some(userfault) = userfault {
+            // On failure the regions cannot be attached: `Pager::reattach` says so.
             let _ = userfault.reopen();
         }
     }

@@ -59,7 +59,11 @@ impl Layout {
     /// Of `total` pages from `base` on.
     pub(crate) fn new(base: NonNull<u8>, total: PageCount) -> Layout {
         let huge = PageCount::inside(page::huge_size());
-        Layout { total, huge, first: PageCount::inside(base.addr().get()).get() % huge.get() }
+        Layout {
+            total,
+            huge,
+            first: PageCount::inside(base.addr().get()).get() % huge.get(),
+        }
     }
 
     /// How far `page` lies behind the last boundary between huge pages.
@@ -75,7 +79,10 @@ impl Layout {
     /// The whole huge pages in `run`.
     pub(crate) fn huge_pages_in(self, run: PageRange) -> PageRange {
         let start = (run.start() + self.before_boundary(run.start())).min(run.end());
-        PageRange::new(start, run.end().saturating_sub(self.behind_boundary(run.end())))
+        PageRange::new(
+            start,
+            run.end().saturating_sub(self.behind_boundary(run.end())),
+        )
     }
 }
 
@@ -89,10 +96,12 @@ impl Growth {
                 let start = page.get() - page.get() % pages;
                 PageRange::new(start, start.saturating_add(pages).min(total))
             }
-            Growth::Adaptive { max_bytes } => match streams.continued_by(page, largest(max_bytes)) {
-                Some((_, stream)) => stream.window(page, largest(max_bytes), layout),
-                None => page.alone(),
-            },
+            Growth::Adaptive { max_bytes } => {
+                match streams.continued_by(page, largest(max_bytes)) {
+                    Some((_, stream)) => stream.window(page, largest(max_bytes), layout),
+                    None => page.alone(),
+                }
+            }
         }
     }
 
@@ -102,17 +111,36 @@ impl Growth {
     ///
     /// A fixed growth rounds up to whole windows; an adaptive one adds as much as there was, up to the largest window,
     /// and ends large windows where huge pages end, if the memory begins where one does.
-    pub(crate) fn ahead(self, committed: PageCount, needed: PageCount, total: PageCount) -> PageCount {
+    pub(crate) fn ahead(
+        self,
+        committed: PageCount,
+        needed: PageCount,
+        total: PageCount,
+    ) -> PageCount {
         if needed <= committed {
             return committed;
         }
         let wanted = match self {
-            Growth::Pages(pages) => needed.get().checked_next_multiple_of(pages.max(1)).unwrap_or(usize::MAX),
+            Growth::Pages(pages) => needed
+                .get()
+                .checked_next_multiple_of(pages.max(1))
+                .unwrap_or(usize::MAX),
             Growth::Adaptive { max_bytes } => {
-                let (huge, window) = (page::huge_size() / page::size(), committed.min(largest(max_bytes)).get());
+                let (huge, window) = (
+                    page::huge_size() / page::size(),
+                    committed.min(largest(max_bytes)).get(),
+                );
                 let wanted = committed.get().saturating_add(window);
-                let aligned = if window < huge { wanted } else { wanted - wanted % huge };
-                if aligned < needed.get() { wanted.max(needed.get()) } else { aligned }
+                let aligned = if window < huge {
+                    wanted
+                } else {
+                    wanted - wanted % huge
+                };
+                if aligned < needed.get() {
+                    wanted.max(needed.get())
+                } else {
+                    aligned
+                }
             }
         };
         PageCount::new(wanted.min(total.get().max(needed.get())))
@@ -162,7 +190,11 @@ impl Stream {
     /// the invariant, and `max` is more than `8 * skipped`.
     fn window(self, page: PageIndex, max: PageCount, layout: Layout) -> PageRange {
         let allowed = 2 * self.seen_with(page).count().get() - self.committed.count().get();
-        let pages = if allowed >= max.get() { max.get() } else { 1 << allowed.ilog2() };
+        let pages = if allowed >= max.get() {
+            max.get()
+        } else {
+            1 << allowed.ilog2()
+        };
         let is_large = pages >= layout.huge.get();
         if page.get() >= self.committed.end() {
             let start = self.committed.end();
@@ -201,7 +233,10 @@ enum Place {
 }
 
 impl Streams {
-    pub(super) const NONE: Streams = Streams { runs: [None; STREAMS], touches: [None; STREAMS] };
+    pub(super) const NONE: Streams = Streams {
+        runs: [None; STREAMS],
+        touches: [None; STREAMS],
+    };
 
     /// The latest run that a fault at `page` goes on with.
     fn continued_by(&self, page: PageIndex, max: PageCount) -> Option<(Place, Stream)> {
@@ -216,7 +251,10 @@ impl Streams {
         }
         for (at, touch) in self.touches.iter().enumerate() {
             if let Some(touch) = touch {
-                let stream = Stream { seen: touch.alone(), committed: touch.alone() };
+                let stream = Stream {
+                    seen: touch.alone(),
+                    committed: touch.alone(),
+                };
                 if stream.is_continued_by(page, max) {
                     return Some((Place::Touch(at), stream));
                 }
@@ -227,7 +265,9 @@ impl Streams {
 
     /// Notes that a fault on `page` committed `run`, which holds it and is no more than its window.
     pub(super) fn note(&mut self, growth: Growth, page: PageIndex, run: PageRange) {
-        let Growth::Adaptive { max_bytes } = growth else { return };
+        let Growth::Adaptive { max_bytes } = growth else {
+            return;
+        };
         let Some((place, stream)) = self.continued_by(page, largest(max_bytes)) else {
             push(&mut self.touches, page);
             return;
@@ -236,7 +276,10 @@ impl Streams {
             Place::Run(at) => self.runs[at] = None,
             Place::Touch(at) => self.touches[at] = None,
         }
-        let continued = Stream { seen: stream.seen_with(page), committed: hull(stream.committed, run) };
+        let continued = Stream {
+            seen: stream.seen_with(page),
+            committed: hull(stream.committed, run),
+        };
         push(&mut self.runs, continued);
     }
 
@@ -284,7 +327,9 @@ pub(super) fn clip(window: PageRange, page: PageIndex, reach: PageCount) -> Page
     let (page, reach) = (page.get(), reach.get());
     PageRange::new(
         window.start().max(page.saturating_sub(reach)),
-        window.end().min(page.saturating_add(reach).saturating_add(1)),
+        window
+            .end()
+            .min(page.saturating_add(reach).saturating_add(1)),
     )
 }
 
@@ -295,11 +340,17 @@ mod tests {
     use proptest::prelude::*;
 
     fn layout(total: usize) -> Layout {
-        Layout { total: PageCount::new(total), huge: PageCount::new(512), first: 0 }
+        Layout {
+            total: PageCount::new(total),
+            huge: PageCount::new(512),
+            first: 0,
+        }
     }
 
     fn adaptive(max_pages: usize) -> Growth {
-        Growth::Adaptive { max_bytes: max_pages * page::size() }
+        Growth::Adaptive {
+            max_bytes: max_pages * page::size(),
+        }
     }
 
     /// A region that only the program and growth know: what is committed, and what was touched.
@@ -318,7 +369,15 @@ mod tests {
         fn new(growth: Growth, layout: Layout) -> Model {
             let pages = layout.total.get();
             let (committed, touched) = (vec![false; pages], vec![false; pages]);
-            Model { growth, layout, streams: Streams::NONE, committed, touched, commits: 0, used: 0 }
+            Model {
+                growth,
+                layout,
+                streams: Streams::NONE,
+                committed,
+                touched,
+                commits: 0,
+                used: 0,
+            }
         }
 
         /// Touches a page, and answers with the window if that is a fault.
@@ -329,12 +388,21 @@ mod tests {
             }
             let page = PageIndex::new(at);
             let window = self.growth.window(&self.streams, page, self.layout);
-            assert!(window.contains(page) && window.end() <= self.layout.total.get(), "{window:?} for {at}");
-            let start = (window.start()..at).rev().find(|&at| self.committed[at]).map_or(window.start(), |at| at + 1);
-            let end = (at..window.end()).find(|&at| self.committed[at]).unwrap_or(window.end());
+            assert!(
+                window.contains(page) && window.end() <= self.layout.total.get(),
+                "{window:?} for {at}"
+            );
+            let start = (window.start()..at)
+                .rev()
+                .find(|&at| self.committed[at])
+                .map_or(window.start(), |at| at + 1);
+            let end = (at..window.end())
+                .find(|&at| self.committed[at])
+                .unwrap_or(window.end());
             self.committed[start..end].fill(true);
             self.commits += end - start;
-            self.streams.note(self.growth, page, PageRange::new(start, end));
+            self.streams
+                .note(self.growth, page, PageRange::new(start, end));
             Some(window)
         }
 
@@ -348,8 +416,13 @@ mod tests {
     impl Streams {
         /// The run that the latest fault, on `page`, went on with or began.
         fn latest(&self, page: PageIndex) -> Stream {
-            let alone = Stream { seen: page.alone(), committed: page.alone() };
-            self.runs[0].filter(|run| run.seen.contains(page)).unwrap_or(alone)
+            let alone = Stream {
+                seen: page.alone(),
+                committed: page.alone(),
+            };
+            self.runs[0]
+                .filter(|run| run.seen.contains(page))
+                .unwrap_or(alone)
         }
     }
 
@@ -357,7 +430,11 @@ mod tests {
     fn walk() -> impl Strategy<Value = Vec<usize>> {
         (0..PAGES / 2, 0..PAGES / 2, any::<bool>()).prop_map(|(start, len, up)| {
             let pages = start..start + len;
-            if up { pages.collect() } else { pages.rev().collect() }
+            if up {
+                pages.collect()
+            } else {
+                pages.rev().collect()
+            }
         })
     }
 
@@ -485,25 +562,48 @@ mod tests {
     }
 
     /// The windows of the faults when these pages are touched.
-    fn windows(layout: Layout, max: usize, pages: impl Iterator<Item = usize>) -> Vec<(usize, usize)> {
+    fn windows(
+        layout: Layout,
+        max: usize,
+        pages: impl Iterator<Item = usize>,
+    ) -> Vec<(usize, usize)> {
         let mut model = Model::new(adaptive(max), layout);
-        pages.filter_map(|at| model.touch(at)).map(|window| (window.start(), window.end())).collect()
+        pages
+            .filter_map(|at| model.touch(at))
+            .map(|window| (window.start(), window.end()))
+            .collect()
     }
 
     #[test]
     fn windows_double_and_align() {
-        let ends =
-            |layout, max| windows(layout, max, 0..layout.total.get()).iter().map(|&(_, end)| end).collect::<Vec<_>>();
+        let ends = |layout, max| {
+            windows(layout, max, 0..layout.total.get())
+                .iter()
+                .map(|&(_, end)| end)
+                .collect::<Vec<_>>()
+        };
         let to_512 = [1, 3, 7, 15, 31, 63, 127, 255, 511, 512];
         let large = [1024, 2048, 4096, 8192, 12_288, 16_384, 20_000];
-        assert_eq!(ends(layout(20_000), 4096), [&to_512[..], &large[..]].concat());
+        assert_eq!(
+            ends(layout(20_000), 4096),
+            [&to_512[..], &large[..]].concat()
+        );
         // Where the region does not start at a boundary between huge pages.
-        let shifted = ends(Layout { first: 12, ..layout(20_000) }, 4096);
+        let shifted = ends(
+            Layout {
+                first: 12,
+                ..layout(20_000)
+            },
+            4096,
+        );
         assert_eq!(shifted[8..14], [511, 1012, 1524, 2548, 4596, 8692]);
         assert_eq!(ends(layout(40), 10), [1, 3, 7, 15, 25, 35, 40]);
         assert_eq!(ends(layout(3), 0), [1, 2, 3]);
 
-        let down: Vec<_> = windows(layout(20_000), 4096, (0..20_000).rev()).iter().map(|&(start, _)| start).collect();
+        let down: Vec<_> = windows(layout(20_000), 4096, (0..20_000).rev())
+            .iter()
+            .map(|&(start, _)| start)
+            .collect();
         let aligned = [18_944, 17_920, 15_872, 11_776, 7680, 3584, 0];
         assert_eq!(down[..3], [19_999, 19_997, 19_993]);
         assert_eq!(down[down.len() - 7..], aligned);
@@ -519,7 +619,10 @@ mod tests {
             let window = model.touch(500_000 + 3 * at).expect("not committed");
             assert_eq!(window.count().get(), 1);
         }
-        assert_eq!(sizes, [1, 2, 4, 8, 16, 32, 64, 128, 256, 1, 512, 1024, 2048]);
+        assert_eq!(
+            sizes,
+            [1, 2, 4, 8, 16, 32, 64, 128, 256, 1, 512, 1024, 2048]
+        );
     }
 
     #[test]
@@ -548,7 +651,10 @@ mod tests {
     fn after_a_decommit_a_run_begins_anew() {
         let mut model = Model::new(adaptive(64), layout(1000));
         let sizes = |model: &mut Model| {
-            (0..100).filter_map(|at| model.touch(at)).map(|window| window.count().get()).collect::<Vec<_>>()
+            (0..100)
+                .filter_map(|at| model.touch(at))
+                .map(|window| window.count().get())
+                .collect::<Vec<_>>()
         };
         assert_eq!(sizes(&mut model), [1, 2, 4, 8, 16, 32, 64]);
         model.decommit(PageRange::new(0, 1000));
@@ -557,7 +663,13 @@ mod tests {
 
     #[test]
     fn huge_pages_are_those_wholly_inside() {
-        let inside = |first, start, end| Layout { first, ..layout(9999) }.huge_pages_in(PageRange::new(start, end));
+        let inside = |first, start, end| {
+            Layout {
+                first,
+                ..layout(9999)
+            }
+            .huge_pages_in(PageRange::new(start, end))
+        };
         assert_eq!(inside(0, 0, 1024), PageRange::new(0, 1024));
         assert_eq!(inside(0, 1, 1025), PageRange::new(512, 1024));
         assert_eq!(inside(12, 0, 1025), PageRange::new(500, 1012));
@@ -569,7 +681,11 @@ mod tests {
     #[test]
     fn a_prefix_ends_where_huge_pages_end() {
         let (count, huge) = (PageCount::new, page::huge_size() / page::size());
-        let ahead = |committed, needed| adaptive(huge).ahead(count(committed), count(needed), count(100 * huge)).get();
+        let ahead = |committed, needed| {
+            adaptive(huge)
+                .ahead(count(committed), count(needed), count(100 * huge))
+                .get()
+        };
         assert_eq!(ahead(0, 1), 1);
         assert_eq!(ahead(1, 2), 2);
         assert_eq!(ahead(2, 3), 4);
@@ -584,7 +700,13 @@ mod tests {
 
     #[test]
     fn a_clipped_window_holds_its_page() {
-        let clip = |reach| super::clip(PageRange::new(10, 50), PageIndex::new(20), PageCount::new(reach));
+        let clip = |reach| {
+            super::clip(
+                PageRange::new(10, 50),
+                PageIndex::new(20),
+                PageCount::new(reach),
+            )
+        };
         assert_eq!(clip(0), PageRange::new(20, 21));
         assert_eq!(clip(5), PageRange::new(15, 26));
         assert_eq!(clip(15), PageRange::new(10, 36));
@@ -593,12 +715,17 @@ mod tests {
 
     #[test]
     fn without_room_there_is_no_window() {
-        assert_eq!(clamp(PageRange::new(0, 9), PageIndex::new(3), PageCount::ZERO), None);
+        assert_eq!(
+            clamp(PageRange::new(0, 9), PageIndex::new(3), PageCount::ZERO),
+            None
+        );
     }
 
     #[test]
     fn fixed_windows_are_aligned() {
-        let window = |pages, page| Growth::Pages(pages).window(&Streams::NONE, PageIndex::new(page), layout(40));
+        let window = |pages, page| {
+            Growth::Pages(pages).window(&Streams::NONE, PageIndex::new(page), layout(40))
+        };
         assert_eq!(window(16, 20), PageRange::new(16, 32));
         assert_eq!(window(16, 39), PageRange::new(32, 40));
         assert_eq!(window(1, 7), PageRange::new(7, 8));

@@ -1,6 +1,8 @@
-//! All regions of the process, for whoever shows or counts them.
+//! All regions of the process, to show or count them.
 
-use super::{Backend, Stats};
+use super::backend::Backend;
+use super::inner::RegionInner;
+use super::stats::Stats;
 use crate::fault::registry;
 
 /// A region of the process at the moment of [`regions()`].
@@ -17,8 +19,8 @@ pub struct RegionInfo {
     pub stats: Stats,
 }
 
-/// The regions of this process, by address: those made by [`RegionBuilder`](crate::RegionBuilder), and those inside a
-/// [`DemandArray`](crate::DemandArray). The other containers have none, as nothing of theirs faults.
+/// Returns the regions of this process, by address: those made by [`RegionBuilder`](crate::RegionBuilder), and those
+/// inside a [`DemandArray`](crate::DemandArray). The other containers have none, as nothing of theirs faults.
 ///
 /// For a page of statistics or a report, from ordinary code, not from a filter: it allocates, and a region that is
 /// dropped meanwhile waits until it is done. (A global allocator that drops regions by itself would wait for good.) The
@@ -37,11 +39,15 @@ pub struct RegionInfo {
 /// ```
 pub fn regions() -> Vec<RegionInfo> {
     let pins = registry::pin_all();
-    let info = |core: &registry::Pin| RegionInfo {
-        name: core.name().to_owned(),
-        address: core.addresses().start,
-        backend: core.backend(),
-        stats: core.stats(),
+    let info = |pin: &registry::Pin| {
+        let owner = pin.owner();
+        let region: &RegionInner = owner.as_any().downcast_ref()?;
+        Some(RegionInfo {
+            name: owner.name().to_owned(),
+            address: owner.addresses().start,
+            backend: region.backend(),
+            stats: region.stats(),
+        })
     };
-    pins.iter().map(info).collect()
+    pins.iter().filter_map(info).collect()
 }

@@ -1,11 +1,15 @@
 //! Regions and system calls: a system call that is given an uncommitted page does not fault, it fails.
 
+#![allow(unsafe_code, reason = "lends committed memory as a slice")]
+
 use std::io::{self, Read, Write};
 use std::ops::Range;
-use std::ptr;
+use std::slice;
 
-use super::Region;
-use crate::error::{Cause, Error, Operation};
+use super::backend::Backend;
+use super::handle::Region;
+use crate::error::{Error, Operation};
+use crate::page;
 
 /// What is moved at once.
 const BUFFER_BYTES: usize = 32 << 10;
@@ -19,9 +23,14 @@ impl Region {
     ///
     /// # Errors
     /// As [`commit`](Region::commit).
-    pub fn prepare(&self, range: Range<usize>) -> Result<*mut [u8], Error> {
+    pub fn commit_slice(&mut self, range: Range<usize>) -> Result<&mut [u8], Error> {
         self.commit(range.clone())?;
-        Ok(ptr::slice_from_raw_parts_mut(self.as_ptr().wrapping_add(range.start), range.len()))
+        let first = self.as_ptr().wrapping_add(range.start);
+        // SAFETY: `first` points to `range.len()` bytes of the region (`commit` has refused any other range). They are
+        // committed, readable and writable, and any bytes are valid `u8`. The region is borrowed exclusively while the
+        // slice lives, so no accessor, decommit or release reaches them; raw pointers are their users' risk
+        // (`as_ptr`).
+        Ok(unsafe { slice::from_raw_parts_mut(first, range.len()) })
     }
 
     /// Fills `range` from `reader`, committing as it goes, until it is full or the reader ends. How many bytes that
@@ -43,14 +52,21 @@ impl Region {
     /// ```
     ///
     /// # Errors
-    /// The reader's, and whatever refuses a touch (as [`try_write`](Region::try_write)), as an [`io::Error`] around an
-    /// [`Error`]. What was read before is in the region.
+    /// Returns the reader's errors, and the refusal of a touch (as [`try_write`](Region::try_write) does) as an
+    /// [`io::Error`] around an [`Error`]. Pages are committed before their bytes are read, so bytes that find no
+    /// room stay in the reader; what was read before the error is in the region.
     pub fn read_from(&self, range: Range<usize>, reader: &mut impl Read) -> io::Result<usize> {
         self.check_order(Operation::Write, &range)?;
+        if range.end > self.len() {
+            return Err(Error::out_of_range(Operation::Write, range, self.len()).into());
+        }
         let mut buffer = [0; BUFFER_BYTES];
         let mut next = range.start;
         while next < range.end {
-            let wanted = (range.end - next).min(BUFFER_BYTES);
+            let (wanted, refusal) = self.committable(next..range.end.min(next + BUFFER_BYTES));
+            if let (0, Some(error)) = (wanted, &refusal) {
+                return Err(error.clone().into());
+            }
             let read = match reader.read(&mut buffer[..wanted]) {
                 Ok(0) => break,
                 Ok(read) => read.min(wanted),
@@ -59,8 +75,32 @@ impl Region {
             };
             self.try_copy_from_slice(next, &buffer[..read])?;
             next += read;
+            if let Some(error) = refusal.filter(|_| read == wanted) {
+                return Err(error.into());
+            }
         }
         Ok(next - range.start)
+    }
+
+    /// Commits the pages of `range`, which is inside the region, as writes would. Returns how many bytes from its
+    /// start are committed then, and the refusal of the page behind them, if one was refused.
+    fn committable(&self, range: Range<usize>) -> (usize, Option<Error>) {
+        // The filter of a served region runs on the threads that serve it, which only a touch reaches.
+        let is_served = self.backend() == Backend::UserfaultMonitor;
+        let mut next = range.start;
+        while next < range.end {
+            let result = if is_served {
+                self.try_read::<u8>(next).map(drop)
+            } else {
+                let ahead = self.inner().resolve_ahead(next);
+                ahead.map_err(|cause| self.inner().error(Operation::Write, next..range.end, cause))
+            };
+            if let Err(error) = result {
+                return (next - range.start, Some(error.about(next..range.end)));
+            }
+            next = (next / page::size() + 1) * page::size();
+        }
+        (range.len(), None)
     }
 
     /// Writes the bytes of `range` to `writer`. Pages that were never touched are zero, and are committed by this: they
@@ -82,10 +122,14 @@ impl Region {
     }
 
     /// Refuses a range that ends before it starts; one that is too long is refused where it leaves the region.
-    pub(super) fn check_order(&self, operation: Operation, range: &Range<usize>) -> Result<(), Error> {
+    pub(super) fn check_order(
+        &self,
+        operation: Operation,
+        range: &Range<usize>,
+    ) -> Result<(), Error> {
         if range.start <= range.end {
             return Ok(());
         }
-        Err(Error::new(operation, range.clone(), Cause::OutOfRange { len: self.len() }))
+        Err(Error::out_of_range(operation, range.clone(), self.len()))
     }
 }

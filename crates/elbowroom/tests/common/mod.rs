@@ -14,7 +14,14 @@ fn runner() -> Vec<String> {
 
 /// Whether the tests run under a user-mode emulator, whose own tables grow with every page that is reserved.
 pub(crate) fn emulated() -> bool {
-    runner().first().is_some_and(|program| program.contains("qemu"))
+    runner()
+        .first()
+        .is_some_and(|program| program.contains("qemu"))
+}
+
+/// Returns the bytes of `count` pages.
+pub(crate) fn page(count: usize) -> usize {
+    count * elbowroom::page_size()
 }
 
 /// A very large size: 16 TiB; less where an emulation keeps a note of every page that is reserved.
@@ -29,7 +36,11 @@ pub(crate) fn vast() -> usize {
 
 /// How many times to try something: fewer under an emulator, which is some fifty times slower.
 pub(crate) fn times(natively: u32) -> u32 {
-    if emulated() { natively.div_ceil(10) } else { natively }
+    if emulated() {
+        natively.div_ceil(10)
+    } else {
+        natively
+    }
 }
 
 /// Sets its flag when dropped: also when the thread that holds it panics, so that those who wait for the flag stop.
@@ -59,4 +70,12 @@ pub(crate) fn child(role: &str) -> Command {
 /// Runs a child to its end.
 pub(crate) fn run(role: &str) -> Output {
     child(role).output().expect("the child starts")
+}
+
+/// Runs one ignored test of this program, by its full name, in a process of its own.
+pub(crate) fn run_alone(test: &str) -> Output {
+    child("")
+        .args([test, "--exact", "--ignored", "--nocapture"])
+        .output()
+        .expect("the child starts")
 }

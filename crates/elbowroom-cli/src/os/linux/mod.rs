@@ -2,7 +2,6 @@
 
 #![allow(unsafe_code, reason = "prctl, getauxval, mincore and madvise")]
 
-mod cgroup;
 mod doctor;
 mod probe;
 mod proc;
@@ -12,12 +11,12 @@ use std::io::{self, BufRead, BufReader};
 
 use proc::kibibytes;
 
-use super::{Accounting, Pages};
-use crate::meter::Usage;
+use super::plain::{Accounting, Pages};
+use crate::usage::Usage;
 
 pub(crate) use super::unix::signals::system;
 pub(crate) use super::unix::{
-    columns, cpu_time, enable_colours, ending, forgo_core_file, is_utf8, plant_other_fault, terminal_is_gone,
+    cpu_time, ending, forgo_core_file, is_utf8, plant_other_fault, terminal_is_gone,
     when_asked_to_end,
 };
 pub(crate) use doctor::examine;
@@ -34,7 +33,10 @@ pub(crate) fn usage() -> Usage {
 
 /// proc_sys_vm(5): overcommit_memory is 0 for a heuristic, 1 for always and 2 for strict accounting.
 pub(crate) fn accounting() -> Accounting {
-    match std::fs::read_to_string("/proc/sys/vm/overcommit_memory").as_deref().map(str::trim) {
+    match std::fs::read_to_string("/proc/sys/vm/overcommit_memory")
+        .as_deref()
+        .map(str::trim)
+    {
         Ok("1") => Accounting::Unlimited,
         Ok("0" | "2") => Accounting::Limited,
         _ => Accounting::Unknown,
@@ -44,7 +46,10 @@ pub(crate) fn accounting() -> Accounting {
 /// proc_meminfo(5): Committed_AS.
 fn committed_as() -> Option<u64> {
     let file = File::open("/proc/meminfo").ok()?;
-    BufReader::new(file).lines().map_while(Result::ok).find_map(|line| kibibytes(line.strip_prefix("Committed_AS:")?))
+    BufReader::new(file)
+        .lines()
+        .map_while(Result::ok)
+        .find_map(|line| kibibytes(line.strip_prefix("Committed_AS:")?))
 }
 
 /// proc_meminfo(5): MemAvailable, since Linux 3.14.
@@ -60,12 +65,18 @@ pub(super) unsafe fn bring_in(base: *mut u8, len: usize, pages: Pages) -> Result
     let advise = |advice: libc::c_int| {
         // SAFETY: the caller's own pages; none of these kinds of advice changes what they hold.
         let result = unsafe { libc::madvise(base.cast(), len, advice) };
-        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        if result == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
     };
     match pages {
         Pages::Demand | Pages::Populated => match advise(libc::MADV_NOHUGEPAGE) {
             // A kernel without huge pages does not know the advice, and needs none.
-            Err(error) if error.raw_os_error() != Some(libc::EINVAL) => return Err(format!("madvise: {error}")),
+            Err(error) if error.raw_os_error() != Some(libc::EINVAL) => {
+                return Err(format!("madvise: {error}"));
+            }
             _ => {}
         },
         Pages::HugePopulated => {
@@ -80,25 +91,29 @@ pub(super) unsafe fn bring_in(base: *mut u8, len: usize, pages: Pages) -> Result
     }
     advise(libc::MADV_POPULATE_WRITE).map_err(|error| match error.raw_os_error() {
         Some(libc::EINVAL) => {
-            "this kernel cannot bring pages in on request (MADV_POPULATE_WRITE, Linux 5.14)".to_owned()
+            "this kernel cannot bring pages in on request (MADV_POPULATE_WRITE, Linux 5.14)"
+                .to_owned()
         }
         _ => format!("MADV_POPULATE_WRITE: {error}"),
     })
 }
 
-/// Why there are no transparent huge pages; `None` if there may be.
+/// Returns why there are no transparent huge pages, or `None` if there may be some.
 fn no_huge_pages() -> Option<String> {
     const SETTING: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
     match proc::text(SETTING) {
         None => return Some("this kernel has no transparent huge pages".to_owned()),
         Some(text) if proc::chosen(&text) == Some("never") => {
-            return Some(format!("{SETTING} is never; `echo madvise` into it as root turns huge pages on"));
+            return Some(format!(
+                "{SETTING} is never; `echo madvise` into it as root turns huge pages on"
+            ));
         }
         Some(_) => {}
     }
     // PR_SET_THP_DISABLE(2const).
     let status = proc::text("/proc/self/status")?;
-    (proc::field(&status, "THP_enabled") == Some("0")).then(|| "huge pages are off for this process (prctl)".to_owned())
+    (proc::field(&status, "THP_enabled") == Some("0"))
+        .then(|| "huge pages are off for this process (prctl)".to_owned())
 }
 
 /// The sums over this process's mappings.
@@ -135,14 +150,22 @@ impl Mappings {
     }
 }
 
-/// What of this process is in physical memory, cheaply: proc_pid_statm(5).
-pub(crate) fn resident_bytes() -> Option<u64> {
+/// Returns the bytes of this process that are in memory (proc_pid_statm(5)). Cheaper than [`usage`].
+fn resident_bytes() -> Option<u64> {
     let statm = proc::text("/proc/self/statm")?;
-    statm.split_whitespace().nth(1)?.parse::<u64>().ok()?.checked_mul(elbowroom::page_size() as u64)
+    statm
+        .split_whitespace()
+        .nth(1)?
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(elbowroom::page_size() as u64)
 }
 
-/// Which pages of a region are in memory: mincore(2).
-pub(crate) fn resident_pages(region: &elbowroom::Region, _: &[elbowroom::Span]) -> Option<Vec<bool>> {
+/// Returns which pages of a region are in memory: mincore(2).
+pub(crate) fn resident_pages(
+    region: &elbowroom::Region,
+    _: &[elbowroom::Span],
+) -> Option<Vec<bool>> {
     // No system has smaller pages. An emulator whose pages are larger than its machine's may answer for the machine's.
     const LEAST_PAGE: usize = 4096;
     let mut pages = vec![0u8; region.len() / LEAST_PAGE];
@@ -154,13 +177,7 @@ pub(crate) fn resident_pages(region: &elbowroom::Region, _: &[elbowroom::Span]) 
     (result == 0).then(|| pages.into_iter().map(|page| page & 1 != 0).collect())
 }
 
-/// No core file is written for this process (PR_SET_DUMPABLE(2const)).
-pub(super) fn make_not_dumpable() {
-    // SAFETY: changes what happens at this process's end, and who may look into it; no memory.
-    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) };
-}
-
-/// What the kernel may put on a stack for a signal, by the processor's registers (getauxval(3), since 5.14).
+/// Returns the largest size of a signal frame, which depends on the processor's registers (getauxval(3), since 5.14).
 fn signal_frame_max_bytes() -> u64 {
     const AT_MINSIGSTKSZ: libc::c_ulong = 51;
     // SAFETY: no preconditions; 0 for what the kernel does not tell.

@@ -11,26 +11,45 @@ use std::ptr;
 
 use crate::os::unix::isolate::{Failure, Probe, isolated, pipe};
 
-/// A page of its own, mapped until the child ends.
+/// Maps a new page, which exists until the child ends.
 fn page() -> Result<*mut libc::c_void, i32> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     // SAFETY: a new mapping, where nothing is.
-    let page = unsafe { libc::mmap(ptr::null_mut(), size(), libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
-    if page == libc::MAP_FAILED { Err(errno()) } else { Ok(page) }
+    let page = unsafe {
+        libc::mmap(
+            ptr::null_mut(),
+            size(),
+            libc::PROT_READ | libc::PROT_WRITE,
+            flags,
+            -1,
+            0,
+        )
+    };
+    if page == libc::MAP_FAILED {
+        Err(errno())
+    } else {
+        Ok(page)
+    }
 }
 
 fn size() -> usize {
     elbowroom::page_size()
 }
 
-/// The error of the call that has just failed.
+/// Returns the error of the call that has just failed.
 fn errno() -> i32 {
-    io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
+    io::Error::last_os_error()
+        .raw_os_error()
+        .unwrap_or(libc::EIO)
 }
 
-/// The result of a system call: -1 is a failure.
+/// Returns the result of a system call: -1 is a failure.
 fn checked(result: libc::c_long) -> Result<u64, i32> {
-    if result == -1 { Err(errno()) } else { Ok(result as u64) }
+    if result == -1 {
+        Err(errno())
+    } else {
+        Ok(result as u64)
+    }
 }
 
 /// Gives advice on the page at this address.
@@ -58,8 +77,9 @@ pub(super) fn guard_install() -> Probe {
     isolated(|| {
         let page = page()?;
         advise(page, MADV_GUARD_INSTALL)?;
-        // The end that nobody reads stays open, or writing would be a signal.
-        let (_read, write) = pipe().map_err(|error| error.raw_os_error().unwrap_or(libc::EMFILE))?;
+        // The read end stays open, because writing to a pipe without readers raises a signal.
+        let (_read, write) =
+            pipe().map_err(|error| error.raw_os_error().unwrap_or(libc::EMFILE))?;
         // SAFETY: the kernel reads one byte of the page on the program's behalf, and answers EFAULT where the program
         // would get a signal.
         match checked(unsafe { libc::write(write.as_raw_fd(), page, 1) } as libc::c_long) {
@@ -76,7 +96,16 @@ pub(super) fn anonymous_names() -> Probe {
         let name = c"elbowroom probe";
         // SAFETY: names the page that was just mapped; reads the zero-terminated name.
         checked(
-            unsafe { libc::prctl(libc::PR_SET_VMA, libc::PR_SET_VMA_ANON_NAME, page()?, size(), name.as_ptr()) }.into(),
+            unsafe {
+                libc::prctl(
+                    libc::PR_SET_VMA,
+                    libc::PR_SET_VMA_ANON_NAME,
+                    page()?,
+                    size(),
+                    name.as_ptr(),
+                )
+            }
+            .into(),
         )
     })
 }
@@ -94,16 +123,32 @@ pub(super) fn procmap_query() -> Probe {
         query[2] = ptr::from_ref(&SIZE).addr() as u64;
         // SAFETY: the request takes a pointer to a structure of that size, which says so itself; no name is asked for,
         // so the kernel writes nowhere else.
-        checked(unsafe { libc::ioctl(maps.as_raw_fd(), PROCMAP_QUERY as _, query.as_mut_ptr()) }.into())
+        checked(
+            unsafe { libc::ioctl(maps.as_raw_fd(), PROCMAP_QUERY as _, query.as_mut_ptr()) }.into(),
+        )
     })
 }
 
 /// PAGEMAP_SCAN: which pages are resident, huge or swapped, by ranges (since 6.7).
 pub(super) fn pagemap_scan() -> Probe {
     let pagemap = File::open("/proc/self/pagemap").map_err(lost)?;
-    isolated(|| match elbowroom_map::scan_is_known(&pagemap) {
-        Ok(()) => Ok(0),
-        Err(error) => Err(error.raw_os_error().unwrap_or(libc::EIO)),
+    isolated(|| {
+        // _IOWR('f', 16, struct pm_scan_arg), whose size is 96 bytes.
+        const PAGEMAP_SCAN: u64 = (3 << 30) | (96 << 16) | ((b'f' as u64) << 8) | 16;
+        // SAFETY: the kernel reads its argument first, and there is nothing at this address: it writes nowhere.
+        let result = unsafe {
+            libc::ioctl(
+                pagemap.as_raw_fd(),
+                PAGEMAP_SCAN as _,
+                ptr::null_mut::<u8>(),
+            )
+        };
+        match checked(result.into()) {
+            // A kernel without the request does not look at its argument, and refuses with ENOTTY.
+            Err(libc::EFAULT) => Ok(0),
+            Err(code) => Err(code),
+            Ok(_) => Err(libc::ENOSYS),
+        }
     })
 }
 
@@ -122,7 +167,7 @@ pub(super) enum Door {
     Device,
 }
 
-/// A userfaultfd by this way; the answer is the features that it offers (ioctl_userfaultfd(2), UFFDIO_API).
+/// Opens a userfaultfd in this way, and returns its features (ioctl_userfaultfd(2), UFFDIO_API).
 pub(super) fn userfaultfd(door: Door) -> Probe {
     const UFFD_USER_MODE_ONLY: i32 = 1;
     // _IO(0xAA, 0x00)
@@ -134,13 +179,22 @@ pub(super) fn userfaultfd(door: Door) -> Probe {
     isolated(|| {
         let fd = match door {
             Door::Device => {
-                let opened = OpenOptions::new().read(true).write(true).open("/dev/userfaultfd");
+                let opened = OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .open("/dev/userfaultfd");
                 let device = opened.map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
                 // SAFETY: makes a descriptor; the argument is flags.
-                checked(unsafe { libc::ioctl(device.as_raw_fd(), USERFAULTFD_IOC_NEW as _, flags) }.into())?
+                let fd =
+                    unsafe { libc::ioctl(device.as_raw_fd(), USERFAULTFD_IOC_NEW as _, flags) };
+                checked(fd.into())?
             }
             Door::Full | Door::UserMode => {
-                let mode = if door == Door::UserMode { UFFD_USER_MODE_ONLY } else { 0 };
+                let mode = if door == Door::UserMode {
+                    UFFD_USER_MODE_ONLY
+                } else {
+                    0
+                };
                 // SAFETY: makes a descriptor; the argument is flags (userfaultfd(2)).
                 checked(unsafe { libc::syscall(libc::SYS_userfaultfd, flags | mode) })?
             }
@@ -152,10 +206,13 @@ pub(super) fn userfaultfd(door: Door) -> Probe {
     })
 }
 
-/// How many bits of address a program can use: the highest power of two just below which a page can be mapped.
+/// Returns the number of usable address bits: the highest power of two just below which a page can be mapped.
 pub(super) fn address_bits() -> Probe {
     isolated(|| {
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
+        let flags = libc::MAP_PRIVATE
+            | libc::MAP_ANONYMOUS
+            | libc::MAP_NORESERVE
+            | libc::MAP_FIXED_NOREPLACE;
         let reachable = |bits: u64| {
             // The last pages below the end are kept free on some systems.
             let at = ptr::without_provenance_mut::<libc::c_void>((1usize << bits) - (1 << 20));
@@ -164,6 +221,9 @@ pub(super) fn address_bits() -> Probe {
             let found = unsafe { libc::mmap(at, size(), libc::PROT_NONE, flags, -1, 0) };
             found == at || (found == libc::MAP_FAILED && errno() == libc::EEXIST)
         };
-        (32..=57).rev().find(|&bits| reachable(bits)).ok_or(libc::ENOMEM)
+        (32..=57)
+            .rev()
+            .find(|&bits| reachable(bits))
+            .ok_or(libc::ENOMEM)
     })
 }

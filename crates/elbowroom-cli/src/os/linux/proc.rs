@@ -3,32 +3,39 @@
 use std::fs;
 use std::path::Path;
 
-/// A file's text; `None` where it is not there or may not be read. Paths in it may be of any bytes.
+/// Returns the text of a file, or `None` if it cannot be read. Paths in it may have any bytes.
 pub(super) fn text(path: impl AsRef<Path>) -> Option<String> {
     Some(String::from_utf8_lossy(&fs::read(path).ok()?).into_owned())
 }
 
-/// A file that holds a number.
+/// Returns the number in a file.
 pub(super) fn number(path: &str) -> Option<u64> {
     text(path)?.trim().parse().ok()
 }
 
-/// The text behind `NAME:` in a file of such lines (/proc/meminfo, /proc/PID/status, an entry of smaps).
+/// Returns the text behind `NAME:` in a file of such lines (/proc/meminfo, /proc/PID/status, an entry of smaps).
 pub(super) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+    text.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        .map(str::trim)
 }
 
-/// The same for a size.
+/// Returns the size behind `NAME:`.
 pub(super) fn field_bytes(text: &str, name: &str) -> Option<u64> {
     kibibytes(field(text, name)?)
 }
 
-/// A number that /proc gives in "kB", which are 1024 bytes.
+/// Returns a number that /proc gives in "kB", which are 1024 bytes.
 pub(super) fn kibibytes(text: &str) -> Option<u64> {
-    text.trim().strip_suffix("kB")?.trim_end().parse::<u64>().ok()?.checked_mul(1024)
+    text.trim()
+        .strip_suffix("kB")?
+        .trim_end()
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(1024)
 }
 
-/// The choice in brackets, of a file such as `always [madvise] never`.
+/// Returns the choice in brackets, of a file such as `always [madvise] never`.
 pub(super) fn chosen(text: &str) -> Option<&str> {
     Some(text.split_once('[')?.1.split_once(']')?.0)
 }

@@ -1,14 +1,14 @@
-//! What `elbowroom doctor` looks at on every Unix: addresses, signals, resource limits, and whether it works at all.
+//! The checks of `elbowroom doctor` on every Unix: addresses, signals, resource limits, and a trial of a region.
 
 use elbowroom::{Backend, Growth, Region, allocation_granularity, page_size};
 use serde_json::{Value, json};
 
 use super::isolate::{Failure, Probe, isolated};
 use super::signals::{self, Disposition, FAULT_SIGNALS, Resource};
-use crate::doctor::{Finding, Largest, Level, MODEST_BYTES, Section, Trial, commit_on_touch};
+use crate::findings::{self, Finding, Largest, Level, Section, Trial, commit_on_touch};
 use crate::size::human;
 
-/// What was gathered.
+/// The facts about this machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
     pub(crate) system: String,
@@ -21,11 +21,11 @@ pub(crate) struct Facts {
     pub(crate) dispositions: [Disposition; 2],
     pub(crate) blocked: Vec<&'static str>,
     pub(crate) alternate_stack_bytes: Option<u64>,
-    /// What a signal took of one when it was tried.
+    /// The part of an alternate stack that a signal used when tried.
     pub(crate) signal_frame: Probe,
-    /// What a fault that was resolved took of one, the handler included.
+    /// The part of an alternate stack that a resolved fault used, including the handler.
     pub(crate) fault_stack: Probe,
-    /// What a signal may take, with all the registers that the processor has.
+    /// The largest part that a signal can use, with all registers of the processor.
     pub(crate) signal_frame_max_bytes: u64,
     pub(crate) address_space: Limit,
     pub(crate) data: Limit,
@@ -42,7 +42,10 @@ pub(crate) struct Limit {
 
 impl Limit {
     fn of(resource: Resource, used: Option<u64>) -> Limit {
-        Limit { limit: signals::limit_bytes(resource), used }
+        Limit {
+            limit: signals::limit_bytes(resource),
+            used,
+        }
     }
 
     fn left(self) -> Option<u64> {
@@ -50,7 +53,7 @@ impl Limit {
     }
 }
 
-/// What counts towards the resource limits, as far as the system tells.
+/// The memory that counts towards the resource limits, as far as the system reports it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Used {
     pub(crate) address_space_bytes: Option<u64>,
@@ -60,12 +63,17 @@ pub(crate) struct Used {
 }
 
 impl Facts {
-    pub(crate) fn gather(used: Used, signal_frame_max_bytes: u64) -> Facts {
+    /// Gathers what there is to know, with the platform's own figures.
+    pub(crate) fn gather(
+        used: Used,
+        signal_frame_max_bytes: u64,
+        resident_bytes: fn() -> Option<u64>,
+    ) -> Facts {
         Facts {
             system: signals::system(),
             page_size_bytes: page_size() as u64,
             granularity_bytes: allocation_granularity() as u64,
-            largest: Largest::find(),
+            largest: Largest::find(resident_bytes),
             touch: isolated(|| touch(Backend::default())),
             dispositions: FAULT_SIGNALS.map(|(signal, _)| signals::disposition(signal)),
             blocked: signals::blocked(),
@@ -80,11 +88,11 @@ impl Facts {
         }
     }
 
-    /// What they mean.
+    /// Judges the facts.
     pub(crate) fn judge(&self) -> Vec<Finding> {
         let mut findings = vec![
-            self.pages(),
-            self.granularity(),
+            findings::page_size(self.page_size_bytes),
+            findings::granularity(self.granularity_bytes, ""),
             self.largest.judge(),
             commit_on_touch(&trial(&self.touch)),
             self.address_space(),
@@ -94,63 +102,46 @@ impl Facts {
             self.blocked(),
             self.alternate_stack(),
         ];
-        findings.extend(self.dispositions.iter().zip(FAULT_SIGNALS).map(|(found, (_, name))| handler(found, name)));
+        findings.extend(
+            self.dispositions
+                .iter()
+                .zip(FAULT_SIGNALS)
+                .map(|(found, (_, name))| handler(found, name)),
+        );
         findings
-    }
-
-    fn pages(&self) -> Finding {
-        let finding = Finding::new("page_size", Section::Addresses, "page size")
-            .found(human(self.page_size_bytes).to_string(), self.page_size_bytes);
-        finding.means("What is committed, decommitted and protected at once.")
-    }
-
-    fn granularity(&self) -> Finding {
-        let finding = Finding::new("allocation_granularity", Section::Addresses, "granularity")
-            .found(human(self.granularity_bytes).to_string(), self.granularity_bytes);
-        finding.means("Every reservation starts at a multiple of it.")
     }
 
     fn address_space(&self) -> Finding {
         let means = "Reserved address space counts towards it, touched or not.";
-        let finding = limit(self.address_space, "rlimit_as", "RLIMIT_AS").means(means);
-        match self.address_space.left() {
-            None => finding,
-            Some(left) => finding.but(
-                if left < MODEST_BYTES { Level::Warning } else { Level::Note },
-                format!("{means} {} can still be reserved.", human(left)),
-                "ulimit -v unlimited, or LimitAS= in the service's unit",
-            ),
-        }
+        let change = "ulimit -v unlimited, or LimitAS= in the service's unit";
+        let finding = limit(self.address_space, "rlimit_as", "RLIMIT_AS");
+        what_is_left(finding, self.address_space, means, "reserved", change)
     }
 
     fn data(&self) -> Finding {
         let means = "Committed pages count towards it; past it a commit is an error.";
-        let finding = limit(self.data, "rlimit_data", "RLIMIT_DATA").means(means);
-        match self.data.left() {
-            None => finding,
-            Some(left) => finding.but(
-                if left < MODEST_BYTES { Level::Warning } else { Level::Note },
-                format!("{means} {} can still be committed.", human(left)),
-                "ulimit -d unlimited, or LimitDATA= in the service's unit",
-            ),
-        }
+        let change = "ulimit -d unlimited, or LimitDATA= in the service's unit";
+        let finding = limit(self.data, "rlimit_data", "RLIMIT_DATA");
+        what_is_left(finding, self.data, means, "committed", change)
     }
 
     fn locked(&self) -> Finding {
-        let means = "What may be locked in memory (mlock). Committing locks nothing.";
+        let means = "The limit of memory locked by mlock. Committing does not lock memory.";
         limit(self.locked, "rlimit_memlock", "RLIMIT_MEMLOCK").means(means)
     }
 
     fn stack(&self) -> Finding {
-        let means = "The main thread's stack; filters run on stacks of the library's own.";
+        let means = "The main thread's stack. Filters run on stacks of the library.";
         limit(self.stack, "rlimit_stack", "RLIMIT_STACK").means(means)
     }
 
     fn blocked(&self) -> Finding {
         let finding = Finding::new("blocked_signals", Section::Faults, "blocked signals");
         if self.blocked.is_empty() {
-            let means = "SIGSEGV and SIGBUS reach the thread, so that its faults can be resolved.";
-            return finding.found("none that faults come as", json!([])).means(means);
+            let means = "SIGSEGV and SIGBUS reach the thread, so its faults can be resolved.";
+            return finding
+                .found("none that faults come as", json!([]))
+                .means(means);
         }
         let names = self.blocked.join(" and ");
         finding.found(format!("{names}, inherited from whatever started this program"), json!(self.blocked)).but(
@@ -170,7 +161,7 @@ impl Facts {
         let Some(bytes) = self.alternate_stack_bytes else {
             let finding = finding.found("none", Value::Null);
             return finding
-                .note("The handler runs on the thread's own stack, and cannot run when that has overflowed.");
+                .note("The handler runs on the thread's own stack. It cannot run if that stack has overflowed.");
         };
         let text = format!("{}, of which a fault takes {}", human(bytes), human(fault));
         let value = json!({
@@ -189,11 +180,12 @@ impl Facts {
             );
             return finding.but(Level::Note, all, change);
         }
-        finding.means("The handler starts here, and runs a filter on a stack of the library's own.")
+        finding
+            .means("The handler starts on this stack and runs filters on a stack of the library.")
     }
 }
 
-/// Two pages committed by a touch, read back, and a third refused: the least that a region does.
+/// Commits two pages by touches, reads them back, and is refused a third: the basic work of a region.
 pub(crate) fn touch(backend: Backend) -> Result<u64, i32> {
     let code = |error: elbowroom::Error| error.os_code().unwrap_or(0);
     let page = page_size();
@@ -210,7 +202,11 @@ pub(crate) fn touch(backend: Backend) -> Result<u64, i32> {
         }
     }
     let refused = region.try_write(7 * page, 42u8).is_err();
-    if refused && region.stats().committed_bytes == 2 * page { Ok(2) } else { Err(libc::EIO) }
+    if refused && region.stats().committed_bytes == 2 * page {
+        Ok(2)
+    } else {
+        Err(libc::EIO)
+    }
 }
 
 fn trial(probe: &Probe) -> Trial {
@@ -223,9 +219,28 @@ fn trial(probe: &Probe) -> Trial {
 
 fn limit(limit: Limit, id: &'static str, what: &'static str) -> Finding {
     let value = json!({ "limit_bytes": limit.limit, "used_bytes": limit.used });
-    let used = limit.used.map(|used| format!(", {} used", human(used))).unwrap_or_default();
-    let text = limit.limit.map_or_else(|| "no limit".to_owned(), |limit| format!("{}{used}", human(limit)));
+    let used = limit
+        .used
+        .map(|used| format!(", {} used", human(used)))
+        .unwrap_or_default();
+    let text = limit.limit.map_or_else(
+        || "no limit".to_owned(),
+        |limit| format!("{}{used}", human(limit)),
+    );
     Finding::new(id, Section::Limits, what).found(text, value)
+}
+
+/// Judges a limit by what it leaves.
+fn what_is_left(finding: Finding, limit: Limit, means: &str, done: &str, change: &str) -> Finding {
+    let Some(left) = limit.left() else {
+        return finding.means(means);
+    };
+    let level = findings::level_of(left);
+    finding.but(
+        level,
+        format!("{means} {} can still be {done}.", human(left)),
+        change,
+    )
 }
 
 fn handler(found: &Disposition, name: &str) -> Finding {
@@ -235,43 +250,71 @@ fn handler(found: &Disposition, name: &str) -> Finding {
     };
     let finding = Finding::new(id, Section::Faults, what);
     match found {
-        Disposition::Default => finding.found("none", "default").means("The first region installs its own."),
+        Disposition::Default => finding
+            .found("none", "default")
+            .means("The first region installs its own."),
         Disposition::Ignored => {
-            let means = "Faults come through all the same. The first region installs its handler.";
-            finding.found("ignored, as inherited from whatever started this program", "ignored").note(means)
+            let means = "Faults are delivered anyway. The first region installs its handler.";
+            finding
+                .found(
+                    "ignored, as inherited from whatever started this program",
+                    "ignored",
+                )
+                .note(means)
         }
         Disposition::Handler { own: true, .. } => {
-            let means =
-                "It reports stack overflows. A region's handler goes in front and passes on what is not its own.";
-            finding.found("the Rust standard library's", json!({ "module": null })).means(means)
+            let means = "It reports stack overflows. A region's handler goes first and forwards other faults.";
+            finding
+                .found("the Rust standard library's", json!({ "module": null }))
+                .means(means)
         }
-        Disposition::Handler { module, on_alternate_stack, .. } => {
+        Disposition::Handler {
+            module,
+            on_alternate_stack,
+            ..
+        } => {
             let module_name = module.as_deref().unwrap_or("not known");
             let text = format!("one is installed already, from {module_name}");
-            let stack = if *on_alternate_stack { "" } else { ", on a stack of the library's if need be" };
+            let stack = if *on_alternate_stack {
+                ""
+            } else {
+                ", on a stack of the library if necessary"
+            };
             finding.found(text, json!({ "module": module, "on_alternate_stack": on_alternate_stack })).note(format!(
-                "A region's handler goes in front, and passes on what is not its own{stack}. One installed later \
-                 must pass on what it does not know."
+                "A region's handler goes first, and forwards faults of others{stack}. A handler that is installed \
+                 later must forward faults that it does not recognise."
             ))
         }
-        Disposition::Unknown => finding.found("not known", Value::Null).note("The system does not tell."),
+        Disposition::Unknown => finding
+            .found("not known", Value::Null)
+            .note("The system does not tell."),
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::doctor::Bound;
+    use crate::findings::Bound;
 
-    /// A machine where all is well.
+    /// Returns a machine where all is well.
     pub(crate) fn good() -> Facts {
-        let none = Limit { limit: None, used: Some(1 << 20) };
-        let own = Disposition::Handler { own: true, module: None, on_alternate_stack: true };
+        let none = Limit {
+            limit: None,
+            used: Some(1 << 20),
+        };
+        let own = Disposition::Handler {
+            own: true,
+            module: None,
+            on_alternate_stack: true,
+        };
         Facts {
             system: "Linux".to_owned(),
             page_size_bytes: 4096,
             granularity_bytes: 4096,
-            largest: Largest { bytes: 127 << 40, bound: Bound::Refused("no".to_owned()) },
+            largest: Largest {
+                bytes: 127 << 40,
+                bound: Bound::Refused("no".to_owned()),
+            },
             touch: Ok(2),
             dispositions: [own.clone(), own],
             blocked: Vec::new(),
@@ -282,35 +325,58 @@ pub(crate) mod tests {
             address_space: none,
             data: none,
             locked: none,
-            stack: Limit { limit: Some(8 << 20), used: None },
+            stack: Limit {
+                limit: Some(8 << 20),
+                used: None,
+            },
         }
     }
 
-    /// The finding with this id, when a good machine is changed.
+    /// Returns the finding with this id, when a good machine is changed.
     fn judged(id: &str, change: impl FnOnce(&mut Facts)) -> Finding {
         let mut facts = good();
         change(&mut facts);
-        facts.judge().into_iter().find(|finding| finding.id == id).unwrap()
+        facts
+            .judge()
+            .into_iter()
+            .find(|finding| finding.id == id)
+            .unwrap()
     }
 
     #[test]
     fn nothing_is_wrong_with_a_good_machine() {
         for finding in good().judge() {
             assert_eq!(finding.level, Level::Ok, "{finding:?}");
-            assert!(finding.change.is_none() && !finding.found.is_empty() && !finding.means.is_empty(), "{finding:?}");
+            assert!(
+                finding.change.is_none() && !finding.found.is_empty() && !finding.means.is_empty(),
+                "{finding:?}"
+            );
         }
     }
 
     #[test]
     fn what_a_region_needs_is_missing_without_it() {
         let finding = judged("blocked_signals", |facts| facts.blocked = vec!["SIGSEGV"]);
-        assert_eq!((finding.level, &finding.value), (Level::Missing, &json!(["SIGSEGV"])));
-        let finding = judged("commit_on_touch", |facts| facts.touch = Err(Failure::Killed(libc::SIGSEGV)));
+        assert_eq!(
+            (finding.level, &finding.value),
+            (Level::Missing, &json!(["SIGSEGV"]))
+        );
+        let finding = judged("commit_on_touch", |facts| {
+            facts.touch = Err(Failure::Killed(libc::SIGSEGV))
+        });
         assert_eq!(finding.level, Level::Missing);
         assert_eq!(finding.found, "does not work: ended by SIGSEGV");
-        let finding = judged("commit_on_touch", |facts| facts.touch = Err(Failure::Lost("no child".to_owned())));
-        assert_eq!((finding.level, finding.means.as_str()), (Level::Warning, "It could not be tried: no child."));
-        let none = Largest { bytes: 0, bound: Bound::Refused("the reason".to_owned()) };
+        let finding = judged("commit_on_touch", |facts| {
+            facts.touch = Err(Failure::Lost("no child".to_owned()))
+        });
+        assert_eq!(
+            (finding.level, finding.means.as_str()),
+            (Level::Warning, "It could not be tried: no child.")
+        );
+        let none = Largest {
+            bytes: 0,
+            bound: Bound::Refused("the reason".to_owned()),
+        };
         let finding = judged("largest_reservation", |facts| facts.largest = none);
         assert_eq!(finding.level, Level::Missing);
         assert_eq!(finding.means, "Nothing can be reserved: the reason.");
@@ -323,7 +389,10 @@ pub(crate) mod tests {
             (1 << 30, 1 << 20, Level::Warning, "1023 MiB can still"),
             (1 << 30, 2 << 30, Level::Warning, "0 B can still"),
         ] {
-            let limit = Limit { limit: Some(limit), used: Some(used) };
+            let limit = Limit {
+                limit: Some(limit),
+                used: Some(used),
+            };
             for finding in [
                 judged("rlimit_as", |facts| facts.address_space = limit),
                 judged("rlimit_data", |facts| facts.data = limit),
@@ -332,23 +401,51 @@ pub(crate) mod tests {
                 assert!(finding.means.contains(part), "{finding:?}");
             }
         }
-        let locked = Limit { limit: Some(0), used: None };
-        assert_eq!(judged("rlimit_memlock", |facts| facts.locked = locked).level, Level::Ok);
+        let locked = Limit {
+            limit: Some(0),
+            used: None,
+        };
+        assert_eq!(
+            judged("rlimit_memlock", |facts| facts.locked = locked).level,
+            Level::Ok
+        );
     }
 
     #[test]
     fn handlers_and_their_stacks_are_told() {
         let module = Some("/lib/crash.so".to_owned());
-        let other = Disposition::Handler { own: false, module, on_alternate_stack: false };
+        let other = Disposition::Handler {
+            own: false,
+            module,
+            on_alternate_stack: false,
+        };
         let finding = judged("sigbus_handler", |facts| facts.dispositions[1] = other);
         assert_eq!(finding.level, Level::Note);
         assert_eq!(finding.value["module"], "/lib/crash.so");
         for found in [Disposition::Ignored, Disposition::Unknown] {
-            assert_eq!(judged("sigsegv_handler", |facts| facts.dispositions[0] = found).level, Level::Note);
+            assert_eq!(
+                judged("sigsegv_handler", |facts| facts.dispositions[0] = found).level,
+                Level::Note
+            );
         }
-        assert_eq!(judged("alternate_stack", |facts| facts.alternate_stack_bytes = None).level, Level::Note);
-        assert_eq!(judged("alternate_stack", |facts| facts.alternate_stack_bytes = Some(4096)).level, Level::Warning);
-        assert_eq!(judged("alternate_stack", |facts| facts.signal_frame_max_bytes = 8 << 10).level, Level::Note);
+        assert_eq!(
+            judged("alternate_stack", |facts| facts.alternate_stack_bytes =
+                None)
+            .level,
+            Level::Note
+        );
+        assert_eq!(
+            judged("alternate_stack", |facts| facts.alternate_stack_bytes =
+                Some(4096))
+            .level,
+            Level::Warning
+        );
+        assert_eq!(
+            judged("alternate_stack", |facts| facts.signal_frame_max_bytes =
+                8 << 10)
+            .level,
+            Level::Note
+        );
     }
 
     #[test]

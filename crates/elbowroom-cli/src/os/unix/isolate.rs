@@ -1,8 +1,7 @@
-//! A child process for what may be forbidden on pain of death.
+//! Runs a probe in a child process, because the system may end a process that makes a forbidden call.
 //!
-//! A seccomp filter may answer a system call that it does not like by ending the process, and a fault that nobody
-//! handles does the same. Tried in a forked child, either is an answer like any other; and what a probe maps, opens or
-//! changes is gone with the child.
+//! A seccomp filter can end the process for a system call, and so can a fault without a handler. In a forked child,
+//! both are results like any other. Everything that a probe maps, opens or changes ends with the child.
 
 #![allow(unsafe_code, reason = "fork and what belongs to it")]
 
@@ -67,7 +66,11 @@ pub(crate) fn isolated(probe: impl FnOnce() -> Result<u64, i32>) -> Probe {
         let code = i32::from_ne_bytes(code.try_into().expect("4 bytes"));
         // PANIC: as above.
         let value = u64::from_ne_bytes(value.try_into().expect("8 bytes"));
-        return if code == 0 { Ok(value) } else { Err(Failure::Refused(code)) };
+        return if code == 0 {
+            Ok(value)
+        } else {
+            Err(Failure::Refused(code))
+        };
     }
     match status {
         Some(status) if libc::WIFSIGNALED(status) => Err(Failure::Killed(libc::WTERMSIG(status))),
@@ -75,31 +78,31 @@ pub(crate) fn isolated(probe: impl FnOnce() -> Result<u64, i32>) -> Probe {
     }
 }
 
-/// The child's life: the probe, its answer, the end.
+/// Runs the probe in the child, sends its answer, and ends the child.
 fn in_child(probe: impl FnOnce() -> Result<u64, i32>, mut question: File) -> ! {
     leave_nothing_behind();
     // A panic must not unwind into what the parent was doing.
     if let Ok(answer) = catch_unwind(AssertUnwindSafe(probe)) {
         let (code, value) = match answer {
             Ok(value) => (0, value),
-            // What refuses without an error is an error all the same.
+            // A refusal without an error number is still a refusal.
             Err(0) => (libc::EFAULT, 0),
             Err(code) => (code, 0),
         };
         let mut bytes = [0; 12];
         bytes[..4].copy_from_slice(&i32::to_ne_bytes(code));
         bytes[4..].copy_from_slice(&u64::to_ne_bytes(value));
-        // If the parent is gone, there is nobody to tell.
+        // If the parent has ended, the answer is not needed.
         let _ = question.write_all(&bytes);
     }
     // SAFETY: no preconditions; ends the process without what the parent registered for its own end (_exit(2)).
     unsafe { libc::_exit(0) }
 }
 
-/// Nobody is to find a core file of a child that was ended, and none is to hang.
+/// Makes sure that the child leaves no core file if it is ended, and that it ends if it hangs.
 fn leave_nothing_behind() {
-    super::super::sys::make_not_dumpable();
-    super::forgo_core_file();
+    make_not_dumpable();
+    super::signals::forgo_core_file();
     // SAFETY: the default action for a signal of this child; no handler is involved.
     unsafe { libc::signal(libc::SIGALRM, libc::SIG_DFL) };
     super::signals::unblock(libc::SIGALRM);
@@ -107,7 +110,7 @@ fn leave_nothing_behind() {
     unsafe { libc::alarm(SECONDS_MAX) };
 }
 
-/// The child's end, and how it came about; `None` where the system reaps children by itself.
+/// Waits for the child, and returns how it ended; `None` if the system reaps children by itself.
 fn wait(child: libc::pid_t) -> Option<i32> {
     let mut status = 0;
     loop {
@@ -121,17 +124,28 @@ fn wait(child: libc::pid_t) -> Option<i32> {
     }
 }
 
-/// A pipe: its end for reading and its end for writing.
+/// Opens a pipe, and returns its read end and its write end.
 pub(crate) fn pipe() -> io::Result<(File, File)> {
     let mut ends = [0; 2];
     // SAFETY: two descriptors are written to the array of two.
     if unsafe { libc::pipe(ends.as_mut_ptr()) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: pipe(2) has succeeded, so each is open and nobody else's.
+    // SAFETY: pipe(2) has succeeded, so each descriptor is open, and no other code owns it.
     let [read, write] = ends.map(|end| File::from(unsafe { OwnedFd::from_raw_fd(end) }));
     Ok((read, write))
 }
+
+/// No core file is written for this process (PR_SET_DUMPABLE(2const)).
+#[cfg(target_os = "linux")]
+fn make_not_dumpable() {
+    // SAFETY: changes what happens at this process's end, and who may look into it; no memory.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) };
+}
+
+/// There is no such setting: RLIMIT_CORE is all.
+#[cfg(not(target_os = "linux"))]
+fn make_not_dumpable() {}
 
 #[cfg(test)]
 mod tests {
@@ -140,7 +154,10 @@ mod tests {
     #[test]
     fn answers_come_back() {
         assert_eq!(isolated(|| Ok(u64::MAX - 1)), Ok(u64::MAX - 1));
-        assert_eq!(isolated(|| Err(libc::EPERM)), Err(Failure::Refused(libc::EPERM)));
+        assert_eq!(
+            isolated(|| Err(libc::EPERM)),
+            Err(Failure::Refused(libc::EPERM))
+        );
     }
 
     #[test]
@@ -156,7 +173,11 @@ mod tests {
         };
         assert_eq!(end(libc::SIGSYS), Err(Failure::Killed(libc::SIGSYS)));
         assert_eq!(end(libc::SIGTERM), Err(Failure::Killed(libc::SIGTERM)));
-        assert!(Failure::Killed(libc::SIGSYS).to_string().contains("seccomp"));
+        assert!(
+            Failure::Killed(libc::SIGSYS)
+                .to_string()
+                .contains("seccomp")
+        );
     }
 
     #[test]

@@ -6,6 +6,8 @@ pub(crate) mod doctor;
 pub(crate) mod isolate;
 pub(crate) mod signals;
 
+pub(crate) use signals::forgo_core_file;
+
 use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -19,7 +21,7 @@ use std::time::Duration;
 
 use elbowroom::Region;
 
-/// The page faults so far that needed no input or output.
+/// Returns the number of page faults of this process that needed no input or output.
 pub(super) fn minor_faults() -> Option<u64> {
     let mut usage = MaybeUninit::<libc::rusage>::uninit();
     // SAFETY: getrusage(2) writes one rusage to the pointer, which is writable and large enough.
@@ -34,30 +36,21 @@ pub(super) fn minor_faults() -> Option<u64> {
 
 /// clock_gettime(2): of all threads, in the kernel too.
 pub(crate) fn cpu_time() -> Option<Duration> {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: the structure is writable.
     let result = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
     (result == 0).then(|| Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
 }
 
-/// setrlimit(2): this process leaves no core file.
-pub(crate) fn forgo_core_file() {
-    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the structure is readable.
-    unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) };
-}
-
-/// How a child that gave no answer ended.
+/// Returns how a child that gave no answer ended.
 pub(crate) fn ending(status: ExitStatus) -> String {
-    status.signal().map_or_else(|| status.to_string(), |signal| isolate::Failure::Killed(signal).to_string())
-}
-
-/// How wide the terminal is that standard output goes to, if it is one.
-pub(crate) fn columns() -> Option<usize> {
-    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: TIOCGWINSZ writes one winsize to the pointer, which is writable (ioctl_tty(2)).
-    let result = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) };
-    (result == 0 && size.ws_col > 0).then_some(usize::from(size.ws_col))
+    status.signal().map_or_else(
+        || status.to_string(),
+        |signal| isolate::Failure::Killed(signal).to_string(),
+    )
 }
 
 /// Of SIGHUP, SIGINT and SIGTERM, whichever comes first.
@@ -71,7 +64,11 @@ pub(crate) fn when_asked_to_end() -> io::Result<Arc<AtomicUsize>> {
 
 /// poll(2): POLLHUP, or POLLERR, which are told whether asked for or not.
 pub(crate) fn terminal_is_gone() -> bool {
-    let mut output = libc::pollfd { fd: libc::STDOUT_FILENO, events: 0, revents: 0 };
+    let mut output = libc::pollfd {
+        fd: libc::STDOUT_FILENO,
+        events: 0,
+        revents: 0,
+    };
     // SAFETY: one structure, which is writable; it does not wait.
     let told = unsafe { libc::poll(&raw mut output, 1, 0) };
     told > 0 && output.revents & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0
@@ -80,18 +77,17 @@ pub(crate) fn terminal_is_gone() -> bool {
 /// By the locale (locale(7)): the first of these variables that says anything decides.
 pub(crate) fn is_utf8() -> bool {
     let set = |name| env::var(name).ok().filter(|value| !value.is_empty());
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set).unwrap_or_default().to_lowercase();
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .into_iter()
+        .find_map(set)
+        .unwrap_or_default()
+        .to_lowercase();
     locale.contains("utf-8") || locale.contains("utf8")
-}
-
-/// Terminals here know colours.
-pub(crate) fn enable_colours() -> bool {
-    true
 }
 
 /// Maps a file over the page and takes the file's end away: a touch behind the end of a file is SIGBUS (mmap(2)).
 pub(crate) fn plant_other_fault(region: &Region, page: usize) -> io::Result<()> {
-    let (address, len) = super::page_of(region, page)?;
+    let (address, len) = super::plain::page_of(region, page)?;
     let file = nameless_file()?;
     // An empty file cannot be mapped everywhere: QEMU, for one, refuses when its pages are larger than the host's.
     file.set_len(len as u64)?;
@@ -99,8 +95,16 @@ pub(crate) fn plant_other_fault(region: &Region, page: usize) -> io::Result<()> 
     // SAFETY: MAP_FIXED replaces what is mapped at `address..address + len`: one page of the region, which belongs to
     // this program alone, and which Rust has no reference into: it is only reached through accessors. The region's own
     // handling of the page, mprotect and munmap, works on any mapping.
-    let mapped =
-        unsafe { libc::mmap(address.cast(), len, protection, libc::MAP_SHARED | libc::MAP_FIXED, file.as_raw_fd(), 0) };
+    let mapped = unsafe {
+        libc::mmap(
+            address.cast(),
+            len,
+            protection,
+            libc::MAP_SHARED | libc::MAP_FIXED,
+            file.as_raw_fd(),
+            0,
+        )
+    };
     if mapped == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
@@ -108,10 +112,14 @@ pub(crate) fn plant_other_fault(region: &Region, page: usize) -> io::Result<()> 
     file.set_len(0)
 }
 
-/// A file without a name.
+/// Creates a file without a name.
 fn nameless_file() -> io::Result<File> {
     let path = env::temp_dir().join(format!("elbowroom-{}", process::id()));
-    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&path)?;
     fs::remove_file(&path)?;
     Ok(file)
 }

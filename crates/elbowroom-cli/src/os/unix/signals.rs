@@ -8,7 +8,8 @@ use std::mem::MaybeUninit;
 use std::ptr;
 
 /// The signals of memory faults.
-pub(super) const FAULT_SIGNALS: [(i32, &str); 2] = [(libc::SIGSEGV, "SIGSEGV"), (libc::SIGBUS, "SIGBUS")];
+pub(super) const FAULT_SIGNALS: [(i32, &str); 2] =
+    [(libc::SIGSEGV, "SIGSEGV"), (libc::SIGBUS, "SIGBUS")];
 
 /// What the process does when a signal comes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +49,7 @@ pub(crate) fn disposition(signal: i32) -> Disposition {
     }
 }
 
-/// The base and path of the object that holds this address (dladdr(3)); `None` in a static program.
+/// Returns the base and path of the object that holds this address (dladdr(3)); `None` in a static program.
 fn object_of(address: usize) -> Option<(usize, String)> {
     let mut info = MaybeUninit::<libc::Dl_info>::uninit();
     // SAFETY: any address may be asked about; the answer is written to a place for it.
@@ -67,14 +68,18 @@ fn object_of(address: usize) -> Option<(usize, String)> {
     Some((info.dli_fbase.addr(), path.to_string_lossy().into_owned()))
 }
 
-/// The names of the fault signals that this thread blocks. A blocked one is inherited by programs that are started.
+/// Returns the names of the fault signals that this thread blocks. Started programs inherit the mask.
 pub(crate) fn blocked() -> Vec<&'static str> {
     let mask = mask();
     let is_blocked = |signal| {
         // SAFETY: an initialised set and a valid signal.
         unsafe { libc::sigismember(&mask, signal) == 1 }
     };
-    FAULT_SIGNALS.iter().filter(|&&(signal, _)| is_blocked(signal)).map(|&(_, name)| name).collect()
+    FAULT_SIGNALS
+        .iter()
+        .filter(|&&(signal, _)| is_blocked(signal))
+        .map(|&(_, name)| name)
+        .collect()
 }
 
 fn mask() -> libc::sigset_t {
@@ -98,7 +103,7 @@ pub(crate) fn unblock(signal: i32) {
     unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, set.as_ptr(), ptr::null_mut()) };
 }
 
-/// The size of this thread's alternate signal stack; `None` if it has none.
+/// Returns the size of this thread's alternate signal stack; `None` if it has none.
 pub(crate) fn alternate_stack_bytes() -> Option<u64> {
     let mut stack = MaybeUninit::<libc::stack_t>::uninit();
     // SAFETY: a null new stack changes nothing; the old one is written to a place for it (sigaltstack(2)).
@@ -110,15 +115,19 @@ pub(crate) fn alternate_stack_bytes() -> Option<u64> {
     (stack.ss_flags & libc::SS_DISABLE == 0).then_some(stack.ss_size as u64)
 }
 
-/// How much of an alternate stack is used while `work` runs: a signal that comes, and the handler that it is for. For
-/// a child process, whose alternate stack it replaces for good.
+/// Returns the part of an alternate stack that `work` uses: a signal that it raises, and its handler. For
+/// a child process, because it replaces the alternate stack.
 pub(crate) fn stack_used(work: impl FnOnce() -> Result<(), i32>) -> Result<u64, i32> {
     const FRESH: u8 = 0xa5;
     // Leaked, as the kernel has its address from now on.
     let memory: *mut [u8] = vec![FRESH; 256 << 10].leak();
     let start = memory.cast::<u8>();
-    let stack = libc::stack_t { ss_sp: start.cast(), ss_flags: 0, ss_size: memory.len() };
-    // SAFETY: the memory is writable, stays for good, and nothing else uses it.
+    let stack = libc::stack_t {
+        ss_sp: start.cast(),
+        ss_flags: 0,
+        ss_size: memory.len(),
+    };
+    // SAFETY: the memory is writable, is never freed, and nothing else uses it.
     if unsafe { libc::sigaltstack(&stack, ptr::null_mut()) } != 0 {
         return Err(errno());
     }
@@ -149,14 +158,19 @@ pub(crate) fn raise_harmlessly() -> Result<(), i32> {
     Ok(())
 }
 
-/// The error of the call that has just failed.
+/// Returns the error of the call that has just failed.
 fn errno() -> i32 {
-    io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
+    io::Error::last_os_error()
+        .raw_os_error()
+        .unwrap_or(libc::EIO)
 }
 
-/// A resource limit; `None` if there is none.
+/// Returns a resource limit; `None` if there is none.
 pub(crate) fn limit_bytes(resource: Resource) -> Option<u64> {
-    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    let mut limit = libc::rlimit {
+        rlim_cur: libc::RLIM_INFINITY,
+        rlim_max: libc::RLIM_INFINITY,
+    };
     // SAFETY: the structure is writable (getrlimit(2)); left as it is if the call fails.
     unsafe { libc::getrlimit(resource as _, &mut limit) };
     #[allow(clippy::unnecessary_cast, reason = "signed on some systems")]
@@ -173,7 +187,7 @@ pub(crate) enum Resource {
     Stack = libc::RLIMIT_STACK as isize,
 }
 
-/// The system's name, version and machine (uname(2)).
+/// Returns the system's name, version and machine (uname(2)).
 pub(crate) fn system() -> String {
     let mut name = MaybeUninit::<libc::utsname>::uninit();
     // SAFETY: the answer is written to a place for it.
@@ -183,10 +197,29 @@ pub(crate) fn system() -> String {
     // SAFETY: uname has succeeded, so it is written.
     let name = unsafe { name.assume_init() };
     let text = |field: &[libc::c_char]| {
-        let bytes: Vec<u8> = field.iter().take_while(|&&char| char != 0).map(|&char| char as u8).collect();
+        let bytes: Vec<u8> = field
+            .iter()
+            .take_while(|&&char| char != 0)
+            .map(|&char| char as u8)
+            .collect();
         String::from_utf8_lossy(&bytes).into_owned()
     };
-    format!("{} {}, {}", text(&name.sysname), text(&name.release), text(&name.machine))
+    format!(
+        "{} {}, {}",
+        text(&name.sysname),
+        text(&name.release),
+        text(&name.machine)
+    )
+}
+
+/// setrlimit(2): this process leaves no core file.
+pub(crate) fn forgo_core_file() {
+    let none = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the structure is readable.
+    unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) };
 }
 
 #[cfg(test)]
@@ -202,7 +235,16 @@ mod tests {
         assert_eq!(disposition(-1), Disposition::Unknown);
         // std's, for stack overflows.
         let handler = disposition(libc::SIGSEGV);
-        assert!(matches!(handler, Disposition::Handler { on_alternate_stack: true, .. }), "{handler:?}");
+        assert!(
+            matches!(
+                handler,
+                Disposition::Handler {
+                    on_alternate_stack: true,
+                    ..
+                }
+            ),
+            "{handler:?}"
+        );
     }
 
     #[test]

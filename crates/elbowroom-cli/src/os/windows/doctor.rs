@@ -4,7 +4,7 @@ use elbowroom::{Budget, allocation_granularity, page_size};
 use serde_json::{Value, json};
 
 use super::probe::{self, JobLimits, Privilege, SystemMemory};
-use crate::doctor::{self, Finding, Largest, Level, MODEST_BYTES, Report, Section, Trial, commit_on_touch};
+use crate::findings::{self, Finding, Largest, Level, Report, Section, Trial, commit_on_touch};
 use crate::size::human;
 
 /// What was gathered. `None` where the system does not tell.
@@ -45,7 +45,7 @@ impl Facts {
             page_size_bytes: page_size() as u64,
             granularity_bytes: allocation_granularity() as u64,
             highest_address: probe::highest_address(),
-            largest: Largest::find(),
+            largest: Largest::find(super::resident_bytes),
             touch: probe::touch(),
             memory: probe::system_memory(),
             is_charged: probe::is_charged(),
@@ -58,16 +58,19 @@ impl Facts {
         }
     }
 
-    /// What they mean.
+    /// Judges the facts.
     fn judge(&self) -> Vec<Finding> {
         vec![
-            self.pages(),
-            self.granularity(),
+            findings::page_size(self.page_size_bytes),
+            findings::granularity(
+                self.granularity_bytes,
+                "; small ones waste the addresses up to the next",
+            ),
             self.largest.judge(),
             self.address_bits(),
             self.charge(),
             self.commit_limit(),
-            doctor::process_budget(self.budget.0, &self.budget.1),
+            findings::process_budget(self.budget.0, &self.budget.1),
             self.memory(),
             self.job(),
             commit_on_touch(&self.touch),
@@ -76,24 +79,12 @@ impl Facts {
         ]
     }
 
-    fn pages(&self) -> Finding {
-        let finding = Finding::new("page_size", Section::Addresses, "page size");
-        let finding = finding.found(human(self.page_size_bytes).to_string(), self.page_size_bytes);
-        finding.means("What is committed, decommitted and protected at once.")
-    }
-
-    fn granularity(&self) -> Finding {
-        let finding = Finding::new("allocation_granularity", Section::Addresses, "granularity");
-        let finding = finding.found(human(self.granularity_bytes).to_string(), self.granularity_bytes);
-        finding.means("Every reservation starts at a multiple of it; small ones waste the addresses up to the next.")
-    }
-
     fn address_bits(&self) -> Finding {
         let bits = u64::BITS - self.highest_address.leading_zeros();
         let finding = Finding::new("address_bits", Section::Addresses, "address space");
         let finding = finding.found(format!("{bits} bits: {}", human(1 << bits)), bits);
         if bits <= 43 {
-            return finding.note("Few addresses: large reservations compete for them.");
+            return finding.note("Few addresses: large reservations may not fit.");
         }
         finding.means("All that one process can reserve together.")
     }
@@ -117,38 +108,65 @@ impl Facts {
     fn commit_limit(&self) -> Finding {
         let Some(memory) = &self.memory else {
             let finding = Finding::new("commit_limit", Section::Commit, "commit limit");
-            return finding.found("not known", Value::Null).note("GetPerformanceInfo does not say.");
+            return finding
+                .found("not known", Value::Null)
+                .note("GetPerformanceInfo does not say.");
         };
         let change = "Make the paging file larger, or let the system manage its size";
-        doctor::commit_limit(memory.commit_limit_bytes, memory.committed_bytes, true, change)
+        findings::commit_limit(
+            memory.commit_limit_bytes,
+            memory.committed_bytes,
+            true,
+            change,
+        )
     }
 
     fn memory(&self) -> Finding {
         let finding = Finding::new("memory", Section::Commit, "memory");
         let Some(memory) = &self.memory else {
-            return finding.found("not known", Value::Null).note("GetPerformanceInfo does not say.");
+            return finding
+                .found("not known", Value::Null)
+                .note("GetPerformanceInfo does not say.");
         };
-        let SystemMemory { total_bytes: total, available_bytes: available, .. } = *memory;
+        let SystemMemory {
+            total_bytes: total,
+            available_bytes: available,
+            ..
+        } = *memory;
         let value = json!({ "total_bytes": total, "available_bytes": available });
         let text = format!("{} available of {}", human(available), human(total));
-        finding.found(text, value).means("What touched pages can take before something else must give way.")
+        finding
+            .found(text, value)
+            .means("Touched pages can use this much before other memory must be freed.")
     }
 
     fn job(&self) -> Finding {
         let finding = Finding::new("job_object", Section::Limits, "job object");
         let Some(job) = &self.job else {
-            return finding.found("none", Value::Null).means("No job limits what this process commits.");
+            return finding
+                .found("none", Value::Null)
+                .means("No job limits what this process commits.");
         };
-        let JobLimits { process_bytes, job_bytes } = *job;
+        let JobLimits {
+            process_bytes,
+            job_bytes,
+        } = *job;
         let value = json!({ "process_limit_bytes": process_bytes, "job_limit_bytes": job_bytes });
-        let limits = [(process_bytes, "a process"), (job_bytes, "all its processes")];
-        let limits: Vec<String> =
-            limits.iter().filter_map(|&(bytes, whose)| Some(format!("{} for {whose}", human(bytes?)))).collect();
+        let limits = [
+            (process_bytes, "a process"),
+            (job_bytes, "all its processes"),
+        ];
+        let limits: Vec<String> = limits
+            .iter()
+            .filter_map(|&(bytes, whose)| Some(format!("{} for {whose}", human(bytes?))))
+            .collect();
         let Some(tightest) = process_bytes.into_iter().chain(job_bytes).min() else {
-            return finding.found("one without limits on memory", value).means("It does not limit what is committed.");
+            return finding
+                .found("one without limits on memory", value)
+                .means("It does not limit what is committed.");
         };
         finding.found(limits.join(", "), value).but(
-            if tightest < MODEST_BYTES { Level::Warning } else { Level::Note },
+            findings::level_of(tightest),
             "Past it a commit is an error.",
             "Keep regions below it with Budget::for_process(), or raise it where the job is made",
         )
@@ -157,7 +175,9 @@ impl Facts {
     fn debugger(&self) -> Finding {
         let finding = Finding::new("debugger", Section::Faults, "debugger");
         if !self.is_debugged {
-            return finding.found("none", false).means("Nothing stops at the faults that regions live on.");
+            return finding
+                .found("none", false)
+                .means("No debugger stops at the faults of regions.");
         }
         finding.found("one is attached", true).but(
             Level::Note,
@@ -170,7 +190,9 @@ impl Facts {
         let finding = Finding::new("large_pages", Section::HugePages, "large pages");
         let bytes = self.large_page_bytes;
         if bytes == 0 {
-            return finding.found("none", Value::Null).note("This machine has none.");
+            return finding
+                .found("none", Value::Null)
+                .note("This machine has none.");
         }
         let privilege = self.large_page_privilege;
         let value = json!({
@@ -194,18 +216,21 @@ impl Facts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Bound;
+    use crate::findings::Bound;
 
     const GIB: u64 = 1 << 30;
 
-    /// A machine where all is well.
+    /// Returns a machine where all is well.
     fn good() -> Facts {
         Facts {
             system: "Windows".to_owned(),
             page_size_bytes: 4096,
             granularity_bytes: 64 << 10,
             highest_address: 0x7fff_fffe_ffff,
-            largest: Largest { bytes: 127 << 40, bound: Bound::Refused("no".to_owned()) },
+            largest: Largest {
+                bytes: 127 << 40,
+                bound: Bound::Refused("no".to_owned()),
+            },
             touch: Trial::Works,
             memory: Some(SystemMemory {
                 total_bytes: 64 * GIB,
@@ -223,56 +248,115 @@ mod tests {
         }
     }
 
-    /// The finding with this id, when a good machine is changed.
+    /// Returns the finding with this id, when a good machine is changed.
     fn judged(id: &str, change: impl FnOnce(&mut Facts)) -> Finding {
         let mut facts = good();
         change(&mut facts);
-        facts.judge().into_iter().find(|finding| finding.id == id).unwrap()
+        facts
+            .judge()
+            .into_iter()
+            .find(|finding| finding.id == id)
+            .unwrap()
     }
 
     #[test]
     fn nothing_is_wrong_with_a_good_machine() {
         for finding in good().judge() {
             assert_eq!(finding.level, Level::Ok, "{finding:?}");
-            assert!(finding.change.is_none() && !finding.found.is_empty() && !finding.means.is_empty(), "{finding:?}");
+            assert!(
+                finding.change.is_none() && !finding.found.is_empty() && !finding.means.is_empty(),
+                "{finding:?}"
+            );
         }
     }
 
     #[test]
     fn the_commit_limit_bites() {
-        let committed =
-            |bytes| judged("commit_limit", |facts| facts.memory.as_mut().unwrap().committed_bytes = bytes).level;
+        let committed = |bytes| {
+            judged("commit_limit", |facts| {
+                facts.memory.as_mut().unwrap().committed_bytes = bytes
+            })
+            .level
+        };
         assert_eq!(
-            [committed(70 * GIB), committed(64 * GIB), committed(60 * GIB)],
+            [
+                committed(70 * GIB),
+                committed(64 * GIB),
+                committed(60 * GIB)
+            ],
             [Level::Missing, Level::Warning, Level::Ok]
         );
-        assert_eq!(judged("commit_charge", |facts| facts.is_charged = Some(false)).level, Level::Note);
-        assert_eq!(judged("process_budget", |facts| facts.budget.0 = 1 << 20).level, Level::Warning);
+        assert_eq!(
+            judged("commit_charge", |facts| facts.is_charged = Some(false)).level,
+            Level::Note
+        );
+        assert_eq!(
+            judged("process_budget", |facts| facts.budget.0 = 1 << 20).level,
+            Level::Warning
+        );
     }
 
     #[test]
     fn a_job_limits() {
         let job = |process_bytes, job_bytes| {
-            judged("job_object", |facts| facts.job = Some(JobLimits { process_bytes, job_bytes }))
+            judged("job_object", |facts| {
+                facts.job = Some(JobLimits {
+                    process_bytes,
+                    job_bytes,
+                })
+            })
         };
         assert_eq!(job(None, None).level, Level::Ok);
         let finding = job(Some(2 * GIB), Some(GIB / 2));
         assert_eq!(
             (finding.level, finding.found.as_str()),
-            (Level::Warning, "2 GiB for a process, 512 MiB for all its processes")
+            (
+                Level::Warning,
+                "2 GiB for a process, 512 MiB for all its processes"
+            )
         );
         assert_eq!(job(Some(2 * GIB), None).level, Level::Note);
     }
 
     #[test]
     fn the_rest_is_told() {
-        let finding = judged("commit_on_touch", |facts| facts.touch = Trial::Fails("exit code 5".to_owned()));
-        assert_eq!((finding.level, finding.found.as_str()), (Level::Missing, "does not work: exit code 5"));
-        assert_eq!(judged("debugger", |facts| facts.is_debugged = true).level, Level::Note);
-        assert_eq!(judged("large_pages", |facts| facts.large_page_privilege = Privilege::Absent).level, Level::Note);
-        assert_eq!(judged("large_pages", |facts| facts.large_page_bytes = 0).level, Level::Note);
-        assert_eq!(judged("large_pages", |facts| facts.large_page_error = Some("no".to_owned())).level, Level::Note);
-        assert_eq!(judged("address_bits", |facts| facts.highest_address = 0x7ff_fffe_ffff).level, Level::Note);
-        assert!(judged("memory", |facts| facts.memory = None).value.is_null());
+        let finding = judged("commit_on_touch", |facts| {
+            facts.touch = Trial::Fails("exit code 5".to_owned())
+        });
+        assert_eq!(
+            (finding.level, finding.found.as_str()),
+            (Level::Missing, "does not work: exit code 5")
+        );
+        assert_eq!(
+            judged("debugger", |facts| facts.is_debugged = true).level,
+            Level::Note
+        );
+        assert_eq!(
+            judged("large_pages", |facts| facts.large_page_privilege =
+                Privilege::Absent)
+            .level,
+            Level::Note
+        );
+        assert_eq!(
+            judged("large_pages", |facts| facts.large_page_bytes = 0).level,
+            Level::Note
+        );
+        assert_eq!(
+            judged("large_pages", |facts| facts.large_page_error =
+                Some("no".to_owned()))
+            .level,
+            Level::Note
+        );
+        assert_eq!(
+            judged("address_bits", |facts| facts.highest_address =
+                0x7ff_fffe_ffff)
+            .level,
+            Level::Note
+        );
+        assert!(
+            judged("memory", |facts| facts.memory = None)
+                .value
+                .is_null()
+        );
     }
 }

@@ -4,6 +4,9 @@
 
 mod doctor;
 mod probe;
+mod usage;
+
+pub(crate) use usage::usage;
 
 use std::ffi::c_void;
 use std::io;
@@ -13,29 +16,14 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use elbowroom::{PageState, Region, Span};
-use windows_sys::Win32::System::Console::{
-    CONSOLE_SCREEN_BUFFER_INFO, ENABLE_VIRTUAL_TERMINAL_PROCESSING, GetConsoleMode, GetConsoleScreenBufferInfo,
-    GetStdHandle, STD_OUTPUT_HANDLE, SetConsoleMode,
-};
 use windows_sys::Win32::System::Memory::{MEM_COMMIT, PAGE_GUARD, PAGE_READWRITE, VirtualAlloc};
 use windows_sys::Win32::System::ProcessStatus::{
-    K32GetPerformanceInfo, K32GetProcessMemoryInfo, K32QueryWorkingSetEx, PERFORMANCE_INFORMATION,
-    PROCESS_MEMORY_COUNTERS, PROCESS_MEMORY_COUNTERS_EX, PSAPI_WORKING_SET_EX_INFORMATION,
+    K32QueryWorkingSetEx, PSAPI_WORKING_SET_EX_INFORMATION,
 };
 use windows_sys::Win32::System::Threading::GetCurrentProcess;
 
-use super::{Accounting, Pages};
-use crate::meter::Usage;
-
-pub(crate) fn usage() -> Usage {
-    let process = process_counters();
-    Usage {
-        system_commit_bytes: system_commit_bytes(),
-        process_commit_bytes: process.map(|counters| counters.PrivateUsage as u64),
-        resident_bytes: process.map(|counters| counters.WorkingSetSize as u64),
-        kernel_faults: process.map(|counters| u64::from(counters.PageFaultCount)),
-    }
-}
+use super::plain::{Accounting, Pages};
+use usage::process_counters;
 
 pub(crate) fn available_bytes() -> Option<u64> {
     probe::system_memory().map(|memory| memory.available_bytes)
@@ -44,7 +32,7 @@ pub(crate) fn available_bytes() -> Option<u64> {
 /// There are none by default.
 pub(crate) fn forgo_core_file() {}
 
-/// How a child that gave no answer ended.
+/// Returns how a child that gave no answer ended.
 pub(crate) fn ending(status: ExitStatus) -> String {
     status.to_string()
 }
@@ -73,39 +61,20 @@ pub(crate) fn resident_bytes() -> Option<u64> {
     Some(process_counters()?.WorkingSetSize as u64)
 }
 
-/// Has the console that standard output goes to understand colours, and tells whether it does.
-pub(crate) fn enable_colours() -> bool {
-    // SAFETY: no preconditions; an invalid handle makes the next call fail.
-    let output = unsafe { GetStdHandle(STD_OUTPUT_HANDLE) };
-    let mut mode = 0;
-    // SAFETY: the mode is written to a place for it; fails for what is no console.
-    if unsafe { GetConsoleMode(output, &mut mode) } == 0 {
-        return false;
-    }
-    // SAFETY: a console's handle, and its own mode with a flag more.
-    unsafe { SetConsoleMode(output, mode | ENABLE_VIRTUAL_TERMINAL_PROCESSING) != 0 }
-}
-
-/// How wide the console is that standard output goes to, if it is one.
-pub(crate) fn columns() -> Option<usize> {
-    // SAFETY: no preconditions; an invalid handle makes the next call fail.
-    let output = unsafe { GetStdHandle(STD_OUTPUT_HANDLE) };
-    let mut info = CONSOLE_SCREEN_BUFFER_INFO::default();
-    // SAFETY: the structure is writable; fails for what is no console.
-    let known = unsafe { GetConsoleScreenBufferInfo(output, &mut info) };
-    let columns = i32::from(info.srWindow.Right) - i32::from(info.srWindow.Left) + 1;
-    usize::try_from(columns).ok().filter(|&columns| known != 0 && columns > 0)
-}
-
-/// Which pages of a region are in memory: QueryWorkingSetEx, for those that are committed.
+/// Returns which pages of a region are in memory: QueryWorkingSetEx, for those that are committed.
 pub(crate) fn resident_pages(region: &Region, spans: &[Span]) -> Option<Vec<bool>> {
     let page = elbowroom::page_size();
     let mut pages = vec![false; region.len() / page];
     let mut entries = Vec::new();
-    for span in spans.iter().filter(|span| span.state == PageState::Committed) {
-        entries.extend(span.range.clone().step_by(page).map(|offset| PSAPI_WORKING_SET_EX_INFORMATION {
-            VirtualAddress: region.as_ptr().wrapping_add(offset).cast(),
-            ..PSAPI_WORKING_SET_EX_INFORMATION::default()
+    for span in spans
+        .iter()
+        .filter(|span| span.state == PageState::Committed)
+    {
+        entries.extend(span.range.clone().step_by(page).map(|offset| {
+            PSAPI_WORKING_SET_EX_INFORMATION {
+                VirtualAddress: region.as_ptr().wrapping_add(offset).cast(),
+                ..PSAPI_WORKING_SET_EX_INFORMATION::default()
+            }
         }));
     }
     // `None` for more than the call takes.
@@ -113,7 +82,8 @@ pub(crate) fn resident_pages(region: &Region, spans: &[Span]) -> Option<Vec<bool
     // SAFETY: no preconditions; a pseudo-handle, which is not closed.
     let process = unsafe { GetCurrentProcess() };
     // SAFETY: the handle is this process's; the entries are readable and writable for `size` bytes.
-    if size > 0 && unsafe { K32QueryWorkingSetEx(process, entries.as_mut_ptr().cast(), size) } == 0 {
+    if size > 0 && unsafe { K32QueryWorkingSetEx(process, entries.as_mut_ptr().cast(), size) } == 0
+    {
         return None;
     }
     for entry in &entries {
@@ -145,32 +115,23 @@ pub(crate) fn accounting() -> Accounting {
 }
 
 /// PERFORMANCE_INFORMATION: CommitTotal, which is in pages.
-fn system_commit_bytes() -> Option<u64> {
-    let mut information = PERFORMANCE_INFORMATION::default();
-    let size = size_of_val(&information) as u32;
-    // SAFETY: the pointer is to a writable structure of `size` bytes.
-    let succeeded = unsafe { K32GetPerformanceInfo(&mut information, size) };
-    (succeeded != 0).then_some(information.CommitTotal as u64 * information.PageSize as u64)
-}
-
-fn process_counters() -> Option<PROCESS_MEMORY_COUNTERS_EX> {
-    let mut counters = PROCESS_MEMORY_COUNTERS_EX::default();
-    let size = size_of_val(&counters) as u32;
-    // SAFETY: no preconditions; a pseudo-handle, which is not closed.
-    let process = unsafe { GetCurrentProcess() };
-    // SAFETY: the handle is this process's; the pointer is to a writable structure of `size` bytes, and the function
-    // fills the extended one when it is told its size.
-    let succeeded =
-        unsafe { K32GetProcessMemoryInfo(process, (&raw mut counters).cast::<PROCESS_MEMORY_COUNTERS>(), size) };
-    (succeeded != 0).then_some(counters)
-}
-
 /// Commits the page with PAGE_GUARD: the next touch raises EXCEPTION_GUARD_PAGE.
 pub(crate) fn plant_other_fault(region: &Region, page: usize) -> io::Result<()> {
-    let (address, len) = super::page_of(region, page)?;
+    let (address, len) = super::plain::page_of(region, page)?;
     // SAFETY: one page of the region's reservation, which belongs to this program alone, and which Rust has no
     // reference into: it is only reached through accessors. Committing it takes nothing from anybody, and the region's
     // own handling of the page works on a committed one too.
-    let committed = unsafe { VirtualAlloc(address.cast::<c_void>(), len, MEM_COMMIT, PAGE_READWRITE | PAGE_GUARD) };
-    if committed.is_null() { Err(io::Error::last_os_error()) } else { Ok(()) }
+    let committed = unsafe {
+        VirtualAlloc(
+            address.cast::<c_void>(),
+            len,
+            MEM_COMMIT,
+            PAGE_READWRITE | PAGE_GUARD,
+        )
+    };
+    if committed.is_null() {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }

@@ -10,24 +10,28 @@ use std::ptr;
 
 use windows_sys::Win32::Foundation::{CloseHandle, HANDLE, LUID};
 use windows_sys::Win32::Security::{
-    GetTokenInformation, LookupPrivilegeValueW, SE_LOCK_MEMORY_NAME, SE_PRIVILEGE_ENABLED, TOKEN_QUERY, TokenPrivileges,
+    GetTokenInformation, LookupPrivilegeValueW, SE_LOCK_MEMORY_NAME, SE_PRIVILEGE_ENABLED,
+    TOKEN_QUERY, TokenPrivileges,
 };
 use windows_sys::Win32::System::Diagnostics::Debug::IsDebuggerPresent;
 use windows_sys::Win32::System::JobObjects::{
-    IsProcessInJob, JOB_OBJECT_LIMIT_JOB_MEMORY, JOB_OBJECT_LIMIT_PROCESS_MEMORY, JOBOBJECT_EXTENDED_LIMIT_INFORMATION,
-    JobObjectExtendedLimitInformation, QueryInformationJobObject,
+    IsProcessInJob, JOB_OBJECT_LIMIT_JOB_MEMORY, JOB_OBJECT_LIMIT_PROCESS_MEMORY,
+    JOBOBJECT_EXTENDED_LIMIT_INFORMATION, JobObjectExtendedLimitInformation,
+    QueryInformationJobObject,
 };
 use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress};
 use windows_sys::Win32::System::Memory::{
-    GetLargePageMinimum, MEM_COMMIT, MEM_LARGE_PAGES, MEM_RELEASE, MEM_RESERVE, PAGE_READWRITE, VirtualAlloc,
-    VirtualFree,
+    GetLargePageMinimum, MEM_COMMIT, MEM_LARGE_PAGES, MEM_RELEASE, MEM_RESERVE, PAGE_READWRITE,
+    VirtualAlloc, VirtualFree,
 };
 use windows_sys::Win32::System::ProcessStatus::{K32GetPerformanceInfo, PERFORMANCE_INFORMATION};
-use windows_sys::Win32::System::SystemInformation::{GetNativeSystemInfo, OSVERSIONINFOW, SYSTEM_INFO};
+use windows_sys::Win32::System::SystemInformation::{
+    GetNativeSystemInfo, OSVERSIONINFOW, SYSTEM_INFO,
+};
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 use windows_sys::w;
 
-use crate::doctor::Trial;
+use crate::findings::Trial;
 
 /// What the whole system has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,17 +67,19 @@ impl Privilege {
     }
 }
 
-/// The system's name and version; Wine's, too.
+/// Returns the name and version of the system, and of Wine.
 pub(crate) fn system() -> String {
     let arch = env::consts::ARCH;
-    let version = version().map(|version| format!(" {version}")).unwrap_or_default();
+    let version = version()
+        .map(|version| format!(" {version}"))
+        .unwrap_or_default();
     match wine_version() {
         Some(wine) => format!("Windows{version}, {arch}, by Wine {wine}"),
         None => format!("Windows{version}, {arch}"),
     }
 }
 
-/// A function of ntdll.
+/// Returns a function of ntdll.
 fn of_ntdll(name: &CStr) -> Option<unsafe extern "system" fn() -> isize> {
     // SAFETY: a zero-terminated name; ntdll is in every process and stays.
     let ntdll = unsafe { GetModuleHandleW(w!("ntdll.dll")) };
@@ -87,11 +93,18 @@ fn version() -> Option<String> {
     let function = of_ntdll(c"RtlGetVersion")?;
     // SAFETY: that is the type of the function of this name.
     let function: RtlGetVersion = unsafe { std::mem::transmute(function) };
-    let mut info =
-        OSVERSIONINFOW { dwOSVersionInfoSize: size_of::<OSVERSIONINFOW>() as u32, ..OSVERSIONINFOW::default() };
+    let mut info = OSVERSIONINFOW {
+        dwOSVersionInfoSize: size_of::<OSVERSIONINFOW>() as u32,
+        ..OSVERSIONINFOW::default()
+    };
     // SAFETY: the structure is writable and says its own size.
     let status = unsafe { function(&mut info) };
-    (status == 0).then(|| format!("{}.{}.{}", info.dwMajorVersion, info.dwMinorVersion, info.dwBuildNumber))
+    (status == 0).then(|| {
+        format!(
+            "{}.{}.{}",
+            info.dwMajorVersion, info.dwMinorVersion, info.dwBuildNumber
+        )
+    })
 }
 
 /// Wine has a function of its own that tells.
@@ -103,7 +116,11 @@ fn wine_version() -> Option<String> {
     // SAFETY: no preconditions.
     let version = unsafe { function() };
     // SAFETY: a zero-terminated string that lives as long as ntdll.
-    Some(unsafe { CStr::from_ptr(version) }.to_string_lossy().into_owned())
+    Some(
+        unsafe { CStr::from_ptr(version) }
+            .to_string_lossy()
+            .into_owned(),
+    )
 }
 
 pub(super) fn highest_address() -> u64 {
@@ -134,8 +151,19 @@ struct Allocation(*mut c_void);
 impl Allocation {
     fn new(bytes: usize, flags: u32) -> io::Result<Allocation> {
         // SAFETY: a new allocation, wherever there is room.
-        let memory = unsafe { VirtualAlloc(ptr::null(), bytes, MEM_RESERVE | MEM_COMMIT | flags, PAGE_READWRITE) };
-        if memory.is_null() { Err(io::Error::last_os_error()) } else { Ok(Allocation(memory)) }
+        let memory = unsafe {
+            VirtualAlloc(
+                ptr::null(),
+                bytes,
+                MEM_RESERVE | MEM_COMMIT | flags,
+                PAGE_READWRITE,
+            )
+        };
+        if memory.is_null() {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(Allocation(memory))
+        }
     }
 }
 
@@ -146,17 +174,17 @@ impl Drop for Allocation {
     }
 }
 
-/// Whether this process's figures rise by a commit that is not touched.
+/// Returns whether this process's figures rise by a commit that is not touched.
 pub(super) fn is_charged() -> Option<bool> {
     const BYTES: usize = 64 << 20;
-    let before = super::usage().process_commit_bytes?;
+    let before = super::usage::usage().process_commit_bytes?;
     let memory = Allocation::new(BYTES, 0).ok()?;
-    let after = super::usage().process_commit_bytes?;
+    let after = super::usage::usage().process_commit_bytes?;
     drop(memory);
     Some(after.saturating_sub(before) >= BYTES as u64 / 2)
 }
 
-/// Whether the command's own demonstration runs to its end. In a process of its own, which may crash.
+/// Runs the command's own demonstration in another process, which may crash.
 pub(super) fn touch() -> Trial {
     let program = match env::current_exe() {
         Ok(program) => program,
@@ -174,7 +202,7 @@ pub(super) fn touch() -> Trial {
     }
 }
 
-/// The limits of the job that this process is in; `None` if it is in none.
+/// Returns the limits of the job that this process is in; `None` if it is in none.
 pub(super) fn job_limits() -> Option<JobLimits> {
     let mut is_in_job = 0;
     // SAFETY: a null job asks about any; the answer is written to a place for it.
@@ -195,14 +223,16 @@ pub(super) fn job_limits() -> Option<JobLimits> {
     if succeeded == 0 || (known != 0 && is_in_job == 0) {
         return None;
     }
-    let limit = |flag: u32, bytes: usize| (job.BasicLimitInformation.LimitFlags & flag != 0).then_some(bytes as u64);
+    let limit = |flag: u32, bytes: usize| {
+        (job.BasicLimitInformation.LimitFlags & flag != 0).then_some(bytes as u64)
+    };
     Some(JobLimits {
         process_bytes: limit(JOB_OBJECT_LIMIT_PROCESS_MEMORY, job.ProcessMemoryLimit),
         job_bytes: limit(JOB_OBJECT_LIMIT_JOB_MEMORY, job.JobMemoryLimit),
     })
 }
 
-/// A pseudo-handle, which is not closed.
+/// Returns a pseudo-handle, which is not closed.
 fn this_process() -> HANDLE {
     // SAFETY: no preconditions.
     unsafe { GetCurrentProcess() }
@@ -218,12 +248,14 @@ pub(super) fn large_page_bytes() -> u64 {
     unsafe { GetLargePageMinimum() as u64 }
 }
 
-/// What the system says when it is asked for one large page.
+/// Returns the error of a request for one large page.
 pub(super) fn large_page_error(bytes: usize) -> Option<String> {
     if bytes == 0 {
         return None;
     }
-    Allocation::new(bytes, MEM_LARGE_PAGES).err().map(|error| error.to_string())
+    Allocation::new(bytes, MEM_LARGE_PAGES)
+        .err()
+        .map(|error| error.to_string())
 }
 
 pub(super) fn large_page_privilege() -> Privilege {
@@ -246,7 +278,15 @@ fn privilege() -> Option<Privilege> {
     let size = size_of_val(words.as_slice()) as u32;
     let mut written = 0;
     // SAFETY: an open token; the buffer is writable for `size` bytes and aligned as the structure is.
-    let known = unsafe { GetTokenInformation(token, TokenPrivileges, words.as_mut_ptr().cast(), size, &mut written) };
+    let known = unsafe {
+        GetTokenInformation(
+            token,
+            TokenPrivileges,
+            words.as_mut_ptr().cast(),
+            size,
+            &mut written,
+        )
+    };
     // SAFETY: opened above, and not used any more.
     unsafe { CloseHandle(token) };
     if known == 0 {
@@ -254,7 +294,8 @@ fn privilege() -> Option<Privilege> {
     }
     let count = words[0] as usize;
     let all = words[1..].chunks_exact(3).take(count);
-    let mut ours = all.filter(|entry| entry[0] == wanted.LowPart && entry[1] == wanted.HighPart as u32);
+    let mut ours =
+        all.filter(|entry| entry[0] == wanted.LowPart && entry[1] == wanted.HighPart as u32);
     Some(match ours.next() {
         None => Privilege::Absent,
         Some(entry) if entry[2] & SE_PRIVILEGE_ENABLED != 0 => Privilege::Enabled,

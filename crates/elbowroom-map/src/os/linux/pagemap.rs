@@ -7,15 +7,16 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
-/// What is known of a page that holds something.
+/// The flags of a page that has contents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct PageFlags {
     pub(super) is_present: bool,
     pub(super) is_swapped: bool,
-    /// Part of a huge page; false where the kernel does not tell.
+    /// Whether it is part of a huge page; false if the kernel does not report it.
     pub(super) is_huge: bool,
-    /// A guard page (MADV_GUARD_INSTALL); false where the kernel does not tell.
+    /// Whether it is a guard page (MADV_GUARD_INSTALL); false if the kernel does not report it.
     pub(super) is_guard: bool,
 }
 
@@ -53,13 +54,20 @@ struct PageRegion {
     categories: u64,
 }
 
-/// How many runs the kernel tells at once.
+/// The number of runs that one request returns.
 const RUNS: usize = 512;
 
-/// The runs of pages in `range` that are in one of these categories, in order, and where the kernel stopped.
-fn scan_some(pagemap: &File, range: Range<u64>, categories: u64, runs: &mut [PageRegion]) -> Result<(usize, u64), i32> {
+/// Finds the runs of pages in `range` that are in one of these categories, in order. Returns their number and the
+/// address at which the kernel stopped.
+fn scan_some(
+    pagemap: &File,
+    range: Range<u64>,
+    categories: u64,
+    runs: &mut [PageRegion],
+) -> Result<(usize, u64), i32> {
     // _IOWR('f', 16, struct pm_scan_arg)
-    const PAGEMAP_SCAN: u64 = (3 << 30) | ((size_of::<ScanArg>() as u64) << 16) | ((b'f' as u64) << 8) | 16;
+    const PAGEMAP_SCAN: u64 =
+        (3 << 30) | ((size_of::<ScanArg>() as u64) << 16) | ((b'f' as u64) << 8) | 16;
     let mut arg = ScanArg {
         size: size_of::<ScanArg>() as u64,
         start: range.start,
@@ -74,20 +82,11 @@ fn scan_some(pagemap: &File, range: Range<u64>, categories: u64, runs: &mut [Pag
     // at most `vec_len` entries of `vec`, which is live and writable, and whose provenance was exposed.
     let found = unsafe { libc::ioctl(pagemap.as_raw_fd(), PAGEMAP_SCAN as _, &raw mut arg) };
     if found < 0 {
-        return Err(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO));
+        return Err(io::Error::last_os_error()
+            .raw_os_error()
+            .unwrap_or(libc::EIO));
     }
     Ok((found as usize, arg.walk_end))
-}
-
-/// Whether the kernel knows PAGEMAP_SCAN. `pagemap` is this process's.
-pub(super) fn scan_is_known(pagemap: &File) -> Result<(), i32> {
-    let here = [0u8; 1];
-    let page = elbowroom::page_size() as u64;
-    let start = here.as_ptr().addr() as u64 / page * page;
-    let mut runs = [PageRegion::default(); 4];
-    let (found, _) = scan_some(pagemap, start..start + page, PAGE_IS_PRESENT, &mut runs)?;
-    // The page of this very variable has been written.
-    if found == 1 && runs[0].start == start { Ok(()) } else { Err(libc::ENOSYS) }
 }
 
 /// The pagemap of a process.
@@ -99,37 +98,57 @@ pub(super) struct Pagemap {
 }
 
 impl Pagemap {
-    /// # Errors
-    /// If the process is gone, or may not be looked at.
-    pub(super) fn open(pid: u32, page_size_bytes: u64) -> io::Result<Pagemap> {
-        let file = File::open(format!("/proc/{pid}/pagemap"))?;
-        let all = PAGE_IS_PRESENT | PAGE_IS_SWAPPED | PAGE_IS_HUGE;
-        let knows = |&categories: &u64| {
-            // An empty range asks nothing but whether the request is understood.
-            scan_some(&file, 0..page_size_bytes, categories, &mut [PageRegion::default(); 1]).is_ok()
-        };
-        let categories = [all | PAGE_IS_GUARD, all].into_iter().find(knows);
-        Ok(Pagemap { file, page_size_bytes, categories })
-    }
-
-    /// Tells the runs of pages in `range` that hold something, in order.
+    /// Opens the pagemap in this folder of /proc.
     ///
     /// # Errors
-    /// If the process is gone.
-    pub(super) fn runs(&self, range: Range<u64>, tell: &mut impl FnMut(Range<u64>, PageFlags)) -> io::Result<()> {
+    /// Fails if the process is gone, or may not be looked at.
+    pub(super) fn open(folder: &Path, page_size_bytes: u64) -> io::Result<Pagemap> {
+        let file = File::open(folder.join("pagemap"))?;
+        let all = PAGE_IS_PRESENT | PAGE_IS_SWAPPED | PAGE_IS_HUGE;
+        let knows = |&categories: &u64| {
+            // The answer is not used; only whether the kernel knows the request.
+            scan_some(
+                &file,
+                0..page_size_bytes,
+                categories,
+                &mut [PageRegion::default(); 1],
+            )
+            .is_ok()
+        };
+        let categories = [all | PAGE_IS_GUARD, all].into_iter().find(knows);
+        Ok(Pagemap {
+            file,
+            page_size_bytes,
+            categories,
+        })
+    }
+
+    /// Calls `tell` for each run of pages in `range` that have contents, in order.
+    ///
+    /// # Errors
+    /// Fails if the process has ended.
+    pub(super) fn runs(
+        &self,
+        range: Range<u64>,
+        tell: &mut impl FnMut(Range<u64>, PageFlags),
+    ) -> io::Result<()> {
         match self.categories {
             Some(categories) => self.scan(range, categories, tell),
             None => self.read(range, tell),
         }
     }
 
-    fn scan(&self, range: Range<u64>, categories: u64, tell: &mut impl FnMut(Range<u64>, PageFlags)) -> io::Result<()> {
+    fn scan(
+        &self,
+        range: Range<u64>,
+        categories: u64,
+        tell: &mut impl FnMut(Range<u64>, PageFlags),
+    ) -> io::Result<()> {
         let mut runs = [PageRegion::default(); RUNS];
         let mut at = range.start;
-        // That it is huge is not asked for by itself.
         while at < range.end {
-            let (found, stopped) =
-                scan_some(&self.file, at..range.end, categories, &mut runs).map_err(io::Error::from_raw_os_error)?;
+            let (found, stopped) = scan_some(&self.file, at..range.end, categories, &mut runs)
+                .map_err(io::Error::from_raw_os_error)?;
             for run in &runs[..found] {
                 let is = |category| run.categories & category != 0;
                 let flags = PageFlags {
@@ -140,14 +159,18 @@ impl Pagemap {
                 };
                 tell(run.start..run.end, flags);
             }
-            // A kernel that does not get on would never be done with.
+            // The loop ends even if the kernel does not advance.
             at = stopped.max(at + self.page_size_bytes);
         }
         Ok(())
     }
 
     /// One word a page (Documentation/admin-guide/mm/pagemap.rst).
-    fn read(&self, range: Range<u64>, tell: &mut impl FnMut(Range<u64>, PageFlags)) -> io::Result<()> {
+    fn read(
+        &self,
+        range: Range<u64>,
+        tell: &mut impl FnMut(Range<u64>, PageFlags),
+    ) -> io::Result<()> {
         let page = self.page_size_bytes;
         let mut bytes = vec![0; 8 * RUNS];
         let mut at = range.start;
@@ -190,14 +213,19 @@ mod tests {
     #[test]
     fn scanning_and_reading_agree() {
         let page = elbowroom::page_size();
-        let region = elbowroom::Region::builder(64 * page).growth(elbowroom::Growth::Pages(1)).build().unwrap();
+        let region = elbowroom::Region::builder(64 * page)
+            .growth(elbowroom::Growth::Pages(1))
+            .build()
+            .unwrap();
         region.commit(0..64 * page).unwrap();
         for touched in [3, 4, 5, 40, 63] {
             region.try_write(touched * page, 1u8).unwrap();
         }
         let start = region.as_ptr().addr() as u64;
         // An emulator shows the host's pages.
-        let Ok(mut pagemap) = Pagemap::open(std::process::id(), page as u64) else { return };
+        let Ok(mut pagemap) = Pagemap::open(Path::new("/proc/self"), page as u64) else {
+            return;
+        };
         if std::env::var("ELBOWROOM_TEST_RUNNER").is_ok_and(|runner| !runner.trim().is_empty()) {
             return;
         }
@@ -205,10 +233,19 @@ mod tests {
             let mut pages = Vec::new();
             let mut tell = |range: Range<u64>, flags: PageFlags| {
                 assert!(!flags.is_swapped && !flags.is_guard);
-                pages.extend((range.start..range.end).step_by(page).filter(|_| flags.is_present));
+                pages.extend(
+                    (range.start..range.end)
+                        .step_by(page)
+                        .filter(|_| flags.is_present),
+                );
             };
-            pagemap.runs(start..start + 64 * page as u64, &mut tell).unwrap();
-            pages.iter().map(|at| (at - start) / page as u64).collect::<Vec<_>>()
+            pagemap
+                .runs(start..start + 64 * page as u64, &mut tell)
+                .unwrap();
+            pages
+                .iter()
+                .map(|at| (at - start) / page as u64)
+                .collect::<Vec<_>>()
         };
         let by_default = present(&pagemap);
         pagemap.categories = None;

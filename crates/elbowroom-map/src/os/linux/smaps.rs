@@ -1,11 +1,11 @@
 //! Reading /proc/PID/smaps (proc_pid_smaps(5)).
 
-/// One mapping as the kernel tells it.
+/// One mapping, as the kernel reports it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) start: u64,
     pub(super) end: u64,
-    /// `rwxp`, each of the first three a dash if not; the last `s` if shared.
+    /// `rwxp`, with a dash for each permission that is missing, and `s` instead of `p` if it is shared.
     pub(super) access: String,
     pub(super) inode: u64,
     /// A path, a name in brackets, or nothing.
@@ -14,21 +14,36 @@ pub(super) struct Entry {
     pub(super) dirty_bytes: u64,
     pub(super) huge_bytes: u64,
     pub(super) swapped_bytes: u64,
-    /// Two letters each; `None` on kernels that do not tell (CONFIG_PROC_PAGE_MONITOR).
+    /// Flags of two letters; `None` if the kernel does not report them (CONFIG_PROC_PAGE_MONITOR).
     pub(super) flags: Option<String>,
 }
 
 impl Entry {
     pub(super) fn has_flag(&self, flag: &str) -> bool {
-        self.flags.as_deref().is_some_and(|flags| flags.split(' ').any(|each| each == flag))
+        self.flags
+            .as_deref()
+            .is_some_and(|flags| flags.split(' ').any(|each| each == flag))
     }
 
     pub(super) fn is_accessible(&self) -> bool {
         !self.access.starts_with("---")
     }
+
+    /// Returns the part up to `end`. How much of what the mapping holds lies there is not known: at most all of it.
+    fn cut(self, end: u64) -> Entry {
+        let room = end - self.start;
+        Entry {
+            end,
+            resident_bytes: self.resident_bytes.min(room),
+            dirty_bytes: self.dirty_bytes.min(room),
+            huge_bytes: self.huge_bytes.min(room),
+            swapped_bytes: self.swapped_bytes.min(room),
+            ..self
+        }
+    }
 }
 
-/// All mappings. `None` if the text is not smaps, or ends in the midst of an entry.
+/// Returns all mappings in order, without overlaps. `None` if the text is not smaps or ends within an entry.
 pub(super) fn parse(text: &str) -> Option<Vec<Entry>> {
     let mut entries: Vec<Entry> = Vec::new();
     for line in text.lines() {
@@ -40,11 +55,14 @@ pub(super) fn parse(text: &str) -> Option<Vec<Entry>> {
         };
         let entry = entries.last_mut()?;
         let figure = match name {
-            "Rss" => &mut entry.resident_bytes,
-            "Shared_Dirty" | "Private_Dirty" => &mut entry.dirty_bytes,
-            "AnonHugePages" | "ShmemPmdMapped" | "FilePmdMapped" | "Shared_Hugetlb" | "Private_Hugetlb" => {
+            // Rss does not count the pages of hugetlb.
+            "Shared_Hugetlb" | "Private_Hugetlb" => {
+                entry.resident_bytes += kibibytes(value)?;
                 &mut entry.huge_bytes
             }
+            "Rss" => &mut entry.resident_bytes,
+            "Shared_Dirty" | "Private_Dirty" => &mut entry.dirty_bytes,
+            "AnonHugePages" | "ShmemPmdMapped" | "FilePmdMapped" => &mut entry.huge_bytes,
             "Swap" => &mut entry.swapped_bytes,
             "VmFlags" => {
                 entry.flags = Some(value.trim().to_owned());
@@ -55,7 +73,25 @@ pub(super) fn parse(text: &str) -> Option<Vec<Entry>> {
         // Some figures are sums.
         *figure += kibibytes(value)?;
     }
-    Some(entries)
+    Some(consistent(entries))
+}
+
+/// Resolves entries that lie over another, of a process that changed while it was read. The kernel writes a part of the
+/// text at a time, and goes on with the mapping that has the next address. If that mapping was merged with its
+/// neighbour or split meanwhile, it also has addresses of an earlier entry, and the later entry is right.
+fn consistent(entries: Vec<Entry>) -> Vec<Entry> {
+    let mut consistent: Vec<Entry> = Vec::with_capacity(entries.len());
+    for entry in entries {
+        while let Some(last) = consistent.pop() {
+            if last.start < entry.start {
+                let end = last.end.min(entry.start);
+                consistent.push(last.cut(end));
+                break;
+            }
+        }
+        consistent.push(entry);
+    }
+    consistent
 }
 
 /// `START-END PERMS OFFSET DEVICE INODE   PATH`; the path may have spaces.
@@ -79,12 +115,17 @@ fn first_line(line: &str) -> Option<Entry> {
     })
 }
 
-/// A number that /proc gives in "kB", which are 1024 bytes.
+/// Returns a number that /proc gives in "kB", which are 1024 bytes.
 fn kibibytes(text: &str) -> Option<u64> {
-    text.trim().strip_suffix("kB")?.trim_end().parse::<u64>().ok()?.checked_mul(1024)
+    text.trim()
+        .strip_suffix("kB")?
+        .trim_end()
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(1024)
 }
 
-/// A line break in a path is written \012.
+/// Returns a path with its line breaks, which the kernel writes as \012.
 fn unescaped(path: &str) -> String {
     path.replace("\\012", "\n")
 }
@@ -119,16 +160,30 @@ VmFlags: rd ex mr mw me
         let entries = parse(TEXT).unwrap();
         assert_eq!(entries.len(), 3);
         let first = &entries[0];
-        assert_eq!((first.start, first.end), (0x7f00_0000_0000, 0x7f00_0040_0000));
-        assert_eq!((first.name.as_str(), first.access.as_str()), ("[anon:a cache of names]", "rw-p"));
+        assert_eq!(
+            (first.start, first.end),
+            (0x7f00_0000_0000, 0x7f00_0040_0000)
+        );
+        assert_eq!(
+            (first.name.as_str(), first.access.as_str()),
+            ("[anon:a cache of names]", "rw-p")
+        );
         assert_eq!(first.resident_bytes, 2052 << 10);
         assert_eq!(first.dirty_bytes, 2052 << 10);
         assert_eq!(first.huge_bytes, 2 << 20);
         assert_eq!(first.swapped_bytes, 12 << 10);
         assert!(first.has_flag("ac") && !first.has_flag("a") && first.is_accessible());
-        assert!(!entries[1].is_accessible() && entries[1].name.is_empty() && !entries[1].has_flag("ac"));
-        assert_eq!(entries[2].name, "/tmp/a file: with (deleted) \n it (deleted)");
-        assert_eq!((entries[2].huge_bytes, entries[2].inode), (2 << 20, 325_843));
+        assert!(
+            !entries[1].is_accessible() && entries[1].name.is_empty() && !entries[1].has_flag("ac")
+        );
+        assert_eq!(
+            entries[2].name,
+            "/tmp/a file: with (deleted) \n it (deleted)"
+        );
+        assert_eq!(
+            (entries[2].huge_bytes, entries[2].inode),
+            (2 << 20, 325_843)
+        );
     }
 
     #[test]
@@ -151,11 +206,45 @@ VmFlags: rd ex mr mw me
     }
 
     #[test]
+    fn hugetlb_is_resident_and_huge() {
+        let text = "7f0000000000-7f0000400000 rw-p 0 00:0f 9  /anon_hugepage (deleted)\nRss: 0 kB\n\
+                    Shared_Hugetlb: 0 kB\nPrivate_Hugetlb: 2048 kB\n";
+        let entry = &parse(text).unwrap()[0];
+        assert_eq!((entry.resident_bytes, entry.huge_bytes), (2 << 20, 2 << 20));
+    }
+
+    #[test]
+    fn what_is_told_twice_is_kept_once() {
+        let parsed = |text: &str| {
+            parse(text)
+                .unwrap()
+                .iter()
+                .map(|entry| (entry.start, entry.end, entry.resident_bytes))
+                .collect::<Vec<_>>()
+        };
+        // Its first pages were told; then they were one with the rest, which was told as a whole.
+        let merged = "1000-5000 rw-p 0 0:0 0\nRss: 16 kB\n1000-100000 rw-p 0 0:0 0\nRss: 20 kB\n";
+        assert_eq!(parsed(merged), [(0x1000, 0x10_0000, 20 << 10)]);
+        // Its end was decommitted after it was told.
+        let split = "1000-5000 rw-p 0 0:0 0\nRss: 16 kB\n3000-100000 ---p 0 0:0 0\nRss: 0 kB\n";
+        assert_eq!(
+            parsed(split),
+            [(0x1000, 0x3000, 8 << 10), (0x3000, 0x10_0000, 0)]
+        );
+        let quiet = "1000-3000 rw-p 0 0:0 0\n3000-4000 ---p 0 0:0 0\n6000-7000 rw-p 0 0:0 0\n";
+        assert_eq!(parsed(quiet).len(), 3);
+    }
+
+    #[test]
     fn this_process_is_read() {
         let text = std::fs::read_to_string("/proc/self/smaps").unwrap();
         let entries = parse(&text).unwrap();
         assert!(entries.len() > 5);
-        assert!(entries.iter().all(|entry| entry.start < entry.end && entry.access.len() == 4));
+        assert!(
+            entries
+                .iter()
+                .all(|entry| entry.start < entry.end && entry.access.len() == 4)
+        );
         assert!(entries.windows(2).all(|pair| pair[0].end <= pair[1].start));
     }
 }

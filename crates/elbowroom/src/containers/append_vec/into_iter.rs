@@ -49,7 +49,12 @@ impl<T> Iterator for IntoIter<T> {
 impl<T> DoubleEndedIterator for IntoIter<T> {
     #[inline]
     fn next_back(&mut self) -> Option<T> {
-        while self.remaining.holes.last().is_some_and(|&hole| hole + 1 == self.remaining.end) {
+        while self
+            .remaining
+            .holes
+            .last()
+            .is_some_and(|&hole| hole + 1 == self.remaining.end)
+        {
             self.remaining.holes.pop();
             self.remaining.end -= 1;
         }
@@ -73,7 +78,9 @@ impl<T> Drop for IntoIter<T> {
 
 impl<T> fmt::Debug for IntoIter<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IntoIter").field("len", &self.len()).finish_non_exhaustive()
+        f.debug_struct("IntoIter")
+            .field("len", &self.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -83,6 +90,10 @@ impl<T> IntoIterator for AppendVec<T> {
 
     fn into_iter(mut self) -> IntoIter<T> {
         let remaining = self.take();
-        IntoIter { vec: self, next: 0, remaining }
+        IntoIter {
+            vec: self,
+            next: 0,
+            remaining,
+        }
     }
 }

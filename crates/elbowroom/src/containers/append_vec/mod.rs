@@ -1,6 +1,9 @@
 //! A vector that many threads append to, and whose elements are a slice all the while.
 
-#![allow(unsafe_code, reason = "keeps elements in memory that it commits itself, and hands out claims to it")]
+#![allow(
+    unsafe_code,
+    reason = "keeps elements in memory that it commits itself, and hands out claims to it"
+)]
 
 use std::alloc::Layout;
 use std::cell::UnsafeCell;
@@ -12,23 +15,20 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr;
 use std::slice;
 
+use super::claims::{Claims, Slots};
 use super::reserved_vec::accept;
+use super::share;
 use super::{ContainerBuilder, ContainerStats, PushError, drop_each};
 use crate::error::Error;
-use crate::reservation::Span;
-use claims::{Claims, Slots};
+use crate::plain::Span;
 use storage::Storage;
 
-mod claims;
 mod into_iter;
 #[cfg(feature = "rayon")]
-mod rayon;
+mod parallel;
 mod storage;
 
 pub use into_iter::IntoIter;
-
-/// The bytes that a vector can hold if it is told no maximum.
-const DEFAULT_MAX_BYTES: usize = 64 << 30;
 
 /// A vector that any number of threads append to at once, through `&self`, and that is a slice all the while.
 ///
@@ -59,7 +59,7 @@ const DEFAULT_MAX_BYTES: usize = 64 << 30;
 /// A push *claims* an index, writes the element, and with that has *finished*.
 ///
 /// - [`get`](AppendVec::get) and indexing show an element as soon as its own push has finished. To the thread that
-///   pushed it, and to whoever it tells, that is at once.
+///   pushed it, and to the threads that it tells of it, that is at once.
 /// - [`as_slice`](AppendVec::as_slice), [`iter`](AppendVec::iter) and [`len`](AppendVec::len) show the elements from
 ///   the first on up to one that is unfinished. An element is in the slice if its push and those of all lower indices
 ///   happened before the call: a thread sees what it pushed, unless another's push of a lower index is, as far as it
@@ -103,7 +103,7 @@ pub struct AppendVec<T> {
     elements: PhantomData<UnsafeCell<T>>,
 }
 
-// SAFETY: `&self` gives out `&T`, so T must be Sync; and it takes Ts that whoever owns the vector then has, so Send.
+// SAFETY: `&self` gives out `&T`, so T must be Sync; and it takes Ts that the owner of the vector then has, so Send.
 // The rest is atomics, locks and memory that belongs to no thread.
 unsafe impl<T: Send + Sync> Sync for AppendVec<T> {}
 
@@ -112,20 +112,27 @@ impl<T: UnwindSafe> UnwindSafe for AppendVec<T> {}
 impl<T: RefUnwindSafe> RefUnwindSafe for AppendVec<T> {}
 
 impl<T> AppendVec<T> {
-    /// A vector that can hold 64 GiB. Nothing is reserved until the first element comes.
+    /// Returns an empty vector whose maximum follows from the address space that is free: 64 GiB, or less by the rule
+    /// of [`ReservedVec::new`](crate::ReservedVec::new). Nothing is reserved until the first element comes.
     pub const fn new() -> AppendVec<T> {
-        // Elements that take no space have their flags.
-        let size = if size_of::<T>() == 0 { 1 } else { size_of::<T>() };
-        AppendVec::with_max_len(DEFAULT_MAX_BYTES / size)
+        AppendVec::unreserved(share::NO_MAX)
     }
 
-    /// A vector that can hold `max_len` elements. Nothing is reserved until the first one comes.
+    /// Returns an empty vector that can hold `max_len` elements. Nothing is reserved until the first one comes.
     pub const fn with_max_len(max_len: usize) -> AppendVec<T> {
-        let storage = Storage::new(Layout::new::<T>(), max_len);
-        AppendVec { claims: Claims::new(), storage, elements: PhantomData }
+        AppendVec::unreserved(share::told(max_len))
     }
 
-    /// A vector with a limit, a budget, a growth policy or a name.
+    const fn unreserved(max_len: usize) -> AppendVec<T> {
+        let storage = Storage::new(Layout::new::<T>(), max_len);
+        AppendVec {
+            claims: Claims::new(),
+            storage,
+            elements: PhantomData,
+        }
+    }
+
+    /// Returns a builder for a vector with a limit, a budget, a growth policy or a name.
     pub fn builder(max_len: usize) -> ContainerBuilder<AppendVec<T>> {
         ContainerBuilder::new(max_len)
     }
@@ -194,7 +201,9 @@ impl<T> AppendVec<T> {
     /// # Errors
     /// See [above](AppendVec#errors). The elements that were appended stay; the one that was refused is dropped.
     pub fn try_extend(&self, elements: impl IntoIterator<Item = T>) -> Result<(), Error> {
-        elements.into_iter().try_for_each(|element| Ok(self.try_push(element).map(|_| ())?))
+        elements
+            .into_iter()
+            .try_for_each(|element| Ok(self.try_push(element).map(|_| ())?))
     }
 
     /// Writes a claimed element.
@@ -239,7 +248,7 @@ impl<T> AppendVec<T> {
 
     /// Makes room for `additional` elements, and ahead of that what the growth policy says.
     ///
-    /// When it returns there is room for so many more than had been claimed by then, whoever has pushed meanwhile.
+    /// When it returns, there is room for this many elements beyond those that were pushed by then, on any thread.
     ///
     /// # Panics
     /// With the text of the error that [`try_reserve`](AppendVec::try_reserve) would return.
@@ -263,19 +272,19 @@ impl<T> AppendVec<T> {
         }
     }
 
-    /// How many elements there are up to the first that is unfinished. Wait-free.
+    /// Returns how many elements there are before the first unfinished one. Wait-free.
     #[inline]
     pub fn len(&self) -> usize {
         self.claims.published(&self.storage)
     }
 
-    /// Whether [`len`](AppendVec::len) is 0.
+    /// Returns whether [`len`](AppendVec::len) is 0.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The elements up to the first that is unfinished: see [above](AppendVec#what-is-seen-when). Wait-free.
+    /// Returns the elements before the first unfinished one: see [above](AppendVec#what-is-seen-when). Wait-free.
     #[inline]
     pub fn as_slice(&self) -> &[T] {
         let len = self.len();
@@ -284,7 +293,8 @@ impl<T> AppendVec<T> {
         unsafe { slice::from_raw_parts(self.place(0), len) }
     }
 
-    /// The elements up to the first that is unfinished. (There is none but where a closure has panicked.)
+    /// Returns the elements before the first unfinished one. Only a closure that panicked leaves an unfinished
+    /// element here.
     #[inline]
     pub fn as_mut_slice(&mut self) -> &mut [T] {
         let len = self.len();
@@ -292,7 +302,7 @@ impl<T> AppendVec<T> {
         unsafe { slice::from_raw_parts_mut(self.place(0), len) }
     }
 
-    /// The element at `index`, if its push has finished. Wait-free.
+    /// Returns the element at `index` if its push has finished. Wait-free.
     #[inline]
     pub fn get(&self, index: usize) -> Option<&T> {
         if !self.claims.is_finished(index, &self.storage) {
@@ -302,7 +312,7 @@ impl<T> AppendVec<T> {
         Some(unsafe { &*self.place(index) })
     }
 
-    /// The elements of [`as_slice`](AppendVec::as_slice), one by one.
+    /// Returns an iterator over [`as_slice`](AppendVec::as_slice).
     pub fn iter(&self) -> slice::Iter<'_, T> {
         self.as_slice().iter()
     }
@@ -322,27 +332,27 @@ impl<T> AppendVec<T> {
         Taken { end, holes }
     }
 
-    /// How many elements fit into what is committed.
+    /// Returns how many elements fit into the committed pages.
     pub fn capacity(&self) -> usize {
         self.storage.capacity()
     }
 
-    /// How many elements the vector can ever hold.
+    /// Returns how many elements the vector can ever hold.
     pub fn max_len(&self) -> usize {
         self.storage.max_len()
     }
 
-    /// The name it was given, or the empty string.
+    /// Returns the name, or the empty string.
     pub fn name(&self) -> &str {
         self.storage.name()
     }
 
-    /// What the vector has used and done so far.
+    /// Returns what the vector has used and done so far.
     pub fn stats(&self) -> ContainerStats {
         self.storage.stats()
     }
 
-    /// The state of every page that is for elements, in order.
+    /// Returns the state of every page that is for elements, in order.
     pub fn spans(&self) -> Vec<Span> {
         self.storage.spans()
     }
@@ -385,7 +395,7 @@ impl<T> ContainerBuilder<AppendVec<T>> {
     pub fn build(self) -> Result<AppendVec<T>, Error> {
         let vec = AppendVec::with_max_len(self.max);
         if self.max > 0 {
-            vec.storage.reserve_addresses(|| self.options)?;
+            vec.storage.reserve_addresses(0, || self.options)?;
         }
         Ok(vec)
     }
@@ -414,11 +424,14 @@ impl<T> Index<usize> for AppendVec<T> {
     /// If its push has not finished.
     #[inline]
     #[track_caller]
+    #[expect(clippy::panic, reason = "as every slice, documented")]
     fn index(&self, index: usize) -> &T {
         match self.get(index) {
             Some(element) => element,
-            // PANIC: what indexing does.
-            None => panic!("no element at index {index}, or its push has not finished; the first {} have", self.len()),
+            None => panic!(
+                "no element at index {index}, or its push has not finished; the first {} have",
+                self.len()
+            ),
         }
     }
 }

@@ -8,28 +8,34 @@ use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering};
 
+use super::super::claims::Slots;
 use super::super::prefix::{Extent, Prefix};
-use super::super::{ContainerStats, Options, gate, saturating_bytes};
-use super::claims::Slots;
-use crate::error::{Cause, Error, Operation};
+use super::super::share::{self, NO_MAX};
+use super::super::{ContainerStats, Options, saturating_bytes};
+use crate::error::{Error, Operation, Reason};
+use crate::fault::fork_guard;
 use crate::page::PageCount;
-use crate::reservation::Span;
+use crate::plain::Span;
 
 /// Storage for elements of one layout, and a byte beside each.
 pub(super) struct Storage {
     // Of one element.
     layout: Layout,
-    max_len: usize,
+    // What the vector was told, or `NO_MAX`.
+    asked_max_len: usize,
     prefixes: OnceLock<Prefixes>,
     // Copies for the fast path: the bases of the prefixes. Invariant: set before the capacity is more than 0, and never
     // changed after.
     elements: AtomicPtr<u8>,
     flags: AtomicPtr<AtomicU8>,
-    // Invariant: at most `max_len`; so many elements, and their flags, lie in committed pages. Never less than before.
+    // Invariant: at most the maximum of `prefixes`; so many elements, and their flags, lie in committed pages. Never
+    // less than before.
     capacity: AtomicUsize,
 }
 
 pub(super) struct Prefixes {
+    // How many elements both have room for.
+    max_len: usize,
     // None where elements take no space.
     elements: Option<Prefix>,
     flags: Prefix,
@@ -39,7 +45,7 @@ impl Storage {
     pub(super) const fn new(layout: Layout, max_len: usize) -> Storage {
         Storage {
             layout,
-            max_len,
+            asked_max_len: max_len,
             prefixes: OnceLock::new(),
             elements: AtomicPtr::new(ptr::without_provenance_mut(layout.align())),
             flags: AtomicPtr::new(ptr::null_mut()),
@@ -47,14 +53,19 @@ impl Storage {
         }
     }
 
+    /// Returns how many elements there can be; before the addresses are reserved, at most.
     pub(super) fn max_len(&self) -> usize {
-        self.max_len
+        match (self.prefixes.get(), self.asked_max_len) {
+            (Some(prefixes), _) => prefixes.max_len,
+            (None, NO_MAX) => share::BYTES_MAX / (self.layout.size() + 1),
+            (None, asked) => asked,
+        }
     }
 
     /// The first element, in memory if there is any.
     #[inline]
     pub(super) fn elements(&self) -> *mut u8 {
-        // Relaxed: whoever has an index or a length has seen the capacity, with Acquire.
+        // Relaxed: a thread that has an index or a length has seen the capacity, with Acquire.
         self.elements.load(Ordering::Relaxed)
     }
 
@@ -64,14 +75,21 @@ impl Storage {
         bytes(self.capacity().min(needed))..bytes(needed)
     }
 
-    /// Reserves the addresses, if that is not done.
-    pub(super) fn reserve_addresses(&self, options: impl FnOnce() -> Options) -> Result<&Prefixes, Error> {
+    /// Reserves the addresses, if that is not done, where `needed` elements are needed now.
+    pub(super) fn reserve_addresses(
+        &self,
+        needed: usize,
+        options: impl FnOnce() -> Options,
+    ) -> Result<&Prefixes, Error> {
         if let Some(prefixes) = self.prefixes.get() {
             return Ok(prefixes);
         }
-        let made = Prefixes::reserve(self.layout, self.max_len, options())?;
+        let made = match self.asked_max_len {
+            NO_MAX => Prefixes::reserve_share(self.layout, needed)?,
+            asked => Prefixes::reserve(self.layout, asked, options())?,
+        };
         // No fork in the middle of it. If another thread was faster, what was made here is given back.
-        let _inside = gate::enter();
+        let _inside = fork_guard::enter();
         Ok(self.prefixes.get_or_init(|| made))
     }
 
@@ -87,13 +105,19 @@ impl Storage {
     }
 
     pub(super) fn name(&self) -> &str {
-        self.prefixes.get().map_or("", |prefixes| prefixes.flags.name())
+        self.prefixes
+            .get()
+            .map_or("", |prefixes| prefixes.flags.name())
     }
 
     pub(super) fn stats(&self) -> ContainerStats {
-        let Some(prefixes) = self.prefixes.get() else { return ContainerStats::NOTHING };
+        let Some(prefixes) = self.prefixes.get() else {
+            return ContainerStats::NOTHING;
+        };
         let flags = prefixes.flags.stats();
-        let Some(elements) = prefixes.elements.as_ref().map(Prefix::stats) else { return flags };
+        let Some(elements) = prefixes.elements.as_ref().map(Prefix::stats) else {
+            return flags;
+        };
         ContainerStats {
             reserved_bytes: elements.reserved_bytes + flags.reserved_bytes,
             committed_bytes: elements.committed_bytes + flags.committed_bytes,
@@ -103,7 +127,10 @@ impl Storage {
     }
 
     pub(super) fn spans(&self) -> Vec<Span> {
-        let elements = self.prefixes.get().and_then(|prefixes| prefixes.elements.as_ref());
+        let elements = self
+            .prefixes
+            .get()
+            .and_then(|prefixes| prefixes.elements.as_ref());
         elements.map_or_else(Vec::new, Prefix::spans)
     }
 }
@@ -112,18 +139,52 @@ impl Prefixes {
     fn reserve(layout: Layout, max_len: usize, options: Options) -> Result<Prefixes, Error> {
         let size = layout.size();
         let bytes = max_len.checked_mul(size);
-        let bytes = bytes.ok_or_else(|| Error::new(Operation::Reserve, 0..usize::MAX, Cause::TooLarge))?;
+        let bytes =
+            bytes.ok_or_else(|| Error::new(Operation::Reserve, 0..usize::MAX, Reason::TooLarge))?;
         // What may be committed is shared out by how much of it each needs when all is used.
         let limit = PageCount::inside(options.commit_limit_bytes);
         let for_flags = PageCount::new(limit.get().div_ceil(size.saturating_add(1)));
-        let limited = |pages: PageCount| Options { commit_limit_bytes: pages.bytes(), ..options.clone() };
+        let limited = |pages: PageCount| Options {
+            commit_limit_bytes: pages.bytes(),
+            ..options.clone()
+        };
         let elements = match bytes {
             0 => None,
-            bytes => Some(Prefix::reserve(bytes, layout.align(), limited(limit.saturating_sub(for_flags)))?),
+            bytes => Some(Prefix::reserve(
+                bytes,
+                layout.align(),
+                limited(limit.saturating_sub(for_flags)),
+            )?),
         };
         // A vector of no elements at all has no need of flags; the builder reserves nothing for it.
         let flags = Prefix::reserve_zeroed(max_len, align_of::<AtomicU8>(), limited(for_flags))?;
-        Ok(Prefixes { elements, flags })
+        Ok(Prefixes {
+            max_len,
+            elements,
+            flags,
+        })
+    }
+
+    /// Reserves a share of the address space for elements, and the flags for as many.
+    fn reserve_share(layout: Layout, needed: usize) -> Result<Prefixes, Error> {
+        let (size, options) = (layout.size(), Options::default);
+        if size == 0 {
+            // Elements that take no space have their flags, and these are never taken over.
+            let max_len = share::next_bytes().max(needed.saturating_mul(2));
+            let mut prefixes = Prefixes::reserve(layout, max_len, options())?;
+            prefixes.flags.count_as_share();
+            return Ok(prefixes);
+        }
+        let bytes = needed.saturating_mul(size);
+        let elements = Prefix::reserve_share(bytes, size, layout.align(), options())?;
+        let max_len = elements.usable_bytes() / size;
+        let mut flags = Prefix::reserve_zeroed(max_len, align_of::<AtomicU8>(), options())?;
+        flags.count_as_share();
+        Ok(Prefixes {
+            max_len,
+            elements: Some(elements),
+            flags,
+        })
     }
 }
 
@@ -140,25 +201,44 @@ impl Slots for Storage {
         if needed <= self.capacity() {
             return Ok(());
         }
-        if needed > self.max_len {
-            let full = Cause::Full { max: self.max_len, unit: "elements" };
-            return Err(Error::new(Operation::Commit, self.missing(needed), full));
+        let refuse = |max_len| {
+            let missing = self.missing(needed);
+            Error::full(Operation::Commit, missing, max_len, "elements")
+        };
+        // Nothing is reserved for what there can never be.
+        if needed > self.asked_max_len {
+            return Err(refuse(self.asked_max_len));
         }
-        let Prefixes { elements, flags } = self.reserve_addresses(Options::default)?;
+        let &Prefixes {
+            max_len,
+            ref elements,
+            ref flags,
+        } = self.reserve_addresses(needed, Options::default)?;
+        if needed > max_len {
+            return Err(refuse(max_len));
+        }
         let size = self.layout.size();
-        let extent = if elements.is_some() { Extent::Exact } else { Extent::Ahead };
-        let flagged = flags.grow(needed, extent).map_err(|error| error.about(self.missing(needed)))?;
+        let extent = if elements.is_some() {
+            Extent::Exact
+        } else {
+            Extent::Ahead
+        };
+        let flagged = flags
+            .grow(needed, extent)
+            .map_err(|error| error.about(self.missing(needed)))?;
         let capacity = match elements {
-            None => flagged.min(self.max_len),
+            None => flagged.min(max_len),
             Some(prefix) => {
                 // At most the maximum in elements is so in bytes.
-                let room = (prefix.grow(needed * size, Extent::Ahead)? / size).min(self.max_len);
-                self.elements.store(prefix.base().as_ptr(), Ordering::Relaxed);
+                let room = (prefix.grow(needed * size, Extent::Ahead)? / size).min(max_len);
+                self.elements
+                    .store(prefix.base().as_ptr(), Ordering::Relaxed);
                 // Ahead as far as the elements are; if that is refused, there is what is needed.
                 flags.grow(room, Extent::Exact).unwrap_or(flagged).min(room)
             }
         };
-        self.flags.store(flags.base().as_ptr().cast(), Ordering::Relaxed);
+        self.flags
+            .store(flags.base().as_ptr().cast(), Ordering::Relaxed);
         // Release: pairs with `capacity`; it passes on the bases, too.
         self.capacity.fetch_max(capacity, Ordering::Release);
         Ok(())

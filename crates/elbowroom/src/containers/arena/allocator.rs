@@ -7,7 +7,8 @@ use std::ptr::NonNull;
 
 use allocator_api2::alloc::{AllocError, Allocator};
 
-use super::{Arena, Fit, Scope};
+use super::blocks::{Arena, Fit};
+use super::scope::Scope;
 
 /// For what the arena holds: a block is free again when it is deallocated while it is the last one, and with the whole
 /// arena otherwise. The last block grows and shrinks where it is. An [`AllocError`] does not say why.
@@ -28,13 +29,23 @@ unsafe impl Allocator for &Arena {
     }
 
     #[inline]
-    unsafe fn grow(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Result<NonNull<[u8]>, AllocError> {
+    unsafe fn grow(
+        &self,
+        block: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<[u8]>, AllocError> {
         // SAFETY: a block of this allocator's with that layout, and the new size is no less (contract).
         sized(unsafe { self.enlarge(block, old, new) }.ok(), new)
     }
 
     #[inline]
-    unsafe fn grow_zeroed(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Result<NonNull<[u8]>, AllocError> {
+    unsafe fn grow_zeroed(
+        &self,
+        block: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<[u8]>, AllocError> {
         // SAFETY: the same contract.
         let block = unsafe { self.grow(block, old, new) }?;
         // SAFETY: in the new block, which is no smaller than the old one (contract).
@@ -45,7 +56,12 @@ unsafe impl Allocator for &Arena {
     }
 
     #[inline]
-    unsafe fn shrink(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Result<NonNull<[u8]>, AllocError> {
+    unsafe fn shrink(
+        &self,
+        block: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<[u8]>, AllocError> {
         if block.addr().get() % new.align() == 0 {
             // SAFETY: a block of this allocator's with that layout (contract).
             unsafe { self.cut(block, old.size(), new.size()) };
@@ -76,19 +92,34 @@ unsafe impl Allocator for &Scope<'_> {
     }
 
     #[inline]
-    unsafe fn grow(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Result<NonNull<[u8]>, AllocError> {
+    unsafe fn grow(
+        &self,
+        block: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<[u8]>, AllocError> {
         // SAFETY: the same contract.
         unsafe { self.arena().grow(block, old, new) }
     }
 
     #[inline]
-    unsafe fn grow_zeroed(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Result<NonNull<[u8]>, AllocError> {
+    unsafe fn grow_zeroed(
+        &self,
+        block: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<[u8]>, AllocError> {
         // SAFETY: the same contract.
         unsafe { self.arena().grow_zeroed(block, old, new) }
     }
 
     #[inline]
-    unsafe fn shrink(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Result<NonNull<[u8]>, AllocError> {
+    unsafe fn shrink(
+        &self,
+        block: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<[u8]>, AllocError> {
         // SAFETY: the same contract.
         unsafe { self.arena().shrink(block, old, new) }
     }
@@ -96,5 +127,7 @@ unsafe impl Allocator for &Scope<'_> {
 
 #[inline]
 fn sized(block: Option<NonNull<u8>>, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-    block.map(|block| NonNull::slice_from_raw_parts(block, layout.size())).ok_or(AllocError)
+    block
+        .map(|block| NonNull::slice_from_raw_parts(block, layout.size()))
+        .ok_or(AllocError)
 }

@@ -4,7 +4,7 @@ use std::alloc::Layout;
 use std::fmt;
 use std::mem::MaybeUninit;
 
-use super::Arena;
+use super::blocks::Arena;
 use crate::error::Error;
 
 /// A part of an [`Arena`] that is free again when a call ends.
@@ -77,13 +77,16 @@ impl<'a> Scope<'a> {
 
     /// Calls `f` with a scope within this one. What was allocated in this one stays, and can be used meanwhile.
     pub fn scope<R>(&mut self, f: impl FnOnce(&mut Scope<'_>) -> R) -> R {
-        let mark = Mark { arena: self.arena, allocated_bytes: self.arena.allocated_bytes() };
+        let mark = Mark {
+            arena: self.arena,
+            allocated_bytes: self.arena.allocated_bytes(),
+        };
         // Dropped after the call, also if that panics. What it makes free was allocated by way of this `Scope`, whose
         // lifetime `f` cannot name, so that nothing of it is left in the result or in what `f` has changed.
         f(&mut Scope { arena: mark.arena })
     }
 
-    /// [`Arena::allocated_bytes`], of the whole arena.
+    /// Returns [`Arena::allocated_bytes`] of the whole arena.
     pub fn allocated_bytes(&self) -> usize {
         self.arena.allocated_bytes()
     }

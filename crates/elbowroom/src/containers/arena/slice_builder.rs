@@ -8,8 +8,8 @@ use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 use std::slice;
 
-use super::{Arena, Fit};
-use crate::error::{Cause, Error, Operation};
+use super::blocks::{Arena, Fit};
+use crate::error::{Error, Operation, Reason};
 
 /// A slice that takes elements one by one. Dropped before it is finished, it drops them and makes the block free again,
 /// if that is the last one.
@@ -25,14 +25,24 @@ pub(super) struct SliceBuilder<'a, T> {
 
 impl<'a, T> SliceBuilder<'a, T> {
     #[inline]
-    pub(super) fn with_capacity(arena: &'a Arena, capacity: usize) -> Result<SliceBuilder<'a, T>, Error> {
+    pub(super) fn with_capacity(
+        arena: &'a Arena,
+        capacity: usize,
+    ) -> Result<SliceBuilder<'a, T>, Error> {
         let block = arena.try_place(Self::layout(capacity)?, Fit::Whole)?.cast();
-        Ok(SliceBuilder { arena, block, capacity, len: 0, elements: PhantomData })
+        Ok(SliceBuilder {
+            arena,
+            block,
+            capacity,
+            len: 0,
+            elements: PhantomData,
+        })
     }
 
     #[inline]
     fn layout(capacity: usize) -> Result<Layout, Error> {
-        Layout::array::<T>(capacity).map_err(|_| Error::new(Operation::Commit, 0..usize::MAX, Cause::TooLarge))
+        Layout::array::<T>(capacity)
+            .map_err(|_| Error::new(Operation::Commit, 0..usize::MAX, Reason::TooLarge))
     }
 
     /// Writes what `make` returns for each index that there is room for, until it returns none. Whether it returned one
@@ -40,7 +50,9 @@ impl<'a, T> SliceBuilder<'a, T> {
     #[inline]
     pub(super) fn fill(&mut self, mut make: impl FnMut(usize) -> Option<T>) -> bool {
         for index in self.len..self.capacity {
-            let Some(element) = make(index) else { return false };
+            let Some(element) = make(index) else {
+                return false;
+            };
             // SAFETY: the index is that of the first place that is not initialised, and before the end.
             unsafe { self.write(element) };
         }
@@ -72,7 +84,8 @@ impl<'a, T> SliceBuilder<'a, T> {
     #[cold]
     #[inline(never)]
     fn make_room(&mut self) -> Result<(), Error> {
-        self.enlarge_to(self.capacity.saturating_mul(2).max(4)).or_else(|_| self.enlarge_to(self.capacity + 1))
+        self.enlarge_to(self.capacity.saturating_mul(2).max(4))
+            .or_else(|_| self.enlarge_to(self.capacity + 1))
     }
 
     /// To more than there is room for.
@@ -99,7 +112,10 @@ impl<'a, T> SliceBuilder<'a, T> {
     fn keep(&self, len: usize) {
         let size = size_of::<T>();
         // SAFETY: this builder's block (invariant).
-        unsafe { self.arena.cut(self.block.cast(), self.capacity * size, len * size) };
+        unsafe {
+            self.arena
+                .cut(self.block.cast(), self.capacity * size, len * size)
+        };
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::super::gate;
+use crate::fault::fork_guard;
 use crate::page::{self, PageCount, PageIndex, PageRange};
 
 /// Bits in a word.
@@ -26,7 +26,9 @@ impl Known {
         Known {
             shift: page::size().trailing_zeros(),
             words,
-            chunks: (0..words.div_ceil(CHUNK_WORDS)).map(|_| OnceLock::new()).collect(),
+            chunks: (0..words.div_ceil(CHUNK_WORDS))
+                .map(|_| OnceLock::new())
+                .collect(),
         }
     }
 
@@ -73,7 +75,10 @@ impl Known {
                     parts.next();
                 }
                 // Nothing of this chunk is in the set.
-                None => parts = self::parts(rest_after(pages, (number + 1) * CHUNK_WORDS * BITS)).peekable(),
+                None => {
+                    parts =
+                        self::parts(rest_after(pages, (number + 1) * CHUNK_WORDS * BITS)).peekable()
+                }
             }
         }
     }
@@ -95,7 +100,7 @@ impl Known {
         let words = CHUNK_WORDS.min(self.words - number * CHUNK_WORDS);
         let made = (0..words).map(|_| AtomicU64::new(0)).collect();
         // No fork while the place is locked.
-        let _inside = gate::enter();
+        let _inside = fork_guard::enter();
         self.chunks[number].get_or_init(|| made)
     }
 }
@@ -113,7 +118,10 @@ fn parts(pages: PageRange) -> impl Iterator<Item = (usize, u64)> {
             return None;
         }
         let end = pages.end().min((next / BITS + 1) * BITS);
-        let part = (next / BITS, (u64::MAX >> (BITS - (end - next))) << (next % BITS));
+        let part = (
+            next / BITS,
+            (u64::MAX >> (BITS - (end - next))) << (next % BITS),
+        );
         next = end;
         Some(part)
     })
@@ -158,10 +166,23 @@ mod tests {
         let pages = 1 << 35;
         let mut known = Known::new(PageCount::new(pages));
         known.remove(PageRange::new(0, pages));
-        assert_eq!(known.first_absent(PageRange::new(7, pages)), Some(PageIndex::new(7)));
+        assert_eq!(
+            known.first_absent(PageRange::new(7, pages)),
+            Some(PageIndex::new(7))
+        );
         known.insert(PageIndex::new(pages - 1).alone());
-        assert!(known.contains(PageIndex::new(pages - 1)) && known.contains_byte(pages * page::size() - 1));
+        assert!(
+            known.contains(PageIndex::new(pages - 1))
+                && known.contains_byte(pages * page::size() - 1)
+        );
         assert!(!known.contains_byte((pages - 1) * page::size() - 1));
-        assert_eq!(known.chunks.iter().filter(|chunk| chunk.get().is_some()).count(), 1);
+        assert_eq!(
+            known
+                .chunks
+                .iter()
+                .filter(|chunk| chunk.get().is_some())
+                .count(),
+            1
+        );
     }
 }

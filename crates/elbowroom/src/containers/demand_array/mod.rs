@@ -1,6 +1,9 @@
 //! A table of any size that takes memory where it is used.
 
-#![allow(unsafe_code, reason = "lends references into memory that it commits itself")]
+#![allow(
+    unsafe_code,
+    reason = "lends references into memory that it commits itself"
+)]
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,10 +15,10 @@ use std::slice;
 use bytemuck::Zeroable;
 
 use super::{ContainerBuilder, ContainerStats, drop_each, saturating_bytes};
-use crate::error::{Cause, Error, Operation};
+use crate::error::{Error, Operation, Reason};
 use crate::page::{self, PageCount, PageIndex, PageRange};
+use crate::plain::{PageState, Span};
 use crate::region::{Backend, Region};
-use crate::reservation::{PageState, Span};
 use known::Known;
 
 mod known;
@@ -39,7 +42,7 @@ const LEAST_PAGE: usize = 4096;
 /// assert_eq!(count.get(7)?, 0); // commits nothing
 ///
 /// // What was used, without a look at the rest.
-/// let used = count.runs().map(|run| count.slice(run)).collect::<Result<Vec<_>, _>>()?;
+/// let used = count.committed_ranges().map(|run| count.slice(run)).collect::<Result<Vec<_>, _>>()?;
 /// assert_eq!(used.concat().iter().sum::<u64>(), 1);
 /// # Ok::<(), elbowroom::Error>(())
 /// ```
@@ -87,7 +90,7 @@ pub struct DemandArray<T> {
 }
 
 impl<T: Zeroable> DemandArray<T> {
-    /// An array of `len` elements, all zero.
+    /// Returns an array of `len` elements, all zero.
     ///
     /// # Errors
     /// `is_invalid_range()` if that is beyond the address space, `is_out_of_memory()` if no gap that large is free or
@@ -96,12 +99,12 @@ impl<T: Zeroable> DemandArray<T> {
         DemandArray::builder(len).build()
     }
 
-    /// An array with a limit, a budget, a growth policy or a name.
+    /// Returns a builder for an array with a limit, a budget, a growth policy or a name.
     pub fn builder(len: usize) -> ContainerBuilder<DemandArray<T>> {
         ContainerBuilder::new(len)
     }
 
-    /// The element at `index`, as a copy. Commits nothing: what was never written is zero.
+    /// Returns a copy of the element at `index`. Commits nothing: an element that was never written is zero.
     ///
     /// # Errors
     /// `is_invalid_range()` past the end.
@@ -146,7 +149,11 @@ impl<T: Zeroable> DemandArray<T> {
     /// # Errors
     /// See [above](DemandArray#errors); then `change` was not called.
     #[inline]
-    pub fn update<R>(&mut self, index: usize, change: impl FnOnce(&mut T) -> R) -> Result<R, Error> {
+    pub fn update<R>(
+        &mut self,
+        index: usize,
+        change: impl FnOnce(&mut T) -> R,
+    ) -> Result<R, Error> {
         self.check(Operation::Write, index)?;
         self.commit(index)?;
         // SAFETY: as in `touch`, and the array is borrowed exclusively.
@@ -164,7 +171,7 @@ impl<T: Zeroable> DemandArray<T> {
         Ok(unsafe { slice::from_raw_parts(self.element(range.start), range.len()) })
     }
 
-    /// As [`slice`](DemandArray::slice), to be written.
+    /// Returns a slice as [`slice`](DemandArray::slice) does, to be written.
     ///
     /// # Errors
     /// As for `slice`.
@@ -184,11 +191,14 @@ impl<T: Zeroable> DemandArray<T> {
     pub fn clear_range(&mut self, range: Range<usize>) -> Result<(), Error> {
         self.check_range(Operation::Decommit, &range)?;
         if mem::needs_drop::<T>() {
-            for run in self.runs() {
+            for run in self.committed_ranges() {
                 let run = run.start.max(range.start)..run.end.min(range.end);
                 // One by one, so that a panic in a drop leaves Ts everywhere.
-                // SAFETY: an element of the array on committed pages; the array is borrowed exclusively.
-                run.for_each(|index| drop(mem::replace(unsafe { &mut *self.element(index) }, T::zeroed())));
+                for index in run {
+                    // SAFETY: an element of the array on committed pages; the array is borrowed exclusively.
+                    let element = unsafe { &mut *self.element(index) };
+                    drop(mem::replace(element, T::zeroed()));
+                }
             }
         }
         let bytes = range.start * Self::SIZE..range.end * Self::SIZE;
@@ -203,7 +213,10 @@ impl<T: Zeroable> DemandArray<T> {
             Ok(()) => self.known.remove(inner),
             Err(_) => {
                 // Not page by page over what was never used.
-                let committed = self.spans().into_iter().filter(|span| span.state == PageState::Committed);
+                let committed = self
+                    .spans()
+                    .into_iter()
+                    .filter(|span| span.state == PageState::Committed);
                 for Span { range, .. } in committed {
                     let Range { start, end } = inner.bytes();
                     self.zero(range.start.max(start)..range.end.min(end));
@@ -217,19 +230,27 @@ impl<T: Zeroable> DemandArray<T> {
 
     #[inline]
     fn check(&self, operation: Operation, index: usize) -> Result<(), Error> {
-        if index < self.len { Ok(()) } else { Err(self.out_of_range(operation, index..index.saturating_add(1))) }
+        if index < self.len {
+            Ok(())
+        } else {
+            Err(self.out_of_range(operation, index..index.saturating_add(1)))
+        }
     }
 
     fn check_range(&self, operation: Operation, range: &Range<usize>) -> Result<(), Error> {
         let fits = range.start <= range.end && range.end <= self.len;
-        if fits { Ok(()) } else { Err(self.out_of_range(operation, range.clone())) }
+        if fits {
+            Ok(())
+        } else {
+            Err(self.out_of_range(operation, range.clone()))
+        }
     }
 
     #[cold]
     fn out_of_range(&self, operation: Operation, range: Range<usize>) -> Error {
         let bytes = |index| saturating_bytes(index, Self::SIZE);
-        let cause = Cause::OutOfRange { len: bytes(self.len) };
-        Error::new(operation, bytes(range.start)..bytes(range.end), cause)
+        let range = bytes(range.start)..bytes(range.end);
+        Error::out_of_range(operation, range, bytes(self.len))
     }
 
     /// The pages that hold bytes of elements of the array.
@@ -238,7 +259,10 @@ impl<T: Zeroable> DemandArray<T> {
         if bytes.is_empty() {
             return PageRange::new(0, 0);
         }
-        PageRange::new(PageIndex::holding(bytes.start).get(), PageIndex::holding(bytes.end - 1).get() + 1)
+        PageRange::new(
+            PageIndex::holding(bytes.start).get(),
+            PageIndex::holding(bytes.end - 1).get() + 1,
+        )
     }
 
     /// Whether an element of the array is on pages that are known to be committed.
@@ -246,14 +270,21 @@ impl<T: Zeroable> DemandArray<T> {
     fn is_known(&self, index: usize) -> bool {
         match Self::SIZE {
             0 => true,
-            _ if Self::STRADDLES => self.known.first_absent(self.pages_of(&(index..index + 1))).is_none(),
+            _ if Self::STRADDLES => self
+                .known
+                .first_absent(self.pages_of(&(index..index + 1)))
+                .is_none(),
             size => self.known.contains_byte(index * size),
         }
     }
 
     #[inline]
     fn commit(&self, index: usize) -> Result<(), Error> {
-        if self.is_known(index) { Ok(()) } else { self.commit_ahead(index) }
+        if self.is_known(index) {
+            Ok(())
+        } else {
+            self.commit_ahead(index)
+        }
     }
 
     /// Commits an element of the array, and what the growth policy says around it.
@@ -275,7 +306,8 @@ impl<T: Zeroable> DemandArray<T> {
         self.check_range(Operation::Commit, range)?;
         let pages = self.pages_of(range);
         if self.known.first_absent(pages).is_some() {
-            self.region.commit(range.start * Self::SIZE..range.end * Self::SIZE)?;
+            self.region
+                .commit(range.start * Self::SIZE..range.end * Self::SIZE)?;
             self.known.insert(pages);
         }
         Ok(())
@@ -303,39 +335,40 @@ impl<T> DemandArray<T> {
     /// Whether an element may lie on two pages.
     const STRADDLES: bool = Self::SIZE > 0 && LEAST_PAGE % Self::SIZE != 0;
 
-    /// How many elements there are, used or not.
+    /// Returns how many elements there are, used or not.
     #[inline]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The indices of the elements that are committed, in order, as runs. What lies between them is zero; what is in
+    /// Returns the indices of the committed elements, as runs in order. What lies between them is zero; what is in
     /// them may be, as memory is committed ahead of need.
-    pub fn runs(&self) -> impl Iterator<Item = Range<usize>> + use<T> {
+    pub fn committed_ranges(&self) -> impl Iterator<Item = Range<usize>> + use<T> {
         let len = self.len;
-        self.spans().into_iter().filter(|span| span.state == PageState::Committed || Self::SIZE == 0).filter_map(
-            move |Span { range, .. }| {
+        self.spans()
+            .into_iter()
+            .filter(|span| span.state == PageState::Committed || Self::SIZE == 0)
+            .filter_map(move |Span { range, .. }| {
                 // Elements of which all bytes are there. Those of no size always are.
                 let run = match Self::SIZE {
                     0 => 0..len,
                     size => range.start.div_ceil(size)..len.min(range.end / size),
                 };
                 (!run.is_empty()).then_some(run)
-            },
-        )
+            })
     }
 
-    /// The name it was given, or the empty string.
+    /// Returns the name, or the empty string.
     pub fn name(&self) -> &str {
         self.region.name()
     }
 
-    /// What the array has used and done so far.
+    /// Returns what the array has used and done so far.
     pub fn stats(&self) -> ContainerStats {
         let stats = self.region.stats();
         ContainerStats {
@@ -346,7 +379,7 @@ impl<T> DemandArray<T> {
         }
     }
 
-    /// The state of every page, in order.
+    /// Returns the state of every page, in order.
     pub fn spans(&self) -> Vec<Span> {
         self.region.spans()
     }
@@ -359,7 +392,7 @@ impl<T> DemandArray<T> {
 }
 
 impl<T: Zeroable> ContainerBuilder<DemandArray<T>> {
-    /// By what means pages are committed: [`Backend::Auto`] suits elements that lie scattered. Without it, a process on
+    /// Sets how pages are committed: [`Backend::Auto`] suits elements that lie scattered. Without it, a process on
     /// Linux has some 32,000 separate runs of committed pages, all in all.
     pub fn backend(mut self, backend: Backend) -> ContainerBuilder<DemandArray<T>> {
         self.options.backend = backend;
@@ -372,7 +405,8 @@ impl<T: Zeroable> ContainerBuilder<DemandArray<T>> {
     /// As [`DemandArray::new`], and for its backend as [`RegionBuilder::build`](crate::RegionBuilder::build).
     pub fn build(self) -> Result<DemandArray<T>, Error> {
         let bytes = self.max.checked_mul(size_of::<T>());
-        let bytes = bytes.ok_or_else(|| Error::new(Operation::Reserve, 0..usize::MAX, Cause::TooLarge))?;
+        let bytes =
+            bytes.ok_or_else(|| Error::new(Operation::Reserve, 0..usize::MAX, Reason::TooLarge))?;
         let mut builder = Region::builder(bytes.max(1))
             .align(align_of::<T>())
             .name(&self.options.name)
@@ -385,13 +419,21 @@ impl<T: Zeroable> ContainerBuilder<DemandArray<T>> {
         }
         let region = builder.build()?;
         let known = Known::new(PageCount::inside(region.len()));
-        Ok(DemandArray { region, len: self.max, known, elements: PhantomData })
+        Ok(DemandArray {
+            region,
+            len: self.max,
+            known,
+            elements: PhantomData,
+        })
     }
 }
 
 impl<T> fmt::Debug for DemandArray<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DemandArray").field("len", &self.len).field("region", &self.region).finish()
+        f.debug_struct("DemandArray")
+            .field("len", &self.len)
+            .field("region", &self.region)
+            .finish()
     }
 }
 
@@ -400,7 +442,7 @@ impl<T> Drop for DemandArray<T> {
         if !mem::needs_drop::<T>() || Self::SIZE == 0 {
             return;
         }
-        drop_each(self.runs(), |run| {
+        drop_each(self.committed_ranges(), |run| {
             let elements = ptr::slice_from_raw_parts_mut(self.element(run.start), run.len());
             // SAFETY: elements of the array on committed pages, so Ts; nobody uses them any more.
             unsafe { ptr::drop_in_place(elements) };

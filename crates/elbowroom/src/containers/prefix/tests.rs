@@ -5,7 +5,11 @@ use super::*;
 const PAGES: usize = 64;
 
 fn prefix(growth: Growth, budget: Option<&Budget>) -> Prefix {
-    let options = Options { growth, budget: budget.cloned(), ..Options::default() };
+    let options = Options {
+        growth,
+        budget: budget.cloned(),
+        ..Options::default()
+    };
     Prefix::reserve_zeroed(PAGES * page::size(), 1, options).unwrap()
 }
 
@@ -48,16 +52,40 @@ fn what_is_reserved_for_later_is_committed_and_not_ready() {
     assert_eq!(prefix.grow_mut(bytes(50), Extent::Later).unwrap(), bytes(1));
     assert_eq!(prefix.committed_bytes(), bytes(50));
     // Windows follow the use, within what is committed.
-    assert_eq!(prefix.grow_mut(bytes(1) + 1, Extent::Ahead).unwrap(), bytes(2));
-    assert_eq!(prefix.grow_mut(bytes(2) + 1, Extent::Ahead).unwrap(), bytes(4));
-    assert_eq!(prefix.grow_mut(bytes(40), Extent::Ahead).unwrap(), bytes(40));
-    assert_eq!(prefix.grow_mut(bytes(40) + 1, Extent::Ahead).unwrap(), bytes(50));
+    assert_eq!(
+        prefix.grow_mut(bytes(1) + 1, Extent::Ahead).unwrap(),
+        bytes(2)
+    );
+    assert_eq!(
+        prefix.grow_mut(bytes(2) + 1, Extent::Ahead).unwrap(),
+        bytes(4)
+    );
+    assert_eq!(
+        prefix.grow_mut(bytes(40), Extent::Ahead).unwrap(),
+        bytes(40)
+    );
+    assert_eq!(
+        prefix.grow_mut(bytes(40) + 1, Extent::Ahead).unwrap(),
+        bytes(50)
+    );
     assert_eq!(prefix.stats().commits, 2);
-    assert_eq!(prefix.grow_mut(bytes(51), Extent::Exact).unwrap(), bytes(50));
+    assert_eq!(
+        prefix.grow_mut(bytes(51), Extent::Exact).unwrap(),
+        bytes(50)
+    );
     // SAFETY: nothing refers to it.
     assert_eq!(unsafe { prefix.shrink(bytes(3)) }.unwrap(), bytes(3));
-    assert_eq!(prefix.grow_mut(bytes(3) + 1, Extent::Ahead).unwrap(), bytes(6));
-    assert_eq!(prefix.grow_mut(bytes(PAGES) + 1, Extent::Ahead).unwrap_err().range(), bytes(6)..bytes(PAGES) + 1);
+    assert_eq!(
+        prefix.grow_mut(bytes(3) + 1, Extent::Ahead).unwrap(),
+        bytes(6)
+    );
+    assert_eq!(
+        prefix
+            .grow_mut(bytes(PAGES) + 1, Extent::Ahead)
+            .unwrap_err()
+            .range(),
+        bytes(6)..bytes(PAGES) + 1
+    );
 }
 
 #[test]
@@ -66,7 +94,10 @@ fn a_large_one_lies_where_huge_pages_do() {
         return; // Too much for an emulator.
     }
     let large = |options| Prefix::reserve_zeroed(page::huge_size() + 1, 1, options).unwrap();
-    assert_eq!(large(Options::default()).base().addr().get() % page::huge_size(), 0);
+    assert_eq!(
+        large(Options::default()).base().addr().get() % page::huge_size(),
+        0
+    );
     let stats = large(Options::default()).stats();
     assert_eq!(stats.reserved_bytes, page::huge_size() + page::size());
 }

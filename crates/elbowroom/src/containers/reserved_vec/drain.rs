@@ -1,6 +1,9 @@
 //! Taking a range out of a vector.
 
-#![allow(unsafe_code, reason = "moves elements out of a vector and closes the gap")]
+#![allow(
+    unsafe_code,
+    reason = "moves elements out of a vector and closes the gap"
+)]
 
 use std::fmt;
 use std::iter::FusedIterator;
@@ -30,14 +33,19 @@ pub(super) fn resolve(range: impl RangeBounds<usize>, len: usize) -> Range<usize
     };
     match (start, end) {
         (Some(start), Some(end)) if start <= end && end <= len => start..end,
-        _ => out_of_range(range.start_bound().cloned(), range.end_bound().cloned(), len),
+        _ => out_of_range(
+            range.start_bound().cloned(),
+            range.end_bound().cloned(),
+            len,
+        ),
     }
 }
 
 #[cold]
 #[track_caller]
+#[expect(clippy::panic, reason = "as std's vector, documented")]
 fn out_of_range(start: Bound<usize>, end: Bound<usize>, len: usize) -> ! {
-    panic!("the range {start:?} to {end:?} is not inside the length of {len}") // PANIC: as std's vector, documented.
+    panic!("the range {start:?} to {end:?} is not inside the length of {len}")
 }
 
 /// Elements on their way out of a [`ReservedVec`]; made by [`ReservedVec::drain`].
@@ -66,7 +74,13 @@ impl<'a, T> Drain<'a, T> {
         // If this is forgotten, nothing that it has given out is the vector's any more.
         vec.len = range.start;
         let base = vec.ptr;
-        Drain { vec: NonNull::from(vec), base, remaining: range, tail, borrow: PhantomData }
+        Drain {
+            vec: NonNull::from(vec),
+            base,
+            remaining: range,
+            tail,
+            borrow: PhantomData,
+        }
     }
 
     fn vec_mut(&mut self) -> &mut ReservedVec<T> {
@@ -80,7 +94,7 @@ impl<'a, T> Drain<'a, T> {
         self.base.as_ptr().wrapping_add(index)
     }
 
-    /// What has not been taken yet.
+    /// Returns the elements that have not been taken yet.
     pub fn as_slice(&self) -> &[T] {
         let first = self.place(self.remaining.start);
         // SAFETY: initialised elements (invariant) that this borrows.
@@ -93,7 +107,9 @@ impl<'a, T> Drain<'a, T> {
         let end = self.tail.start;
         let vec = self.vec_mut();
         while vec.len < end {
-            let Some(element) = elements.next() else { return false };
+            let Some(element) = elements.next() else {
+                return false;
+            };
             // SAFETY: before the tail, which is inside what is ready.
             unsafe { vec.push_ready(element) };
         }

@@ -1,6 +1,9 @@
 //! Adding, taking out and moving elements.
 
-#![allow(unsafe_code, reason = "moves elements in and out of memory that the vector has committed")]
+#![allow(
+    unsafe_code,
+    reason = "moves elements in and out of memory that the vector has committed"
+)]
 
 use std::ops::RangeBounds;
 use std::ptr;
@@ -119,7 +122,10 @@ impl<T> ReservedVec<T> {
     #[track_caller]
     pub fn remove(&mut self, index: usize) -> T {
         let len = self.len;
-        assert!(index < len, "index {index} is not below the length of {len}");
+        assert!(
+            index < len,
+            "index {index} is not below the length of {len}"
+        );
         let place = self.place(index);
         // SAFETY: an element, which is moved out and then overwritten or no longer counted.
         let value = unsafe { place.read() };
@@ -136,7 +142,10 @@ impl<T> ReservedVec<T> {
     #[track_caller]
     pub fn swap_remove(&mut self, index: usize) -> T {
         let len = self.len;
-        assert!(index < len, "index {index} is not below the length of {len}");
+        assert!(
+            index < len,
+            "index {index} is not below the length of {len}"
+        );
         self.as_mut_slice().swap(index, len - 1);
         self.len = len - 1;
         // SAFETY: it was the last element, and the vector no longer counts it as its own.
@@ -145,7 +154,9 @@ impl<T> ReservedVec<T> {
 
     /// Drops the elements from `len` on. What is committed stays so.
     pub fn truncate(&mut self, len: usize) {
-        let Some(dropped) = self.len.checked_sub(len) else { return };
+        let Some(dropped) = self.len.checked_sub(len) else {
+            return;
+        };
         let rest = ptr::slice_from_raw_parts_mut(self.place(len), dropped);
         // Before anything is dropped: if that panics, nothing is dropped twice.
         self.len = len;
@@ -226,7 +237,11 @@ impl<T> ReservedVec<T> {
     ///
     /// # Errors
     /// As [`try_reserve`](ReservedVec::try_reserve).
-    pub fn try_resize_with(&mut self, len: usize, mut make: impl FnMut() -> T) -> Result<(), Error> {
+    pub fn try_resize_with(
+        &mut self,
+        len: usize,
+        mut make: impl FnMut() -> T,
+    ) -> Result<(), Error> {
         match len.checked_sub(self.len) {
             Some(more) => {
                 self.make_room(more)?;

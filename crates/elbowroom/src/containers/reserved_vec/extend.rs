@@ -1,6 +1,9 @@
 //! Appending from iterators and slices.
 
-#![allow(unsafe_code, reason = "writes into memory that the vector has committed")]
+#![allow(
+    unsafe_code,
+    reason = "writes into memory that the vector has committed"
+)]
 
 use std::ops::RangeBounds;
 
@@ -59,7 +62,9 @@ impl<T> ReservedVec<T> {
             if self.len < self.ready {
                 return Ok(()); // It has ended, and is not asked again.
             }
-            let Some(element) = elements.next() else { return Ok(()) };
+            let Some(element) = elements.next() else {
+                return Ok(());
+            };
             self.make_room(elements.size_hint().0.saturating_add(1))?;
             // SAFETY: there is room for at least one.
             unsafe { self.push_ready(element) };

@@ -20,16 +20,18 @@ pub struct IntoIter<T> {
 }
 
 impl<T> IntoIter<T> {
-    /// What has not been taken yet.
+    /// Returns the elements that have not been taken yet.
     pub fn as_slice(&self) -> &[T] {
         // SAFETY: initialised elements (invariant) that this borrows.
         unsafe { slice::from_raw_parts(self.vec.place(self.remaining.start), self.remaining.len()) }
     }
 
-    /// What has not been taken yet.
+    /// Returns the elements that have not been taken yet.
     pub fn as_mut_slice(&mut self) -> &mut [T] {
         // SAFETY: as above, and borrowed exclusively.
-        unsafe { slice::from_raw_parts_mut(self.vec.place(self.remaining.start), self.remaining.len()) }
+        unsafe {
+            slice::from_raw_parts_mut(self.vec.place(self.remaining.start), self.remaining.len())
+        }
     }
 }
 
@@ -103,7 +105,10 @@ impl<T> IntoIterator for ReservedVec<T> {
     #[inline]
     fn into_iter(mut self) -> IntoIter<T> {
         let remaining = 0..mem::take(&mut self.len);
-        IntoIter { vec: self, remaining }
+        IntoIter {
+            vec: self,
+            remaining,
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! The growth of a `Vec`, the address of a static.
 
-#![allow(unsafe_code, reason = "keeps elements in memory that it commits itself")]
+#![allow(
+    unsafe_code,
+    reason = "keeps elements in memory that it commits itself"
+)]
 
 use std::marker::PhantomData;
 use std::mem::{self, MaybeUninit};
@@ -9,35 +12,29 @@ use std::ptr::{self, NonNull};
 use std::slice;
 
 use super::prefix::{Extent, Prefix};
+use super::share;
 use super::{ContainerBuilder, ContainerStats, Options, full};
-use crate::error::{Cause, Error, Operation};
-use crate::reservation::Span;
+use crate::error::{Error, Operation, Reason};
+use crate::plain::Span;
 
 mod drain;
 mod edit;
 mod extend;
 mod into_iter;
 #[cfg(feature = "rayon")]
-mod rayon;
+mod parallel;
 mod retain;
 #[cfg(feature = "serde")]
-mod serde;
+mod serialized;
 mod splice;
 mod traits;
 
 pub use drain::Drain;
 pub use into_iter::IntoIter;
 #[cfg(feature = "rayon")]
-pub use rayon::IntoParIter;
+pub use parallel::IntoParIter;
 pub use retain::ExtractIf;
 pub use splice::Splice;
-
-/// The bytes that a vector or an arena can hold if it is told no maximum.
-pub(super) const DEFAULT_MAX_BYTES: usize = 64 << 30;
-/// The least that a vector's default gives way to.
-const LEAST_DEFAULT_BYTES: usize = 16 << 20;
-/// What it is divided by each time.
-const GIVE_WAY: usize = 16;
 
 /// A `Vec` that never moves: the growth of a vector, the address of a static.
 ///
@@ -69,11 +66,10 @@ const GIVE_WAY: usize = 16;
 ///
 /// # What it costs
 ///
-/// Reserving takes a system call and no memory, but of addresses there is an end: 128 TiB on most machines, some two
-/// thousand vectors of the default maximum of 64 GiB, and fewer where the process is limited (RLIMIT_AS). Where there
-/// are more of them, say how long each can get. A vector takes at least a page once it has an element, and on Linux two
-/// of the 65,530 mappings that a process may have (`vm.max_map_count`): use `Vec` for tens of thousands of little
-/// things.
+/// Reserving takes a system call and no memory. Addresses are limited: to 128 TiB on most machines, and to less where
+/// the process is (RLIMIT_AS). Vectors that were told no maximum share half of them: see [`new`](ReservedVec::new). A
+/// vector takes at least a page once it has an element, and on Linux two of the 65,530 mappings that a process may
+/// have (`vm.max_map_count`): use `Vec` for tens of thousands of little things.
 ///
 /// Small vectors that come and go take over each other's memory without a system call: see [`trim`](crate::trim).
 ///
@@ -109,17 +105,28 @@ impl<T: RefUnwindSafe> RefUnwindSafe for ReservedVec<T> {}
 impl<T> ReservedVec<T> {
     const IS_ZERO_SIZED: bool = size_of::<T>() == 0;
 
-    const DEFAULT_MAX_LEN: usize = if Self::IS_ZERO_SIZED { usize::MAX } else { DEFAULT_MAX_BYTES / size_of::<T>() };
-
-    /// A vector that can hold 64 GiB. Nothing is reserved until the first element comes; and if the system has no gap
-    /// that large then, or lets the process have no more, a sixteenth of it, and so on down to 16 MiB.
+    /// Returns an empty vector whose maximum follows from the address space that is free.
+    ///
+    /// Nothing is reserved until the first element comes. Then the vector reserves 64 GiB; less if the address space
+    /// is limited or if there are hundreds of such vectors, but at least twice what it needs at that moment, where
+    /// the system has it. [`max_len`](ReservedVec::max_len) tells. The rule: half of the address space is left to
+    /// everything else; of what the containers without a maximum have not taken of the other half, the next one takes
+    /// a part in 16 + 2n, where n is their number, rounded down to a power of two.
     pub const fn new() -> ReservedVec<T> {
-        ReservedVec::with_max_len(Self::DEFAULT_MAX_LEN)
+        ReservedVec::unreserved(share::NO_MAX)
     }
 
-    /// A vector that can hold `max_len` elements. Nothing is reserved until the first one comes, and then the addresses
-    /// for all of them.
+    /// Returns an empty vector that can hold `max_len` elements. Nothing is reserved until the first one comes, and
+    /// then the addresses for all of them.
     pub const fn with_max_len(max_len: usize) -> ReservedVec<T> {
+        ReservedVec::unreserved(if Self::IS_ZERO_SIZED {
+            max_len
+        } else {
+            share::told(max_len)
+        })
+    }
+
+    const fn unreserved(max_len: usize) -> ReservedVec<T> {
         ReservedVec {
             ptr: NonNull::dangling(),
             ready: if Self::IS_ZERO_SIZED { max_len } else { 0 },
@@ -130,7 +137,8 @@ impl<T> ReservedVec<T> {
         }
     }
 
-    /// A vector with a commit limit, a budget, a growth policy or a name, for at most `max_len` elements.
+    /// Returns a builder for a vector of at most `max_len` elements with a commit limit, a budget, a growth policy or a
+    /// name.
     ///
     /// ```
     /// use elbowroom::{ReservedVec, page_size};
@@ -149,37 +157,41 @@ impl<T> ReservedVec<T> {
     /// Reserves the addresses, which has not been done.
     fn reserve_addresses(&mut self, options: Options) -> Result<(), Error> {
         let max_bytes = self.max_len.checked_mul(size_of::<T>());
-        let max_bytes = max_bytes.ok_or_else(|| Error::new(Operation::Reserve, 0..usize::MAX, Cause::TooLarge))?;
+        let max_bytes = max_bytes
+            .ok_or_else(|| Error::new(Operation::Reserve, 0..usize::MAX, Reason::TooLarge))?;
         let prefix = Prefix::reserve(max_bytes, align_of::<T>(), options)?;
         self.ptr = prefix.base().cast();
         self.prefix = Some(prefix);
         Ok(())
     }
 
-    /// Reserves the addresses; of a vector that was told no maximum, fewer if need be. In large steps, since somebody
-    /// else may need what is left.
-    fn reserve_or_give_way(&mut self, options: &Options) -> Result<(), Error> {
-        let asked = self.max_len;
-        let least = if asked == Self::DEFAULT_MAX_LEN { LEAST_DEFAULT_BYTES / size_of::<T>() } else { asked };
-        loop {
-            match self.reserve_addresses(options.clone()) {
-                Err(error) if error.is_out_of_memory() && self.max_len / GIVE_WAY >= least.max(1) => {
-                    self.max_len /= GIVE_WAY;
-                }
-                Err(error) => {
-                    self.max_len = asked;
-                    return Err(error);
-                }
-                Ok(()) => return Ok(()),
-            }
-        }
+    /// Reserves the addresses of a vector that was told no maximum, of which `needed` elements are needed now.
+    fn reserve_share(&mut self, needed: usize) -> Result<(), Error> {
+        let size = size_of::<T>();
+        let needed = needed
+            .checked_mul(size)
+            .ok_or_else(|| full(self.len, needed, isize::MAX as usize / size, size))?;
+        let prefix = Prefix::reserve_share(needed, size, align_of::<T>(), Options::default())?;
+        self.max_len = prefix.usable_bytes() / size;
+        self.ptr = prefix.base().cast();
+        self.prefix = Some(prefix);
+        Ok(())
     }
 
-    /// An empty vector with the same maximum, limits, budget, growth and name.
+    /// Returns an empty vector with the same maximum, which has reserved nothing.
+    fn with_same_max(&self) -> ReservedVec<T> {
+        if self.prefix.as_ref().is_some_and(Prefix::is_share) {
+            return ReservedVec::new();
+        }
+        ReservedVec::with_max_len(self.max_len)
+    }
+
+    /// Returns an empty vector with the same maximum, limits, budget, growth and name.
     fn like(&self) -> Result<ReservedVec<T>, Error> {
-        let mut vec = ReservedVec::with_max_len(self.max_len);
-        if let Some(prefix) = &self.prefix {
-            vec.reserve_or_give_way(&prefix.options())?;
+        let mut vec = self.with_same_max();
+        match &self.prefix {
+            Some(prefix) if !prefix.is_share() => vec.reserve_addresses(prefix.options())?,
+            _ => {}
         }
         Ok(vec)
     }
@@ -190,7 +202,11 @@ impl<T> ReservedVec<T> {
     fn grow(&mut self, used: usize, more: usize, extent: Extent) -> Result<(), Error> {
         let mut needed = self.may_hold(used, more)?;
         if self.prefix.is_none() {
-            self.reserve_or_give_way(&Options::default())?;
+            if self.max_len == share::NO_MAX {
+                self.reserve_share(needed)?;
+            } else {
+                self.reserve_addresses(Options::default())?;
+            }
             needed = self.may_hold(used, more)?;
         }
         if let Some(prefix) = &mut self.prefix {
@@ -202,14 +218,20 @@ impl<T> ReservedVec<T> {
 
     /// How many elements are `more` behind the first `used`, if the vector may hold so many.
     fn may_hold(&self, used: usize, more: usize) -> Result<usize, Error> {
-        let needed = used.checked_add(more).filter(|&needed| needed <= self.max_len);
+        let needed = used
+            .checked_add(more)
+            .filter(|&needed| needed <= self.max_len);
         needed.ok_or_else(|| full(used, more, self.max_len, size_of::<T>()))
     }
 
     /// Makes room for `more` elements behind the last, which are about to be written.
     #[inline]
     fn make_room(&mut self, more: usize) -> Result<(), Error> {
-        if more <= self.ready - self.len { Ok(()) } else { self.grow(self.len, more, Extent::Ahead) }
+        if more <= self.ready - self.len {
+            Ok(())
+        } else {
+            self.grow(self.len, more, Extent::Ahead)
+        }
     }
 
     /// How many elements lie in so many bytes of the prefix.
@@ -253,7 +275,11 @@ impl<T> ReservedVec<T> {
     }
 
     fn reserve_for(&mut self, additional: usize, extent: Extent) -> Result<(), Error> {
-        if additional <= self.capacity() - self.len { Ok(()) } else { self.grow(self.len, additional, extent) }
+        if additional <= self.capacity() - self.len {
+            Ok(())
+        } else {
+            self.grow(self.len, additional, extent)
+        }
     }
 
     /// Gives back the pages behind the last element, as far as the system lets it (on Linux it may refuse where the
@@ -264,7 +290,9 @@ impl<T> ReservedVec<T> {
 
     /// Gives back the pages behind the last element and behind the first `min_capacity`, as far as the system lets it.
     pub fn shrink_to(&mut self, min_capacity: usize) {
-        let Some(prefix) = &mut self.prefix else { return };
+        let Some(prefix) = &mut self.prefix else {
+            return;
+        };
         let keep = min_capacity.min(self.max_len).max(self.len) * size_of::<T>();
         // SAFETY: the elements are before that, and the exclusive borrow says that nobody has a reference to the rest.
         if let Ok(committed) = unsafe { prefix.shrink(keep) } {
@@ -274,7 +302,7 @@ impl<T> ReservedVec<T> {
         }
     }
 
-    /// How many elements fit into what is committed.
+    /// Returns how many elements fit into the committed pages.
     pub fn capacity(&self) -> usize {
         match &self.prefix {
             Some(prefix) => self.elements_in(prefix.committed_bytes()),
@@ -282,55 +310,61 @@ impl<T> ReservedVec<T> {
         }
     }
 
-    /// How many elements the vector can ever hold. (One that [`new`](ReservedVec::new) made may come to hold less, when
-    /// its first element comes.)
+    /// Returns how many elements the vector can ever hold. A vector that [`new`](ReservedVec::new) made knows it when
+    /// its first element comes; before, this is the most that it can be.
     pub const fn max_len(&self) -> usize {
-        self.max_len
+        if self.max_len == share::NO_MAX && !Self::IS_ZERO_SIZED {
+            share::BYTES_MAX / size_of::<T>()
+        } else {
+            self.max_len
+        }
     }
 
-    /// How many elements the vector holds.
+    /// Returns how many elements the vector holds.
     #[inline]
     pub const fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether it holds none.
+    /// Returns whether the vector is empty.
     #[inline]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The name it was given, or the empty string.
+    /// Returns the name, or the empty string.
     pub fn name(&self) -> &str {
         self.prefix.as_ref().map_or("", Prefix::name)
     }
 
-    /// What the vector has used and done so far.
+    /// Returns what the vector has used and done so far.
     pub fn stats(&self) -> ContainerStats {
-        self.prefix.as_ref().map_or(ContainerStats::NOTHING, Prefix::stats)
+        self.prefix
+            .as_ref()
+            .map_or(ContainerStats::NOTHING, Prefix::stats)
     }
 
-    /// The state of every page, in order: what is committed, then what is only reserved. Empty before anything is
+    /// Returns the state of every page, in order: the committed ones, then the reserved ones. Empty before anything is
     /// reserved. What the vector has taken over from another and not grown into counts as reserved (see
     /// [`trim`](crate::trim)).
     pub fn spans(&self) -> Vec<Span> {
         self.prefix.as_ref().map_or_else(Vec::new, Prefix::spans)
     }
 
-    /// Where the elements are: the same for the life of the vector from the first element on (from the beginning if the
-    /// builder made it), dangling before that.
+    /// Returns the address of the first element: the same for the life of the vector from the first element on (from
+    /// the beginning if the builder made it), dangling before that.
     #[inline]
     pub const fn as_ptr(&self) -> *const T {
         self.ptr.as_ptr()
     }
 
-    /// [`as_ptr`](ReservedVec::as_ptr), to write through.
+    /// Returns the pointer of [`as_ptr`](ReservedVec::as_ptr), to write through.
     #[inline]
     pub const fn as_mut_ptr(&mut self) -> *mut T {
         self.ptr.as_ptr()
     }
 
-    /// The elements.
+    /// Returns the elements.
     #[inline]
     pub const fn as_slice(&self) -> &[T] {
         // SAFETY: so many elements are initialised, on committed pages (or of no size), and stay so while borrowed:
@@ -338,14 +372,14 @@ impl<T> ReservedVec<T> {
         unsafe { slice::from_raw_parts(self.ptr.as_ptr(), self.len) }
     }
 
-    /// The elements.
+    /// Returns the elements.
     #[inline]
     pub const fn as_mut_slice(&mut self) -> &mut [T] {
         // SAFETY: as in `as_slice`, and borrowed exclusively.
         unsafe { slice::from_raw_parts_mut(self.ptr.as_ptr(), self.len) }
     }
 
-    /// What is committed behind the last element, to be filled and then counted with
+    /// Returns the committed room behind the last element, to be filled and then counted with
     /// [`set_len`](ReservedVec::set_len). What it holds is unknown: perhaps what a vector that is gone left there.
     #[inline]
     pub fn spare_capacity_mut(&mut self) -> &mut [MaybeUninit<T>] {
@@ -397,6 +431,7 @@ impl<T> ContainerBuilder<ReservedVec<T>> {
     pub fn build(self) -> Result<ReservedVec<T>, Error> {
         let mut vec = ReservedVec::with_max_len(self.max);
         if self.max > 0 && !ReservedVec::<T>::IS_ZERO_SIZED {
+            // A builder is told a maximum.
             vec.reserve_addresses(self.options)?;
         }
         Ok(vec)
@@ -416,8 +451,12 @@ pub(super) fn accept<T>(result: Result<T, Error>) -> T {
 #[cold]
 #[inline(never)]
 #[track_caller]
+#[expect(
+    clippy::panic,
+    reason = "as std's vector; the documentation of each caller says so"
+)]
 fn refused(error: &Error) -> ! {
-    panic!("{error}") // PANIC: as std's vector; each caller's documentation says so.
+    panic!("{error}")
 }
 
 impl<T> Drop for ReservedVec<T> {

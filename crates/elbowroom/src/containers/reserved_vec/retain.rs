@@ -31,7 +31,12 @@ impl<'a, T> Sieve<'a, T> {
     fn new(vec: &'a mut ReservedVec<T>, start: usize) -> Sieve<'a, T> {
         let end = vec.len;
         vec.len = 0;
-        Sieve { vec, kept: start, read: start, end }
+        Sieve {
+            vec,
+            kept: start,
+            read: start,
+            end,
+        }
     }
 
     /// The next element to look at, of which there is one.
@@ -149,7 +154,11 @@ impl<T> ReservedVec<T> {
         take: F,
     ) -> ExtractIf<'_, T, F> {
         let range = drain::resolve(range, self.len);
-        ExtractIf { sieve: Sieve::new(self, range.start), end: range.end, take }
+        ExtractIf {
+            sieve: Sieve::new(self, range.start),
+            end: range.end,
+            take,
+        }
     }
 }
 
@@ -182,6 +191,8 @@ impl<T, F: FnMut(&mut T) -> bool> Iterator for ExtractIf<'_, T, F> {
 
 impl<T, F> fmt::Debug for ExtractIf<'_, T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ExtractIf").field("left", &(self.end - self.sieve.read)).finish_non_exhaustive()
+        f.debug_struct("ExtractIf")
+            .field("left", &(self.end - self.sieve.read))
+            .finish_non_exhaustive()
     }
 }

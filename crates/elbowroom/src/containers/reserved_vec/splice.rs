@@ -26,11 +26,14 @@ impl<T> ReservedVec<T> {
         replacement: I,
     ) -> Splice<'_, I::IntoIter> {
         let range = drain::resolve(range, self.len);
-        Splice { drain: Drain::new(self, range), replacement: replacement.into_iter() }
+        Splice {
+            drain: Drain::new(self, range),
+            replacement: replacement.into_iter(),
+        }
     }
 
-    /// [`splice`](ReservedVec::splice), but takes all that `replacement` yields at once, and makes room for it, before
-    /// anything is changed.
+    /// Replaces as [`splice`](ReservedVec::splice) does, but takes all that `replacement` yields at once, and makes
+    /// room for it, before anything is changed.
     ///
     /// ```
     /// use elbowroom::ReservedVec;
@@ -57,7 +60,7 @@ impl<T> ReservedVec<T> {
     ) -> Result<Splice<'_, IntoIter<T>>, Error> {
         let range = drain::resolve(range, self.len);
         // In a vector, so that it is an error too if there is no memory to keep it for a moment.
-        let mut new = ReservedVec::with_max_len(self.max_len);
+        let mut new = self.with_same_max();
         new.try_extend(replacement)?;
         self.make_room(new.len.saturating_sub(range.len()))?;
         Ok(self.splice(range, new))

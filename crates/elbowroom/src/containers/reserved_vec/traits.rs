@@ -143,7 +143,7 @@ impl<T: Hash> Hash for ReservedVec<T> {
 }
 
 impl<T: Clone> ReservedVec<T> {
-    /// A clone with the same maximum, limits, budget, growth and name.
+    /// Returns a clone with the same maximum, limits, budget, growth and name.
     ///
     /// # Errors
     /// As [`try_reserve`](ReservedVec::try_reserve), and as of the builder.
@@ -155,7 +155,7 @@ impl<T: Clone> ReservedVec<T> {
 }
 
 impl<T: Clone> Clone for ReservedVec<T> {
-    /// A clone with the same maximum, limits, budget, growth and name.
+    /// Returns a clone with the same maximum, limits, budget, growth and name.
     ///
     /// # Panics
     /// With the text of the error that [`try_clone`](ReservedVec::try_clone) would return.
@@ -192,14 +192,6 @@ impl<T> FromIterator<T> for ReservedVec<T> {
     }
 }
 
-impl<T> ReservedVec<T> {
-    /// An empty vector with the maximum of [`ReservedVec::new`], or of `len` if that is more.
-    fn for_at_least(len: usize) -> ReservedVec<T> {
-        let vec = ReservedVec::new();
-        if len <= vec.max_len { vec } else { ReservedVec::with_max_len(len) }
-    }
-}
-
 impl<T> From<Vec<T>> for ReservedVec<T> {
     /// Moves the elements, with the maximum of [`ReservedVec::new`] or of the length if that is more. Where a panic is
     /// not wanted, [`try_extend`](ReservedVec::try_extend) a new one.
@@ -209,7 +201,7 @@ impl<T> From<Vec<T>> for ReservedVec<T> {
     #[track_caller]
     fn from(mut elements: Vec<T>) -> ReservedVec<T> {
         let count = elements.len();
-        let mut vec = ReservedVec::for_at_least(count);
+        let mut vec = ReservedVec::new();
         accept(vec.make_room(count));
         // SAFETY: the vector no longer counts them as its own.
         unsafe { elements.set_len(0) };
@@ -225,7 +217,7 @@ impl<T: Clone> From<&[T]> for ReservedVec<T> {
     /// As from a `Vec`.
     #[track_caller]
     fn from(elements: &[T]) -> ReservedVec<T> {
-        let mut vec = ReservedVec::for_at_least(elements.len());
+        let mut vec = ReservedVec::new();
         vec.extend_from_slice(elements);
         vec
     }
@@ -236,7 +228,7 @@ impl<T, const N: usize> From<[T; N]> for ReservedVec<T> {
     /// As from a `Vec`.
     #[track_caller]
     fn from(elements: [T; N]) -> ReservedVec<T> {
-        let mut vec = ReservedVec::for_at_least(N);
+        let mut vec = ReservedVec::new();
         vec.extend(elements);
         vec
     }

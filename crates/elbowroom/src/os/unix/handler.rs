@@ -1,36 +1,55 @@
-//! The process-wide signal handler for SIGSEGV and SIGBUS, and the chain to what was there before.
+//! The process-wide signal handler for SIGSEGV and SIGBUS, and the chain to the handlers before it.
 //!
-//! Flags, and why:
-//! - `SA_SIGINFO`: the address and the context are the point.
-//! - `SA_ONSTACK`: the fault may be a stack overflow, which is somebody else's to report; without an alternate stack
-//!   the kernel could not call us, nor we them.
-//! - `SA_NODEFER`: a filter may touch another region, so the same signal must be able to nest.
-//! - the mask blocks every asynchronous signal: whatever lock the handler takes, no other handler can interrupt its
-//!   holder on this thread and wait for it. If another handler is in front of ours and passes on to it, the kernel has
-//!   applied that one's mask, so ours is set once more on entry.
+//! # Flags
+//! - `SA_SIGINFO`: the handler needs the address and the context.
+//! - `SA_ONSTACK`: the fault may be a stack overflow, which another handler reports. Without an
+//!   alternate stack the kernel could not call our handler, nor our handler the other one.
+//! - The mask blocks every asynchronous signal. Whatever lock the handler takes, no other handler can
+//!   interrupt its holder on this thread and wait for it. The mask leaves out one signal, [`MARK`], by
+//!   which the handler recognises a call by the kernel; the handler blocks it on entry.
+//! - The mask blocks SIGSEGV and SIGBUS as well, so that a fault of the handler itself ends the process
+//!   (the kernel kills a thread that raises a blocked synchronous signal), however little is left of the
+//!   alternate stack. Only a filter may fault: `FilterStack::run` unblocks the two signals around it.
 //!
-//! Chaining keeps what the earlier handler would have seen without us: its mask, its flags, enough stack, and, for a
-//! default disposition, death by the same signal at the same instruction. If the earlier handler resets the disposition
-//! to the default (std's does, after any signal that is not a stack overflow), then that default becomes what comes
-//! after us and we stay in front.
+//! # Chaining
+//! A handler that we pass a signal on to sees what it would have seen without us: its mask, its flags,
+//! enough stack, and for the default action, death by the same signal at the same instruction. If that
+//! handler resets the action to the default and returns (std's does, after a fault that is not a stack
+//! overflow), the default stays: the instruction runs again, and the process dies there.
 //!
-//! Somebody may put a handler of their own in front of ours; it may pass on to ours or not. The next region puts ours
-//! in front again, by another entry: each of a few *levels* has an entry function of its own and knows what it was put
-//! in front of. So a handler that passes back to the entry that it found goes on down from there, each handler gets a
-//! signal once, and an entry that is found in front again says that those above it have been taken back.
+//! A program may put its own handler in front of ours, which may pass on to ours or not. The next region
+//! puts ours in front again, by another entry: each of a few *levels* has an entry function of its own
+//! and knows which action it was put in front of. So a handler that passes on to the entry that it found
+//! continues down from there, and each handler gets a signal once. An entry that is found in front again
+//! says that the entries above it have been taken back.
 
 use std::ffi::c_void;
 use std::mem;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-use super::stack::stack_pointer;
-use super::{Trap, asynchronous_signals, flavour, last_error};
-use crate::error::OsCode;
-use crate::fault::{self, Decision, Place, frames};
+use super::errno::{self, last_error};
+use super::flavour::{self, Trap};
+use super::signals::Mask;
+use super::stack::{self, stack_pointer};
+use crate::os::types::Decision;
+use crate::plain::{OsCode, Place};
 
-/// How often ours can be in the chain at once. Beyond, a handler that somebody puts in front stays there.
+/// What decides about a fault; set before the handler is installed.
+static DECIDE: OnceLock<fn(&mut Trap) -> Decision> = OnceLock::new();
+
+/// The asynchronous signal that our mask leaves out. Handlers of others block all asynchronous signals or
+/// few, so a thread that blocks what our mask blocks, and not this one, was interrupted by the kernel.
+const MARK: Mask = Mask::of(flavour::MARK_SIGNAL);
+
+/// What is blocked while the handler runs.
+fn blocked() -> Mask {
+    Mask::asynchronous().with(Mask::FAULTS)
+}
+
+/// How many entries of ours the chain can have. When all are used, a handler that the program puts in
+/// front stays there.
 const LEVELS: usize = 8;
 
 type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut c_void);
@@ -49,13 +68,14 @@ static ENTRIES: [Handler; LEVELS] = [
 
 /// Our places in the chain of one signal.
 struct Chain {
-    // What each level comes before. Null (the default action), or a leaked action that is never changed or freed: the
-    // handler may be reading it at any time.
+    // The action that each level was put in front of. Invariant: null (the default action), or a leaked
+    // action that is never changed or freed, because the handler may be reading it at any time.
     next: [AtomicPtr<libc::sigaction>; LEVELS],
-    // How many levels are in the chain. Written only under INSTALLING.
+    // How many levels are in the chain. Written only while installing and uninstalling.
     used: AtomicUsize,
-    // Whether a handler in front has called the entry of this level, since it was put in front.
-    was_passed_on_to: [AtomicBool; LEVELS],
+    // The handler that was in front when the entry of this level was last called by another handler; 0 if
+    // it never was since the level was put in front.
+    passer: [AtomicUsize; LEVELS],
 }
 
 impl Chain {
@@ -63,7 +83,7 @@ impl Chain {
         Chain {
             next: [const { AtomicPtr::new(ptr::null_mut()) }; LEVELS],
             used: AtomicUsize::new(0),
-            was_passed_on_to: [const { AtomicBool::new(false) }; LEVELS],
+            passer: [const { AtomicUsize::new(0) }; LEVELS],
         }
     }
 
@@ -82,7 +102,7 @@ impl Chain {
         let known = self.next(level);
         let same = known.sa_sigaction == action.sa_sigaction
             && known.sa_flags == action.sa_flags
-            && bits(&known.sa_mask) == bits(&action.sa_mask);
+            && Mask::from_set(&known.sa_mask) == Mask::from_set(&action.sa_mask);
         if !same {
             self.next[level].store(Box::leak(Box::new(*action)), Ordering::Release);
         }
@@ -101,17 +121,6 @@ fn chain_of(signal: i32) -> &'static Chain {
     if signal == libc::SIGBUS { &BUS } else { &SEGV }
 }
 
-/// Serialises installing and uninstalling.
-pub(crate) static INSTALLING: Mutex<()> = Mutex::new(());
-
-/// Real-time signals end at 64 on Linux, and there are 31 on macOS; asking for a higher one is answered "no".
-const HIGHEST_SIGNAL: i32 = 64;
-
-fn is_member(set: &libc::sigset_t, signal: i32) -> bool {
-    // SAFETY: the set is initialised; an unknown signal number is answered with -1 (sigsetops(3)).
-    unsafe { libc::sigismember(set, signal) == 1 }
-}
-
 fn default_action() -> libc::sigaction {
     // SAFETY: sigaction is plain data, and all zeroes is a value of it: SIG_DFL, no flags, an empty mask.
     unsafe { mem::zeroed() }
@@ -120,8 +129,8 @@ fn default_action() -> libc::sigaction {
 fn our_action(level: usize) -> libc::sigaction {
     let mut action = default_action();
     action.sa_sigaction = ENTRIES[level] as usize;
-    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
-    action.sa_mask = asynchronous_signals();
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+    action.sa_mask = blocked().without(MARK).to_set();
     action
 }
 
@@ -129,156 +138,201 @@ fn current_action(signal: i32) -> Result<libc::sigaction, OsCode> {
     let mut action = default_action();
     // SAFETY: sigaction(2) with a null new action only reads; `action` is live and writable.
     let result = unsafe { libc::sigaction(signal, ptr::null(), &mut action) };
-    if result == 0 { Ok(action) } else { Err(last_error()) }
+    if result == 0 {
+        Ok(action)
+    } else {
+        Err(last_error())
+    }
 }
 
-fn set_action(signal: i32, action: &libc::sigaction) -> Result<(), OsCode> {
-    // SAFETY: `action` is either ours, whose handler below meets the contract of an SA_SIGINFO handler and stays in the
-    // program for good, or one that was installed for this signal before.
-    let result = unsafe { libc::sigaction(signal, action, ptr::null_mut()) };
-    if result == 0 { Ok(()) } else { Err(last_error()) }
+/// Sets the action of a signal, and returns the one that it replaced.
+fn set_action(signal: i32, action: &libc::sigaction) -> Result<libc::sigaction, OsCode> {
+    let mut before = default_action();
+    // SAFETY: `action` is either ours, whose entry meets the contract of an SA_SIGINFO handler and stays
+    // in the program for good, or one that was installed for this signal before. `before` is writable.
+    let result = unsafe { libc::sigaction(signal, action, &mut before) };
+    if result == 0 {
+        Ok(before)
+    } else {
+        Err(last_error())
+    }
 }
 
 /// Which of our levels an action is.
 fn level_of(action: &libc::sigaction) -> Option<usize> {
-    ENTRIES.iter().position(|&entry| action.sa_sigaction == entry as usize)
+    level_at(action.sa_sigaction)
+}
+
+/// Which of our levels a handler is.
+fn level_at(handler: usize) -> Option<usize> {
+    ENTRIES.iter().position(|&entry| handler == entry as usize)
 }
 
 /// Puts our handler in front for both signals, if it is not there.
-pub(crate) fn install() -> Result<(), OsCode> {
-    let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+pub(crate) fn install(decide: fn(&mut Trap) -> Decision) -> Result<(), OsCode> {
+    DECIDE.get_or_init(|| {
+        keep_loaded();
+        decide
+    });
     install_one(libc::SIGSEGV)?;
     install_one(libc::SIGBUS)
+}
+
+/// Keeps the object that this code is in loaded until the process ends: a handler of the program may pass on
+/// to ours at any time, also when the last region has been released.
+fn keep_loaded() {
+    let entry: *const c_void = ENTRIES[0] as *const c_void;
+    // SAFETY: Dl_info is plain data, of which all zeroes is a value.
+    let mut object: libc::Dl_info = unsafe { mem::zeroed() };
+    // SAFETY: looks an address up, and writes a live Dl_info (dladdr(3)).
+    let is_known = unsafe { libc::dladdr(entry, &mut object) } != 0 && !object.dli_fname.is_null();
+    // Nothing unloads the program itself, for which the loader would open its file.
+    if is_known && !flavour::is_program(object.dli_fbase) {
+        let flags = libc::RTLD_LAZY | libc::RTLD_NOLOAD | libc::RTLD_NODELETE;
+        // SAFETY: the name is a zero-terminated string of the loader's. The object is loaded, so no code of it runs
+        // now (dlopen(3), RTLD_NOLOAD).
+        unsafe { libc::dlopen(object.dli_fname, flags) };
+    }
 }
 
 fn install_one(signal: i32) -> Result<(), OsCode> {
     let chain = chain_of(signal);
     let current = current_action(signal)?;
     if let Some(level) = level_of(&current) {
-        // Whatever was in front of that level has been taken back, and our levels before it with it.
+        // Whatever was in front of that level has been taken back, and our levels before it as well.
         chain.used.store(level + 1, Ordering::Relaxed);
-        chain.was_passed_on_to[level].store(false, Ordering::Relaxed);
+        chain.passer[level].store(0, Ordering::Relaxed);
         return Ok(());
     }
     let passes_on = current.sa_sigaction != libc::SIG_DFL && current.sa_sigaction != libc::SIG_IGN;
-    let level = if passes_on { chain.used.load(Ordering::Relaxed) } else { 0 };
+    let level = if passes_on {
+        chain.used.load(Ordering::Relaxed)
+    } else {
+        0
+    };
     if level == LEVELS {
         return Ok(());
     }
+    // Before the entry can be called.
     chain.store(level, &current);
-    chain.was_passed_on_to[level].store(false, Ordering::Relaxed);
-    set_action(signal, &our_action(level))?;
+    chain.passer[level].store(0, Ordering::Relaxed);
+    let before = set_action(signal, &our_action(level))?;
+    // Another handler may have been installed since `current` was read. It must not be lost.
+    if level_of(&before).is_none() {
+        chain.store(level, &before);
+    }
     chain.used.store(level + 1, Ordering::Relaxed);
     Ok(())
 }
 
-/// Restores what was there before, unless somebody has put their own handler in front meanwhile: that one may pass on
-/// to ours, so ours stays and passes everything on.
+/// Restores the actions from before `install`. If the program has put its own handler in front meanwhile,
+/// ours stays: that handler may pass on to ours, which passes everything on.
 pub(crate) fn uninstall() {
-    let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     uninstall_one(libc::SIGSEGV);
     uninstall_one(libc::SIGBUS);
 }
 
 fn uninstall_one(signal: i32) {
     let chain = chain_of(signal);
-    let Some(level) = current_action(signal).ok().as_ref().and_then(level_of) else { return };
+    let Some(level) = current_action(signal).ok().as_ref().and_then(level_of) else {
+        return;
+    };
     // Lower levels stay: what is restored here may pass on to them.
-    if set_action(signal, &chain.next(level)).is_ok() {
-        chain.used.store(level, Ordering::Relaxed);
+    let Ok(before) = set_action(signal, &chain.next(level)) else {
+        return;
+    };
+    if level_of(&before).is_none() {
+        // Another handler was installed since the look, and may pass on to ours: put it back.
+        let _ = set_action(signal, &before);
+        return;
     }
+    chain.used.store(level, Ordering::Relaxed);
 }
 
-/// Where ours stands, for each signal.
+/// Returns where our handler stands, for each signal, as the kernel knows it. A library that comes before
+/// the C library's sigaction(3), as Java's libjsig does, may tell the program something else.
 pub(crate) fn places() -> Vec<(&'static str, Place)> {
-    let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     let place = |signal| {
         let chain = chain_of(signal);
-        let front = current_action(signal).ok().as_ref().and_then(level_of);
         let used = chain.used.load(Ordering::Relaxed);
-        match used.checked_sub(1) {
-            // What was taken back while another was in front of it still passes on.
-            _ if !fault::is_armed() => Place::Absent,
-            None => Place::Absent,
-            Some(_) if front.is_some() => Place::First,
-            Some(level) if chain.was_passed_on_to[level].load(Ordering::Relaxed) => Place::Behind,
-            Some(_) => Place::Displaced,
+        match (used.checked_sub(1), flavour::handler_in_front(signal)) {
+            (None, _) => Place::Absent,
+            (_, Some(front)) if level_at(front).is_some() => Place::First,
+            (Some(level), front) if front == Some(chain.passer[level].load(Ordering::Relaxed)) => {
+                Place::Behind
+            }
+            _ => Place::Displaced,
         }
     };
-    vec![("SIGSEGV", place(libc::SIGSEGV)), ("SIGBUS", place(libc::SIGBUS))]
+    vec![
+        ("SIGSEGV", place(libc::SIGSEGV)),
+        ("SIGBUS", place(libc::SIGBUS)),
+    ]
+}
+
+/// Frees in a forked child the stacks on which threads that the child lacks run foreign handlers.
+pub(crate) fn forget_other_threads() {
+    stack::forget_other_threads();
 }
 
 /// The signal handler, as the entry of a level.
-extern "C" fn on_signal<const LEVEL: usize>(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
-    let errno = flavour::errno_location();
+extern "C" fn on_signal<const LEVEL: usize>(
+    signal: i32,
+    info: *mut libc::siginfo_t,
+    context: *mut c_void,
+) {
+    let errno = errno::location();
     // SAFETY: errno_location points at this thread's errno for as long as the thread lives.
     let saved = unsafe { *errno };
 
-    let asynchronous = asynchronous_signals();
-    let before = change_mask(libc::SIG_BLOCK, &asynchronous);
-    let may_not_nest = [libc::SIGSEGV, libc::SIGBUS].iter().any(|&signal| is_member(&before, signal));
-    if may_not_nest {
-        change_mask(libc::SIG_UNBLOCK, &faults());
-    }
+    let before = blocked().block();
 
-    // The kernel would have blocked the asynchronous signals, and not this one (SA_NODEFER). Of these the standard
-    // ones: emulators leave out some of the others.
-    const STANDARD: u64 = (1 << 31) - 1;
-    let lacks = bits(&asynchronous) & !bits(&before);
-    let is_passed_on = lacks & STANDARD != 0 || is_member(&before, signal);
-    if is_passed_on {
-        chain_of(signal).was_passed_on_to[LEVEL].store(true, Ordering::Relaxed);
-    }
-
-    // SAFETY: these are the arguments that the kernel gave to an SA_SIGINFO handler, this one or one in front of it
-    // that passes them on, and the trap ends before it.
+    // SAFETY: the kernel gave these arguments to an SA_SIGINFO handler: this one, or one in front of it that
+    // has passed them on. The trap ends before that handler returns.
     let mut trap = unsafe { Trap::new(info, context) };
-    let resolved = trap.is_raised_by_processor() && matches!(fault::decide(&mut trap), Decision::Resume);
-    if !resolved {
-        // SAFETY: the arguments of this handler, for the signal it was called for.
-        unsafe { pass_on(signal, info, context, &trap, LEVEL) };
+
+    // The kernel blocks what our action says, besides what the thread had blocked.
+    let by_kernel = trap.signal_mask().with(blocked().without(MARK));
+    let is_passed_on = Mask(before.0 ^ by_kernel.0).has_any(COMPARED);
+    if is_passed_on {
+        if let Some(front) = flavour::handler_in_front(signal) {
+            chain_of(signal).passer[LEVEL].store(front, Ordering::Relaxed);
+        }
     }
 
-    // Called by the kernel, the mask was ours from the start, and the kernel puts back what was before.
-    if !resolved || may_not_nest || is_passed_on || lacks != 0 {
-        change_mask(libc::SIG_SETMASK, &before);
+    let resolved = trap.is_raised_by_processor()
+        && DECIDE
+            .get()
+            .is_some_and(|decide| matches!(decide(&mut trap), Decision::Resume));
+    if !resolved {
+        // SAFETY: the arguments of this handler, for the signal that it was called for.
+        unsafe { pass_on(signal, info, context, &trap, LEVEL, is_passed_on) };
     }
-    // SAFETY: as above.
+
+    // When the kernel has called us, it restores the mask of the thread itself.
+    if !resolved || is_passed_on {
+        before.set();
+    }
+    // SAFETY: errno_location points at this thread's errno for as long as the thread lives.
     unsafe { *errno = saved };
 }
 
-/// Changes the thread's signal mask; the one before.
-fn change_mask(how: i32, set: &libc::sigset_t) -> libc::sigset_t {
-    let mut before = *set;
-    // SAFETY: both sets are live and initialised; it fails only for an unknown `how` (pthread_sigmask(3)).
-    unsafe { libc::pthread_sigmask(how, set, &mut before) };
-    before
-}
-
-/// SIGSEGV and SIGBUS.
-fn faults() -> libc::sigset_t {
-    let mut set = default_action().sa_mask;
-    for signal in [libc::SIGSEGV, libc::SIGBUS] {
-        // SAFETY: an initialised set and a valid signal.
-        unsafe { libc::sigaddset(&mut set, signal) };
-    }
-    set
-}
-
-/// The kernel's part of a set: 64 signals on Linux, 32 on macOS.
-fn bits(set: &libc::sigset_t) -> u64 {
-    let mut bytes = [0u8; 8];
-    let len = size_of::<libc::sigset_t>().min(bytes.len());
-    // SAFETY: a set is plain data, of which at least `len` bytes are there.
-    unsafe { ptr::copy_nonoverlapping(ptr::from_ref(set).cast::<u8>(), bytes.as_mut_ptr(), len) };
-    u64::from_ne_bytes(bytes)
-}
+/// The signals whose state tells a call by the kernel from one by another handler: the standard ones,
+/// because emulators leave out some of the others, and MARK.
+const COMPARED: Mask = Mask((1 << 31) - 1).with(MARK);
 
 /// Does what the handler or disposition that a level comes before would have done.
 ///
 /// # Safety
 /// Called from our signal handler with its own arguments.
-unsafe fn pass_on(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void, trap: &Trap, level: usize) {
+unsafe fn pass_on(
+    signal: i32,
+    info: *mut libc::siginfo_t,
+    context: *mut c_void,
+    trap: &Trap,
+    level: usize,
+    is_passed_on: bool,
+) {
     let chain = chain_of(signal);
     let next = chain.next(level);
 
@@ -290,18 +344,16 @@ unsafe fn pass_on(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void,
             if next.sa_flags & libc::SA_RESETHAND != 0 {
                 chain.store_default(level);
             }
-            let mut mask = trap.signal_mask();
-            let blocks =
-                |other| is_member(&next.sa_mask, other) || (other == signal && next.sa_flags & libc::SA_NODEFER == 0);
-            for other in (1..=HIGHEST_SIGNAL).filter(|&other| blocks(other)) {
-                // SAFETY: the mask is initialised; an unknown signal number is refused.
-                unsafe { libc::sigaddset(&mut mask, other) };
-            }
-            change_mask(libc::SIG_SETMASK, &mask);
+            let own = match next.sa_flags & libc::SA_NODEFER {
+                0 => Mask::of(signal),
+                _ => Mask(0),
+            };
+            let asked_for = Mask::from_set(&next.sa_mask).with(own);
+            trap.signal_mask().with(asked_for).set();
 
             let call = || {
                 if next.sa_flags & libc::SA_SIGINFO != 0 {
-                    // SAFETY: whoever installed this address with SA_SIGINFO gave a function of this type
+                    // SAFETY: a program that installs an address with SA_SIGINFO gives a function of this type
                     // (sigaction(2)).
                     let handler: Handler = unsafe { mem::transmute(handler) };
                     handler(signal, info, context);
@@ -313,11 +365,12 @@ unsafe fn pass_on(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void,
             };
             // Without SA_ONSTACK it would have run on the thread's own stack, and may need more than the few kilobytes
             // of an alternate one.
-            let wants_stack = next.sa_flags & libc::SA_ONSTACK == 0 && is_on(&trap.alternate_stack());
-            if !wants_stack || !frames::run_apart(call) {
+            let wants_stack =
+                next.sa_flags & libc::SA_ONSTACK == 0 && is_on(&trap.alternate_stack());
+            if !wants_stack || !stack::run_apart(call) {
                 call();
             }
-            stay_in_front(signal, level);
+            keep_place(signal, trap, level, is_passed_on);
         }
     }
 }
@@ -329,14 +382,25 @@ fn is_on(stack: &libc::stack_t) -> bool {
     stack.ss_flags & libc::SS_DISABLE == 0 && here.wrapping_sub(stack.ss_sp.addr()) < stack.ss_size
 }
 
-/// After the handler that a level comes before ran: if it reset the disposition to the default, let the default come
-/// after that level.
-fn stay_in_front(signal: i32, level: usize) {
+/// Called after the handler behind a level has returned. If that handler has reset the action to the
+/// default, the default is what comes after the level from now on.
+fn keep_place(signal: i32, trap: &Trap, level: usize, is_passed_on: bool) {
     let chain = chain_of(signal);
     if current_action(signal).is_ok_and(|current| current.sa_sigaction == libc::SIG_DFL) {
         chain.store_default(level);
-        let front = chain.used.load(Ordering::Relaxed).clamp(1, LEVELS) - 1;
-        // Cannot fail for a valid signal and action; if it did, the default disposition is what the handler wanted.
+        if trap.is_raised_by_processor() {
+            // The instruction runs again, faults again, and the default action ends the process there, as
+            // the handler wants.
+            return;
+        }
+        // Called by the kernel, the level is the one in front, whatever was in front of it before.
+        let front = if is_passed_on {
+            chain.used.load(Ordering::Relaxed).clamp(1, LEVELS) - 1
+        } else {
+            level
+        };
+        // Cannot fail for a valid signal and action (sigaction(2)); if it did, the default is what the handler
+        // wanted.
         let _ = set_action(signal, &our_action(front));
     }
 }
@@ -347,7 +411,8 @@ fn die(signal: i32, trap: &Trap) {
     let _ = set_action(signal, &default_action());
     if !trap.is_raised_by_processor() {
         // Sent by kill or raise: it will not happen again by itself.
-        // SAFETY: raise(3) has no preconditions; the signal is not blocked (SA_NODEFER), so it kills right here.
+        // SAFETY: raise(3) has no preconditions. It is pending until the handler returns, which restores a
+        // mask without this signal.
         unsafe { libc::raise(signal) };
     }
     // Otherwise the instruction runs again when we return, faults again, and the process dies there: same signal, same

@@ -12,12 +12,16 @@
 //! gets a proper signal, too.
 
 use std::arch::asm;
+use std::cell::UnsafeCell;
 use std::ffi::c_void;
 use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::last_error;
-use crate::error::OsCode;
-use crate::page;
+use super::errno::last_error;
+use super::process::thread_token;
+use super::signals::Mask;
+use super::size::page_size;
+use crate::plain::OsCode;
 
 /// What a filter is given, twice the 64 KiB that it may count on.
 const FILTER_STACK_BYTES: usize = 128 << 10;
@@ -25,7 +29,7 @@ const FILTER_STACK_BYTES: usize = 128 << 10;
 /// Above the kernel's largest signal frame (AT_MINSIGSTKSZ is near 12 KiB with AMX state), with room for the handler.
 const ALTERNATE_STACK_BYTES: usize = 64 << 10;
 
-/// Read as zero by whoever unwinds past a filter's first frame: the end of the stack.
+/// Read as zero by an unwinder that goes past a filter's first frame: the end of the stack.
 const PAD_BYTES: usize = 1024;
 
 /// A mapping that is never given back: stacks are reused by whichever thread faults next.
@@ -41,17 +45,17 @@ unsafe impl Send for FilterStack {}
 unsafe impl Sync for FilterStack {}
 
 fn stack_bytes() -> usize {
-    page::round_up(FILTER_STACK_BYTES).unwrap_or(FILTER_STACK_BYTES)
+    FILTER_STACK_BYTES.next_multiple_of(page_size())
 }
 
 fn alternate_bytes() -> usize {
-    page::round_up(ALTERNATE_STACK_BYTES).unwrap_or(ALTERNATE_STACK_BYTES)
+    ALTERNATE_STACK_BYTES.next_multiple_of(page_size())
 }
 
 impl FilterStack {
     /// Maps a stack. Async-signal-safe: it is two system calls.
     pub(crate) fn new() -> Result<FilterStack, OsCode> {
-        let guard = page::size();
+        let guard = page_size();
         let len = guard + stack_bytes() + guard + alternate_bytes();
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: mmap(2) of new anonymous memory where the kernel chooses.
@@ -71,7 +75,8 @@ impl FilterStack {
         let base: *mut u8 = base.cast();
         for offset in [0, guard + stack_bytes()] {
             // SAFETY: a page of the mapping just made, which nothing refers to yet.
-            let result = unsafe { libc::mprotect(base.wrapping_add(offset).cast(), guard, libc::PROT_NONE) };
+            let result =
+                unsafe { libc::mprotect(base.wrapping_add(offset).cast(), guard, libc::PROT_NONE) };
             if result != 0 {
                 let error = last_error();
                 // SAFETY: the whole mapping just made, which nothing refers to.
@@ -82,17 +87,60 @@ impl FilterStack {
         Ok(FilterStack { base })
     }
 
-    /// Calls `function(data)` on this stack and comes back.
+    /// Calls `function(data)` on this stack, for a filter: with the signals of faults unblocked.
     ///
     /// # Safety
-    /// No other thread runs on this stack, `function` may be called with `data`, and it does not unwind.
+    /// - No other call is on this stack.
+    /// - `function` may be called with `data`, and does not unwind.
     pub(crate) unsafe fn run(&self, function: extern "C" fn(*mut c_void), data: *mut c_void) {
-        let mut call = Call { function, data, alternate: self.base.wrapping_add(2 * page::size() + stack_bytes()) };
+        // SAFETY: the caller guarantees both clauses.
+        unsafe { self.call(function, data, true) };
+    }
+
+    /// Calls `function(data)` on this stack.
+    ///
+    /// # Safety
+    /// - No other call is on this stack.
+    /// - `function` may be called with `data`, and does not unwind.
+    unsafe fn call(
+        &self,
+        function: extern "C" fn(*mut c_void),
+        data: *mut c_void,
+        may_fault: bool,
+    ) {
+        let mut call = Call {
+            function,
+            data,
+            alternate: self.base.wrapping_add(2 * page_size() + stack_bytes()),
+            may_fault,
+        };
         // 16-byte aligned, as both ABIs demand at a call: the base is page aligned, and so are the sizes.
-        let top = self.base.wrapping_add(page::size() + stack_bytes() - PAD_BYTES);
-        // SAFETY: `top` is the high end of mapped, writable, unused memory of FILTER_STACK_BYTES (invariant, and the
-        // caller's promise); `on_filter_stack` takes a pointer to a live `Call` and does not unwind.
+        let top = self
+            .base
+            .wrapping_add(page_size() + stack_bytes() - PAD_BYTES);
+        // SAFETY: `top` is 16-byte aligned, and the high end of FILTER_STACK_BYTES of mapped, writable memory
+        // (invariant of `base`) that no other call uses (contract). `on_filter_stack` takes a pointer to a
+        // live `Call`, and does not unwind because `function` does not (contract).
         unsafe { call_on_stack(top, on_filter_stack, (&raw mut call).cast()) };
+    }
+}
+
+/// While it lives, SIGSEGV and SIGBUS are not blocked.
+struct FaultsUnblocked {
+    before: Mask,
+}
+
+impl FaultsUnblocked {
+    fn new() -> FaultsUnblocked {
+        FaultsUnblocked {
+            before: Mask::FAULTS.unblock(),
+        }
+    }
+}
+
+impl Drop for FaultsUnblocked {
+    fn drop(&mut self) {
+        self.before.set();
     }
 }
 
@@ -100,22 +148,103 @@ struct Call {
     function: extern "C" fn(*mut c_void),
     data: *mut c_void,
     alternate: *mut u8,
+    may_fault: bool,
 }
 
 extern "C" fn on_filter_stack(call: *mut c_void) {
     // SAFETY: `run` passes a pointer to its `Call`, which lives until this returns.
     let call = unsafe { &*call.cast::<Call>() };
-    let ours = libc::stack_t { ss_sp: call.alternate.cast(), ss_flags: 0, ss_size: alternate_bytes() };
-    let mut before = libc::stack_t { ss_sp: ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
+    let ours = libc::stack_t {
+        ss_sp: call.alternate.cast(),
+        ss_flags: 0,
+        ss_size: alternate_bytes(),
+    };
+    let mut before = libc::stack_t {
+        ss_sp: ptr::null_mut(),
+        ss_flags: libc::SS_DISABLE,
+        ss_size: 0,
+    };
     // sigaltstack(2): EPERM while the thread is on its alternate stack. On Linux it is not: the stack pointer is ours.
     // On macOS it may be, but there a nested signal then stays on the current stack, which is all that is wanted.
     // SAFETY: `ours` describes mapped memory of that size that nothing else uses while the filter runs; `before` is
     // writable.
     let switched = unsafe { libc::sigaltstack(&ours, &mut before) } == 0;
+    // Our handler blocks the signals of faults. A filter may fault; a handler of others has the mask that it
+    // asked for.
+    let unblocked = call.may_fault.then(FaultsUnblocked::new);
     (call.function)(call.data);
+    drop(unblocked);
     if switched {
         // SAFETY: what the kernel told us was there before.
         unsafe { libc::sigaltstack(&before, ptr::null_mut()) };
+    }
+}
+
+/// A stack for the handlers of others, which have nothing to do with filters. A handler that never returns
+/// (siglongjmp) keeps its stack for good, which must not cost a filter's.
+struct Apart {
+    // The token of the thread that runs on the stack; 0 if none does.
+    thread: AtomicUsize,
+    // Invariant: touched only by the thread that moved `thread` from 0 to its own token.
+    stack: UnsafeCell<Option<FilterStack>>,
+}
+
+// SAFETY: the atomic may be shared; `stack` belongs to one thread at a time (invariant).
+unsafe impl Sync for Apart {}
+
+static APART: [Apart; 16] = [const {
+    Apart {
+        thread: AtomicUsize::new(0),
+        stack: UnsafeCell::new(None),
+    }
+}; 16];
+
+/// Runs `work` on a stack of its own. Returns false, without having run it, if none is free.
+pub(super) fn run_apart<F: FnOnce()>(work: F) -> bool {
+    extern "C" fn call<F: FnOnce()>(work: *mut c_void) {
+        // SAFETY: `run_apart` passes a pointer to its own `Option<F>`, and does not touch it meanwhile.
+        let work = unsafe { &mut *work.cast::<Option<F>>() };
+        work.take().into_iter().for_each(|work| work());
+    }
+
+    let me = thread_token();
+    // Acquire: sees the stack as the last thread left it.
+    let take = |apart: &&Apart| {
+        let taken = apart
+            .thread
+            .compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed);
+        taken.is_ok()
+    };
+    let Some(apart) = APART.iter().find(take) else {
+        return false;
+    };
+    // SAFETY: this thread has the slot (invariant), and this function is the only place that touches the
+    // cell; one that is interrupted inside `work` takes another slot.
+    let stack = unsafe { &mut *apart.stack.get() };
+    if stack.is_none() {
+        *stack = FilterStack::new().ok();
+    }
+    let has_run = match stack {
+        Some(stack) => {
+            let mut work = Some(work);
+            // SAFETY: only this thread, which has the slot, runs on the stack. `call` takes a pointer to an
+            // `Option<F>`, which outlives the call; a panic in an `extern "C"` function aborts.
+            unsafe { stack.call(call::<F>, (&raw mut work).cast(), false) };
+            true
+        }
+        None => false,
+    };
+    apart.thread.store(0, Ordering::Release);
+    has_run
+}
+
+/// Frees in a forked child the stacks of the threads that the child lacks.
+pub(super) fn forget_other_threads() {
+    let me = thread_token();
+    for apart in &APART {
+        if apart.thread.load(Ordering::Relaxed) != me {
+            apart.thread.store(0, Ordering::Release);
+        }
     }
 }
 
@@ -136,7 +265,7 @@ pub(super) fn stack_pointer() -> usize {
 /// `top` is 16-byte aligned and the high end of enough unused stack; `function` may be called with `data` and does not
 /// unwind.
 #[cfg(target_arch = "x86_64")]
-#[inline(never)] // A small frame: whoever unwinds past it reads zeros in the pad, the end of the stack.
+#[inline(never)] // A small frame: an unwinder that goes past it reads zeros in the pad, the end of the stack.
 unsafe fn call_on_stack(top: *mut u8, function: extern "C" fn(*mut c_void), data: *mut c_void) {
     // SAFETY: rsp is put back from r12, which the callee keeps (System V ABI); every register that it may change is
     // declared; the direction flag is clear and the stack aligned at the call.

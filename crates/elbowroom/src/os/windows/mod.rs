@@ -8,48 +8,44 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::AtomicU32;
 
 use windows_sys::Win32::Foundation::{
-    ERROR_COMMITMENT_LIMIT, ERROR_INVALID_ADDRESS, ERROR_NOT_ENOUGH_MEMORY, ERROR_OUTOFMEMORY, GetLastError,
+    ERROR_COMMITMENT_LIMIT, ERROR_INVALID_ADDRESS, ERROR_NOT_ENOUGH_MEMORY, ERROR_OUTOFMEMORY,
+    EXCEPTION_ACCESS_VIOLATION,
 };
 use windows_sys::Win32::Storage::FileSystem::WriteFile;
 use windows_sys::Win32::System::Console::{GetStdHandle, STD_ERROR_HANDLE};
 use windows_sys::Win32::System::Memory::{
-    MEM_COMMIT, MEM_DECOMMIT, MEM_RELEASE, MEM_RESERVE, MEMORY_BASIC_INFORMATION, PAGE_EXECUTE, PAGE_EXECUTE_READ,
-    PAGE_EXECUTE_READWRITE, PAGE_EXECUTE_WRITECOPY, PAGE_GUARD, PAGE_NOACCESS, PAGE_READONLY, PAGE_READWRITE,
-    PAGE_WRITECOPY, VirtualAlloc, VirtualFree, VirtualProtect, VirtualQuery,
+    MEM_COMMIT, MEM_DECOMMIT, MEM_RELEASE, MEM_RESERVE, MEMORY_BASIC_INFORMATION, PAGE_EXECUTE,
+    PAGE_EXECUTE_READ, PAGE_EXECUTE_READWRITE, PAGE_EXECUTE_WRITECOPY, PAGE_GUARD, PAGE_NOACCESS,
+    PAGE_READONLY, PAGE_READWRITE, PAGE_WRITECOPY, VirtualAlloc, VirtualFree, VirtualProtect,
+    VirtualQuery,
 };
-use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, SYSTEM_INFO};
-use windows_sys::Win32::System::Threading::{GetCurrentThreadId, INFINITE, WaitOnAddress, WakeByAddressSingle};
+use windows_sys::Win32::System::Threading::{
+    GetCurrentThreadId, INFINITE, WaitOnAddress, WakeByAddressSingle,
+};
 
-use super::Placement;
-use crate::error::OsCode;
-use crate::fault::FaultAccess;
-use crate::reservation::Access;
+use self::error::last_error;
+use crate::plain::{Access, FaultAccess, FaultCode, OsCode, Placement};
 
+mod error;
 pub(crate) mod handler;
-mod headroom;
-mod image;
-#[path = "../no_userfault.rs"]
-mod no_userfault;
+pub(super) mod image;
+mod limits;
 mod retry;
+mod size;
+pub(super) mod thread;
 mod touch;
+mod trap;
 
-pub(crate) use handler::Trap;
-pub(crate) use headroom::headroom;
-pub(super) use image::image_section;
-pub(crate) use no_userfault::{Userfault, bar, is_in_system_call, is_missing_page, unbar, userfault_advice};
-
-/// What fault injection makes a call fail with.
-#[cfg(feature = "faulty")]
-pub(super) const INJECTED: OsCode = OsCode(ERROR_COMMITMENT_LIMIT as i32);
-
-/// The code of the call that has just failed.
-fn last_error() -> OsCode {
-    // SAFETY: reads the thread's last-error value; no preconditions.
-    OsCode(unsafe { GetLastError() } as i32)
-}
+pub(crate) use limits::limits;
+pub(crate) use size::{address_space, addresses_left, granularity, huge_page_size, page_size};
+pub(crate) use thread::thread_token;
+pub(crate) use trap::Trap;
 
 pub(crate) fn is_out_of_memory(code: OsCode) -> bool {
-    matches!(code.0 as u32, ERROR_NOT_ENOUGH_MEMORY | ERROR_OUTOFMEMORY | ERROR_COMMITMENT_LIMIT)
+    matches!(
+        code.0 as u32,
+        ERROR_NOT_ENOUGH_MEMORY | ERROR_OUTOFMEMORY | ERROR_COMMITMENT_LIMIT
+    )
 }
 
 pub(crate) fn is_address_in_use(code: OsCode) -> bool {
@@ -76,35 +72,41 @@ pub(crate) fn alternate_stack_bytes() -> Option<usize> {
 }
 
 /// There are no mappings to count.
-pub(crate) fn is_out_of_mappings(_base: NonNull<u8>, _len: usize) -> bool {
+pub(crate) fn set_in_core_dumps(_base: NonNull<u8>, _len: usize, _in_dumps: bool) {}
+
+pub(crate) fn is_out_of_mappings() -> bool {
     false
 }
 
 /// What a person can try after `code`.
 pub(crate) fn advice(code: OsCode) -> Option<&'static str> {
     match code.0 as u32 {
-        ERROR_COMMITMENT_LIMIT => Some("the system's commit limit is reached; commit less, or enlarge the paging file"),
-        ERROR_NOT_ENOUGH_MEMORY | ERROR_OUTOFMEMORY => Some("memory or address space ran out; ask for less"),
-        ERROR_INVALID_ADDRESS => {
-            Some("those addresses are taken or out of bounds; choose another, or let the system choose")
+        ERROR_COMMITMENT_LIMIT => {
+            Some("the system's commit limit is reached; commit less, or enlarge the paging file")
         }
+        ERROR_NOT_ENOUGH_MEMORY | ERROR_OUTOFMEMORY => {
+            Some("memory or address space ran out; ask for less")
+        }
+        ERROR_INVALID_ADDRESS => Some(
+            "those addresses are taken or out of bounds; choose another, or let the system choose",
+        ),
         _ => None,
     }
 }
 
-fn system_info() -> SYSTEM_INFO {
-    let mut info = SYSTEM_INFO::default();
-    // SAFETY: fills the structure it is given; cannot fail.
-    unsafe { GetSystemInfo(&mut info) };
-    info
+/// Returns the code that a touch of an uncommitted page has.
+pub(crate) fn fault_code(_is_missing: bool) -> FaultCode {
+    FaultCode::Exception(EXCEPTION_ACCESS_VIOLATION as u32)
 }
 
-pub(crate) fn page_size() -> usize {
-    system_info().dwPageSize as usize
+/// Returns what a person can try after `code` refused a reservation.
+pub(crate) fn reserve_advice(code: OsCode) -> Option<&'static str> {
+    advice(code)
 }
 
-pub(crate) fn granularity() -> usize {
-    system_info().dwAllocationGranularity as usize
+/// Returns what a person can try after `code` refused a thread.
+pub(crate) fn thread_advice(code: OsCode) -> Option<&'static str> {
+    advice(code)
 }
 
 /// Reserves at `address`, or anywhere if that is 0.
@@ -115,7 +117,11 @@ fn reserve_at(address: usize, len: usize) -> Result<NonNull<u8>, OsCode> {
     NonNull::new(base.cast()).ok_or_else(last_error)
 }
 
-pub(crate) fn reserve(len: usize, align: usize, placement: Placement) -> Result<NonNull<u8>, OsCode> {
+pub(crate) fn reserve(
+    len: usize,
+    align: usize,
+    placement: Placement,
+) -> Result<NonNull<u8>, OsCode> {
     match placement {
         Placement::Exactly(address) => reserve_at(address, len),
         // VirtualAlloc rounds the address down to the granularity, so only an aligned one stays aligned.
@@ -132,7 +138,9 @@ pub(crate) fn reserve(len: usize, align: usize, placement: Placement) -> Result<
 fn reserve_aligned(len: usize, align: usize) -> Result<NonNull<u8>, OsCode> {
     const TRIES: usize = 64;
 
-    let wide = len.checked_add(align).ok_or(OsCode(ERROR_NOT_ENOUGH_MEMORY as i32))?;
+    let wide = len
+        .checked_add(align)
+        .ok_or(OsCode(ERROR_NOT_ENOUGH_MEMORY as i32))?;
     let mut error = OsCode(ERROR_INVALID_ADDRESS as i32);
     for attempt in 0..TRIES {
         let base = reserve_at(0, if attempt == 0 { len } else { wide })?;
@@ -158,11 +166,15 @@ fn reserve_aligned(len: usize, align: usize) -> Result<NonNull<u8>, OsCode> {
 /// See [`os::commit`](super::commit).
 pub(crate) unsafe fn commit(base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
     retry::until_it_works(|| {
-        #[cfg(feature = "faulty")]
-        super::faulty::check(super::faulty::Call::CommitAttempt)?;
+        #[cfg(feature = "inject")]
+        crate::os::inject::check(crate::os::inject::Call::CommitAttempt)?;
         // SAFETY: the caller's own reserved pages, which no reference points into.
         let result = unsafe { VirtualAlloc(base.as_ptr().cast(), len, MEM_COMMIT, PAGE_READWRITE) };
-        if result.is_null() { Err(last_error()) } else { Ok(()) }
+        if result.is_null() {
+            Err(last_error())
+        } else {
+            Ok(())
+        }
     })
 }
 
@@ -171,7 +183,20 @@ pub(crate) unsafe fn commit(base: NonNull<u8>, len: usize) -> Result<(), OsCode>
 pub(crate) unsafe fn decommit(base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
     // SAFETY: the caller's own pages, which no reference points into; MEM_DECOMMIT passes over reserved ones.
     let result = unsafe { VirtualFree(base.as_ptr().cast(), len, MEM_DECOMMIT) };
-    if result == 0 { Err(last_error()) } else { Ok(()) }
+    if result == 0 {
+        Err(last_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// Decommits: VirtualAlloc commits all of a range or nothing, and there is no advice to keep.
+///
+/// # Safety
+/// See [`os::uncommit`](super::uncommit).
+pub(crate) unsafe fn uncommit(base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
+    // SAFETY: the caller's own pages, which no reference points into (contract).
+    unsafe { decommit(base, len) }
 }
 
 /// # Safety
@@ -186,7 +211,11 @@ pub(crate) unsafe fn protect(base: NonNull<u8>, len: usize, access: Access) -> R
     let mut before = 0;
     // SAFETY: the caller's own committed pages, and no reference into them is broken by the new access.
     let result = unsafe { VirtualProtect(base.as_ptr().cast(), len, bits, &mut before) };
-    if result == 0 { Err(last_error()) } else { Ok(()) }
+    if result == 0 {
+        Err(last_error())
+    } else {
+        Ok(())
+    }
 }
 
 /// By touching them; a single page the program touches itself at the same price.
@@ -194,11 +223,12 @@ pub(crate) unsafe fn protect(base: NonNull<u8>, len: usize, access: Access) -> R
 /// # Safety
 /// See [`os::populate`](super::populate).
 pub(crate) unsafe fn populate(base: NonNull<u8>, len: usize) {
-    let page = crate::page::size();
+    let page = page_size();
     if len > page {
         let start = base.as_ptr();
         // SAFETY: whole pages of the caller's reservation, more than one. Those of a region may be in any state, and
-        // while it lives the handler is installed; those of a container are committed, by whom alone they change.
+        // while it lives the handler is installed; those of a container are committed, and only the container changes
+        // them.
         unsafe { touch::touch(start, start.wrapping_add(len), page) };
     }
 }
@@ -215,7 +245,11 @@ pub(crate) unsafe fn advise_huge(_base: NonNull<u8>, _len: usize) {}
 pub(crate) unsafe fn release(base: NonNull<u8>, _len: usize) -> Result<(), OsCode> {
     // SAFETY: the base of a whole reservation, as VirtualAlloc returned it; MEM_RELEASE wants a length of 0.
     let result = unsafe { VirtualFree(base.as_ptr().cast(), 0, MEM_RELEASE) };
-    if result == 0 { Err(last_error()) } else { Ok(()) }
+    if result == 0 {
+        Err(last_error())
+    } else {
+        Ok(())
+    }
 }
 
 /// Whether the program may do this at `address` without a fault.
@@ -232,8 +266,20 @@ pub(crate) fn allows(address: usize, access: FaultAccess) -> Option<bool> {
         return Some(false);
     }
     let bits = info.Protect & 0xff;
-    let executable = [PAGE_EXECUTE, PAGE_EXECUTE_READ, PAGE_EXECUTE_READWRITE, PAGE_EXECUTE_WRITECOPY].contains(&bits);
-    let writable = [PAGE_READWRITE, PAGE_WRITECOPY, PAGE_EXECUTE_READWRITE, PAGE_EXECUTE_WRITECOPY].contains(&bits);
+    let executable = [
+        PAGE_EXECUTE,
+        PAGE_EXECUTE_READ,
+        PAGE_EXECUTE_READWRITE,
+        PAGE_EXECUTE_WRITECOPY,
+    ]
+    .contains(&bits);
+    let writable = [
+        PAGE_READWRITE,
+        PAGE_WRITECOPY,
+        PAGE_EXECUTE_READWRITE,
+        PAGE_EXECUTE_WRITECOPY,
+    ]
+    .contains(&bits);
     Some(match access {
         FaultAccess::Read => writable || bits == PAGE_READONLY || bits == PAGE_EXECUTE_READ,
         FaultAccess::Write => writable,
@@ -245,19 +291,25 @@ pub(crate) fn allows(address: usize, access: FaultAccess) -> Option<bool> {
 pub(crate) fn name(_base: NonNull<u8>, _len: usize, _name: &str) {}
 
 /// Windows processes do not fork.
-pub(crate) fn at_fork(_before: extern "C" fn(), _in_parent: extern "C" fn(), _in_child: extern "C" fn()) {}
-
-/// Names the calling thread: never 0, unique among live threads.
-pub(crate) fn thread_token() -> usize {
-    // SAFETY: no preconditions.
-    unsafe { GetCurrentThreadId() as usize }
+pub(crate) fn at_fork(
+    _before: extern "C" fn(),
+    _in_parent: extern "C" fn(),
+    _in_child: extern "C" fn(),
+) {
 }
 
 /// Sleeps while `word` is `expected`. May wake early.
 pub(crate) fn wait(word: &AtomicU32, expected: u32) {
     let size = size_of::<u32>();
     // SAFETY: both point at live u32s, as `size` says, and the wait ends before they do.
-    unsafe { WaitOnAddress(word.as_ptr().cast(), (&raw const expected).cast(), size, INFINITE) };
+    unsafe {
+        WaitOnAddress(
+            word.as_ptr().cast(),
+            (&raw const expected).cast(),
+            size,
+            INFINITE,
+        )
+    };
 }
 
 /// Wakes one thread that sleeps in [`wait`] on `word`.
@@ -273,7 +325,15 @@ pub(crate) fn write_stderr(bytes: &[u8]) {
     let mut written = 0;
     // SAFETY: the pointer and length are those of a live slice, and no overlapped structure is needed for a handle that
     // was not opened for overlapped use.
-    unsafe { WriteFile(handle, bytes.as_ptr(), bytes.len() as u32, &mut written, ptr::null_mut()) };
+    unsafe {
+        WriteFile(
+            handle,
+            bytes.as_ptr(),
+            bytes.len() as u32,
+            &mut written,
+            ptr::null_mut(),
+        )
+    };
 }
 
 /// Windows interrupts no thread to run code on it.

@@ -11,7 +11,7 @@ use windows_sys::Win32::Foundation::ERROR_COMMITMENT_LIMIT;
 use windows_sys::Win32::System::SystemInformation::GetTickCount64;
 use windows_sys::Win32::System::Threading::Sleep;
 
-use crate::error::OsCode;
+use crate::plain::OsCode;
 
 /// The pauses between attempts, in milliseconds: half a second in all.
 const PAUSES_MS: [u32; 7] = [5, 10, 20, 40, 80, 160, 185];
@@ -38,7 +38,8 @@ fn repeat(
     mut pause: impl FnMut(u32),
     mut attempt: impl FnMut() -> Result<(), OsCode>,
 ) -> Result<(), OsCode> {
-    let is_passing = |result: &Result<(), OsCode>| *result == Err(OsCode(ERROR_COMMITMENT_LIMIT as i32));
+    let is_passing =
+        |result: &Result<(), OsCode>| *result == Err(OsCode(ERROR_COMMITMENT_LIMIT as i32));
     let mut result = attempt();
     if !is_passing(&result) {
         return result;
@@ -85,14 +86,22 @@ mod tests {
                 pause,
                 || {
                     self.attempts.set(self.attempts.get() + 1);
-                    if self.attempts.get() <= refusals { refusal } else { Ok(()) }
+                    if self.attempts.get() <= refusals {
+                        refusal
+                    } else {
+                        Ok(())
+                    }
                 },
             )
         }
     }
 
     fn machine() -> Machine {
-        Machine { given_up_ms: AtomicU64::new(0), now_ms: Cell::new(1000), attempts: Cell::new(0) }
+        Machine {
+            given_up_ms: AtomicU64::new(0),
+            now_ms: Cell::new(1000),
+            attempts: Cell::new(0),
+        }
     }
 
     #[test]

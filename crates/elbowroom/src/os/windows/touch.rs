@@ -11,9 +11,8 @@
 
 use std::arch::asm;
 
-use super::handler::Trap;
-use crate::fault::access;
-use crate::os::access_entry;
+use super::trap::Trap;
+use crate::os::table::{access_entry, resume_after};
 
 /// In the first result register while pages are touched. Accessors have 0 there, or a byte.
 const MARK: u64 = u64::MAX;
@@ -23,7 +22,7 @@ pub(super) fn leave(trap: &mut Trap) -> bool {
     if trap.result() != MARK {
         return false;
     }
-    match access::resume_after(trap.program_counter()) {
+    match resume_after(trap.program_counter()) {
         Some(resume) => {
             trap.recover(resume, 0);
             true
@@ -40,9 +39,9 @@ pub(super) fn leave(trap: &mut Trap) -> bool {
 /// the handler is installed.
 #[cfg(target_arch = "x86_64")]
 pub(super) unsafe fn touch(start: *mut u8, end: *mut u8, page: usize) {
-    // SAFETY: a locked `or` of zero leaves the byte as it is, whoever else writes it at that moment (Intel SDM volume
-    // 2, LOCK), so to the compiler nothing happens to memory; pages that fault end the loop (`leave`), and without a
-    // handler there are none (contract). Writes the registers declared, and flags.
+    // SAFETY: a locked `or` of zero leaves the byte as it is, also if another thread writes it at that moment (Intel
+    // SDM volume 2, LOCK), so to the compiler nothing happens to memory; pages that fault end the loop (`leave`), and
+    // without a handler there are none (contract). Writes the registers declared, and flags.
     unsafe {
         asm!(
             "2:",
@@ -102,15 +101,20 @@ mod tests {
     #[test]
     fn pages_that_are_not_committed_stay_so_and_no_region_is_asked() {
         let size = page::size();
-        let region = Region::builder(8 * size).filter(|_| unreachable!("nobody is asked")).build().unwrap();
+        let region = Region::builder(8 * size)
+            .filter(|_| unreachable!("nobody is asked"))
+            .build()
+            .unwrap();
         region.commit(0..2 * size).unwrap();
         region.commit(4 * size..5 * size).unwrap();
         region.try_write(size, 7u8).unwrap();
         let base = NonNull::new(region.as_ptr()).unwrap();
         // From the start, and from a page that faults at once.
         for first in [0, 2, 4] {
+            // SAFETY: less than the eight pages of the region.
+            let start = unsafe { base.add(first * size) };
             // SAFETY: pages of a live region, some reserved; the handler is installed while it lives.
-            unsafe { crate::os::populate(base.add(first * size), (8 - first) * size) };
+            unsafe { crate::os::populate(start, (8 - first) * size) };
         }
         let stats = region.stats();
         assert_eq!((stats.committed_bytes, stats.faults), (3 * size, 0));

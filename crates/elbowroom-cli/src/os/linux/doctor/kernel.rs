@@ -3,18 +3,30 @@
 use serde_json::json;
 
 use super::{Facts, unknown};
-use crate::doctor::{Finding, Section};
+use crate::findings::{Finding, Section};
 use crate::os::unix::isolate::{Failure, Probe};
+
+/// Something that the kernel offers or not, by a probe.
+fn offer(
+    id: &'static str,
+    what: &'static str,
+    probe: &Probe,
+    [yes, no]: [&str; 2],
+    with: &str,
+    without: &str,
+) -> Finding {
+    let finding = Finding::new(id, Section::Kernel, what);
+    match probe {
+        Ok(_) => finding.found(yes, true).means(with),
+        Err(Failure::Lost(why)) => unknown(finding, &format!("It could not be tried: {why}")),
+        Err(why) => finding.found(format!("{no}: {why}"), false).note(without),
+    }
+}
 
 impl Facts {
     pub(super) fn kernel(&self) -> [Finding; 5] {
         let offer = |id, what, probe: &Probe, with: &str, without: &str| {
-            let finding = Finding::new(id, Section::Kernel, what);
-            match probe {
-                Ok(_) => finding.found("yes", true).means(with),
-                Err(Failure::Lost(why)) => unknown(finding, &format!("It could not be tried: {why}")),
-                Err(why) => finding.found(format!("no: {why}"), false).note(without),
-            }
+            offer(id, what, probe, ["yes", "no"], with, without)
         };
         [
             offer(
@@ -57,22 +69,25 @@ impl Facts {
     }
 
     pub(super) fn userfaultfd(&self) -> [Finding; 6] {
-        const WORTH: &str = "Only regions with a Backend of that name use it; others commit by mprotect.";
+        const WORTH: &str =
+            "Only regions with a Backend of that name use it; others commit by mprotect.";
         let door = |id, what, probe: &Probe, means: &str| {
-            let finding = Finding::new(id, Section::Kernel, what);
-            match probe {
-                Ok(_) => finding.found("yes", true).means(means),
-                Err(Failure::Lost(why)) => unknown(finding, &format!("It could not be tried: {why}")),
-                Err(why) => finding.found(format!("no: {why}"), false).note(WORTH),
-            }
+            offer(id, what, probe, ["yes", "no"], means, WORTH)
         };
         let [full, user, device] = &self.userfaultfd;
-        let features = Finding::new("userfaultfd_features", Section::Kernel, "userfaultfd features");
+        let features = Finding::new(
+            "userfaultfd_features",
+            Section::Kernel,
+            "userfaultfd features",
+        );
         let features = match full.as_ref().or(user.as_ref()).or(device.as_ref()) {
             Ok(bits) => {
                 let has = |bit: u32| bits & (1 << bit) != 0;
-                let names: Vec<&str> =
-                    UFFD_FEATURES.iter().filter(|&&(bit, _)| has(bit)).map(|&(_, name)| name).collect();
+                let names: Vec<&str> = UFFD_FEATURES
+                    .iter()
+                    .filter(|&&(bit, _)| has(bit))
+                    .map(|&(_, name)| name)
+                    .collect();
                 let features = features.found(names.join(" "), json!(names));
                 if has(UFFD_FEATURE_SIGBUS) {
                     features.means("Faults can come as SIGBUS, which Backend::Userfault takes.")
@@ -80,15 +95,13 @@ impl Facts {
                     features.note("Faults cannot come as SIGBUS, without which there is no Backend::Userfault.")
                 }
             }
-            Err(_) => features.found("none that could be asked for", json!([])).note(WORTH),
+            Err(_) => features
+                .found("none that could be asked for", json!([]))
+                .note(WORTH),
         };
         let backend = |id, what, probe: &Probe, with: &str, without: &str| {
-            let finding = Finding::new(id, Section::Kernel, what);
-            match probe {
-                Ok(_) => finding.found("works", true).means(format!("Tried in a child process. {with}")),
-                Err(Failure::Lost(why)) => unknown(finding, &format!("It could not be tried: {why}")),
-                Err(why) => finding.found(format!("does not work: {why}"), false).note(without),
-            }
+            let with = format!("Tried in a child process. {with}");
+            offer(id, what, probe, ["works", "does not work"], &with, without)
         };
         [
             backend(
@@ -102,7 +115,7 @@ impl Facts {
                 "userfault_monitor_backend",
                 "Backend::UserfaultMonitor",
                 &self.userfault_monitor_backend,
-                "The touches of system calls commit, too.",
+                "Touches by system calls also commit.",
                 "System calls fail with EFAULT on pages that are not committed. It takes CAP_SYS_PTRACE, \
                  vm.unprivileged_userfaultfd=1 or access to /dev/userfaultfd.",
             ),
@@ -118,7 +131,12 @@ impl Facts {
                 user,
                 "UFFD_USER_MODE_ONLY: without privilege, for faults of the program alone.",
             ),
-            door("dev_userfaultfd", "/dev/userfaultfd", device, "Open to whom the file's permissions admit."),
+            door(
+                "dev_userfaultfd",
+                "/dev/userfaultfd",
+                device,
+                "Open to users with permission for the file.",
+            ),
             features,
         ]
     }

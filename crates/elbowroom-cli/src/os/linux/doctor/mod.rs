@@ -2,13 +2,14 @@
 
 mod kernel;
 
-use elbowroom::{Backend, Budget};
+use std::path::Path;
+
+use elbowroom::{Backend, Budget, SystemLimit};
 use serde_json::{Value, json};
 
-use super::cgroup::{self, CgroupLimit};
 use super::probe::{self, Door};
 use super::proc::{chosen, field, field_bytes, number, text};
-use crate::doctor::{self, Finding, Level, MODEST_BYTES, Report, Section};
+use crate::findings::{self, Finding, Level, Report, Section};
 use crate::os::unix::doctor::{Facts as UnixFacts, Used, touch};
 use crate::os::unix::isolate::{Probe, isolated};
 use crate::size::human;
@@ -22,7 +23,8 @@ struct Facts {
     memory: Option<Memory>,
     /// What [`Budget::for_process`] allows, and which limit says so.
     budget: (u64, String),
-    cgroups: Vec<CgroupLimit>,
+    /// The limits of control groups.
+    cgroups: Vec<SystemLimit>,
     max_map_count: Option<u64>,
     mappings: Option<u64>,
     seccomp: Option<String>,
@@ -42,7 +44,7 @@ struct Facts {
     userfault_monitor_backend: Probe,
 }
 
-/// Figures of /proc/meminfo, in bytes but for the counts of huge pages.
+/// Figures of /proc/meminfo, in bytes, except the numbers of huge pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Memory {
     total_bytes: u64,
@@ -95,12 +97,15 @@ impl Facts {
             chosen(&text).map(str::to_owned)
         };
         Facts {
-            unix: UnixFacts::gather(used, super::signal_frame_max_bytes()),
+            unix: UnixFacts::gather(used, super::signal_frame_max_bytes(), super::resident_bytes),
             address_bits: probe::address_bits(),
             overcommit: number("/proc/sys/vm/overcommit_memory"),
             memory: text("/proc/meminfo").as_deref().and_then(Memory::parse),
             budget: (budget.limit_bytes() as u64, budget.name().to_owned()),
-            cgroups: cgroup::limits(),
+            cgroups: elbowroom::system_limits()
+                .into_iter()
+                .filter(|limit| limit.file.is_some())
+                .collect(),
             max_map_count: number("/proc/sys/vm/max_map_count"),
             mappings: text("/proc/self/maps").map(|maps| maps.lines().count() as u64),
             seccomp: field(&status, "Seccomp").map(str::to_owned),
@@ -120,18 +125,27 @@ impl Facts {
         }
     }
 
-    /// What they mean.
+    /// Judges the facts.
     fn judge(&self) -> Vec<Finding> {
         let mut findings = self.unix.judge();
         findings.extend([
             self.address_bits(),
             self.overcommit(),
             self.commit_limit(),
-            doctor::process_budget(self.budget.0, &self.budget.1),
+            findings::process_budget(self.budget.0, &self.budget.1),
             self.memory(),
         ]);
-        findings.extend([self.cgroups(), self.mappings(), self.seccomp(), self.tracer()]);
-        findings.extend([self.huge_pages(), self.huge_page_effort(), self.huge_page_pool()]);
+        findings.extend([
+            self.cgroups(),
+            self.mappings(),
+            self.seccomp(),
+            self.tracer(),
+        ]);
+        findings.extend([
+            self.huge_pages(),
+            self.huge_page_effort(),
+            self.huge_page_pool(),
+        ]);
         findings.extend(self.kernel());
         findings.extend(self.userfaultfd());
         findings
@@ -143,11 +157,11 @@ impl Facts {
             Ok(bits) => {
                 let finding = finding.found(format!("{bits} bits: {}", human(1 << bits)), *bits);
                 match bits {
-                    ..=42 => finding.note("Few addresses: large reservations compete for them."),
+                    ..=42 => finding.note("Few addresses: large reservations may not fit."),
                     48.. => finding.means(
-                        "Found by trying. On x86-64 the kernel gives those above 47 bits only to who asks for them.",
+                        "Found by trying. On x86-64 the kernel gives addresses above 47 bits only on request.",
                     ),
-                    _ => finding.means("Found by trying. All that one process can reserve together."),
+                    _ => finding.means("Found by trying. The total that one process can reserve."),
                 }
             }
             Err(why) => unknown(finding, &why.to_string()),
@@ -156,8 +170,11 @@ impl Facts {
 
     fn overcommit(&self) -> Finding {
         let finding = Finding::new("overcommit", Section::Commit, "overcommit");
-        let found =
-            |text: &str, mode: u64| finding.clone().found(format!("{text} (vm.overcommit_memory is {mode})"), mode);
+        let found = |text: &str, mode: u64| {
+            finding
+                .clone()
+                .found(format!("{text} (vm.overcommit_memory is {mode})"), mode)
+        };
         match self.overcommit {
             Some(mode @ 0) => found("heuristic", mode).note(
                 "One commit is refused if it is larger than all memory and swap together; many smaller ones are not. \
@@ -166,13 +183,13 @@ impl Facts {
             ),
             Some(mode @ 1) => found("without limit", mode).but(
                 Level::Warning,
-                "No commit is ever refused. When memory runs out, the kernel ends a process. Only limits of your own \
-                 (commit_limit, a Budget) say no before that.",
+                "No commit is refused. When memory runs out, the kernel ends a process. Only your own limits \
+                 (commit_limit, a Budget) refuse commits before that.",
                 "sysctl vm.overcommit_memory=0, or 2 for commits that fail as errors",
             ),
             Some(mode @ 2) => found("strict", mode).means(
-                "What is committed is kept count of. A commit past the limit fails as an error, and no process ends \
-                 for it.",
+                "The kernel counts committed memory. A commit past the limit fails with an error, and no process is \
+                 ended.",
             ),
             _ => unknown(finding, "/proc/sys/vm/overcommit_memory cannot be read"),
         }
@@ -184,21 +201,41 @@ impl Facts {
             return unknown(finding, "/proc/meminfo cannot be read");
         };
         let change = "Add swap, or raise vm.overcommit_ratio or vm.overcommit_kbytes";
-        doctor::commit_limit(memory.commit_limit_bytes, memory.committed_bytes, self.overcommit == Some(2), change)
+        findings::commit_limit(
+            memory.commit_limit_bytes,
+            memory.committed_bytes,
+            self.overcommit == Some(2),
+            change,
+        )
     }
 
     fn memory(&self) -> Finding {
         let finding = Finding::new("memory", Section::Commit, "memory");
-        let Some(memory) = &self.memory else { return unknown(finding, "/proc/meminfo cannot be read") };
-        let Memory { total_bytes: total, available_bytes: available, .. } = *memory;
+        let Some(memory) = &self.memory else {
+            return unknown(finding, "/proc/meminfo cannot be read");
+        };
+        let Memory {
+            total_bytes: total,
+            available_bytes: available,
+            ..
+        } = *memory;
         let (swap, swap_free) = (memory.swap_total_bytes, memory.swap_free_bytes);
-        let swap_text =
-            if swap == 0 { "no swap".to_owned() } else { format!("swap {} of {}", human(swap_free), human(swap)) };
+        let swap_text = if swap == 0 {
+            "no swap".to_owned()
+        } else {
+            format!("swap {} of {}", human(swap_free), human(swap))
+        };
         let value = json!({
             "total_bytes": total, "available_bytes": available, "swap_total_bytes": swap, "swap_free_bytes": swap_free,
         });
-        let text = format!("{} available of {}, {swap_text}", human(available), human(total));
-        finding.found(text, value).means("What touched pages can take before something else must give way.")
+        let text = format!(
+            "{} available of {}, {swap_text}",
+            human(available),
+            human(total)
+        );
+        finding
+            .found(text, value)
+            .means("Touched pages can use this much before other memory must be freed.")
     }
 
     fn cgroups(&self) -> Finding {
@@ -208,21 +245,37 @@ impl Facts {
             .iter()
             .map(|limit| {
                 json!({
-                    "file": limit.file.to_string_lossy(), "limit_bytes": limit.limit_bytes,
+                    "file": limit.file, "limit_bytes": limit.limit_bytes,
                     "used_bytes": limit.used_bytes, "is_hard": limit.is_hard,
                 })
             })
             .collect();
-        let left = |limit: &CgroupLimit| limit.limit_bytes.saturating_sub(limit.used_bytes.unwrap_or(0));
-        let Some(tightest) = self.cgroups.iter().min_by_key(|limit| left(limit)) else {
-            return finding.found("no limit", json!(limits)).means("No control group limits memory.");
+        let tightest = self
+            .cgroups
+            .iter()
+            .min_by_key(|limit| limit.available_bytes());
+        let Some(tightest) = tightest else {
+            return finding
+                .found("no limit", json!(limits))
+                .means("No control group limits memory.");
         };
-        let used = tightest.used_bytes.map(|used| format!(", {} used", human(used))).unwrap_or_default();
-        let text = format!("{}{used} ({})", human(tightest.limit_bytes), tightest.file.display());
-        let past = if tightest.is_hard { "ends a process of the group" } else { "slows the group down" };
-        let means = format!("Pages count when they are touched. Past it the kernel {past}; commits are not refused.");
+        let file = tightest.file.as_deref().unwrap_or(Path::new(tightest.name));
+        let text = format!(
+            "{}, {} used ({})",
+            human(tightest.limit_bytes as u64),
+            human(tightest.used_bytes as u64),
+            file.display()
+        );
+        let past = if tightest.is_hard {
+            "ends a process of the group"
+        } else {
+            "slows the group down"
+        };
+        let means = format!(
+            "Pages count when they are touched. Past it the kernel {past}; commits are not refused."
+        );
         finding.found(text, json!(limits)).but(
-            if left(tightest) < MODEST_BYTES { Level::Warning } else { Level::Note },
+            findings::level_of(tightest.available_bytes() as u64),
             means,
             "Keep regions below it with Budget::for_process(), or raise it in the container's or service's settings",
         )
@@ -231,17 +284,22 @@ impl Facts {
     fn mappings(&self) -> Finding {
         let finding = Finding::new("max_map_count", Section::Limits, "mappings");
         let (Some(max), Some(used)) = (self.max_map_count, self.mappings) else {
-            return unknown(finding, "/proc/sys/vm/max_map_count or /proc/self/maps cannot be read");
+            return unknown(
+                finding,
+                "/proc/sys/vm/max_map_count or /proc/self/maps cannot be read",
+            );
         };
         let left = max.saturating_sub(used);
-        let finding =
-            finding.found(format!("{max} (vm.max_map_count), {used} used"), json!({ "max": max, "used": used }));
+        let finding = finding.found(
+            format!("{max} (vm.max_map_count), {used} used"),
+            json!({ "max": max, "used": used }),
+        );
         let means = format!(
             "A region takes one, and up to two more for each separate run of committed pages: room for some {} runs.",
             left / 2
         );
-        let change =
-            "For sparse regions: Backend::Userfault, a larger growth window, or sysctl vm.max_map_count=1048576";
+        let change = "For sparse regions: Backend::Userfault, a larger growth window, or sysctl \
+             vm.max_map_count=1048576";
         match max {
             _ if left < 1000 => finding.but(Level::Warning, means, change),
             // What the kernel starts with.
@@ -252,19 +310,22 @@ impl Facts {
 
     fn seccomp(&self) -> Finding {
         let finding = Finding::new("seccomp", Section::Limits, "seccomp");
-        let filters = self.seccomp_filters.as_deref().filter(|&filters| filters != "0");
+        let filters = self
+            .seccomp_filters
+            .as_deref()
+            .filter(|&filters| filters != "0");
         match self.seccomp.as_deref() {
             Some("0") => finding.found("off", "off").means("No system call is filtered."),
             Some("1") => finding.found("strict", "strict").but(
                 Level::Missing,
-                "Only read, write and exit are allowed: no memory call works.",
+                "Only read, write and exit are permitted: every memory call fails.",
                 "Use a filter that allows mmap, munmap, mprotect, madvise, rt_sigaction, sigaltstack and futex",
             ),
             Some("2") => {
                 let count = filters.map(|filters| format!(" ({filters} installed)")).unwrap_or_default();
                 finding.found(format!("filtered{count}"), "filtered").note(
-                    "A filter may refuse calls or end the process for them. What the probes here got through counts; \
-                     calls that it forbids are reported below as not there.",
+                    "A filter may refuse calls or end the process for them. Calls that it forbids to the probes are \
+                     reported below as missing.",
                 )
             }
             _ => unknown(finding, "/proc/self/status does not say"),
@@ -274,7 +335,7 @@ impl Facts {
     fn tracer(&self) -> Finding {
         let finding = Finding::new("debugger", Section::Faults, "debugger");
         match self.tracer {
-            Some(0) => finding.found("none", Value::Null).means("Nothing stops at the faults that regions live on."),
+            Some(0) => finding.found("none", Value::Null).means("No debugger stops at the faults of regions."),
             Some(pid) => finding.found(format!("process {pid} traces this one"), pid).but(
                 Level::Note,
                 "A debugger stops at each fault of a region.",
@@ -288,11 +349,15 @@ impl Facts {
         let finding = Finding::new("transparent_huge_pages", Section::HugePages, "transparent");
         let Some(mode) = self.thp_enabled.as_deref() else {
             let finding = finding.found("none", Value::Null);
-            return finding.note("This kernel has none, or does not tell: memory comes in small pages.");
+            return finding.note(
+                "This kernel has none, or does not report them. Memory consists of small pages.",
+            );
         };
         let finding = finding.found(mode, mode);
         if self.thp_allowed.as_deref() == Some("0") {
-            return finding.note("Switched off for this process and what it starts (prctl PR_SET_THP_DISABLE).");
+            return finding.note(
+                "Switched off for this process and what it starts (prctl PR_SET_THP_DISABLE).",
+            );
         }
         match mode {
             "always" => finding.but(
@@ -305,44 +370,60 @@ impl Facts {
             ),
             _ => finding.but(
                 Level::Note,
-                "Growth::Adaptive gets none for its large windows: more faults of the kernel's, and slower.",
+                "Growth::Adaptive gets none for its large windows, so the kernel handles more faults.",
                 "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled",
             ),
         }
     }
 
     fn huge_page_effort(&self) -> Finding {
-        let finding = Finding::new("transparent_huge_pages_defrag", Section::HugePages, "made room for");
+        let finding = Finding::new(
+            "transparent_huge_pages_defrag",
+            Section::HugePages,
+            "made room for",
+        );
         let Some(mode) = self.thp_defrag.as_deref() else {
-            return finding.found("not known", Value::Null).note("This kernel has no such setting, or does not tell.");
+            return finding
+                .found("not known", Value::Null)
+                .note("This kernel has no such setting, or does not tell.");
         };
         let finding = finding.found(format!("{mode} (defrag)"), mode);
         match mode {
             "always" if self.thp_enabled.as_deref() == Some("always") => finding.but(
                 Level::Warning,
-                "Any touch may wait while the kernel moves pages about to make a huge one.",
+                "A touch may wait while the kernel moves pages to make room for a huge one.",
                 "echo madvise > /sys/kernel/mm/transparent_hugepage/defrag",
             ),
-            "always" | "madvise" | "defer+madvise" => {
-                finding.means("Memory that asks for huge pages may wait for them at its first touch.")
-            }
+            "always" | "madvise" | "defer+madvise" => finding
+                .means("Memory that asks for huge pages may wait for them at its first touch."),
             _ => finding.means("No touch waits for a huge page."),
         }
     }
 
     fn huge_page_pool(&self) -> Finding {
         let finding = Finding::new("hugetlb", Section::HugePages, "pool (hugetlb)");
-        let Some(memory) = &self.memory else { return unknown(finding, "/proc/meminfo cannot be read") };
-        let Memory { huge_pages: total, huge_pages_free: free, huge_page_bytes: size, .. } = *memory;
+        let Some(memory) = &self.memory else {
+            return unknown(finding, "/proc/meminfo cannot be read");
+        };
+        let Memory {
+            huge_pages: total,
+            huge_pages_free: free,
+            huge_page_bytes: size,
+            ..
+        } = *memory;
         let value = json!({ "pages": total, "free_pages": free, "page_size_bytes": size });
         let text = format!("{total} pages of {}, {free} free", human(size));
-        finding.found(text, value).means("Memory set aside for MAP_HUGETLB alone. Regions take none from it.")
+        finding
+            .found(text, value)
+            .means("Memory that is reserved for MAP_HUGETLB. Regions do not use it.")
     }
 }
 
 /// That something cannot be found out is worth a note.
 fn unknown(finding: Finding, why: &str) -> Finding {
-    finding.found("not known", Value::Null).note(format!("{why}."))
+    finding
+        .found("not known", Value::Null)
+        .note(format!("{why}."))
 }
 
 #[cfg(test)]

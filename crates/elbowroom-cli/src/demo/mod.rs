@@ -1,0 +1,398 @@
+//! Microsoft's program, "Reserving and Committing Memory", with the library underneath.
+//!
+//! The original: a block of pages is reserved; a loop stores a character at a time through a plain pointer; on a page
+//! fault an exception *filter* commits one more page and the store runs again; if the filter declines, the *handler*
+//! ends the process. Here [`Program::run`] is its `_tmain`, and [`Seh::filter`] its `PageFaultExceptionFilter`.
+
+mod report;
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use elbowroom::inject::{self, Call};
+use elbowroom::{Error, Fault, FaultCode, Growth, Region, Stats, Verdict, page_size};
+use elbowroom_map::{Picture, Run};
+
+use crate::args::{Char, Demo, Transcript};
+use crate::map;
+use crate::os;
+use crate::output::{complain, line, paint, write_file};
+use crate::picture::{CELLS_MAX, Trace};
+use crate::usage::Usage;
+
+/// Why the program did not get to its end.
+enum Stop {
+    ReserveFailed(Error),
+    /// The filter declined a fault that is not a page fault.
+    OtherFault(FaultCode),
+    /// The filter declined: the limit is reached.
+    OutOfPages,
+    /// The filter declined: the commit failed.
+    CommitFailed(Error),
+    /// The store was refused for another reason than the filter.
+    StoreFailed(Error),
+    ReleaseFailed(Error),
+    CannotPlant(io::Error),
+    CannotPrint(io::Error),
+}
+
+impl From<io::Error> for Stop {
+    /// Only printing is done with `?`.
+    fn from(error: io::Error) -> Stop {
+        Stop::CannotPrint(error)
+    }
+}
+
+impl Stop {
+    /// Returns whether the filter declined, so that the `__except` handler runs.
+    fn is_for_handler(&self) -> bool {
+        matches!(
+            self,
+            Stop::OtherFault(_) | Stop::OutOfPages | Stop::CommitFailed(_) | Stop::StoreFailed(_)
+        )
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Stop::ReserveFailed(_) => "reserve_failed",
+            Stop::OtherFault(_) => "other_fault",
+            Stop::OutOfPages => "out_of_pages",
+            Stop::CommitFailed(_) => "commit_failed",
+            Stop::StoreFailed(_) => "store_failed",
+            Stop::ReleaseFailed(_) => "release_failed",
+            Stop::CannotPlant(_) => "cannot_plant_other_fault",
+            Stop::CannotPrint(_) => "cannot_print",
+        }
+    }
+
+    /// Returns the library's error, if there is one.
+    fn error(&self) -> Option<&Error> {
+        match self {
+            Stop::ReserveFailed(error)
+            | Stop::CommitFailed(error)
+            | Stop::StoreFailed(error)
+            | Stop::ReleaseFailed(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Returns what Microsoft's program calls GetLastError: 0 if no system call has failed.
+    fn os_code(&self) -> i32 {
+        self.error().and_then(Error::os_code).unwrap_or(0)
+    }
+
+    /// Returns the reason in a few words, without the library's error.
+    fn in_short(&self) -> String {
+        match (self, self.os_code()) {
+            (Stop::OtherFault(_), _) => "it was no page fault".to_owned(),
+            (Stop::OutOfPages, _) => "the pages are used up".to_owned(),
+            (_, 0) => "the commit failed".to_owned(),
+            (_, code) => format!("the commit failed with error {code}"),
+        }
+    }
+
+    fn status(&self) -> i32 {
+        if self.is_for_handler() {
+            // ExitProcess(GetLastError())
+            self.os_code()
+        } else {
+            // Microsoft's program exits with 0 when reserving or releasing fails. That would hide a failure.
+            1
+        }
+    }
+}
+
+/// What the transcript leaves out, if anything.
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stop::OtherFault(code) => write!(f, "a fault that is not a page fault: {code}"),
+            Stop::OutOfPages => f.write_str("the pages are used up"),
+            Stop::CannotPlant(error) => write!(f, "cannot arrange the other fault: {error}"),
+            Stop::CannotPrint(error) => write!(f, "cannot write to standard output: {error}"),
+            Stop::ReserveFailed(error)
+            | Stop::CommitFailed(error)
+            | Stop::StoreFailed(error)
+            | Stop::ReleaseFailed(error) => error.fmt(f),
+        }
+    }
+}
+
+/// The state that the loop and the filter share. No lock is held during a store, because the filter runs within it.
+struct Seh {
+    page_limit: usize,
+    // Count of pages gotten so far.
+    pages: AtomicUsize,
+    transcript: Transcript,
+    lines: Mutex<Vec<String>>,
+    // The pages that were committed after each fault.
+    steps: Mutex<Vec<usize>>,
+    is_traced: bool,
+    // Why the filter declined.
+    stop: Mutex<Option<Stop>>,
+}
+
+impl Seh {
+    fn new(settings: &Demo) -> Seh {
+        Seh {
+            page_limit: settings.page_limit,
+            pages: AtomicUsize::new(0),
+            transcript: settings.transcript(),
+            lines: Mutex::new(Vec::new()),
+            steps: Mutex::new(Vec::new()),
+            is_traced: settings.is_drawn(),
+            stop: Mutex::new(None),
+        }
+    }
+
+    fn print(&self, text: impl fmt::Display) -> io::Result<()> {
+        match self.transcript {
+            Transcript::Printed => line(text)?,
+            Transcript::InJson => lock(&self.lines).push(text.to_string()),
+            Transcript::Dropped => {}
+        }
+        Ok(())
+    }
+
+    fn filter(&self, fault: &Fault<'_>) -> Result<(), Stop> {
+        // If the exception is not a page fault, exit.
+        if !fault.is_page_fault() {
+            self.print(format_args!("Exception code = {}.", fault.code().number()))?;
+            return Err(Stop::OtherFault(fault.code()));
+        }
+        self.print("Exception is a page fault.")?;
+        // If the reserved pages are used up, exit.
+        if self.pages.load(Ordering::Relaxed) >= self.page_limit {
+            self.print("Exception: out of pages.")?;
+            return Err(Stop::OutOfPages);
+        }
+        // Otherwise, commit another page.
+        let committed = match fault.commit() {
+            Ok(committed) => committed,
+            Err(error) => {
+                self.print("VirtualAlloc failed.")?;
+                return Err(Stop::CommitFailed(error));
+            }
+        };
+        self.print("Allocating another page.")?;
+        // Increment the page count.
+        let more = committed.len() / page_size();
+        let before = self.pages.fetch_add(more, Ordering::Relaxed);
+        if self.is_traced {
+            lock(&self.steps).push(before + more);
+        }
+        // Continue execution where the page fault occurred.
+        Ok(())
+    }
+
+    /// Calls the filter, and returns its verdict to the library.
+    fn answer(&self, fault: &Fault<'_>) -> Verdict {
+        match self.filter(fault) {
+            Ok(()) => Verdict::Commit,
+            Err(stop) => {
+                *lock(&self.stop) = Some(stop);
+                Verdict::Decline
+            }
+        }
+    }
+}
+
+/// Every change under these locks is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the stores cost, seen while the region was held.
+struct Cost {
+    stats: Stats,
+    before: Usage,
+    held: Usage,
+    elapsed: Duration,
+}
+
+/// The program, and what is known of it when it ends.
+struct Program<'a> {
+    settings: &'a Demo,
+    seh: Arc<Seh>,
+    cost: Option<Cost>,
+    // The region's pages when the stores had ended; empty if nothing is to be drawn.
+    runs: Vec<Run>,
+}
+
+/// Runs the program; returns the exit status of the process.
+pub(crate) fn run(settings: &Demo) -> i32 {
+    let mut program = Program {
+        settings,
+        seh: Arc::new(Seh::new(settings)),
+        cost: None,
+        runs: Vec::new(),
+    };
+    let stop = program.run().err();
+    if let Some(stop) = stop
+        .as_ref()
+        .filter(|stop| !matches!(stop, Stop::OtherFault(_) | Stop::OutOfPages))
+    {
+        complain(stop);
+    }
+    if settings.summary {
+        program.summarize();
+    }
+    if settings.transcript() == Transcript::InJson
+        && let Err(error) = program.print_json(stop.as_ref())
+    {
+        let stop = Stop::CannotPrint(error);
+        complain(&stop);
+        return stop.status();
+    }
+    if let Err(message) = program.draw(stop.as_ref()) {
+        complain(message);
+        return 1;
+    }
+    stop.map_or(0, |stop| stop.status())
+}
+
+impl Program<'_> {
+    /// `_tmain`.
+    fn run(&mut self) -> Result<(), Stop> {
+        let seh = Arc::clone(&self.seh);
+        seh.print(format_args!("This computer has page size {}.", page_size()))?;
+
+        let before = if self.is_measured() {
+            Usage::before()
+        } else {
+            Usage::default()
+        };
+        let start = Instant::now();
+        let region = self.reserve()?;
+        if let Some(page) = self.settings.other_fault_at {
+            os::plant_other_fault(&region, page).map_err(Stop::CannotPlant)?;
+        }
+
+        let stored = self.store(&region);
+        let elapsed = start.elapsed();
+        let held = if self.is_measured() {
+            os::usage()
+        } else {
+            Usage::default()
+        };
+        if self.settings.is_drawn() {
+            self.runs = map::region_runs(&region);
+        }
+        self.cost = Some(Cost {
+            stats: region.stats(),
+            before,
+            held,
+            elapsed,
+        });
+        if let Err(stop) = stored {
+            // The `__except` handler. ExitProcess releases the block; here, dropping the region does.
+            if stop.is_for_handler() {
+                seh.print("Exiting process.")?;
+            }
+            return Err(stop);
+        }
+
+        // Release the block of pages when you are finished using them.
+        let released = self.release(region);
+        seh.print(format_args!(
+            "Release {}.",
+            if released.is_ok() {
+                "succeeded"
+            } else {
+                "failed"
+            }
+        ))?;
+        released
+    }
+
+    fn reserve(&self) -> Result<Region, Stop> {
+        let _plan = self
+            .settings
+            .fail_reserve
+            .then(|| inject::refuse(Call::Reserve, 1));
+        let seh = Arc::clone(&self.seh);
+        let reserved = Region::builder(self.settings.reserve_bytes())
+            .growth(Growth::Pages(self.settings.growth))
+            // So that a window of several pages stays within the limit.
+            .commit_limit(self.settings.page_limit * page_size())
+            .filter(move |fault| seh.answer(fault))
+            .name("elbowroom demo")
+            .build()
+            .map_err(Stop::ReserveFailed);
+        if let Err(stop) = &reserved {
+            let code = stop.os_code();
+            self.seh.print(format_args!(
+                "Error! VirtualAlloc reserve failed. with error code of {code}."
+            ))?;
+        }
+        reserved
+    }
+
+    /// Runs the loop. The touch of each new page is a page fault, which the filter decides.
+    fn store(&self, region: &Region) -> Result<(), Stop> {
+        let _plan = self
+            .settings
+            .fail_commit_at
+            .map(|nth| inject::refuse(Call::Commit, nth as u64));
+        for i in 0..self.settings.page_limit * page_size() {
+            let stored = match self.settings.char {
+                Char::Narrow => region.try_write(i, b'a'),
+                Char::Wide => region.try_write(2 * i, u16::from(b'a')),
+            };
+            if let Err(error) = stored {
+                let declined = lock(&self.seh.stop).take();
+                return Err(declined.unwrap_or(Stop::StoreFailed(error)));
+            }
+        }
+        Ok(())
+    }
+
+    fn release(&self, region: Region) -> Result<(), Stop> {
+        let _plan = self
+            .settings
+            .fail_release
+            .then(|| inject::refuse(Call::Release, 1));
+        region.release().map_err(Stop::ReleaseFailed)
+    }
+
+    fn is_measured(&self) -> bool {
+        self.settings.summary || self.settings.transcript() == Transcript::InJson
+    }
+
+    /// Prints and writes the pictures that the settings ask for, if a region was reserved.
+    fn draw(&self, stop: Option<&Stop>) -> Result<(), String> {
+        if self.runs.is_empty() {
+            return Ok(());
+        }
+        let page = page_size() as u64;
+        if self.settings.picture {
+            let text = Picture::new(&self.runs, page, CELLS_MAX).draw(paint());
+            line(format_args!("\n{}", text.trim_end()))
+                .map_err(|error| Stop::CannotPrint(error).to_string())?;
+        }
+        let trace = Trace {
+            reserved_bytes: self.runs.last().map_or(0, |run| run.end) - self.runs[0].start,
+            page_size_bytes: page,
+            committed_bytes: lock(&self.seh.steps)
+                .iter()
+                .map(|&pages| pages as u64 * page)
+                .collect(),
+            refusal: stop
+                .filter(|stop| stop.is_for_handler())
+                .map(Stop::in_short),
+            runs: self.runs.clone(),
+        };
+        for (file, draw) in [
+            (&self.settings.svg, Trace::svg as fn(&Trace) -> String),
+            (&self.settings.html, Trace::html),
+        ] {
+            if let Some(file) = file {
+                write_file(file, &draw(&trace))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,124 @@
+//! What the program cost, as lines for people and as a JSON object.
+
+use std::io;
+
+use elbowroom::{Error, page_size};
+use serde::Serialize;
+
+use super::{Cost, Program, Stop, lock};
+use crate::meter::{Change, human_time, known, nanoseconds};
+use crate::output::{json, line, note};
+use crate::size::{human, human_change};
+
+impl Program<'_> {
+    pub(super) fn summarize(&self) {
+        let Some(Cost {
+            stats,
+            before,
+            held,
+            elapsed,
+        }) = &self.cost
+        else {
+            note("reserved         nothing");
+            return;
+        };
+        let page = page_size();
+        let size = |bytes: usize| human(bytes as u64);
+        let change = held.since(before);
+        let pages = stats.committed_bytes / page;
+        note(format_args!(
+            "reserved         {}",
+            size(stats.reserved_bytes)
+        ));
+        note(format_args!(
+            "committed        {}: {pages} pages of {}",
+            size(stats.committed_bytes),
+            size(page)
+        ));
+        note(format_args!(
+            "commit charge    system {} before, {} after ({}); this process {}",
+            known(before.system_commit_bytes, human),
+            known(held.system_commit_bytes, human),
+            known(change.system_commit_growth_bytes, human_change),
+            known(change.process_commit_growth_bytes, human_change),
+        ));
+        note(format_args!(
+            "resident         {}",
+            known(change.resident_growth_bytes, human_change)
+        ));
+        note(format_args!(
+            "faults           {}, {} declined",
+            stats.faults, stats.refused
+        ));
+        note(format_args!("time             {}", human_time(*elapsed)));
+    }
+
+    pub(super) fn print_json(&self, stop: Option<&Stop>) -> io::Result<()> {
+        let lines = lock(&self.seh.lines);
+        let report = Report {
+            page_size_bytes: page_size(),
+            transcript: &lines,
+            cost: self.cost.as_ref().map(CostReport::new),
+            exit: ExitReport {
+                reason: stop.map_or("released", Stop::reason),
+                status: stop.map_or(0, Stop::status),
+                os_code: stop.and_then(Stop::error).and_then(Error::os_code),
+                message: stop.map(Stop::to_string),
+            },
+        };
+        line(json(&report))
+    }
+}
+
+/// The JSON object. `cost` is null if nothing was reserved.
+#[derive(Serialize)]
+struct Report<'a> {
+    page_size_bytes: usize,
+    transcript: &'a [String],
+    cost: Option<CostReport>,
+    exit: ExitReport,
+}
+
+#[derive(Serialize)]
+struct CostReport {
+    reserved_bytes: usize,
+    committed_bytes: usize,
+    faults: u64,
+    commits: u64,
+    declined: u64,
+    system_commit_before_bytes: Option<u64>,
+    system_commit_after_bytes: Option<u64>,
+    #[serde(flatten)]
+    change: Change,
+    elapsed_ns: u64,
+}
+
+impl CostReport {
+    fn new(cost: &Cost) -> CostReport {
+        let Cost {
+            stats,
+            before,
+            held,
+            elapsed,
+        } = cost;
+        CostReport {
+            reserved_bytes: stats.reserved_bytes,
+            committed_bytes: stats.committed_bytes,
+            faults: stats.faults,
+            commits: stats.commits,
+            declined: stats.refused,
+            system_commit_before_bytes: before.system_commit_bytes,
+            system_commit_after_bytes: held.system_commit_bytes,
+            change: held.since(before),
+            elapsed_ns: nanoseconds(*elapsed),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ExitReport {
+    reason: &'static str,
+    status: i32,
+    os_code: Option<i32>,
+    message: Option<String>,
+}

@@ -1,0 +1,194 @@
+//! What `elbowroom doctor` finds out: plain data, made by the platform and shown by `doctor`.
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// How good or bad a finding is, from good to bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Level {
+    /// As it should be.
+    Ok,
+    /// Worth knowing: works, but not as everywhere, or something that only some uses need is not there.
+    Note,
+    /// Works until something runs into it.
+    Warning,
+    /// Something that a region needs is not there.
+    Missing,
+}
+
+impl Level {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Level::Ok => "ok",
+            Level::Note => "note",
+            Level::Warning => "warning",
+            Level::Missing => "missing",
+        }
+    }
+}
+
+/// Where a finding belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(dead_code, reason = "a platform has findings in its own sections only")]
+pub(crate) enum Section {
+    Addresses,
+    Commit,
+    Limits,
+    Faults,
+    HugePages,
+    Kernel,
+}
+
+impl Section {
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Section::Addresses => "addresses",
+            Section::Commit => "commit",
+            Section::Limits => "limits of this process",
+            Section::Faults => "faults",
+            Section::HugePages => "huge pages",
+            Section::Kernel => "what the kernel offers",
+        }
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Finding {
+    /// For programs; stays what it is from version to version.
+    pub(crate) id: &'static str,
+    pub(crate) section: Section,
+    pub(crate) level: Level,
+    /// For people: what was looked at.
+    pub(crate) what: &'static str,
+    /// The value for people.
+    pub(crate) found: String,
+    /// The same for programs; null where it is not known. Sizes are in bytes.
+    pub(crate) value: Value,
+    /// What that means for elbowroom.
+    pub(crate) means: String,
+    /// What to change; null where all is well or nothing can be done.
+    pub(crate) change: Option<String>,
+}
+
+impl Finding {
+    /// Creates a finding of level ok. Other methods change the level.
+    pub(crate) fn new(id: &'static str, section: Section, what: &'static str) -> Finding {
+        let (found, means) = (String::new(), String::new());
+        Finding {
+            id,
+            section,
+            level: Level::Ok,
+            what,
+            found,
+            value: Value::Null,
+            means,
+            change: None,
+        }
+    }
+
+    pub(crate) fn found(mut self, text: impl Into<String>, value: impl Into<Value>) -> Finding {
+        self.found = text.into();
+        self.value = value.into();
+        self
+    }
+
+    pub(crate) fn means(mut self, text: impl Into<String>) -> Finding {
+        self.means = text.into();
+        self
+    }
+
+    /// Sets the level, the meaning, and the change to make.
+    pub(crate) fn but(
+        mut self,
+        level: Level,
+        means: impl Into<String>,
+        change: impl Into<String>,
+    ) -> Finding {
+        self.level = level;
+        self.means = means.into();
+        self.change = Some(change.into());
+        self
+    }
+
+    /// Not as everywhere, and nothing to change.
+    pub(crate) fn note(mut self, means: impl Into<String>) -> Finding {
+        self.level = Level::Note;
+        self.means = means.into();
+        self.change = None;
+        self
+    }
+}
+
+/// All that was found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Report {
+    /// The system's name and version.
+    pub(crate) system: String,
+    pub(crate) findings: Vec<Finding>,
+}
+
+impl Report {
+    /// Findings of one section come together, in the order in which they were found.
+    pub(crate) fn new(system: String, mut findings: Vec<Finding>) -> Report {
+        findings.sort_by_key(|finding| finding.section);
+        Report { system, findings }
+    }
+
+    /// Returns the worst level, or ok if there are no findings.
+    pub(crate) fn worst(&self) -> Level {
+        self.findings
+            .iter()
+            .map(|finding| finding.level)
+            .max()
+            .unwrap_or(Level::Ok)
+    }
+
+    pub(crate) fn count(&self, level: Level) -> usize {
+        self.findings
+            .iter()
+            .filter(|finding| finding.level == level)
+            .count()
+    }
+
+    /// Returns the exit status: 1 if something is missing that a region needs.
+    pub(crate) fn status(&self) -> i32 {
+        i32::from(self.worst() == Level::Missing)
+    }
+}
+
+/// A limit below this is felt by modest programs.
+pub(super) const MODEST_BYTES: u64 = 1 << 30;
+
+/// What became of a trial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Trial {
+    Works,
+    /// Why it does not.
+    Fails(String),
+    /// Why nothing is known.
+    NotTried(String),
+}
+
+/// Returns the finding on commit on touch, from a complete trial.
+pub(crate) fn commit_on_touch(trial: &Trial) -> Finding {
+    let finding = Finding::new("commit_on_touch", Section::Faults, "commit on touch");
+    match trial {
+        Trial::Works => {
+            let means = "Tried in a child process: what was touched was committed, and no more.";
+            finding.found("works", true).means(means)
+        }
+        Trial::NotTried(why) => finding.found("not known", Value::Null).but(
+            Level::Warning,
+            format!("It could not be tried: {why}."),
+            "Let this program start a process.",
+        ),
+        Trial::Fails(why) => finding.found(format!("does not work: {why}"), false).but(
+            Level::Missing,
+            "A region cannot commit on touch here. A Reservation, which is committed by hand, may still work.",
+            "See the other findings, above all blocked signals, seccomp and the limits.",
+        ),
+    }
+}

@@ -1,0 +1,209 @@
+//! The largest reservation, found by trying.
+
+use elbowroom::Reservation;
+
+use super::finding::{Finding, Level, Section};
+use super::usual::level_of;
+use crate::size::human;
+
+/// The smallest size that is tried.
+const FIRST_BYTES: usize = 1 << 20;
+/// The addresses of a pointer that any processor has today, and more.
+const LAST_BYTES: usize = 1 << 58;
+/// A reservation costs next to nothing; an emulator that keeps a note of each page is not driven further than this.
+const COST_MAX_BYTES: u64 = 64 << 20;
+
+/// The largest reservation that was granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Largest {
+    /// 0 if none was.
+    pub(crate) bytes: usize,
+    pub(crate) bound: Bound,
+}
+
+/// Why nothing larger is reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Bound {
+    /// A larger one was refused: what the system said.
+    Refused(String),
+    /// The largest cost this much memory just to hold, so no larger one was tried.
+    Costly { resident_bytes: u64 },
+    /// Nothing was refused.
+    None,
+}
+
+impl Largest {
+    /// Tries it on this machine, where `resident_bytes` says what is in memory of this process. Each reservation is
+    /// released at once.
+    pub(crate) fn find(resident_bytes: impl Fn() -> Option<u64>) -> Largest {
+        search(|len| {
+            let before = resident_bytes();
+            let reservation = Reservation::new(len).map_err(|error| error.to_string())?;
+            let held = resident_bytes();
+            drop(reservation);
+            Ok(held.unwrap_or(0).saturating_sub(before.unwrap_or(0)))
+        })
+    }
+
+    pub(crate) fn judge(&self) -> Finding {
+        let Largest { bytes, bound } = self;
+        let size = human(*bytes as u64);
+        let finding = Finding::new(
+            "largest_reservation",
+            Section::Addresses,
+            "largest reservation",
+        );
+        match bound {
+            Bound::Refused(reason) if *bytes == 0 => finding.found("none", 0).but(
+                Level::Missing,
+                format!("Nothing can be reserved: {reason}."),
+                "Raise the limit that the error names.",
+            ),
+            Bound::Refused(reason) if *bytes < 64 << 30 => finding.found(format!("{size} in one piece"), *bytes).but(
+                level_of(*bytes as u64),
+                format!("More is refused: {reason}."),
+                "Raise the limit that the error names, or reserve less.",
+            ),
+            Bound::Costly { resident_bytes } => finding.found(format!("at least {size}"), *bytes).note(format!(
+                "Holding it took {} of memory, as under an emulator, so nothing larger was tried.",
+                human(*resident_bytes)
+            )),
+            _ => finding
+                .found(format!("{size} in one piece"), *bytes)
+                .means("Found by trying. A reservation uses addresses and no memory, so it can be large."),
+        }
+    }
+}
+
+/// Doubles until it is refused, then closes in to a 256th. `reserve` tells what the reservation cost to hold.
+fn search(mut reserve: impl FnMut(usize) -> Result<u64, String>) -> Largest {
+    let mut granted = 0;
+    let mut next = FIRST_BYTES;
+    let (mut refused, mut reason) = loop {
+        if next > LAST_BYTES {
+            return Largest {
+                bytes: granted,
+                bound: Bound::None,
+            };
+        }
+        match reserve(next) {
+            Ok(resident_bytes) => {
+                granted = next;
+                if resident_bytes > COST_MAX_BYTES {
+                    return Largest {
+                        bytes: granted,
+                        bound: Bound::Costly { resident_bytes },
+                    };
+                }
+                next *= 2;
+            }
+            Err(reason) => break (next, reason),
+        }
+    };
+    while granted > 0 && refused - granted > granted / 256 {
+        let middle = granted + (refused - granted) / 2;
+        match reserve(middle) {
+            Ok(_) => granted = middle,
+            Err(error) => (refused, reason) = (middle, error),
+        }
+    }
+    Largest {
+        bytes: granted,
+        bound: Bound::Refused(reason),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the result of a machine with `room` bytes.
+    fn with_room(room: usize) -> Largest {
+        search(|len| {
+            if len <= room {
+                Ok(0)
+            } else {
+                Err(format!("no {len}"))
+            }
+        })
+    }
+
+    #[test]
+    fn the_largest_is_found_to_a_256th() {
+        for room in [
+            FIRST_BYTES,
+            3 << 20,
+            100 << 30,
+            (1 << 47) - (40 << 30),
+            LAST_BYTES - 1,
+        ] {
+            let Largest { bytes, bound } = with_room(room);
+            assert!(
+                bytes <= room && bytes >= room - room / 256,
+                "{bytes} of {room}"
+            );
+            assert!(matches!(bound, Bound::Refused(reason) if reason.starts_with("no ")));
+        }
+    }
+
+    #[test]
+    fn there_may_be_none_and_there_may_be_no_end() {
+        assert_eq!(
+            with_room(0),
+            Largest {
+                bytes: 0,
+                bound: Bound::Refused(format!("no {FIRST_BYTES}"))
+            }
+        );
+        assert_eq!(
+            with_room(usize::MAX),
+            Largest {
+                bytes: LAST_BYTES,
+                bound: Bound::None
+            }
+        );
+    }
+
+    #[test]
+    fn what_costs_memory_is_not_driven_on() {
+        // A byte a page: 64 MiB for 256 GiB.
+        let largest = search(|len| Ok(len as u64 / 4096));
+        assert_eq!(
+            largest,
+            Largest {
+                bytes: 512 << 30,
+                bound: Bound::Costly {
+                    resident_bytes: 128 << 20
+                }
+            }
+        );
+    }
+
+    #[test]
+    fn this_machine_has_some() {
+        let largest = Largest::find(|| crate::os::usage().resident_bytes);
+        assert!(largest.bytes >= 1 << 30, "{largest:?}");
+    }
+
+    #[test]
+    fn reservations_are_as_bad_as_they_are_small() {
+        let refused = |bytes| Largest {
+            bytes,
+            bound: Bound::Refused("why".to_owned()),
+        };
+        assert_eq!(refused(64 << 30).judge().level, Level::Ok);
+        assert_eq!(refused(63 << 30).judge().level, Level::Note);
+        assert_eq!(refused(1 << 29).judge().level, Level::Warning);
+        let costly = Largest {
+            bytes: 1 << 35,
+            bound: Bound::Costly {
+                resident_bytes: 64 << 20,
+            },
+        }
+        .judge();
+        assert_eq!(
+            (costly.level, costly.found.as_str()),
+            (Level::Note, "at least 32 GiB")
+        );
+    }
+}

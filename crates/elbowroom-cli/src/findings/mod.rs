@@ -1,0 +1,12 @@
+//! Findings about a machine, and how they are judged. Pure, so that machines which are not there can be tested.
+
+mod finding;
+mod largest;
+mod usual;
+
+pub(crate) use finding::{Finding, Level, Report, Section, Trial, commit_on_touch};
+#[cfg(test)]
+pub(crate) use largest::Bound;
+pub(crate) use largest::Largest;
+#[allow(unused_imports, reason = "not every platform has such limits")]
+pub(crate) use usual::{commit_limit, granularity, level_of, page_size, process_budget};

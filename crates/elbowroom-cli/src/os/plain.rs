@@ -1,0 +1,41 @@
+//! What all platforms have in common, without a call of the system.
+
+use serde::{Deserialize, Serialize};
+
+/// Of what pages such memory is, and when they come into memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Pages {
+    /// Small ones, brought in by the kernel when they are touched.
+    Demand,
+    /// Small ones, brought in at once.
+    Populated,
+    /// Huge ones, brought in at once.
+    HugePopulated,
+}
+
+/// What the system does with a commit that it cannot back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_os = "linux"),
+    allow(dead_code, reason = "a platform knows its own answer only")
+)]
+pub(crate) enum Accounting {
+    /// It keeps count and may refuse.
+    Limited,
+    /// It grants every commit, and ends some process when memory runs out.
+    Unlimited,
+    /// Not known.
+    Unknown,
+}
+
+/// Returns the bytes of one page of a region, or an error if it has no such page.
+pub(super) fn page_of(
+    region: &elbowroom::Region,
+    page: usize,
+) -> std::io::Result<(*mut u8, usize)> {
+    let size = elbowroom::page_size();
+    match page.checked_mul(size) {
+        Some(offset) if offset < region.len() => Ok((region.as_ptr().wrapping_add(offset), size)),
+        _ => Err(std::io::ErrorKind::InvalidInput.into()),
+    }
+}

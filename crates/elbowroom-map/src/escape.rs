@@ -1,0 +1,48 @@
+//! Names as they can be shown.
+
+use unicode_general_category::{GeneralCategory, get_general_category};
+
+/// Returns the name of a region or program as it can be shown: a character that would control the display, or that
+/// cannot be seen, is written as its number (`\u{202e}`). Names are chosen by the programs that are looked at.
+pub fn escaped(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for char in name.chars() {
+        if is_hidden(char) {
+            text.extend(char.escape_unicode());
+        } else {
+            text.push(char);
+        }
+    }
+    text
+}
+
+/// Returns whether a character has no shape of its own: control and format characters, separators other than the
+/// space, and what Unicode has not assigned.
+pub fn is_hidden(char: char) -> bool {
+    use GeneralCategory::{
+        Control, Format, LineSeparator, ParagraphSeparator, PrivateUse, Surrogate, Unassigned,
+    };
+    matches!(
+        get_general_category(char),
+        Control | Format | LineSeparator | ParagraphSeparator | PrivateUse | Surrogate | Unassigned
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_that_cannot_be_seen_are_written_as_numbers() {
+        for (name, shown) in [
+            ("a\u{202e}b", "a\\u{202e}b"),
+            ("\u{2028}\u{2029}", "\\u{2028}\\u{2029}"),
+            ("\u{200b}\u{feff}\u{ad}", "\\u{200b}\\u{feff}\\u{ad}"),
+            ("\u{9b}2J\r\n\t", "\\u{9b}2J\\u{d}\\u{a}\\u{9}"),
+            ("\u{2066}\u{e0041}\u{e000}", "\\u{2066}\\u{e0041}\\u{e000}"),
+            ("a \"b\" \\ d\u{301} 漢 🦀", "a \"b\" \\ d\u{301} 漢 🦀"),
+        ] {
+            assert_eq!(escaped(name), shown);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! How much address space a container reserves that was told no maximum.
+//!
+//! Addresses end: at 128 TiB on most machines, and much earlier where the process is limited (RLIMIT_AS). So such a
+//! container takes a *share*: of half of the address space, less the shares that containers have, one part in
+//! 16 + 2n where n containers have a share; at most 64 GiB. The other half is left to everything else in the process,
+//! whatever the number of containers. Each share is a power of two, so that one container can take over the memory of
+//! another.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::os;
+use crate::page;
+
+/// The largest share.
+pub(super) const BYTES_MAX: usize = 64 << 30;
+
+/// What divides half of the address space for the first share, and how much more it is for each that is taken.
+const PARTS: usize = 16;
+const PARTS_FOR_EACH: usize = 2;
+
+/// Stands for the maximum of a container that was told none.
+pub(super) const NO_MAX: usize = usize::MAX;
+
+/// Returns a maximum that a container was told, which is never [`NO_MAX`]. Neither can be reserved.
+pub(super) const fn told(max: usize) -> usize {
+    if max == NO_MAX { NO_MAX - 1 } else { max }
+}
+
+/// The shares that are taken: how many, and their bytes.
+static TAKEN: AtomicUsize = AtomicUsize::new(0);
+static TAKEN_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// The address space that the shares and all else have together, as far as it was known when it was last asked for;
+/// 0 before.
+static SPACE_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// A share that a container has. Dropping it gives it back.
+pub(super) struct Share {
+    bytes: usize,
+}
+
+impl Share {
+    pub(super) fn take(bytes: usize) -> Share {
+        TAKEN.fetch_add(1, Ordering::Relaxed);
+        TAKEN_BYTES.fetch_add(bytes, Ordering::Relaxed);
+        Share { bytes }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        TAKEN.fetch_sub(1, Ordering::Relaxed);
+        TAKEN_BYTES.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Asks the system again how much address space there is. It is not asked for every container, because one that takes
+/// over the memory of another makes no system call.
+pub(super) fn look_again() {
+    let all = os::address_space();
+    let space = match os::addresses_left() {
+        Some(left) => all.min(left.saturating_add(TAKEN_BYTES.load(Ordering::Relaxed))),
+        None => all,
+    };
+    SPACE_BYTES.store(space, Ordering::Relaxed);
+}
+
+/// Returns how many bytes the next container reserves.
+pub(super) fn next_bytes() -> usize {
+    if SPACE_BYTES.load(Ordering::Relaxed) == 0 {
+        look_again();
+    }
+    share(
+        SPACE_BYTES.load(Ordering::Relaxed),
+        TAKEN.load(Ordering::Relaxed),
+        TAKEN_BYTES.load(Ordering::Relaxed),
+    )
+}
+
+fn share(space_bytes: usize, taken: usize, taken_bytes: usize) -> usize {
+    let free = (space_bytes / 2).saturating_sub(taken_bytes);
+    let part = free / (PARTS + PARTS_FOR_EACH * taken);
+    let power = part.checked_ilog2().map_or(0, |bits| 1 << bits);
+    power.clamp(page::size(), BYTES_MAX)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// Takes shares until there are this many, and returns the last one and the sum.
+    fn take(space: usize, count: usize) -> (usize, usize) {
+        (0..count).fold((0, 0), |(_, sum), taken| {
+            let next = share(space, taken, sum);
+            (next, sum + next)
+        })
+    }
+
+    #[test]
+    fn half_of_the_space_is_left() {
+        for space in [200 << 20, 1 << 30, 8 << 30, 1 << 39, 1 << 47] {
+            for count in [1, 31, 1000, 10_000] {
+                let (last, sum) = take(space, count);
+                // At least a page each, however small the space is.
+                let least = count * page::size();
+                assert!(sum <= space / 2 + least, "{count} of {space}: {sum}");
+                assert!(last >= page::size());
+            }
+        }
+    }
+
+    #[test]
+    fn shares_are_large_where_there_is_room() {
+        assert_eq!(take(1 << 47, 1).0, BYTES_MAX);
+        assert_eq!(take(1 << 47, 300).0, BYTES_MAX);
+        assert!(take(1 << 47, 10_000).0 >= 128 << 20);
+        assert!(take(8 << 30, 1).0 >= 256 << 20);
+        assert!(take(1 << 30, 1).0 >= 32 << 20);
+        assert!(take(200 << 20, 1).0 >= 4 << 20);
+    }
+}

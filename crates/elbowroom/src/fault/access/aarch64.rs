@@ -1,0 +1,176 @@
+//! arm64. Loads and stores on the region's side are naturally aligned, so each lies in one page and a refused one has
+//! touched nothing; a post-indexed access that faults leaves its base register as it was (Arm ARM, "Data Abort").
+
+use std::arch::asm;
+
+use super::copied::Copied;
+use crate::os::access_entry;
+
+macro_rules! single {
+    ($store:ident, $load:ident, $type:ty, $str:literal, $ldr:literal, $operand:literal) => {
+        /// Stores `value` at `base + offset`; 0, or the packed refusal.
+        ///
+        /// # Safety
+        /// That address is naturally aligned and in a live region's addresses (guard page included), where no reference
+        /// points.
+        #[inline(always)]
+        pub(crate) unsafe fn $store(base: *mut u8, offset: usize, value: $type) -> u64 {
+            let mut refusal: u64 = 0;
+            // SAFETY: one store to memory that the region owns; if it faults, the handler commits the page, or sets x0
+            // and continues behind it.
+            unsafe {
+                asm!(
+                    "2:",
+                    concat!($str, " ", $operand, ", [{base}, {offset}]"),
+                    "3:",
+                    access_entry!("2b", "3b"),
+                    base = in(reg) base,
+                    offset = in(reg) offset,
+                    value = in(reg) value,
+                    inout("x0") refusal,
+                    options(nostack, preserves_flags),
+                );
+            }
+            refusal
+        }
+
+        /// Loads from `base + offset`; the second is 0, or the packed refusal, with which the first is whatever the
+        /// register held.
+        ///
+        /// # Safety
+        /// That address is naturally aligned and in a live region's addresses (guard page included).
+        #[inline(always)]
+        pub(crate) unsafe fn $load(base: *const u8, offset: usize) -> ($type, u64) {
+            let mut refusal: u64 = 0;
+            let value: $type;
+            // SAFETY: one load, with the same cure as a store.
+            unsafe {
+                asm!(
+                    "2:",
+                    concat!($ldr, " ", $operand, ", [{base}, {offset}]"),
+                    "3:",
+                    access_entry!("2b", "3b"),
+                    base = in(reg) base,
+                    offset = in(reg) offset,
+                    value = out(reg) value,
+                    inout("x0") refusal,
+                    options(nostack, preserves_flags),
+                );
+            }
+            (value, refusal)
+        }
+    };
+}
+
+single!(store_1, load_1, u8, "strb", "ldrb", "{value:w}");
+single!(store_2, load_2, u16, "strh", "ldrh", "{value:w}");
+single!(store_4, load_4, u32, "str", "ldr", "{value:w}");
+single!(store_8, load_8, u64, "str", "ldr", "{value:x}");
+
+macro_rules! copy {
+    ($name:ident, $doc:literal, $region_side:literal) => {
+        #[doc = $doc]
+        ///
+        /// # Safety
+        /// One side is in a live region's addresses (guard page included) for `len` bytes, where no reference points;
+        /// the other is readable or writable, as its role is, for `len` bytes.
+        pub(crate) unsafe fn $name(from: *const u8, to: *mut u8, len: usize) -> Copied {
+            let mut refusal: u64 = 0;
+            let mut left = len;
+            // Bytes until the region's side is 16-byte aligned, then pairs of 8, then bytes.
+            // SAFETY: copies exactly `len` bytes, or ends early as the header says. Writes only the registers declared.
+            unsafe {
+                asm!(
+                    "2:",
+                    "cbz {left}, 3f",
+                    concat!("tst {", $region_side, "}, #15"),
+                    "b.eq 4f",
+                    "ldrb {a:w}, [{from}]",
+                    "strb {a:w}, [{to}]",
+                    "add {from}, {from}, #1",
+                    "add {to}, {to}, #1",
+                    "sub {left}, {left}, #1",
+                    "b 2b",
+                    "4:",
+                    "cmp {left}, #16",
+                    "b.lo 5f",
+                    "ldp {a}, {b}, [{from}]",
+                    "stp {a}, {b}, [{to}]",
+                    "add {from}, {from}, #16",
+                    "add {to}, {to}, #16",
+                    "sub {left}, {left}, #16",
+                    "b 4b",
+                    "5:",
+                    "cbz {left}, 3f",
+                    "ldrb {a:w}, [{from}]",
+                    "strb {a:w}, [{to}]",
+                    "add {from}, {from}, #1",
+                    "add {to}, {to}, #1",
+                    "sub {left}, {left}, #1",
+                    "b 5b",
+                    "3:",
+                    access_entry!("2b", "3b"),
+                    left = inout(reg) left,
+                    from = inout(reg) from => _,
+                    to = inout(reg) to => _,
+                    a = out(reg) _,
+                    b = out(reg) _,
+                    inout("x0") refusal,
+                    options(nostack),
+                );
+            }
+            Copied { refusal, left }
+        }
+    };
+}
+
+copy!(copy_to_region, "Copies `len` bytes into a region.", "to");
+copy!(
+    copy_from_region,
+    "Copies `len` bytes out of a region.",
+    "from"
+);
+
+/// Sets `len` bytes of a region.
+///
+/// # Safety
+/// `to..to + len` is in a live region's addresses (guard page included), where no reference points.
+pub(crate) unsafe fn fill(to: *mut u8, byte: u8, len: usize) -> Copied {
+    let mut refusal: u64 = 0;
+    let mut left = len;
+    let eight = u64::from_ne_bytes([byte; 8]);
+    // SAFETY: writes exactly `len` bytes at `to`, or ends early as the header says.
+    unsafe {
+        asm!(
+            "2:",
+            "cbz {left}, 3f",
+            "tst {to}, #15",
+            "b.eq 4f",
+            "strb {eight:w}, [{to}]",
+            "add {to}, {to}, #1",
+            "sub {left}, {left}, #1",
+            "b 2b",
+            "4:",
+            "cmp {left}, #16",
+            "b.lo 5f",
+            "stp {eight}, {eight}, [{to}]",
+            "add {to}, {to}, #16",
+            "sub {left}, {left}, #16",
+            "b 4b",
+            "5:",
+            "cbz {left}, 3f",
+            "strb {eight:w}, [{to}]",
+            "add {to}, {to}, #1",
+            "sub {left}, {left}, #1",
+            "b 5b",
+            "3:",
+            access_entry!("2b", "3b"),
+            left = inout(reg) left,
+            to = inout(reg) to => _,
+            eight = in(reg) eight,
+            inout("x0") refusal,
+            options(nostack),
+        );
+    }
+    Copied { refusal, left }
+}

@@ -1,0 +1,78 @@
+//! A slot that is filled, read and emptied, in every order of three threads.
+
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+use loom::thread;
+
+use super::Slot;
+
+/// A value that the model checker watches: a read beside a write is an error.
+type Value = UnsafeCell<usize>;
+
+fn read(slot: &Slot<Value>) -> Option<usize> {
+    let pinned = slot.pin()?;
+    // SAFETY: read while pinned; the checker objects if it is written meanwhile.
+    Some(pinned.with(|value| unsafe { *value }))
+}
+
+/// Empties the slot and then overwrites the value, as freeing it would.
+fn remove(slot: &Slot<Value>, value: *mut Value) {
+    slot.kill();
+    while slot.is_pinned() {
+        thread::yield_now();
+    }
+    // SAFETY: leaked by the test.
+    let value = unsafe { &*value };
+    // SAFETY: nobody has it pinned; the checker objects if a thread reads it meanwhile.
+    value.with_mut(|value| unsafe { *value = 99 });
+}
+
+fn leak(number: usize) -> *mut Value {
+    Box::into_raw(Box::new(UnsafeCell::new(number)))
+}
+
+#[test]
+fn nobody_reads_what_was_removed() {
+    loom::model(|| {
+        let slot = Arc::new(Slot::new());
+        let value = leak(7);
+        // SAFETY: valid until `remove` overwrites it.
+        unsafe { slot.fill(value) };
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                let slot = Arc::clone(&slot);
+                thread::spawn(move || assert!(matches!(read(&slot), None | Some(7))))
+            })
+            .collect();
+        remove(&slot, value);
+        readers
+            .into_iter()
+            .for_each(|reader| reader.join().unwrap());
+        assert_eq!(read(&slot), None);
+        // SAFETY: leaked above, and no longer used.
+        drop(unsafe { Box::from_raw(value) });
+    });
+}
+
+#[test]
+fn a_reused_slot_shows_the_old_value_or_the_new() {
+    loom::model(|| {
+        let slot = Arc::new(Slot::new());
+        let (old, new) = (leak(1), leak(2));
+        // SAFETY: valid until `remove` overwrites it.
+        unsafe { slot.fill(old) };
+        let reader = {
+            let slot = Arc::clone(&slot);
+            thread::spawn(move || assert!(matches!(read(&slot), None | Some(1 | 2))))
+        };
+        remove(&slot, old);
+        // SAFETY: never removed.
+        unsafe { slot.fill(new) };
+        reader.join().unwrap();
+        assert_eq!(read(&slot), Some(2));
+        for value in [old, new] {
+            // SAFETY: leaked above, and no longer used.
+            drop(unsafe { Box::from_raw(value) });
+        }
+    });
+}

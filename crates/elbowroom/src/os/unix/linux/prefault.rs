@@ -1,0 +1,150 @@
+//! Makes pages resident as a touch would, and asks whether a touch would work.
+
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::super::errno::last_error;
+use super::super::size::{huge_page_size, page_size};
+use super::proc_maps;
+use crate::plain::{FaultAccess, OsCode};
+
+/// Whether the program may do this at `address` without a fault.
+///
+/// For data the kernel is asked to bring the page in as that access would (madvise(2), MADV_POPULATE_READ and
+/// MADV_POPULATE_WRITE, since 5.14), which knows of guard pages (MADV_GUARD_INSTALL), too. Else /proc tells.
+pub(crate) fn allows(address: usize, access: FaultAccess) -> Option<bool> {
+    let advice = match access {
+        FaultAccess::Read => Some(libc::MADV_POPULATE_READ),
+        FaultAccess::Write => Some(libc::MADV_POPULATE_WRITE),
+        FaultAccess::Execute => None,
+    };
+    match advice
+        .filter(|_| populates())
+        .map(|advice| populate_page(address, advice))
+    {
+        Some(Ok(())) => Some(true),
+        // "Populating failed because a SIGBUS would have been generated on actual memory access", or a guard page.
+        Some(Err(OsCode(libc::EFAULT))) => Some(false),
+        // The permissions do not allow it, or something else: /proc has the last word.
+        _ => proc_maps::query(address).map(|protection| protection.allows(access)),
+    }
+}
+
+fn populate_page(address: usize, advice: i32) -> Result<(), OsCode> {
+    let page = std::ptr::without_provenance_mut(address & !(page_size() - 1));
+    // SAFETY: brings a page in as a touch would, and changes no contents; an address that is not mapped is an error.
+    let result = unsafe { libc::madvise(page, page_size(), advice) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(last_error())
+    }
+}
+
+/// madvise(2), MADV_POPULATE_WRITE, in pieces: the kernel keeps the process's other changes to its mappings waiting
+/// during a call.
+///
+/// # Safety
+/// See [`os::populate`](crate::os::populate).
+pub(crate) unsafe fn populate(base: NonNull<u8>, len: usize) {
+    let piece = huge_page_size();
+    if !populates() {
+        return;
+    }
+    let mut done = 0;
+    while done < len {
+        // As far as the next boundary between huge pages, so that each is brought in at once.
+        let start = base.as_ptr().wrapping_add(done);
+        let bytes = (piece - start.addr() % piece).min(len - done);
+        // SAFETY: pages of the caller's reservation, which it brings in as a write would and whose contents it does not
+        // change; what may not be written is an error.
+        if unsafe { libc::madvise(start.cast(), bytes, libc::MADV_POPULATE_WRITE) } != 0 {
+            return;
+        }
+        done += bytes;
+    }
+}
+
+/// madvise(2), MADV_HUGEPAGE. Without effect where huge pages are given to all memory, or to none. Not on a kernel that
+/// cannot bring them in at once: by the program's touches, their cost is erratic.
+///
+/// # Safety
+/// See [`os::advise_huge`](crate::os::advise_huge).
+pub(crate) unsafe fn advise_huge(base: NonNull<u8>, len: usize) {
+    if populates() {
+        // SAFETY: pages of the caller's reservation, of which it changes neither the contents nor what may be done.
+        unsafe { libc::madvise(base.as_ptr().cast(), len, libc::MADV_HUGEPAGE) };
+    }
+}
+
+/// Whether the kernel knows how to populate. Emulators that do not know it say yes to everything, so the first page of
+/// the address space is tried, where nothing is.
+fn populates() -> bool {
+    const UNKNOWN: u32 = 0;
+    const YES: u32 = 1;
+    const NO: u32 = 2;
+    static ANSWER: AtomicU32 = AtomicU32::new(UNKNOWN);
+    if ANSWER.load(Ordering::Relaxed) == UNKNOWN {
+        let refused = populate_page(0, libc::MADV_POPULATE_READ) == Err(OsCode(libc::ENOMEM));
+        ANSWER.store(if refused { YES } else { NO }, Ordering::Relaxed);
+    }
+    ANSWER.load(Ordering::Relaxed) == YES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map_page(protection: i32) -> usize {
+        // SAFETY: a new anonymous mapping where the kernel chooses.
+        let page = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                1,
+                protection,
+                libc::MAP_PRIVATE | libc::MAP_ANON,
+                -1,
+                0,
+            )
+        };
+        assert_ne!(page, libc::MAP_FAILED);
+        page.addr()
+    }
+
+    #[test]
+    fn what_is_allowed_is_what_was_mapped() {
+        let cases = [
+            (libc::PROT_NONE, [false, false, false]),
+            (libc::PROT_READ, [true, false, false]),
+            (libc::PROT_READ | libc::PROT_WRITE, [true, true, false]),
+            (libc::PROT_READ | libc::PROT_EXEC, [true, false, true]),
+        ];
+        if std::env::var_os("ELBOWROOM_TEST_RUNNER").is_some() {
+            return;
+        }
+        for (bits, expected) in cases {
+            let address = map_page(bits) + 9;
+            let accesses = [FaultAccess::Read, FaultAccess::Write, FaultAccess::Execute];
+            assert_eq!(
+                accesses.map(|access| allows(address, access)),
+                expected.map(Some),
+                "{bits}"
+            );
+        }
+        // A guard page in a mapping that may be written (Linux 6.13; an older kernel refuses the advice).
+        const MADV_GUARD_INSTALL: i32 = 102;
+        let address = map_page(libc::PROT_READ | libc::PROT_WRITE);
+        // SAFETY: a page of this test's own.
+        let guarded = unsafe {
+            libc::madvise(
+                std::ptr::without_provenance_mut(address),
+                page_size(),
+                MADV_GUARD_INSTALL,
+            )
+        };
+        if guarded == 0 {
+            assert_eq!(allows(address, FaultAccess::Write), Some(false));
+            assert_eq!(allows(address, FaultAccess::Read), Some(false));
+        }
+    }
+}

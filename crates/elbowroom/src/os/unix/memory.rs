@@ -1,0 +1,180 @@
+//! Reserves, commits, decommits, protects and releases: mmap(2) and its family.
+
+use std::ffi::c_void;
+use std::ptr::{self, NonNull};
+
+use super::errno::last_error;
+use crate::plain::{Access, OsCode, Placement};
+
+/// mmap(2): place exactly there, or fail with EEXIST (since 4.17; before that, a hint).
+#[cfg(target_os = "linux")]
+const MAP_EXACTLY: i32 = libc::MAP_FIXED_NOREPLACE;
+
+/// There is no "exactly there or fail": the address is a hint, and the caller looks where the mapping is.
+#[cfg(target_os = "macos")]
+const MAP_EXACTLY: i32 = 0;
+
+/// Private anonymous memory. Not MAP_NORESERVE: a mapping that may not be written is not charged anyway, and with the
+/// flag Linux would not charge it later either, when a commit makes it writable (mprotect(2) of a VM_NORESERVE
+/// mapping).
+pub(super) const RESERVED: i32 = libc::MAP_PRIVATE | libc::MAP_ANON;
+
+/// Maps `len` bytes that may not be touched and are not charged.
+fn map_reserved(hint: usize, len: usize, extra_flags: i32) -> Result<NonNull<u8>, OsCode> {
+    let flags = RESERVED | extra_flags;
+    // SAFETY: mmap(2) with no MAP_FIXED among the flags (`extra_flags` is 0 or MAP_FIXED_NOREPLACE) makes a new mapping
+    // and leaves every existing one alone; any hint and length are allowed and answered with an error if unusable.
+    let base = unsafe {
+        libc::mmap(
+            ptr::without_provenance_mut::<c_void>(hint),
+            len,
+            libc::PROT_NONE,
+            flags,
+            -1,
+            0,
+        )
+    };
+    if base == libc::MAP_FAILED {
+        return Err(last_error());
+    }
+    // A hint of 0 means "anywhere", and vm.mmap_min_addr aside the kernel does not choose page 0 by itself.
+    NonNull::new(base.cast()).ok_or(OsCode(libc::ENOMEM))
+}
+
+pub(crate) fn reserve(
+    len: usize,
+    align: usize,
+    placement: Placement,
+) -> Result<NonNull<u8>, OsCode> {
+    match placement {
+        Placement::Exactly(address) => {
+            let base = map_reserved(address, len, MAP_EXACTLY)?;
+            // Where the flag is unknown (Linux before 4.17, macOS) the address is only a hint.
+            if base.as_ptr().addr() == address {
+                return Ok(base);
+            }
+            unmap_new(base.as_ptr(), len);
+            Err(OsCode(libc::EEXIST))
+        }
+        Placement::Near(address) => reserve_aligned(address, len, align),
+        Placement::Anywhere => reserve_aligned(0, len, align),
+    }
+}
+
+/// Reserves `len` bytes at a multiple of `align`: as is if the kernel happens to place it so, else with `align` more
+/// and the two ends given back.
+fn reserve_aligned(hint: usize, len: usize, align: usize) -> Result<NonNull<u8>, OsCode> {
+    let base = map_reserved(hint, len, 0)?;
+    if base.as_ptr().addr() % align == 0 {
+        return Ok(base);
+    }
+    unmap_new(base.as_ptr(), len);
+
+    let wide = len.checked_add(align).ok_or(OsCode(libc::ENOMEM))?;
+    let base = map_reserved(hint, wide, 0)?;
+    let head = base.as_ptr().addr().wrapping_neg() % align;
+    let tail = wide - head - len;
+    let aligned = base.as_ptr().wrapping_add(head);
+    if head > 0 {
+        unmap_new(base.as_ptr(), head);
+    }
+    if tail > 0 {
+        unmap_new(aligned.wrapping_add(len), tail);
+    }
+    NonNull::new(aligned).ok_or(OsCode(libc::ENOMEM))
+}
+
+/// Gives back part of a mapping that `reserve` has just made and nobody has seen.
+fn unmap_new(base: *mut u8, len: usize) {
+    // SAFETY: the caller has just mapped these pages and given the address to nobody, so nothing refers to them.
+    let result = unsafe { libc::munmap(base.cast(), len) };
+    // munmap(2) fails on a bad range, which this is not, or when splitting a mapping would exceed vm.max_map_count;
+    // then the pages stay reserved, which costs address space and nothing else.
+    debug_assert_eq!(result, 0, "munmap: {:?}", last_error());
+}
+
+/// # Safety
+/// See [`os::commit`](crate::os::commit).
+pub(crate) unsafe fn commit(base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
+    // A private writable mapping is what the kernel charges, and mprotect(2) from PROT_NONE to writable is where it
+    // becomes one: this call, not a later touch, is what fails when memory is over-committed in strict mode.
+    // SAFETY: the caller's pages are reserved, so no reference points into them, and its own to change.
+    let result = unsafe {
+        libc::mprotect(
+            base.as_ptr().cast(),
+            len,
+            libc::PROT_READ | libc::PROT_WRITE,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(last_error())
+    }
+}
+
+/// # Safety
+/// See [`os::decommit`](crate::os::decommit).
+pub(crate) unsafe fn decommit(base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
+    // A new mapping over the old one is the only way to refund the charge on Linux (MADV_DONTNEED keeps it), and to be
+    // sure of zeros on macOS. mmap(2): MAP_FIXED replaces the range in one step, so nothing else can land in between.
+    let flags = RESERVED | libc::MAP_FIXED;
+    // SAFETY: the range is the caller's own, inside one of its reservations, and nothing refers to its contents.
+    let result = unsafe { libc::mmap(base.as_ptr().cast(), len, libc::PROT_NONE, flags, -1, 0) };
+    if result != libc::MAP_FAILED {
+        return Ok(());
+    }
+    let refused = last_error();
+    // A kernel may have unmapped the range before it failed: mmap(2) does not say that it has not. The addresses are
+    // taken back before anything else lands there. If nothing was unmapped, this is refused, too.
+    reserve(len, 1, Placement::Exactly(base.as_ptr().addr()))
+        .map(drop)
+        .map_err(|_| refused)
+}
+
+/// # Safety
+/// See [`os::uncommit`](crate::os::uncommit).
+pub(crate) unsafe fn uncommit(base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
+    // Not a new mapping, which would lose the program's advice (madvise(2)) and name. The kernel keeps the charge of a
+    // private mapping that has been writable (mprotect(2) only ever adds to it), until it is replaced or unmapped.
+    // SAFETY: the caller's own pages, which nothing refers to.
+    if unsafe { libc::mprotect(base.as_ptr().cast(), len, libc::PROT_NONE) } != 0 {
+        return Err(last_error());
+    }
+    // A thread may have written there, through a raw pointer, while the pages were writable.
+    // SAFETY: the same pages, whose contents nothing refers to.
+    if unsafe { libc::madvise(base.as_ptr().cast(), len, libc::MADV_DONTNEED) } != 0 {
+        return Err(last_error());
+    }
+    Ok(())
+}
+
+/// # Safety
+/// See [`os::protect`](crate::os::protect).
+pub(crate) unsafe fn protect(base: NonNull<u8>, len: usize, access: Access) -> Result<(), OsCode> {
+    let bits = match access {
+        Access::None => libc::PROT_NONE,
+        Access::Read => libc::PROT_READ,
+        Access::ReadWrite => libc::PROT_READ | libc::PROT_WRITE,
+        Access::ReadExecute => libc::PROT_READ | libc::PROT_EXEC,
+    };
+    // SAFETY: the caller's committed pages, and no reference into them is broken by the new access.
+    let result = unsafe { libc::mprotect(base.as_ptr().cast(), len, bits) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(last_error())
+    }
+}
+
+/// # Safety
+/// See [`os::release`](crate::os::release).
+pub(crate) unsafe fn release(base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
+    // SAFETY: one whole mapping of the caller's, which nothing uses any more.
+    let result = unsafe { libc::munmap(base.as_ptr().cast(), len) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(last_error())
+    }
+}

@@ -1,0 +1,51 @@
+//! Threads, forks and standard error.
+
+/// pthread_atfork(3). It fails only for want of memory; then a fork is as it would be without.
+pub(crate) fn at_fork(
+    before: extern "C" fn(),
+    in_parent: extern "C" fn(),
+    in_child: extern "C" fn(),
+) {
+    // SAFETY: functions of the right type that stay in the program.
+    unsafe {
+        libc::pthread_atfork(
+            Some(as_c(before)),
+            Some(as_c(in_parent)),
+            Some(as_c(in_child)),
+        )
+    };
+}
+
+fn as_c(function: extern "C" fn()) -> unsafe extern "C" fn() {
+    function
+}
+
+/// Names the calling thread: never 0, unique among live threads.
+pub(crate) fn thread_token() -> usize {
+    // SAFETY: pthread_self(3) cannot fail; it reads the thread pointer, which is set up before any Rust code runs.
+    let token = unsafe { libc::pthread_self() };
+    token as usize
+}
+
+/// Writes to standard error as far as that goes. Async-signal-safe (signal-safety(7) lists write).
+pub(crate) fn write_stderr(mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        let mut stderr = libc::pollfd {
+            fd: libc::STDERR_FILENO,
+            events: libc::POLLOUT,
+            revents: 0,
+        };
+        // A full pipe would block, with signals blocked: the line is lost instead.
+        // SAFETY: one live pollfd structure (poll(2)).
+        if unsafe { libc::poll(&mut stderr, 1, 0) } != 1 || stderr.revents & libc::POLLOUT == 0 {
+            return;
+        }
+        // SAFETY: the pointer and length are those of a live slice.
+        let written =
+            unsafe { libc::write(libc::STDERR_FILENO, bytes.as_ptr().cast(), bytes.len()) };
+        match usize::try_from(written) {
+            Ok(written) if written > 0 => bytes = &bytes[written.min(bytes.len())..],
+            _ => return,
+        }
+    }
+}

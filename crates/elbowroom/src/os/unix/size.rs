@@ -1,0 +1,73 @@
+//! Sizes of pages.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Returns the page size in bytes: a power of two, at least 4096. Read from the system once;
+/// async-signal-safe after that.
+pub(crate) fn page_size() -> usize {
+    // 0 until first asked. Two threads may both ask; they store the same number.
+    static SIZE: AtomicUsize = AtomicUsize::new(0);
+    match SIZE.load(Ordering::Relaxed) {
+        0 => {
+            let size = ask();
+            SIZE.store(size, Ordering::Relaxed);
+            size
+        }
+        size => size,
+    }
+}
+
+/// Returns the bytes that a full page table covers: the next larger page size of x86-64 and arm64, which
+/// is 2 MiB where pages have 4 KiB.
+pub(crate) fn huge_page_size() -> usize {
+    const ENTRY_BYTES: usize = 8;
+    page_size() * (page_size() / ENTRY_BYTES)
+}
+
+fn ask() -> usize {
+    // SAFETY: sysconf reads a number and has no preconditions (sysconf(3)).
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    // POSIX requires _SC_PAGESIZE; every kernel that runs this code answers 4096 or more.
+    usize::try_from(size).unwrap_or(4096)
+}
+
+/// mmap(2) places at page boundaries.
+pub(crate) fn granularity() -> usize {
+    page_size()
+}
+
+/// Returns the bytes below the next power of two: a stack lies near the upper end of the address space.
+pub(crate) fn address_space() -> usize {
+    let local = 0u8;
+    (&raw const local).addr().next_power_of_two()
+}
+
+/// Returns what RLIMIT_AS leaves.
+pub(crate) fn addresses_left() -> Option<usize> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is live and writable (getrlimit(2)).
+    let is_known = unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) } == 0;
+    if !is_known || limit.rlim_cur == libc::RLIM_INFINITY {
+        return None;
+    }
+    let limit = usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX);
+    Some(limit.saturating_sub(reserved_bytes()))
+}
+
+/// Returns how many bytes of addresses the process has mapped: the first figure of /proc/self/statm, in pages
+/// (proc(5)).
+#[cfg(target_os = "linux")]
+fn reserved_bytes() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split(' ').next().and_then(|pages| pages.parse().ok());
+    pages.unwrap_or(0usize).saturating_mul(page_size())
+}
+
+/// Returns how many bytes of addresses the process has mapped, as far as it is known.
+#[cfg(target_os = "macos")]
+fn reserved_bytes() -> usize {
+    0
+}

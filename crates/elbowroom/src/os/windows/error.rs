@@ -1,0 +1,11 @@
+//! The error number of the last call.
+
+use windows_sys::Win32::Foundation::GetLastError;
+
+use crate::plain::OsCode;
+
+/// Returns the code of the call that has just failed.
+pub(super) fn last_error() -> OsCode {
+    // SAFETY: reads the thread's last-error value; no preconditions.
+    OsCode(unsafe { GetLastError() } as i32)
+}

@@ -1,0 +1,209 @@
+//! The accessors: a touch of a region that may be refused, and then is an error.
+
+#![allow(unsafe_code, reason = "calls the accessors' asm")]
+
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+use bytemuck::{AnyBitPattern, NoUninit};
+
+use super::handle::Region;
+use crate::error::{Cause, Error, Operation};
+use crate::fault::access;
+
+/// The smallest page size of any supported system, in bytes.
+const PAGE_SIZE_MIN: usize = 4096;
+
+impl Region {
+    /// Whether an accessor may try `size` bytes at `offset`: up to the end of the guard page.
+    #[inline(always)]
+    fn reaches(&self, offset: usize, size: usize) -> bool {
+        // A region is at least a page and its guard page, so what fits there needs one comparison and no overflow
+        // check.
+        if size <= 2 * PAGE_SIZE_MIN {
+            offset <= self.reach.wrapping_sub(size)
+        } else {
+            offset
+                .checked_add(size)
+                .is_some_and(|end| end <= self.reach)
+        }
+    }
+
+    /// The address of `size` bytes at `offset`, if an accessor may try them.
+    fn within_reach(
+        &self,
+        operation: Operation,
+        offset: usize,
+        size: usize,
+    ) -> Result<*mut u8, Error> {
+        if self.reaches(offset, size) {
+            Ok(self.base.wrapping_add(offset))
+        } else {
+            Err(self.out_of_range(operation, offset, size))
+        }
+    }
+
+    #[cold]
+    fn out_of_range(&self, operation: Operation, offset: usize, size: usize) -> Error {
+        Error::out_of_range(operation, offset..offset.saturating_add(size), self.len())
+    }
+
+    /// The error of an accessor that was refused at `at`, of a range that ends at `end`.
+    #[cold]
+    fn refused(&self, operation: Operation, at: usize, end: usize, packed: u64) -> Error {
+        let cause = Cause::from_register(packed);
+        self.inner().error(operation, at..end, cause)
+    }
+
+    /// Writes `value` at `offset`, committing the pages it lies on. Any alignment will do.
+    ///
+    /// # Errors
+    /// Whatever refused the commit: `is_limit()`, `is_declined()`, `is_out_of_memory()`, `is_protected()`; or
+    /// `is_invalid_range()` past the end. The bytes before [`Error::offset`] are written, none after.
+    #[inline(always)]
+    pub fn try_write<T: NoUninit>(&self, offset: usize, value: T) -> Result<(), Error> {
+        // An aligned access lies in one page, so that it is made whole or not at all. The base is aligned.
+        if !self.reaches(offset, size_of::<T>()) || offset % size_of::<T>().max(1) != 0 {
+            return self.write_in_pieces(offset, value);
+        }
+        let base = self.base;
+        let refusal = match *bytemuck::bytes_of(&value) {
+            // SAFETY: in reach, and no reference of Rust's points into a region.
+            [a] => unsafe { access::store_1(base, offset, a) },
+            // SAFETY: in reach, aligned, and no reference of Rust's points into a region.
+            [a, b] => unsafe { access::store_2(base, offset, u16::from_ne_bytes([a, b])) },
+            // SAFETY: as above.
+            [a, b, c, d] => unsafe {
+                access::store_4(base, offset, u32::from_ne_bytes([a, b, c, d]))
+            },
+            [a, b, c, d, e, f, g, h] => {
+                let value = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
+                // SAFETY: as above.
+                unsafe { access::store_8(base, offset, value) }
+            }
+            _ => return self.write_in_pieces(offset, value),
+        };
+        if refusal == 0 {
+            Ok(())
+        } else {
+            Err(self.refused(Operation::Write, offset, offset + size_of::<T>(), refusal))
+        }
+    }
+
+    /// [`try_write`](Region::try_write) of what is not one store. Takes the value and not its address, so that the
+    /// caller may keep it in a register.
+    #[inline(never)]
+    fn write_in_pieces<T: NoUninit>(&self, offset: usize, value: T) -> Result<(), Error> {
+        self.try_copy_from_slice(offset, bytemuck::bytes_of(&value))
+    }
+
+    /// Reads a value at `offset`, committing the pages it lies on. Any alignment will do.
+    ///
+    /// # Errors
+    /// As [`try_write`](Region::try_write).
+    #[inline(always)]
+    pub fn try_read<T: AnyBitPattern>(&self, offset: usize) -> Result<T, Error> {
+        let size = size_of::<T>();
+        if !self.reaches(offset, size)
+            || offset % size.max(1) != 0
+            || !matches!(size, 1 | 2 | 4 | 8)
+        {
+            return self.read_in_pieces(offset);
+        }
+        let mut value = MaybeUninit::<T>::uninit();
+        let to = value.as_mut_ptr();
+        macro_rules! load {
+            ($load:ident, $type:ty) => {{
+                // SAFETY: in reach and aligned.
+                let (loaded, refusal) = unsafe { access::$load(self.base, offset) };
+                // SAFETY: `value` has as many bytes as what was loaded, and `to` points at it.
+                unsafe { to.cast::<$type>().write_unaligned(loaded) };
+                refusal
+            }};
+        }
+        let refusal = match size {
+            1 => load!(load_1, u8),
+            2 => load!(load_2, u16),
+            4 => load!(load_4, u32),
+            _ => load!(load_8, u64),
+        };
+        if refusal != 0 {
+            return Err(self.refused(Operation::Read, offset, offset + size, refusal));
+        }
+        // SAFETY: every byte has been written, and any bytes are a T (AnyBitPattern).
+        Ok(unsafe { value.assume_init() })
+    }
+
+    /// [`try_read`](Region::try_read) of what is not one load.
+    #[inline(never)]
+    fn read_in_pieces<T: AnyBitPattern>(&self, offset: usize) -> Result<T, Error> {
+        let size = size_of::<T>();
+        let from = self.within_reach(Operation::Read, offset, size)?;
+        let mut value = MaybeUninit::<T>::uninit();
+        // SAFETY: in reach; `value` is writable for the size of its type.
+        let copied = unsafe { access::copy_from_region(from, value.as_mut_ptr().cast(), size) };
+        if copied.refusal != 0 {
+            let end = offset + size;
+            return Err(self.refused(Operation::Read, end - copied.left, end, copied.refusal));
+        }
+        // SAFETY: every byte has been written, and any bytes are a T (AnyBitPattern).
+        Ok(unsafe { value.assume_init() })
+    }
+
+    /// Sets every byte of `range`, committing the pages it lies on.
+    ///
+    /// # Errors
+    /// As [`try_write`](Region::try_write).
+    pub fn try_fill(&self, range: Range<usize>, byte: u8) -> Result<(), Error> {
+        self.check_order(Operation::Write, &range)?;
+        let len = range.len();
+        let to = self.within_reach(Operation::Write, range.start, len)?;
+        // SAFETY: in reach, and no reference of Rust's points into a region.
+        let filled = unsafe { access::fill(to, byte, len) };
+        if filled.refusal == 0 {
+            return Ok(());
+        }
+        Err(self.refused(
+            Operation::Write,
+            range.end - filled.left,
+            range.end,
+            filled.refusal,
+        ))
+    }
+
+    /// Copies `bytes` to `offset`, committing the pages they land on.
+    ///
+    /// # Errors
+    /// As [`try_write`](Region::try_write).
+    pub fn try_copy_from_slice(&self, offset: usize, bytes: &[u8]) -> Result<(), Error> {
+        self.within_reach(Operation::Write, offset, bytes.len())?;
+        self.copy_in(offset, bytes)
+    }
+
+    /// Copies `bytes` to `offset`; the caller has checked that they are within reach.
+    fn copy_in(&self, offset: usize, bytes: &[u8]) -> Result<(), Error> {
+        let to = self.base.wrapping_add(offset);
+        // SAFETY: `bytes` is readable, `to` in reach, and no reference of Rust's points into a region.
+        let copied = unsafe { access::copy_to_region(bytes.as_ptr(), to, bytes.len()) };
+        if copied.refusal == 0 {
+            return Ok(());
+        }
+        let end = offset + bytes.len();
+        Err(self.refused(Operation::Write, end - copied.left, end, copied.refusal))
+    }
+
+    /// Fills `bytes` from `offset`, committing the pages that are read.
+    ///
+    /// # Errors
+    /// As [`try_write`](Region::try_write). What `bytes` holds is then new up to [`Error::offset`] and old from there.
+    pub fn try_copy_to_slice(&self, offset: usize, bytes: &mut [u8]) -> Result<(), Error> {
+        let from = self.within_reach(Operation::Read, offset, bytes.len())?;
+        // SAFETY: `from` is in reach, and `bytes` writable.
+        let copied = unsafe { access::copy_from_region(from, bytes.as_mut_ptr(), bytes.len()) };
+        if copied.refusal == 0 {
+            return Ok(());
+        }
+        let end = offset + bytes.len();
+        Err(self.refused(Operation::Read, end - copied.left, end, copied.refusal))
+    }
+}

@@ -1,0 +1,287 @@
+//! Builds regions.
+
+#![allow(unsafe_code, reason = "registers what the fault handler shares")]
+
+use std::fmt;
+use std::io;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use super::backend::{Backend, Pager};
+use super::filter::{Fault, Filter, Verdict};
+use super::filter_threads::FilterThreads;
+use super::growth::Growth;
+use super::handle::{Live, Region};
+use super::inner::{Policy, RegionInner};
+use super::page_map;
+use super::serve::Service;
+use crate::budget::Budget;
+use crate::error::{Cause, Error, Operation, Reason};
+use crate::fault::{Armed, Outcome, Tally, registry};
+use crate::mapping::{Mapping, whole_pages};
+use crate::os;
+use crate::page::PageCount;
+use crate::plain::{OsCode, Placement};
+
+impl Region {
+    /// Reserves `len` bytes, rounded up to whole pages, that commit on touch.
+    ///
+    /// # Errors
+    /// As [`Reservation::new`](crate::Reservation::new); also if the fault handler cannot be installed.
+    pub fn new(len: usize) -> Result<Region, Error> {
+        Region::builder(len).build()
+    }
+
+    /// Returns a builder for a region with a limit, a filter, a growth policy or a name.
+    pub fn builder(len: usize) -> RegionBuilder {
+        RegionBuilder {
+            len,
+            align: 1,
+            commit_limit_bytes: usize::MAX,
+            budget: None,
+            backend: Backend::default(),
+            is_timed: false,
+            growth: Growth::default(),
+            huge_pages: true,
+            core_dumps: None,
+            reports_refusals: true,
+            filter: None,
+            filter_threads: 0,
+            name: Box::default(),
+        }
+    }
+}
+
+/// Builds a region. Returned by [`Region::builder`].
+#[must_use = "a builder makes no region until `build` is called"]
+pub struct RegionBuilder {
+    len: usize,
+    align: usize,
+    commit_limit_bytes: usize,
+    growth: Growth,
+    huge_pages: bool,
+    // By default, as the backend has it.
+    core_dumps: Option<bool>,
+    reports_refusals: bool,
+    backend: Backend,
+    is_timed: bool,
+    budget: Option<Budget>,
+    filter: Option<Box<Filter>>,
+    filter_threads: usize,
+    name: Box<str>,
+}
+
+impl RegionBuilder {
+    /// Aligns the base to a power of two of bytes.
+    pub(crate) fn align(mut self, bytes: usize) -> RegionBuilder {
+        self.align = bytes;
+        self
+    }
+
+    /// Limits the bytes that are committed at any moment, rounded down to whole pages. By default there is no limit
+    /// below the length.
+    pub fn commit_limit(mut self, bytes: usize) -> RegionBuilder {
+        self.commit_limit_bytes = bytes;
+        self
+    }
+
+    /// Charges what the region commits to `budget` too, and to the budgets above it.
+    pub fn budget(mut self, budget: &Budget) -> RegionBuilder {
+        self.budget = Some(budget.clone());
+        self
+    }
+
+    /// Sets how many pages a fault commits. The default is [`Growth::default`].
+    pub fn growth(mut self, growth: Growth) -> RegionBuilder {
+        self.growth = growth;
+        self
+    }
+
+    /// Sets whether windows of the size of a huge page ask the system for huge pages, where it has them for private
+    /// memory (Linux). By default they do. Huge pages make memory faster to bring in and to reach. Only windows of
+    /// [`Growth::Adaptive`] that a write made ask for them: a region that stays small, or is touched here and there,
+    /// has none. With `false` none are asked for; a system that gives them to all memory does so all the same.
+    pub fn huge_pages(mut self, huge_pages: bool) -> RegionBuilder {
+        self.huge_pages = huge_pages;
+        self
+    }
+
+    /// Sets whether core dumps have the committed pages (Linux). Reserved pages are in none.
+    ///
+    /// By default they do, except with [`Backend::Userfault`] and [`Backend::UserfaultMonitor`]: there each run of
+    /// pages that is in dumps takes a mapping, which these backends otherwise save. Exclude what is large or secret.
+    /// On Windows and macOS this has no effect.
+    pub fn core_dumps(mut self, core_dumps: bool) -> RegionBuilder {
+        self.core_dumps = Some(core_dumps);
+        self
+    }
+
+    /// Sets whether a refused touch through a plain pointer writes a line to standard error. It does by default; ten
+    /// such lines a second are written at most in a process.
+    ///
+    /// Turn it off in a program whose own signal handler recovers from refused touches, such as a WebAssembly engine.
+    /// [`fault::Recorder`](crate::fault::Recorder) and [`Stats::refused`](crate::Stats::refused) tell of them all the
+    /// same.
+    pub fn report_refusals(mut self, report: bool) -> RegionBuilder {
+        self.reports_refusals = report;
+        self
+    }
+
+    /// Keeps [`Stats::latency`](crate::Stats::latency), how long each fault takes, at the cost of two readings of
+    /// the clock.
+    pub fn timed(mut self) -> RegionBuilder {
+        self.is_timed = true;
+        self
+    }
+
+    /// Sets how pages are committed when they are touched.
+    pub fn backend(mut self, backend: Backend) -> RegionBuilder {
+        self.backend = backend;
+        self
+    }
+
+    /// Asks `filter` about every fault in the region before anything is committed. A fault commits a window, of whose
+    /// other pages the filter does not hear: one that decides page by page goes with [`Growth::Pages`]`(1)`.
+    ///
+    /// The filter runs on the thread that faulted, in the middle of the touch, on a stack of its own of at least 128
+    /// KiB (on Windows, the thread's). It is ordinary Rust and may touch other regions, with what that implies: the
+    /// touch is where the filter is called from. If an accessor touched, it is called from the accessor; a lock that
+    /// the caller of the accessor holds is held. If a plain pointer touched, whatever code did so is in the middle of
+    /// something: if that may be the allocator, the filter must not allocate. Asynchronous signals wait until the
+    /// filter has returned; a thread that it starts inherits that, so start threads elsewhere.
+    ///
+    /// Two threads that touch the same page at once may both be asked. A panic in a filter aborts the process with its
+    /// message.
+    ///
+    /// On its own region a filter may call [`commit`](Region::commit), [`decommit`](Region::decommit),
+    /// [`stats`](Region::stats) and [`spans`](Region::spans), and may touch committed pages. A touch of a page that
+    /// is not committed is refused, and so is [`release`](Region::release). [`Fault::commit`](crate::Fault::commit)
+    /// commits what the fault would, and returns an error if that does not work.
+    pub fn filter(
+        mut self,
+        filter: impl Fn(&Fault<'_>) -> Verdict + Send + Sync + 'static,
+    ) -> RegionBuilder {
+        self.filter = Some(Box::new(filter));
+        self
+    }
+
+    /// Runs the filter on `threads` threads of the region's own, while the thread that faulted sleeps.
+    ///
+    /// The filter may then take locks, allocate, do I/O and block, whatever the faulting thread was doing. It must not
+    /// wait for that thread. With several threads, that many faults are filtered at once. `0`, the default, runs the
+    /// filter on the thread that faulted. Without a filter this has no effect. A fault costs two more thread switches.
+    ///
+    /// If the filter panics, its thread ends; this fault and every later one are refused with `is_declined()`. The same
+    /// holds in a forked child, which has no such threads. Two regions whose filters touch each other can deadlock.
+    pub fn filter_threads(mut self, threads: usize) -> RegionBuilder {
+        self.filter_threads = threads;
+        self
+    }
+
+    /// Names the region, in messages and, where the system can, in its own listing of the process's memory: see
+    /// [`ReservationBuilder::name`](crate::ReservationBuilder::name).
+    pub fn name(mut self, name: &str) -> RegionBuilder {
+        self.name = name.into();
+        self
+    }
+
+    /// Makes the region.
+    ///
+    /// # Errors
+    /// As [`Region::new`].
+    pub fn build(self) -> Result<Region, Error> {
+        let asked = self.len;
+        let refuse = |operation, cause: Cause| Error::new(operation, 0..asked, cause);
+        let refuse_os = |operation| move |code: OsCode| refuse(operation, Cause::os(code));
+        let refuse_thread = |error: io::Error| {
+            let code = OsCode(error.raw_os_error().unwrap_or(0));
+            refuse(Operation::StartFilterThreads, Cause::os(code))
+        };
+
+        let data = PageCount::inside(whole_pages(asked)?);
+        let all = PageCount::new(data.get() + 1 + page_map::table_pages(data).get()).bytes();
+        if all > isize::MAX as usize {
+            return Err(refuse(Operation::Reserve, Reason::TooLarge.into()));
+        }
+        let armed = Armed::new().map_err(refuse_os(Operation::InstallHandler))?;
+        let align = self.align.max(os::granularity());
+        let mut mapping = Mapping::reserve(all, align, Placement::Anywhere, self.name)
+            .map_err(refuse_os(Operation::Reserve))?;
+        let is_served = self.backend == Backend::UserfaultMonitor;
+        let filter_threads = match self.filter_threads {
+            threads if threads > 0 && self.filter.is_some() && !is_served => {
+                let started = FilterThreads::start(threads, mapping.name());
+                Some(started.map_err(refuse_thread)?)
+            }
+            _ => None,
+        };
+        let policy = Policy {
+            growth: self.growth,
+            huge_pages: self.huge_pages,
+            reports_refusals: self.reports_refusals,
+            commit_limit: PageCount::inside(self.commit_limit_bytes).min(data),
+            budget: self.budget,
+            filter: self.filter,
+            filter_threads,
+            latencies: self
+                .is_timed
+                .then(|| Outcome::ALL.map(|_| Box::new(Tally::new()))),
+        };
+        let reason = if is_served {
+            Reason::UserfaultEvents
+        } else {
+            Reason::Userfault
+        };
+        let pager = Pager::new(self.backend, &mapping, PageCount::new(data.get() + 1))
+            .map_err(|code| refuse(Operation::SetUpBackend, Cause::with_code(reason, code)))?;
+        let is_plain = pager.backend() == Backend::Protection;
+        if !self.core_dumps.unwrap_or(is_plain) {
+            mapping.exclude_from_core_dumps();
+        }
+        let inner = RegionInner::new(mapping, data, pager, policy);
+        let (base, reach) = (inner.base(), inner.reach());
+        let inner = NonNull::from(Box::leak(Box::new(inner)));
+        // SAFETY: the region was leaked just now, and `Region::close` frees it after `Entered::remove`. Its
+        // addresses are those of a mapping of its own, which no other region has.
+        let entered = unsafe { registry::enter(inner) };
+        // Dropping it gives everything back, if the threads do not start.
+        let mut region = Region {
+            inner,
+            base,
+            reach,
+            live: Some(Live {
+                entered,
+                armed,
+                service: None,
+            }),
+        };
+        let served = region.inner().served().map(Arc::clone);
+        if let (Some(userfault), Some(live)) = (served, &mut region.live) {
+            // SAFETY: the region is valid until `Region::close` frees it, which drops the service before.
+            // The pager attached its pages to this userfaultfd.
+            let started = unsafe { Service::start(inner, userfault, self.filter_threads) };
+            live.service = Some(started.map_err(refuse_thread)?);
+        }
+        Ok(region)
+    }
+}
+
+impl fmt::Debug for RegionBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegionBuilder")
+            .field("len", &self.len)
+            .field("align", &self.align)
+            .field("commit_limit_bytes", &self.commit_limit_bytes)
+            .field("budget", &self.budget)
+            .field("growth", &self.growth)
+            .field("huge_pages", &self.huge_pages)
+            .field("core_dumps", &self.core_dumps)
+            .field("reports_refusals", &self.reports_refusals)
+            .field("backend", &self.backend)
+            .field("is_timed", &self.is_timed)
+            .field("filter", &self.filter.is_some())
+            .field("filter_threads", &self.filter_threads)
+            .field("name", &self.name)
+            .finish()
+    }
+}

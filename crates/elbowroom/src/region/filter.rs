@@ -1,0 +1,208 @@
+//! What a filter sees of a fault, and what it answers.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::ops::Range;
+
+use crate::error::Error;
+use crate::fault::{OwnerId, Touch};
+use crate::page::PageCount;
+use crate::plain::{FaultAccess, FaultCode};
+
+/// A filter, as a region keeps it.
+pub(super) type Filter = dyn Fn(&Fault<'_>) -> Verdict + Send + Sync;
+
+/// What a fault offers to a filter of its region.
+pub(super) trait Faulted: Sync {
+    /// Returns the identity of the region.
+    fn id(&self) -> OwnerId;
+
+    /// Returns the name, or the empty string.
+    fn name(&self) -> &str;
+
+    /// Returns how much is committed.
+    fn committed_bytes(&self) -> usize;
+
+    /// Returns how much may be committed.
+    fn commit_limit_bytes(&self) -> usize;
+
+    /// Commits the window of a fault.
+    fn commit_window_of(&self, fault: &Fault<'_>) -> Result<Range<usize>, Error>;
+
+    /// Calls the filter.
+    fn ask_filter(&self, fault: &Fault<'_>) -> Verdict;
+}
+
+/// A touch of an uncommitted page of a region, as its filter sees it.
+pub struct Fault<'a> {
+    region: &'a dyn Faulted,
+    touch: Touch,
+    // From the base of the region.
+    offset: usize,
+    is_page_fault: bool,
+    // What the filter has committed itself. A Cell also keeps a fault on the thread that handles it,
+    // where asynchronous signals are blocked, as `commit` needs.
+    committed: Cell<Option<PageCount>>,
+}
+
+impl<'a> Fault<'a> {
+    /// Returns the fault of a touch at `offset` of a region. The caller says whether a commit cures it.
+    pub(super) fn new(
+        region: &'a dyn Faulted,
+        touch: Touch,
+        offset: usize,
+        is_page_fault: bool,
+    ) -> Fault<'a> {
+        Fault {
+            region,
+            touch,
+            offset,
+            is_page_fault,
+            committed: Cell::new(None),
+        }
+    }
+
+    /// Returns the address that was touched.
+    pub fn address(&self) -> usize {
+        self.touch.address
+    }
+
+    /// Returns the touched byte as an offset from the base of the region.
+    ///
+    /// The offset is `region.len()` or more for a touch of the guard page behind the region, which can
+    /// never be committed.
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// Returns whether the instruction was reading, writing or executing.
+    pub fn access(&self) -> FaultAccess {
+        self.touch.access
+    }
+
+    /// Returns the platform's name for the fault: the signal and its code, or the exception code.
+    pub fn code(&self) -> FaultCode {
+        self.touch.code
+    }
+
+    /// Returns whether it is a page fault, which a commit cures.
+    ///
+    /// Page faults are `EXCEPTION_ACCESS_VIOLATION`, SIGSEGV for memory that is not mapped or not
+    /// accessible, and with [`Backend::Userfault`](crate::Backend::Userfault) SIGBUS for memory that is
+    /// missing. Other faults in a region's addresses, such as a bus error of a file that the program
+    /// has mapped there, reach the filter as well. They are refused whatever the filter answers.
+    pub fn is_page_fault(&self) -> bool {
+        self.is_page_fault
+    }
+
+    /// Returns the name of the region, or the empty string.
+    pub fn region_name(&self) -> &str {
+        self.region.name()
+    }
+
+    /// Returns how many bytes of the region are committed.
+    pub fn committed_bytes(&self) -> usize {
+        self.region.committed_bytes()
+    }
+
+    /// Returns the region's commit limit in bytes.
+    pub fn commit_limit_bytes(&self) -> usize {
+        self.region.commit_limit_bytes()
+    }
+
+    /// Commits the window of this fault now, for a filter that needs to know whether the commit works.
+    ///
+    /// Without this call, the region commits after the filter has answered [`Verdict::Commit`].
+    ///
+    /// Returns the bytes that were committed: an empty range if another thread has just committed the
+    /// page.
+    ///
+    /// # Errors
+    /// Fails as [`Region::commit`](crate::Region::commit) does, and with `is_invalid_range()` for a
+    /// touch of the guard page behind the region.
+    pub fn commit(&self) -> Result<Range<usize>, Error> {
+        let bytes = self.region.commit_window_of(self)?;
+        self.committed.set(Some(PageCount::inside(bytes.len())));
+        Ok(bytes)
+    }
+
+    /// Returns how many pages the filter has committed itself, if it has called
+    /// [`commit`](Fault::commit).
+    pub(super) fn committed(&self) -> Option<PageCount> {
+        self.committed.get()
+    }
+
+    /// Returns whether the page is missing from memory that may be accessed.
+    pub(super) fn is_missing(&self) -> bool {
+        self.touch.is_missing
+    }
+
+    pub(super) fn region(&self) -> &'a dyn Faulted {
+        self.region
+    }
+}
+
+impl fmt::Debug for Fault<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fault")
+            .field("region", &self.region_name())
+            .field("offset", &self.offset())
+            .field("access", &self.access())
+            .field("code", &self.code())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The answer of a filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// Commit the page, within the region's limits, and run the instruction that faulted again.
+    Commit,
+    /// Refuse the touch.
+    ///
+    /// An accessor returns an error. A touch through a plain pointer goes to the handlers that were
+    /// installed before ours, which usually end the process.
+    Decline,
+}
+
+thread_local! {
+    /// The filters that wait for the one that this thread is dropping. `None` if it drops none.
+    static WAITING: RefCell<Option<Vec<Box<Filter>>>> = const { RefCell::new(None) };
+}
+
+/// Drops a filter; inside the drop of another one, when that has ended. A filter may own a region, whose filter owns
+/// the next, and so on: by recursion, a long chain of them would overflow the stack.
+pub(super) fn drop_in_turn(filter: Box<Filter>) {
+    let mut next = Some(filter);
+    // Where the thread's storage has gone, the filter is dropped at once.
+    let is_first = WAITING.try_with(|waiting| match &mut *waiting.borrow_mut() {
+        Some(waiting) => {
+            waiting.extend(next.take());
+            false
+        }
+        none => {
+            *none = Some(Vec::new());
+            true
+        }
+    });
+    if is_first != Ok(true) {
+        return drop(next);
+    }
+    /// Ends the turn, also where a destructor panics: the filters that still wait are dropped then.
+    struct Turn;
+    impl Drop for Turn {
+        fn drop(&mut self) {
+            let waiting = WAITING.try_with(|waiting| waiting.borrow_mut().take());
+            drop(waiting);
+        }
+    }
+    let _turn = Turn;
+    while let Some(filter) = next.take() {
+        drop(filter);
+        next = WAITING
+            .try_with(|waiting| waiting.borrow_mut().as_mut()?.pop())
+            .ok()
+            .flatten();
+    }
+}

@@ -1,0 +1,251 @@
+//! Commits and decommits pages, within the limits, and keeps the account.
+
+#![allow(
+    unsafe_code,
+    reason = "changes pages of a mapping that the region owns"
+)]
+
+use std::ops::Range;
+
+use super::super::backend::Backend;
+use super::super::growth::{self, Growth};
+use super::*;
+use crate::os;
+use crate::plain::FaultAccess;
+use crate::sync::Guard;
+
+impl RegionInner {
+    /// Commits the window of a fault, within the limits. Returns `None` if the page was committed when
+    /// the lock was taken.
+    pub(super) fn commit_around(&self, fault: &Fault<'_>) -> Result<Option<PageRange>, Cause> {
+        if !fault.is_page_fault() {
+            return Err(Reason::NotAPageFault.into());
+        }
+        let page = PageIndex::holding(fault.offset());
+        if !self.contains(page) {
+            return Err(Reason::OutOfRange.into());
+        }
+        let mut pages = self.pages.lock_in_handler();
+        if pages.is_committed(page) {
+            return self.check_access(&pages, fault).map(|()| None);
+        }
+        let run = self.commit_window(&mut pages, page, fault.access())?;
+        drop(pages);
+        self.prefault(run, page, fault.access());
+        Ok(Some(run))
+    }
+
+    /// Commits the window of a reserved page that is touched in this way, within the limits.
+    fn commit_window(
+        &self,
+        pages: &mut Guard<'_, PageMap>,
+        page: PageIndex,
+        access: FaultAccess,
+    ) -> Result<PageRange, Cause> {
+        // Clipped to the room first, so that no more pages are looked at than can be committed.
+        let window = self
+            .policy
+            .growth
+            .window(&pages.streams, page, self.layout());
+        let window = growth::clip(window, page, self.room());
+        let reserved = pages.reserved_run(page, window);
+        let mut run = growth::clamp(reserved, page, self.room()).ok_or(Reason::Limit)?;
+        loop {
+            let granted = self.charge(run.count(), PageCount::new(1))?;
+            run = growth::clamp(run, page, granted).ok_or(Reason::Limit)?;
+            let written = (access == FaultAccess::Write).then_some(page);
+            let Err(code) = self.commit_run(pages, run, written) else {
+                break;
+            };
+            self.refund(granted);
+            if !os::is_out_of_memory(code) || run == page.alone() {
+                return Err(Cause::of_commit(code));
+            }
+            // The system may have room for the one page that is needed.
+            run = page.alone();
+        }
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        pages.streams.note(self.policy.growth, page, run);
+        Ok(run)
+    }
+
+    /// Commits, without asking the filter, what a fault on the first byte of `range` would. `range` is
+    /// inside the data. Returns the committed pages, or the one page if it was committed already.
+    pub(in super::super) fn commit_ahead(&self, range: Range<usize>) -> Result<PageRange, Error> {
+        let page = PageIndex::holding(range.start);
+        let mut pages = self.pages.lock();
+        if pages.is_committed(page) {
+            return Ok(page.alone());
+        }
+        let run = self.commit_window(&mut pages, page, FaultAccess::Write);
+        drop(pages);
+        let run = run.map_err(|cause| self.error(Operation::Commit, range, cause))?;
+        self.prefault(run, page, FaultAccess::Write);
+        self.run_pending_callbacks();
+        Ok(run)
+    }
+
+    /// Makes resident what a touch of `page` has just committed, as far as the program is likely to
+    /// write it next.
+    ///
+    /// It runs without the lock, because it may take a while. Another thread may decommit the pages
+    /// meanwhile; they then stay reserved.
+    fn prefault(&self, run: PageRange, page: PageIndex, access: FaultAccess) {
+        // Reads see zeros without any memory. In a served region the page is filled already, and a
+        // prefault of a page that another thread has just decommitted would wait for the very thread
+        // that serves the region.
+        if access != FaultAccess::Write || self.pager.served().is_some() {
+            return;
+        }
+        // Memory with a userfaultfd has no huge pages, stays one mapping, and has the written page.
+        let is_plain = self.backend() == Backend::Protection;
+        // A fixed window says what to commit, and does not guess what is written next.
+        let run = match self.policy.growth {
+            Growth::Adaptive { .. } => run,
+            _ => page.alone(),
+        };
+        if self.policy.huge_pages && is_plain {
+            let huge = self.layout().huge_pages_in(run);
+            if !huge.is_empty() {
+                self.mapping.advise_huge(huge);
+            }
+        }
+        // A single page, too: the instruction runs again for certain, and this costs less than the
+        // kernel's page fault would.
+        if is_plain || run != page.alone() {
+            // SAFETY: the region lives, so the fault handler is installed (`Armed`).
+            unsafe { self.mapping.prefault(run) };
+        }
+    }
+
+    /// Charges the budgets with as much of `wanted` as they allow, at least `least`. Called under the
+    /// lock of `pages`.
+    fn charge(&self, wanted: PageCount, least: PageCount) -> Result<PageCount, Cause> {
+        match &self.policy.budget {
+            Some(budget) => budget.charge_pages(wanted, least).map_err(Cause::budget),
+            None => Ok(wanted),
+        }
+    }
+
+    /// Takes a charge back. Called under the lock of `pages`.
+    fn refund(&self, pages: PageCount) {
+        if let Some(budget) = &self.policy.budget {
+            budget.refund_pages(pages);
+        }
+    }
+
+    /// Calls the callbacks of budgets whose threshold was reached. No lock is held.
+    pub(super) fn run_pending_callbacks(&self) {
+        self.policy
+            .budget
+            .iter()
+            .for_each(Budget::run_pending_callbacks);
+    }
+
+    /// Commits reserved pages, for which there is room, and accounts for them. `written` is the page of
+    /// them that is about to be written.
+    fn commit_run(
+        &self,
+        pages: &mut Guard<'_, PageMap>,
+        run: PageRange,
+        written: Option<PageIndex>,
+    ) -> Result<(), OsCode> {
+        pages.prepare(&self.mapping, run)?;
+        self.cure_in(pages, run);
+        // SAFETY: the pages are inside this mapping, for which the pager was made (invariants of
+        // `mapping` and `pager`), and reserved: the map says so, and stays locked.
+        unsafe { self.pager.commit(&self.mapping, run, written) }?;
+        self.note_committed(pages, run, run.count());
+        Ok(())
+    }
+
+    /// Accounts for pages that have just been committed, `new` of which were reserved before.
+    fn note_committed(&self, pages: &mut Guard<'_, PageMap>, run: PageRange, new: PageCount) {
+        pages.set(run, true);
+        self.committed.fetch_add(new.get(), Ordering::Relaxed);
+        self.pager.wake(&self.mapping, run);
+    }
+
+    /// Decommits pages and accounts for them.
+    fn decommit_run(&self, pages: &mut Guard<'_, PageMap>, run: PageRange) -> Result<(), OsCode> {
+        let count = pages.count_committed(run);
+        // All of it always: page tables may be left over from an earlier decommit that was refused.
+        if count == PageCount::ZERO && run != pages.all() {
+            return Ok(());
+        }
+        // The kernel frees a page table with the last mapping in it.
+        let run = pages.whole_tables(run, self.layout());
+        // SAFETY: the pages are inside this mapping, for which the pager was made. No reference points
+        // into them: `Region` lends references only under `&mut self` (`commit_slice`), which ends
+        // before a decommit by `&self` can begin, and `DemandArray`, which owns its region, decommits
+        // under `&mut self` only.
+        unsafe { self.pager.decommit(&self.mapping, run) }?;
+        pages.set(run, false);
+        pages.streams.forget(run);
+        pages.trim(&self.mapping, run);
+        self.committed.fetch_sub(count.get(), Ordering::Relaxed);
+        self.refund(count);
+        Ok(())
+    }
+
+    /// Commits every page of `range`, or none.
+    pub(in super::super) fn commit(&self, range: Range<usize>) -> Result<(), Error> {
+        let wanted = self.pages_of(Operation::Commit, &range)?;
+        let refuse = |cause| self.error(Operation::Commit, range.clone(), cause);
+        let mut pages = self.pages.lock();
+        let missing = wanted.count().saturating_sub(pages.count_committed(wanted));
+        if missing == PageCount::ZERO {
+            return Ok(());
+        }
+        if missing > self.room() {
+            return Err(refuse(Reason::Limit.into()));
+        }
+        self.charge(missing, missing).map_err(refuse)?;
+        if let Err(cause) = self.commit_gaps(&mut pages, wanted) {
+            pages.trim(&self.mapping, wanted);
+            self.refund(missing);
+            return Err(refuse(cause));
+        }
+        self.note_committed(&mut pages, wanted, missing);
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        drop(pages);
+        self.run_pending_callbacks();
+        Ok(())
+    }
+
+    /// Commits the reserved parts of `wanted`, or nothing. Does not account for them.
+    fn commit_gaps(&self, pages: &mut Guard<'_, PageMap>, wanted: PageRange) -> Result<(), Cause> {
+        pages.prepare(&self.mapping, wanted).map_err(Cause::os)?;
+        self.cure_in(pages, wanted);
+        // The map changes only when all is done: until then it says what to undo.
+        let mut gaps = pages.runs(wanted).filter(|&(_, committed)| !committed);
+        let refused = gaps.find_map(|(gap, _)| {
+            // SAFETY: the pages are inside this mapping, for which the pager was made, and reserved:
+            // the map says so, and stays locked.
+            let result = unsafe { self.pager.commit(&self.mapping, gap, None) };
+            result.err().map(|code| (gap, Cause::of_commit(code)))
+        });
+        let Some((gap, cause)) = refused else {
+            return Ok(());
+        };
+        let before = PageRange::new(wanted.start(), gap.start());
+        for (done, _) in pages.runs(before).filter(|&(_, committed)| !committed) {
+            // SAFETY: the pages are inside this mapping, for which the pager was made. They were
+            // committed a moment ago under the lock and not announced, so no reference points to them.
+            unsafe { self.pager.uncommit(&self.mapping, done) };
+        }
+        Err(cause)
+    }
+
+    /// Decommits every page of `range`.
+    pub(in super::super) fn decommit(&self, range: Range<usize>) -> Result<(), Error> {
+        let unwanted = self.pages_of(Operation::Decommit, &range)?;
+        self.decommit_run(&mut self.pages.lock(), unwanted)
+            .map_err(|code| Error::new(Operation::Decommit, range, Cause::os(code)))
+    }
+
+    fn pages_of(&self, operation: Operation, range: &Range<usize>) -> Result<PageRange, Error> {
+        PageRange::outward(range, self.len())
+            .ok_or_else(|| Error::out_of_range(operation, range.clone(), self.len()))
+    }
+}

@@ -1,0 +1,278 @@
+//! Threads that commit pages for threads that wait in the kernel: [`Backend::UserfaultMonitor`].
+//!
+//! One thread, the reader, reads what the kernel reports, and commits where there is no filter to ask. It
+//! never runs code of the program, so it always gets to the next report. Filters and the callbacks of budgets
+//! run on the workers. A worker that touches its own region is recognised by its number and refused, because
+//! it would wait for itself.
+//!
+//! [`Backend::UserfaultMonitor`]: super::Backend::UserfaultMonitor
+
+#![allow(
+    unsafe_code,
+    reason = "the threads share the region with its owner, without counting"
+)]
+
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use super::filter::Faulted;
+use super::inner::RegionInner;
+use super::poison;
+use crate::error::{Cause, Reason};
+use crate::fault::fork;
+use crate::os::{self, Missing, Next, SignalsBlocked, Userfault};
+
+/// How many tasks can wait for a worker. A thread that touches a page waits for one of them, so this many threads can
+/// wait without being asked to touch again.
+const JOBS_MAX: usize = 256;
+
+/// A task of a worker.
+enum Job {
+    /// Ask the filter about a touch, and resolve it.
+    Judge(Missing),
+    /// Call the pending callbacks of budgets.
+    RunCallbacks,
+}
+
+/// What became of a job.
+enum Pushed {
+    Waits,
+    /// As many jobs wait as can.
+    Full,
+    /// No worker is left, because the filter has panicked.
+    FilterGone,
+}
+
+struct Jobs {
+    // Never grows beyond its first capacity: the reader must not allocate, because a global allocator may be what it
+    // serves, with its lock held by the thread that waits.
+    queue: VecDeque<Job>,
+    // Whether the filter has not panicked.
+    is_open: bool,
+}
+
+struct Shared {
+    // Invariant: valid until the service has been dropped.
+    region: NonNull<RegionInner>,
+    userfault: Arc<Userfault>,
+    jobs: Mutex<Jobs>,
+    // Notified of each job, and when the service stops.
+    more: Condvar,
+    // The numbers of the workers; 0 for a worker that has not started.
+    workers: Box<[AtomicU64]>,
+    is_stopping: AtomicBool,
+}
+
+// SAFETY: `RegionInner` is Sync, and valid as long as the threads have this (invariant).
+unsafe impl Send for Shared {}
+// SAFETY: `RegionInner` is Sync, and valid as long as the threads have this (invariant).
+unsafe impl Sync for Shared {}
+
+/// The threads that serve a region. Dropping it ends them.
+pub(super) struct Service {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    // A forked child has a copy of this, and no threads.
+    generation: usize,
+}
+
+impl Service {
+    /// Starts the reader and this many workers, at least one.
+    ///
+    /// # Safety
+    /// `region` is valid until the service has been dropped; `userfault` is what its pages are attached to.
+    pub(super) unsafe fn start(
+        region: NonNull<RegionInner>,
+        userfault: Arc<Userfault>,
+        workers: usize,
+    ) -> io::Result<Service> {
+        let shared = Arc::new(Shared {
+            region,
+            userfault,
+            jobs: Mutex::new(Jobs {
+                queue: VecDeque::with_capacity(JOBS_MAX),
+                is_open: true,
+            }),
+            more: Condvar::new(),
+            workers: (0..workers.max(1)).map(|_| AtomicU64::new(0)).collect(),
+            is_stopping: AtomicBool::new(false),
+        });
+        // Dropped on an early return, it ends the threads that have started.
+        let mut service = Service {
+            shared,
+            threads: Vec::new(),
+            generation: fork::generation(),
+        };
+        service.spawn("reader", Shared::read)?;
+        for index in 0..service.shared.workers.len() {
+            service.spawn("monitor", move |shared| shared.work(index))?;
+        }
+        Ok(service)
+    }
+
+    fn spawn(&mut self, what: &str, run: impl FnOnce(&Shared) + Send + 'static) -> io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let name = format!("{what} {}", shared.region().name().replace('\0', "_"));
+        self.threads
+            .push(thread::Builder::new().name(name).spawn(move || {
+                // As in the fault handler: no signal interrupts a holder of the region's lock.
+                let _signals = SignalsBlocked::new();
+                run(&shared);
+            })?);
+        Ok(())
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if fork::generation() != self.generation {
+            // The threads are the parent's, and one of them may have held the lock.
+            return self.threads.drain(..).for_each(std::mem::forget);
+        }
+        self.shared.is_stopping.store(true, Ordering::Relaxed);
+        self.shared.userfault.ring();
+        // Under the lock, so that no worker is between its look and its sleep.
+        drop(self.shared.lock());
+        self.shared.more.notify_all();
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has said so.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn region(&self) -> &RegionInner {
+        // SAFETY: valid until the service has been dropped (invariant), which waits for the threads that have this.
+        unsafe { self.region.as_ref() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Relaxed)
+    }
+
+    /// Adds a job for the workers.
+    fn push(&self, job: Job) -> Pushed {
+        let mut jobs = self.lock();
+        if !jobs.is_open {
+            return Pushed::FilterGone;
+        }
+        if jobs.queue.len() == JOBS_MAX {
+            return Pushed::Full;
+        }
+        jobs.queue.push_back(job);
+        self.more.notify_one();
+        Pushed::Waits
+    }
+
+    /// Runs the reader.
+    fn read(&self) {
+        loop {
+            let time = self.region().has_poisoned().then_some(poison::TIME);
+            match self.userfault.next(time) {
+                Next::Missing(missing) => self.handle(&missing),
+                Next::TimeUp => {}
+                Next::End => return,
+            }
+            self.region().cure_expired();
+        }
+    }
+
+    fn handle(&self, missing: &Missing) {
+        let is_worker = |worker: &AtomicU64| worker.load(Ordering::Relaxed) == missing.thread;
+        if !self.region().has_filter() {
+            if let Err(cause) = self
+                .region()
+                .serve(missing, |_| Err(Reason::FilterThreadGone.into()))
+            {
+                self.refuse(missing, cause);
+            }
+            if self.region().has_pending_callbacks() {
+                // A worker that panicked has ended the process. If many jobs wait, each ends with the callbacks.
+                self.push(Job::RunCallbacks);
+            }
+        } else if self.workers.iter().any(is_worker) {
+            self.refuse(missing, Reason::InOwnFilter.into());
+        } else {
+            match self.push(Job::Judge(*missing)) {
+                Pushed::Waits => {}
+                Pushed::FilterGone => self.refuse(missing, Reason::FilterThreadGone.into()),
+                // The thread touches again, and is reported again.
+                Pushed::Full => self.region().wake(missing),
+            }
+        }
+    }
+
+    fn refuse(&self, missing: &Missing, cause: Cause) {
+        // An older kernel needs a mapping for it, of which there may be none just now.
+        while !self.region().poison(missing, cause) && !self.is_stopping() {
+            thread::sleep(poison::TIME);
+        }
+    }
+
+    /// Runs a worker.
+    fn work(&self, index: usize) {
+        self.workers[index].store(os::thread_number(), Ordering::Relaxed);
+        while let Some(job) = self.next_job() {
+            if let Job::Judge(missing) = job {
+                self.judge(&missing);
+            }
+            self.region().run_pending_callbacks_apart();
+        }
+    }
+
+    fn next_job(&self) -> Option<Job> {
+        let mut jobs = self.lock();
+        loop {
+            if self.is_stopping() {
+                return None;
+            }
+            match jobs.queue.pop_front() {
+                Some(job) => return Some(job),
+                None => jobs = self.more.wait(jobs).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    fn judge(&self, missing: &Missing) {
+        let mut has_panicked = false;
+        let result = self.region().serve(missing, |fault| {
+            let region = self.region();
+            let verdict = panic::catch_unwind(AssertUnwindSafe(|| region.ask_filter_noted(fault)));
+            verdict.unwrap_or_else(|payload| {
+                // Dropping it could panic again.
+                std::mem::forget(payload);
+                has_panicked = true;
+                Err(Reason::FilterThreadGone.into())
+            })
+        });
+        if let Err(cause) = result {
+            self.refuse(missing, cause);
+        }
+        if has_panicked {
+            self.close();
+        }
+    }
+
+    /// Takes no more jobs, and refuses those in the queue.
+    fn close(&self) {
+        let mut jobs = self.lock();
+        jobs.is_open = false;
+        let left = std::mem::take(&mut jobs.queue);
+        drop(jobs);
+        for job in left {
+            if let Job::Judge(missing) = job {
+                self.refuse(&missing, Reason::FilterThreadGone.into());
+            }
+        }
+    }
+}

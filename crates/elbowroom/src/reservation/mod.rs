@@ -1,0 +1,337 @@
+//! An owned range of addresses, committed and decommitted by hand.
+
+#![allow(unsafe_code, reason = "calls the system with ranges that it owns")]
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use self::committed::{Committed, gaps, set};
+use crate::budget::Budget;
+use crate::charge::Charge;
+use crate::error::{Cause, Error, Operation, Reason};
+use crate::mapping::{Mapping, whole_pages};
+use crate::os;
+use crate::page::{self, PageCount, PageRange};
+use crate::plain::{Access, PageState, Placement, Span};
+
+mod committed;
+
+/// An owned range of addresses whose pages are committed and decommitted by hand.
+///
+/// Making one costs a system call and no memory, whatever its size. Its pages start out reserved: a touch faults, and
+/// nothing is charged. [`commit`](Reservation::commit) makes pages readable and writable, zero at first. The address
+/// never changes. Dropping it, or [`release`](Reservation::release), gives everything back.
+///
+/// Ranges are in bytes from the base and are rounded outward to whole pages, as Win32 does: a range means every page
+/// that holds a byte of it. Every method may be called from any number of threads.
+///
+/// The memory is reached through [`as_ptr`](Reservation::as_ptr), at the caller's risk: a touch of a page that is not
+/// committed kills the process. See [`Region`](crate::Region) for memory that commits itself.
+///
+/// ```
+/// use elbowroom::{PageState, Reservation, page_size};
+///
+/// let block = Reservation::new(16 << 40)?; // 16 TiB
+/// block.commit(0..1)?;
+/// // SAFETY: the first page is committed, and nothing else uses it.
+/// unsafe { block.as_ptr().write(7) };
+///
+/// let spans = block.spans();
+/// assert_eq!(spans[0].range, 0..page_size());
+/// assert_eq!(spans[0].state, PageState::Committed);
+/// assert_eq!(spans[1].state, PageState::Reserved);
+/// block.release()?;
+/// # Ok::<(), elbowroom::Error>(())
+/// ```
+///
+/// # Platform differences
+///
+/// The length is rounded up to the page size; the base lies at a multiple of
+/// [`allocation_granularity`](crate::allocation_granularity), 64 KiB on Windows and a page elsewhere. What is charged
+/// where is in PLATFORM.md.
+pub struct Reservation {
+    mapping: Mapping,
+    // Dropped after `mapping`: the charge is refunded when the system has the pages back.
+    held: Mutex<Held>,
+}
+
+/// What a reservation has committed.
+struct Held {
+    committed: Committed,
+    // The committed pages, charged to the budget if there is one.
+    charge: Option<Charge>,
+}
+
+impl Reservation {
+    /// Reserves `len` bytes, rounded up to whole pages, where the system chooses.
+    ///
+    /// # Errors
+    /// `is_invalid_range()` if `len` is zero or beyond the address space, `is_out_of_memory()` if no gap that large is
+    /// free or the process may not have more (RLIMIT_AS, a job object).
+    pub fn new(len: usize) -> Result<Reservation, Error> {
+        Reservation::builder(len).build()
+    }
+
+    /// Returns a builder for a reservation with an alignment, an address, a budget or a name.
+    pub fn builder(len: usize) -> ReservationBuilder {
+        ReservationBuilder {
+            len,
+            align: 1,
+            placement: Placement::Anywhere,
+            budget: None,
+            name: Box::default(),
+        }
+    }
+
+    /// Returns the address of the first byte, which stays the same for the life of the reservation.
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.mapping.base().as_ptr()
+    }
+
+    /// Returns the length in bytes: the requested length, rounded up to whole pages.
+    #[expect(clippy::len_without_is_empty, reason = "never empty")]
+    pub fn len(&self) -> usize {
+        self.mapping.len()
+    }
+
+    /// Returns the name, or the empty string.
+    pub fn name(&self) -> &str {
+        self.mapping.name()
+    }
+
+    /// Commits the pages of `range`: readable, writable, and zero at first. Pages that are committed already keep their
+    /// contents and their access.
+    ///
+    /// # Errors
+    /// `is_invalid_range()` outside the reservation; `is_limit()` if a [budget](ReservationBuilder::budget) has no
+    /// room; `is_out_of_memory()` if the system has no more to commit. Then nothing has changed.
+    pub fn commit(&self, range: Range<usize>) -> Result<(), Error> {
+        let pages = self.pages(Operation::Commit, &range)?;
+        let mut held = self.lock();
+        let Held { committed, charge } = &mut *held;
+        let gaps = gaps(committed, pages);
+        let missing = PageCount::new(gaps.iter().map(|gap| gap.count().get()).sum());
+        if let Some(charge) = charge {
+            let refused = charge.grow(missing);
+            refused.map_err(|error| error.about(range.clone()).during(Operation::Commit))?;
+        }
+        for (done, &gap) in gaps.iter().enumerate() {
+            // SAFETY: pages of this mapping that are not among the committed ones, and the map stays locked.
+            if let Err(code) = unsafe { self.mapping.commit(gap) } {
+                for &gap in &gaps[..done] {
+                    // SAFETY: pages of this mapping, committed a moment ago and not announced: the map that says what
+                    // is committed stays locked, and has not changed.
+                    unsafe { self.mapping.uncommit(gap) };
+                }
+                if let Some(charge) = charge {
+                    charge.shrink(missing);
+                }
+                return Err(Error::new(Operation::Commit, range, Cause::of_commit(code)));
+            }
+        }
+        for gap in gaps {
+            set(committed, gap, Some(Access::ReadWrite));
+        }
+        let budget = charge.as_ref().map(|charge| charge.budget().clone());
+        drop(held);
+        // Outside the lock: a callback may commit here, too.
+        if let Some(budget) = budget {
+            budget.run_pending_callbacks();
+        }
+        Ok(())
+    }
+
+    /// Gives the pages of `range` back: their contents are lost, their charge refunded, and a touch faults. Committed
+    /// again, they read as zero. Pages that are reserved stay so.
+    ///
+    /// # Errors
+    /// `is_invalid_range()` outside the reservation; otherwise only if the system refuses, as Linux does when the
+    /// mappings of the process run out (`vm.max_map_count`). Then nothing has changed.
+    pub fn decommit(&self, range: Range<usize>) -> Result<(), Error> {
+        let pages = self.pages(Operation::Decommit, &range)?;
+        let mut held = self.lock();
+        let Held { committed, charge } = &mut *held;
+        let gaps = gaps(committed, pages);
+        if gaps == [pages] || pages.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: pages of this mapping; the memory is only reached through raw pointers, at their users' risk.
+        unsafe { self.mapping.decommit(pages) }
+            .map_err(|code| Error::new(Operation::Decommit, range, Cause::os(code)))?;
+        set(committed, pages, None);
+        if let Some(charge) = charge {
+            let reserved: usize = gaps.iter().map(|gap| gap.count().get()).sum();
+            charge.shrink(pages.count().saturating_sub(PageCount::new(reserved)));
+        }
+        Ok(())
+    }
+
+    /// Changes what may be done with the pages of `range`, all of which must be committed. Contents stay.
+    ///
+    /// # Errors
+    /// `is_invalid_range()` outside the reservation, `is_not_committed()` if a page in it is reserved; otherwise only
+    /// if the system refuses (mappings ran out; a security policy forbids execution).
+    pub fn protect(&self, range: Range<usize>, access: Access) -> Result<(), Error> {
+        let pages = self.pages(Operation::Protect, &range)?;
+        let mut held = self.lock();
+        let refuse = |cause: Cause| Err(Error::new(Operation::Protect, range.clone(), cause));
+        if !gaps(&held.committed, pages).is_empty() {
+            return refuse(Reason::NotCommitted.into());
+        }
+        if pages.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: committed pages of this mapping; the memory is only reached through raw pointers, at their users'
+        // risk.
+        if let Err(code) = unsafe { self.mapping.protect(pages, access) } {
+            return refuse(Cause::os(code));
+        }
+        set(&mut held.committed, pages, Some(access));
+        Ok(())
+    }
+
+    /// Returns the state of every page: runs of equal pages, in order, that cover the whole reservation.
+    pub fn spans(&self) -> Vec<Span> {
+        let held = self.lock();
+        let committed = &held.committed;
+        let all = PageRange::new(0, self.len() / page::size());
+        let mut spans = Vec::with_capacity(2 * committed.len() + 1);
+        let mut next = 0;
+        let reserved = |range: PageRange| Span {
+            range: range.bytes(),
+            state: PageState::Reserved,
+            access: Access::None,
+        };
+        for (&start, &(end, access)) in committed.iter() {
+            if next < start {
+                spans.push(reserved(PageRange::new(next, start)));
+            }
+            let range = PageRange::new(start, end).bytes();
+            spans.push(Span {
+                range,
+                state: PageState::Committed,
+                access,
+            });
+            next = end;
+        }
+        if next < all.end() {
+            spans.push(reserved(PageRange::new(next, all.end())));
+        }
+        spans
+    }
+
+    /// Gives everything back. Dropping does the same and cannot tell of a failure.
+    ///
+    /// # Errors
+    /// Only if the system refuses; then the addresses stay reserved until the process ends.
+    pub fn release(self) -> Result<(), Error> {
+        let range = 0..self.len();
+        let Reservation { mapping, held } = self;
+        // SAFETY: the reservation ends here; pointers from `as_ptr` are their users' risk.
+        let released = unsafe { mapping.release() };
+        if let Err((_, false)) = released {
+            // What the system keeps stays charged.
+            std::mem::forget(held);
+        }
+        released.map_err(|(code, _)| Error::new(Operation::Release, range, Cause::os(code)))
+    }
+
+    fn pages(&self, operation: Operation, range: &Range<usize>) -> Result<PageRange, Error> {
+        PageRange::outward(range, self.len())
+            .ok_or_else(|| Error::out_of_range(operation, range.clone(), self.len()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        // Nothing panics while it is held, and each change is whole.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Reservation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reservation")
+            .field("base", &self.as_ptr())
+            .field("len", &self.len())
+            .field("name", &self.name())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Builds a reservation. Returned by [`Reservation::builder`].
+#[derive(Clone, Debug)]
+#[must_use = "a builder reserves nothing until `build` is called"]
+pub struct ReservationBuilder {
+    len: usize,
+    align: usize,
+    placement: Placement,
+    budget: Option<Budget>,
+    name: Box<str>,
+}
+
+impl ReservationBuilder {
+    /// Aligns the base to a power of two of bytes. Less than
+    /// [`allocation_granularity`](crate::allocation_granularity) changes nothing.
+    pub fn align(mut self, bytes: usize) -> ReservationBuilder {
+        self.align = bytes;
+        self
+    }
+
+    /// Reserves at exactly this address, a multiple of the alignment, or fails with `is_address_in_use()`. Whatever is
+    /// mapped there is never replaced.
+    pub fn at(mut self, address: usize) -> ReservationBuilder {
+        self.placement = Placement::Exactly(address);
+        self
+    }
+
+    /// Reserves at this address if it is free, else where the system chooses.
+    pub fn near(mut self, address: usize) -> ReservationBuilder {
+        self.placement = Placement::Near(address);
+        self
+    }
+
+    /// Charges the committed pages to `budget`, and to the budgets above it.
+    pub fn budget(mut self, budget: &Budget) -> ReservationBuilder {
+        self.budget = Some(budget.clone());
+        self
+    }
+
+    /// Names it for diagnosis. On Linux with CONFIG_ANON_VMA_NAME the name shows in `/proc/PID/maps` as `[anon:NAME]`,
+    /// its first 79 bytes, and what the kernel forbids there replaced by `_`.
+    pub fn name(mut self, name: &str) -> ReservationBuilder {
+        self.name = name.into();
+        self
+    }
+
+    /// Makes the reservation.
+    ///
+    /// # Errors
+    /// As [`Reservation::new`]; also `is_invalid_alignment()` for an alignment that is not a power of two or an address
+    /// that is not a multiple of it, and `is_address_in_use()`.
+    pub fn build(self) -> Result<Reservation, Error> {
+        let len = whole_pages(self.len)?;
+        let asked = self.len;
+        let refuse = |cause: Cause| Error::new(Operation::Reserve, 0..asked, cause);
+        if !self.align.is_power_of_two() {
+            return Err(refuse(Reason::NotAPowerOfTwo.into()));
+        }
+        let align = self.align.max(os::granularity());
+        if let Placement::Exactly(address) = self.placement {
+            if address % align != 0 {
+                return Err(Error::misaligned(Operation::Reserve, 0..asked, align));
+            }
+            if address == 0 || address.checked_add(len).is_none() {
+                return Err(refuse(Reason::TooLarge.into()));
+            }
+        }
+        let mapping = Mapping::reserve(len, align, self.placement, self.name)
+            .map_err(|code| refuse(Cause::os(code)))?;
+        Ok(Reservation {
+            mapping,
+            held: Mutex::new(Held {
+                committed: Committed::new(),
+                charge: self.budget.as_ref().map(Charge::none),
+            }),
+        })
+    }
+}

@@ -1,0 +1,36 @@
+//! The library's tests, in one program.
+//!
+//! Apart from it are `crash` and `signals`, whose tests are processes that install their own signal handlers or
+//! die; `guest`, which is about other handlers in the process; `events`, because a process has one recorder, which
+//! hears of every fault; `forks`, which forks while threads of its own hold locks; and `injected`, because the
+//! cache of containers' memory belongs to the process.
+
+mod common;
+
+mod all {
+    mod addresses;
+    mod append_vec;
+    mod arena;
+    #[cfg(feature = "allocator-api2")]
+    mod arena_allocator;
+    mod budget;
+    mod demand_array;
+    mod examples;
+    mod filter_threads;
+    mod growth;
+    mod hazards;
+    mod linux;
+    mod model;
+    #[cfg(feature = "rayon")]
+    mod parallel;
+    mod region;
+    mod reservation;
+    mod reserved_vec;
+    mod reserved_vec_model;
+    mod reserved_vec_panics;
+    mod threads;
+    mod userfault;
+    mod windows;
+    #[cfg(feature = "zerocopy")]
+    mod zerocopy;
+}

@@ -1,0 +1,614 @@
+//! What Linux says of a region or reservation: names, charge, limits.
+#![cfg(target_os = "linux")]
+#![allow(unsafe_code, reason = "asks the kernel")]
+
+use crate::common;
+
+use std::fs;
+
+use elbowroom::{Backend, Budget, Growth, Region, RegionBuilder, Reservation, page_size};
+
+/// The lines of /proc/self/smaps for the mappings that overlap `len` bytes at `address`.
+fn smaps(address: usize, len: usize) -> Vec<Vec<String>> {
+    let mut mappings: Vec<Vec<String>> = Vec::new();
+    for line in fs::read_to_string("/proc/self/smaps").unwrap().lines() {
+        let is_header = line
+            .split(' ')
+            .next()
+            .is_some_and(|word| word.contains('-'));
+        if is_header {
+            mappings.push(Vec::new());
+        }
+        mappings.last_mut().unwrap().push(line.to_owned());
+    }
+    mappings.retain(|lines| {
+        let (start, end) = lines[0].split(' ').next().unwrap().split_once('-').unwrap();
+        let number = |text| usize::from_str_radix(text, 16).unwrap();
+        number(start) < address + len && address < number(end)
+    });
+    mappings
+}
+
+/// The bytes at `address` that the kernel charges to its commit limit: mappings with the flag "ac".
+fn charged(address: usize, len: usize) -> usize {
+    let mut sum = 0;
+    for lines in smaps(address, len) {
+        let flags = lines
+            .iter()
+            .find(|line| line.starts_with("VmFlags:"))
+            .unwrap();
+        if flags.split(' ').any(|flag| flag == "ac") {
+            let (start, end) = lines[0].split(' ').next().unwrap().split_once('-').unwrap();
+            let number = |text| usize::from_str_radix(text, 16).unwrap();
+            sum += number(end).min(address + len) - number(start).max(address);
+        }
+    }
+    sum
+}
+
+/// Under an emulator, smaps shows the emulator's own view.
+fn skip() -> bool {
+    common::emulated()
+}
+
+#[test]
+fn commit_is_charged_and_decommit_refunds() {
+    if skip() {
+        return;
+    }
+    let block = Reservation::new(64 << 20).unwrap();
+    let address = block.as_ptr().addr();
+    assert_eq!(charged(address, block.len()), 0);
+    block.commit(1 << 20..3 << 20).unwrap();
+    assert_eq!(charged(address, block.len()), 2 << 20);
+    // Touched pages are refunded too.
+    for offset in (1 << 20..3 << 20).step_by(page_size()) {
+        // SAFETY: committed.
+        unsafe { block.as_ptr().wrapping_add(offset).write_volatile(1) };
+    }
+    block.decommit(2 << 20..3 << 20).unwrap();
+    assert_eq!(charged(address, block.len()), 1 << 20);
+
+    let region = Region::builder(64 << 20)
+        .growth(Growth::Pages(1))
+        .build()
+        .unwrap();
+    let address = region.as_ptr().addr();
+    region.try_fill(0..10 * page_size(), 1).unwrap();
+    assert_eq!(charged(address, region.len()), 10 * page_size());
+    region.decommit(0..4 * page_size()).unwrap();
+    assert_eq!(charged(address, region.len()), 6 * page_size());
+}
+
+#[test]
+fn a_name_shows_where_the_kernel_has_names() {
+    if skip() {
+        return;
+    }
+    let name = "tenant [7] of a very long name that goes on and on until it is longer than the eighty bytes there are";
+    let block = Reservation::builder(1 << 20).name(name).build().unwrap();
+    assert_eq!(block.name(), name);
+    block.commit(0..1).unwrap();
+    // Whether this kernel has them: name a mapping of our own.
+    let probe = Reservation::new(1).unwrap();
+    let (page, label) = (probe.as_ptr(), c"probe".as_ptr());
+    // SAFETY: names a mapping of this test's own.
+    let known = unsafe {
+        libc::prctl(
+            libc::PR_SET_VMA,
+            libc::PR_SET_VMA_ANON_NAME,
+            page,
+            page_size(),
+            label,
+        )
+    } == 0;
+    let check = || {
+        let shown = smaps(block.as_ptr().addr(), block.len());
+        assert!(
+            shown
+                .iter()
+                .all(|lines| lines[0].contains("[anon:tenant _7_ of a very long name")),
+            "{shown:?}"
+        );
+    };
+    if known {
+        check();
+        block.decommit(0..block.len()).unwrap();
+        check();
+    } else {
+        eprintln!("this kernel has no names for private mappings (CONFIG_ANON_VMA_NAME)");
+    }
+}
+
+#[test]
+fn an_address_space_limit_is_a_named_error() {
+    if skip() {
+        return;
+    }
+    let output = common::run_alone("all::linux::with_an_address_space_limit");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains("RLIMIT_AS"),
+        "{output:?}"
+    );
+}
+
+#[test]
+#[ignore = "run by an_address_space_limit_is_a_named_error in a process of its own"]
+fn with_an_address_space_limit() {
+    let limit = libc::rlimit {
+        rlim_cur: 4 << 30,
+        rlim_max: 4 << 30,
+    };
+    // SAFETY: lowers a limit of this process.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
+    let error = Reservation::new(1 << 40).map(drop).unwrap_err();
+    assert!(error.is_out_of_memory() && !error.is_limit());
+    assert_eq!(error.os_code(), Some(libc::ENOMEM));
+    println!("{error}");
+    // What fits still works.
+    Region::new(1 << 20).unwrap().try_write(0, 1u8).unwrap();
+}
+
+#[test]
+fn running_out_of_mappings_is_an_error_and_the_region_lives_on() {
+    if skip() {
+        return;
+    }
+    let output = common::run_alone("all::linux::where_mappings_run_out");
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+#[ignore = "run by running_out_of_mappings_is_an_error_and_the_region_lives_on in a process of its own"]
+fn where_mappings_run_out() {
+    let limit = fs::read_to_string("/proc/sys/vm/max_map_count")
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    let limit: usize = limit.unwrap_or(usize::MAX);
+    if limit > 200_000 {
+        return;
+    }
+    // Every other page is a mapping of its own, twice over.
+    let region = Region::builder(2 * limit * page_size())
+        .growth(Growth::Pages(1))
+        .build()
+        .unwrap();
+    let error = (0..limit)
+        .find_map(|n| region.try_write(2 * n * page_size(), 1u8).err())
+        .expect("an error");
+    assert!(
+        error.is_out_of_mappings() && error.is_out_of_memory(),
+        "{error}"
+    );
+    assert_eq!(error.os_code(), Some(libc::ENOMEM));
+    assert!(error.to_string().contains("vm.max_map_count"), "{error}");
+    assert!(error.to_string().contains("Backend::Userfault"), "{error}");
+    // So it is when they are committed by hand.
+    let by_hand = region.commit(error.range()).unwrap_err();
+    assert!(by_hand.is_out_of_mappings(), "{by_hand}");
+    // Filling a gap needs no new mapping.
+    region.try_write(page_size(), 1u8).unwrap();
+    // A failed decommit changes nothing, a whole one frees them all.
+    region.decommit(0..region.len()).unwrap();
+    assert_eq!(region.stats().committed_bytes, 0);
+    region.try_write(error.offset(), 1u8).unwrap();
+}
+
+#[test]
+fn the_budget_of_a_process_is_the_tightest_limit() {
+    if skip() {
+        return;
+    }
+    for (limit, name) in [
+        ("as", "RLIMIT_AS"),
+        ("data", "RLIMIT_DATA"),
+        ("cgroup", "cgroup memory."),
+    ] {
+        let output = common::child("")
+            .args([
+                "all::linux::with_a_tight_limit",
+                "--exact",
+                "--ignored",
+                "--nocapture",
+            ])
+            .env("LIMIT", limit)
+            .output()
+            .expect("the child starts");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{limit}: {output:?}");
+        assert!(
+            text.contains(name) || text.contains("no control group can be made"),
+            "{limit}: {text}"
+        );
+    }
+}
+
+#[test]
+#[ignore = "run by the_budget_of_a_process_is_the_tightest_limit in processes of its own"]
+fn with_a_tight_limit() {
+    let limit: usize = 256 << 20;
+    let set = |resource, bytes: usize| {
+        let limit = libc::rlimit {
+            rlim_cur: bytes as u64,
+            rlim_max: bytes as u64,
+        };
+        // SAFETY: lowers a limit of this process.
+        assert_eq!(unsafe { libc::setrlimit(resource, &limit) }, 0);
+    };
+    let group = match std::env::var("LIMIT").unwrap_or_default().as_str() {
+        "as" => {
+            set(libc::RLIMIT_AS, limit);
+            None
+        }
+        "data" => {
+            set(libc::RLIMIT_DATA, limit);
+            None
+        }
+        _ => match control_group(limit) {
+            Some(group) => Some(group),
+            None => return println!("no control group can be made here"),
+        },
+    };
+    if group.is_some() {
+        // The group is charged for the cache of this file, which the kernel takes back when memory is needed.
+        let path = std::env::temp_dir().join(format!("elbowroom-cache-{}", std::process::id()));
+        let mut file = fs::File::create(&path).unwrap();
+        for _ in 0..160 {
+            std::io::Write::write_all(&mut file, &[1; 1 << 20]).unwrap();
+        }
+        file.sync_all().unwrap();
+        fs::remove_file(path).unwrap();
+        // Open, the file keeps its cache.
+        std::mem::forget(file);
+    }
+    let budget = Budget::for_process();
+    println!("{budget:?}");
+    assert!(
+        budget.limit_bytes() <= limit && budget.limit_bytes() >= limit / 2,
+        "{budget:?}"
+    );
+    // What it allows, the system gives; what it does not, is an error.
+    let region = Region::builder(1 << 26).budget(&budget).build().unwrap();
+    region.try_fill(0..1 << 26, 1).unwrap();
+    let tight = Region::builder(1 << 26)
+        .budget(&budget.child(1 << 20))
+        .build()
+        .unwrap();
+    assert!(tight.try_fill(0..1 << 26, 1).unwrap_err().is_limit());
+    drop((region, tight));
+    if let Some((group, home)) = group {
+        // A group that is in use cannot be removed.
+        fs::write(home.join("cgroup.procs"), std::process::id().to_string()).unwrap();
+        fs::remove_dir(group).unwrap();
+    }
+}
+
+/// Puts this process into a control group of its own with that much memory, where it may. The group, and the one that
+/// it came from.
+fn control_group(limit: usize) -> Option<(std::path::PathBuf, std::path::PathBuf)> {
+    for (root, file) in [
+        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+        ("/sys/fs/cgroup", "memory.max"),
+    ] {
+        let home = std::path::PathBuf::from(root);
+        let group = home.join(format!("elbowroom-test-{}", std::process::id()));
+        if fs::create_dir(&group).is_err() {
+            continue;
+        }
+        let put = fs::write(group.join(file), limit.to_string())
+            .and_then(|()| fs::write(group.join("cgroup.procs"), std::process::id().to_string()));
+        match put {
+            Ok(()) => return Some((group, home)),
+            Err(_) => drop(fs::remove_dir(&group)),
+        }
+    }
+    None
+}
+
+#[test]
+fn a_refused_commit_leaves_no_tables_behind() {
+    if skip() {
+        return;
+    }
+    let budget = Budget::new(1 << 20);
+    let region = Region::builder(16 << 40).budget(&budget).build().unwrap();
+    let address = region.as_ptr().addr();
+    // The data, the guard page, and a bit for each page.
+    let with_tables = region.len() + page_size() + region.len() / (8 * page_size());
+    assert!(region.commit(0..region.len()).unwrap_err().is_limit());
+    assert_eq!(charged(address, with_tables), 0);
+    region.try_write(1 << 40, 1u8).unwrap();
+    assert!(charged(address, with_tables) > 0);
+    region.decommit(0..region.len()).unwrap();
+    assert_eq!(
+        charged(address, with_tables),
+        0,
+        "the tables are given back too"
+    );
+    assert_eq!(budget.committed_bytes(), 0);
+}
+
+/// The sum of a field of smaps over the mappings that overlap `len` bytes at `address`, in bytes.
+fn smaps_bytes(field: &str, address: usize, len: usize) -> usize {
+    let mappings = smaps(address, len);
+    let values = mappings
+        .iter()
+        .flatten()
+        .filter_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    values
+        .map(|value| {
+            value
+                .trim()
+                .strip_suffix(" kB")
+                .unwrap()
+                .parse::<usize>()
+                .unwrap()
+                << 10
+        })
+        .sum()
+}
+
+/// When the system gives huge pages: the word in brackets of "always [madvise] never".
+fn huge_page_setting() -> Option<String> {
+    let setting = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").ok()?;
+    Some(setting.split_once('[')?.1.split_once(']')?.0.to_owned())
+}
+
+/// As many bytes are filled, from the start, as make a dozen huge pages.
+fn filled(builder: RegionBuilder, bytes: usize) -> (Region, usize) {
+    let region = builder.build().unwrap();
+    region.try_fill(0..bytes, 1).unwrap();
+    let huge = smaps_bytes("AnonHugePages", region.as_ptr().addr(), region.len());
+    (region, huge)
+}
+
+#[test]
+fn large_windows_are_of_huge_pages_unless_that_is_off() {
+    let len = 32 << 20;
+    let setting = huge_page_setting();
+    if skip() || page_size() != 4096 || !matches!(setting.as_deref(), Some("madvise" | "always")) {
+        return eprintln!("skipped: the system gives no huge pages ({setting:?})");
+    }
+    let (region, huge) = filled(Region::builder(len), len);
+    // The run begins with small windows, and neither end of the region need lie at a boundary. A system that is short
+    // of memory in one piece may give fewer, but not none of 12.
+    assert!(huge >= 2 << 20, "{huge}");
+    assert!(huge <= len - (2 << 20));
+    // What was decommitted and touched again has its contents and its charge, of whatever pages.
+    region.decommit(8 << 20..24 << 20).unwrap();
+    assert_eq!(charged(region.as_ptr().addr(), len), 16 << 20);
+    region.try_fill(8 << 20..24 << 20, 2).unwrap();
+    assert_eq!(
+        [(8 << 20) - 1, 8 << 20, (24 << 20) - 1, 24 << 20]
+            .map(|at| region.try_read::<u8>(at).unwrap()),
+        [1, 2, 2, 1]
+    );
+
+    if setting.as_deref() == Some("madvise") {
+        assert_eq!(
+            filled(Region::builder(len).huge_pages(false), len).1,
+            0,
+            "off"
+        );
+        assert_eq!(
+            filled(
+                Region::builder(len).growth(Growth::Adaptive { max_bytes: 1 << 20 }),
+                len
+            )
+            .1,
+            0,
+            "small windows"
+        );
+        assert_eq!(
+            filled(Region::builder(len).growth(Growth::Pages(4096)), len).1,
+            0,
+            "fixed windows"
+        );
+        assert_eq!(
+            filled(Region::builder(1 << 20), 1 << 20).1,
+            0,
+            "a small region"
+        );
+        assert_eq!(
+            filled(Region::builder(len), 1 << 20).1,
+            0,
+            "little of it used"
+        );
+    } else {
+        eprintln!("not shown: that regions may have none; the system gives them to all memory");
+    }
+}
+
+#[test]
+fn what_a_write_commits_ahead_is_resident_and_what_a_read_commits_is_not() {
+    let resident = |region: &Region| smaps_bytes("Rss", region.as_ptr().addr(), region.len());
+    // SAFETY: advice of this kind for page 0, where nothing is, changes nothing.
+    let populates =
+        unsafe { libc::madvise(std::ptr::null_mut(), page_size(), libc::MADV_POPULATE_WRITE) } != 0
+            && std::io::Error::last_os_error().raw_os_error() == Some(libc::ENOMEM);
+    if skip() || !populates {
+        return eprintln!("skipped: this kernel does not populate (Linux 5.14)");
+    }
+    let pages = 300;
+    let region = Region::new(1000 * page_size()).unwrap();
+    (0..pages).for_each(|n| region.try_write(n * page_size(), 1u8).unwrap());
+    assert_eq!(resident(&region), region.stats().committed_bytes);
+    assert!(region.stats().committed_bytes > pages * page_size());
+
+    let region = Region::new(1000 * page_size()).unwrap();
+    (0..pages).for_each(|n| assert_eq!(region.try_read::<u8>(n * page_size()).unwrap(), 0));
+    assert!(region.stats().committed_bytes > pages * page_size());
+    assert_eq!(resident(&region), 0, "zeros need no memory");
+
+    // Nor is what a fixed window commits ahead of use.
+    let region = Region::builder(1000 * page_size())
+        .growth(Growth::Pages(64))
+        .build()
+        .unwrap();
+    region.try_write(0, 1u8).unwrap();
+    assert_eq!(resident(&region), page_size());
+}
+
+/// The bytes of this process's page tables.
+fn page_tables() -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmPTE:"));
+    let kibibytes = line.unwrap().split_whitespace().next().unwrap();
+    kibibytes.parse::<usize>().unwrap() * 1024
+}
+
+#[test]
+fn page_tables_go_with_the_last_page_in_them() {
+    if skip() {
+        return;
+    }
+    let output = common::run_alone("all::linux::where_page_tables_come_and_go");
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+#[ignore = "run by page_tables_go_with_the_last_page_in_them in a process of its own"]
+fn where_page_tables_come_and_go() {
+    const STEP: usize = 16 << 20;
+    const COUNT: usize = 4096;
+    let region = Region::builder(STEP * COUNT)
+        .growth(Growth::Pages(1))
+        .build()
+        .unwrap();
+    let before = page_tables();
+    for n in 0..COUNT {
+        region.try_write(n * STEP + 5 * page_size(), 1u8).unwrap();
+        assert!(region.page_table_bytes() <= 2 * page_size());
+        region
+            .decommit(n * STEP + 5 * page_size()..n * STEP + 6 * page_size())
+            .unwrap();
+    }
+    // Each would have left one behind.
+    let left = page_tables() - before;
+    assert!(
+        left < COUNT * page_size() / 8,
+        "{left} bytes of page tables"
+    );
+
+    // The first byte of a table, wherever the region lies. A table holds as many entries of 8 bytes as fit in a page.
+    let table_bytes = page_size() / 8 * page_size();
+    let first = region.as_ptr().addr().wrapping_neg() % table_bytes;
+    for n in 0..64 {
+        region.try_write(first + n * STEP, 1u8).unwrap();
+        region
+            .try_write(first + n * STEP + 7 * page_size(), 1u8)
+            .unwrap();
+    }
+    assert_eq!(region.page_table_bytes(), 64 * page_size());
+    assert!(page_tables() >= before + 64 * page_size());
+    // A neighbour in the same table stays.
+    region.decommit(first..first + page_size()).unwrap();
+    assert_eq!(region.try_read::<u8>(first + 7 * page_size()).unwrap(), 1);
+    region.decommit(0..region.len()).unwrap();
+    assert_eq!(region.page_table_bytes(), 0);
+    assert!(page_tables() < before + 64 * page_size());
+}
+
+/// The value of each mapping's VmFlags line, as the kernel has split the addresses.
+fn flags(address: usize, len: usize) -> Vec<String> {
+    let mappings = smaps(address, len).into_iter();
+    mappings
+        .map(|lines| {
+            lines
+                .into_iter()
+                .find_map(|line| Some(line.strip_prefix("VmFlags:")?.to_owned()))
+                .unwrap()
+        })
+        .collect()
+}
+
+fn is_dumped(flags: &str) -> bool {
+    flags.split(' ').all(|flag| flag != "dd")
+}
+
+#[test]
+fn a_refused_commit_keeps_what_the_program_advised() {
+    if skip() {
+        return;
+    }
+    let output = common::run_alone("all::linux::where_data_is_limited");
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+#[ignore = "run by a_refused_commit_keeps_what_the_program_advised in a process of its own"]
+fn where_data_is_limited() {
+    const LEN: usize = 1 << 30;
+    let region = Region::new(LEN).unwrap();
+    let block = Reservation::new(LEN).unwrap();
+    for base in [region.as_ptr(), block.as_ptr()] {
+        for advice in [libc::MADV_DONTDUMP, libc::MADV_DONTFORK] {
+            // SAFETY: addresses of this test's own; changes no contents.
+            assert_eq!(unsafe { libc::madvise(base.cast(), LEN, advice) }, 0);
+        }
+    }
+    // Committed pages in the middle, so that a commit of all has two parts, of which the first works.
+    region.commit(LEN / 8..LEN / 8 + 1).unwrap();
+    block.commit(LEN / 8..LEN / 8 + 1).unwrap();
+    let limit = libc::rlimit {
+        rlim_cur: 400 << 20,
+        rlim_max: 400 << 20,
+    };
+    // SAFETY: a live rlimit.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_DATA, &limit) }, 0);
+    let errors = [
+        region.commit(0..LEN).unwrap_err(),
+        block.commit(0..LEN).unwrap_err(),
+    ];
+    for error in errors {
+        assert!(error.is_out_of_memory(), "{error}");
+        assert!(!error.is_out_of_mappings(), "{error}");
+    }
+    for base in [region.as_ptr(), block.as_ptr()] {
+        for flags in flags(base.addr(), LEN) {
+            let has = |flag| flags.split(' ').any(|other| other == flag);
+            assert!(has("dd") && has("dc"), "{flags}");
+        }
+    }
+    assert_eq!(region.stats().committed_bytes, page_size());
+    region.commit(LEN - page_size()..LEN).unwrap();
+    assert_eq!(region.try_read::<u8>(LEN - 1).unwrap(), 0);
+}
+
+#[test]
+fn core_dumps_have_what_was_asked_for() {
+    if skip() {
+        return;
+    }
+    // What is dumped of the first page, which is committed, of the second, decommitted, and of the rest.
+    let dumped = |builder: RegionBuilder| {
+        let region = builder.growth(Growth::Pages(1)).build().ok()?;
+        region.try_write(0, 1u8).unwrap();
+        region.try_write(page_size(), 1u8).unwrap();
+        region.decommit(page_size()..2 * page_size()).unwrap();
+        let base = region.as_ptr().addr();
+        Some([0, 1, 2].map(|page| {
+            let flags = flags(base + page * page_size(), 1);
+            // Without access, and never touched, a page is not dumped either (core(5)).
+            is_dumped(&flags[0]) && flags[0].split(' ').any(|flag| flag == "rd")
+        }))
+    };
+    let builder = || Region::builder(1 << 30);
+    let asked = || builder().core_dumps(true);
+    let protection = [
+        (builder(), [true, false, false]),
+        (asked(), [true, false, false]),
+        (builder().core_dumps(false), [false; 3]),
+    ];
+    for (builder, expected) in protection {
+        assert_eq!(dumped(builder), Some(expected));
+    }
+    for backend in [Backend::Userfault, Backend::UserfaultMonitor] {
+        // Where the system has them.
+        assert!(dumped(builder().backend(backend)).is_none_or(|dumped| dumped == [false; 3]));
+        assert!(
+            dumped(asked().backend(backend)).is_none_or(|dumped| dumped == [true, false, false])
+        );
+    }
+}

@@ -1,0 +1,735 @@
+//! `ReservedVec`: what `Vec` promises, that nothing moves, and that limits hold.
+
+use crate::common::{self, page};
+
+use std::borrow::Borrow;
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{Read as _, Write as _};
+use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind};
+use std::sync::Mutex;
+
+use elbowroom::{Budget, Growth, PageState, ReservedVec, reserved_vec};
+
+/// A vector with windows of one page.
+fn in_pages<T>(max_len: usize) -> ReservedVec<T> {
+    ReservedVec::builder(max_len)
+        .growth(Growth::Pages(1))
+        .build()
+        .unwrap()
+}
+
+/// The text of the panic of `deed`.
+fn panic_of<R>(deed: impl FnOnce() -> R) -> String {
+    let panic = catch_unwind(AssertUnwindSafe(|| drop(deed()))).expect_err("it panics");
+    match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(panic) => panic
+            .downcast_ref::<&str>()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+    }
+}
+
+#[test]
+fn grows_without_moving() {
+    // Less under an emulator, which brings in each page by itself.
+    let bytes: usize = if common::emulated() || cfg!(windows) {
+        64 << 20
+    } else {
+        1 << 30
+    };
+    let mut vec = ReservedVec::<[u64; 512]>::with_max_len(common::vast() / 8 / 4096);
+    vec.push([1; 512]);
+    let first: *const u64 = &vec[0][7];
+    for n in 1..bytes / 4096 {
+        vec.push([n as u64; 512]);
+    }
+    assert_eq!(vec.stats().committed_bytes, bytes);
+    // A pointer from before all growth, and after the vector itself has moved.
+    let vec = Box::new(vec);
+    assert_eq!(first, &raw const vec[0][7]);
+    assert!(
+        vec.iter()
+            .enumerate()
+            .skip(1)
+            .all(|(n, element)| element[0] == n as u64 && element[511] == n as u64)
+    );
+}
+
+#[test]
+fn reserves_nothing_until_the_first_element() {
+    static VEC: Mutex<ReservedVec<u64>> = Mutex::new(ReservedVec::new());
+    let mut vec = VEC.lock().unwrap();
+    assert_eq!(
+        (vec.len(), vec.capacity(), vec.stats().reserved_bytes),
+        (0, 0, 0)
+    );
+    assert!(vec.spans().is_empty());
+    assert_eq!(vec.max_len(), (64 << 30) / 8);
+    // Nothing that does not grow needs memory either.
+    vec.clear();
+    vec.shrink_to_fit();
+    vec.reserve(0);
+    vec.extend([0u64; 0]);
+    vec.sort_unstable();
+    assert!(vec.clone().is_empty());
+    assert_eq!(vec.drain(..).next(), None);
+    assert_eq!(vec.pop(), None);
+    assert_eq!(vec.stats().reserved_bytes, 0);
+}
+
+#[test]
+fn limits_and_budgets_are_exact() {
+    let budget = Budget::new(page(10));
+    let mut vec = ReservedVec::<u8>::builder(page(100))
+        .commit_limit(page(5))
+        .growth(Growth::Pages(4))
+        .budget(&budget)
+        .build()
+        .unwrap();
+    vec.push(1);
+    assert_eq!(vec.stats().committed_bytes, page(4));
+    assert_eq!(budget.committed_bytes(), page(4));
+    assert!(vec.try_reserve(page(5)).unwrap_err().is_limit());
+    vec.try_reserve(page(5) - 1).unwrap();
+    assert_eq!(vec.capacity(), page(5));
+    assert_eq!(vec.stats().commits, 2);
+    vec.shrink_to(page(2) - 3);
+    assert_eq!(
+        (vec.capacity(), budget.committed_bytes()),
+        (page(2), page(2))
+    );
+    vec.shrink_to_fit();
+    assert_eq!(
+        (vec.capacity(), budget.committed_bytes()),
+        (page(1), page(1))
+    );
+    assert_eq!(vec[0], 1);
+    let spans = vec.spans();
+    assert_eq!(
+        (spans[0].range.clone(), spans[0].state),
+        (0..page(1), PageState::Committed)
+    );
+    assert_eq!(
+        (spans[1].range.clone(), spans[1].state),
+        (page(1)..page(100), PageState::Reserved)
+    );
+    drop(vec);
+    assert_eq!(budget.committed_bytes(), 0);
+}
+
+#[test]
+fn a_refusal_names_who_refused_and_a_window_gives_way() {
+    let budget = Budget::builder(page(6)).name("tenant").build();
+    let mut one: ReservedVec<u8> = ReservedVec::builder(page(100))
+        .budget(&budget)
+        .build()
+        .unwrap();
+    let mut other: ReservedVec<u8> = ReservedVec::builder(page(100))
+        .budget(&budget)
+        .growth(Growth::Pages(4))
+        .build()
+        .unwrap();
+    one.resize(page(3), 1);
+    // The window of four pages takes the three that are left.
+    other.push(2);
+    assert_eq!(other.capacity(), page(3));
+    let refused = one.try_push(3).unwrap_err();
+    assert_eq!(refused.error().budget().map(Budget::name), Some("tenant"));
+    assert_eq!(refused.error().range(), page(3)..page(3) + 1);
+    assert_eq!(refused.into_parts().0, 3);
+    drop(other);
+    one.try_push(3).unwrap();
+}
+
+#[test]
+fn a_callback_of_the_budget_may_use_the_same_budget() {
+    let heard = std::sync::Arc::new(Mutex::new(Vec::new()));
+    let budget = {
+        let heard = std::sync::Arc::clone(&heard);
+        Budget::builder(page(100))
+            .on_reaching(page(2), move |budget| {
+                let mut vec: ReservedVec<u8> = ReservedVec::builder(page(1))
+                    .budget(budget)
+                    .build()
+                    .unwrap();
+                vec.push(1);
+                heard.lock().unwrap().push(budget.committed_bytes());
+            })
+            .build()
+    };
+    let mut vec: ReservedVec<u8> = ReservedVec::builder(page(50))
+        .budget(&budget)
+        .build()
+        .unwrap();
+    vec.resize(page(3), 1);
+    assert_eq!(*heard.lock().unwrap(), [page(4)]);
+}
+
+#[test]
+fn a_full_vector_says_so() {
+    let mut vec = ReservedVec::with_max_len(3);
+    vec.extend([1, 2, 3]);
+    assert_eq!((vec.capacity(), vec.max_len()), (3, 3));
+    let text = "cannot commit bytes 12..16 (4 bytes): its maximum of 3 elements is reached; make it with a larger one";
+    assert_eq!(vec.try_reserve(1).unwrap_err().to_string(), text);
+    assert_eq!(vec.try_push(4).unwrap_err().to_string(), text);
+    assert_eq!(panic_of(|| vec.push(4)), text);
+    assert_eq!(panic_of(|| vec.insert(0, 4)), text);
+    assert_eq!(panic_of(|| vec.extend([4])), text);
+    assert_eq!(panic_of(|| vec.extend_from_slice(&[4])), text);
+    assert_eq!(panic_of(|| vec.extend_from_within(..1)), text);
+    assert_eq!(panic_of(|| vec.resize(4, 4)), text);
+    assert_eq!(panic_of(|| vec.reserve(1)), text);
+    assert_eq!(vec, [1, 2, 3]);
+    let mut none = ReservedVec::with_max_len(0);
+    assert!(none.try_push(1).unwrap_err().error().is_limit());
+    assert_eq!(none.stats().reserved_bytes, 0);
+}
+
+#[test]
+fn sizes_that_overflow_are_refused() {
+    let mut vec = ReservedVec::<u64>::with_max_len(1 << 20);
+    vec.push(1);
+    for more in [
+        usize::MAX,
+        usize::MAX / 8,
+        usize::MAX / 8 + 1,
+        isize::MAX as usize,
+        1 << 20,
+    ] {
+        assert!(vec.try_reserve(more).unwrap_err().is_limit(), "{more}");
+        assert!(
+            vec.try_reserve_exact(more).unwrap_err().is_limit(),
+            "{more}"
+        );
+    }
+    assert!(vec.try_resize(usize::MAX, 1).unwrap_err().is_limit());
+    assert_eq!(vec, [1]);
+    for max_len in [
+        usize::MAX,
+        usize::MAX / 8,
+        usize::MAX / 8 + 1,
+        isize::MAX as usize / 8 + 1,
+    ] {
+        let mut vec = ReservedVec::<u64>::with_max_len(max_len);
+        let refused = vec.try_push(1).unwrap_err();
+        assert!(refused.error().is_invalid_range(), "{max_len}: {refused}");
+        assert!(
+            ReservedVec::<u64>::builder(max_len)
+                .build()
+                .unwrap_err()
+                .is_invalid_range()
+        );
+    }
+}
+
+#[test]
+fn elements_of_no_size_need_no_memory() {
+    let mut vec = ReservedVec::<()>::new();
+    assert_eq!((vec.capacity(), vec.max_len()), (usize::MAX, usize::MAX));
+    vec.resize(1 << 16, ());
+    vec.truncate(10);
+    vec.insert(3, ());
+    vec.extend_from_slice(&[(); 5]);
+    assert_eq!(vec.drain(2..4).count(), 2);
+    assert_eq!(vec.splice(1..3, [(); 7]).count(), 2);
+    assert_eq!(vec.iter().count(), 19);
+    assert_eq!(vec.spare_capacity_mut().len(), usize::MAX - 19);
+    assert_eq!(vec.into_iter().rev().count(), 19);
+    let mut few = ReservedVec::builder(2).build().unwrap();
+    few.extend([(), ()]);
+    assert!(few.try_push(()).unwrap_err().error().is_limit());
+    assert!(few.as_ptr().is_aligned());
+    assert_eq!(few.stats().reserved_bytes, 0);
+}
+
+#[test]
+fn any_alignment_is_kept() {
+    #[repr(align(2097152))]
+    struct Huge(u8);
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    #[repr(align(65536))]
+    struct Empty;
+
+    let huge = || {
+        let mut vec = ReservedVec::with_max_len(4);
+        for n in 0..3 {
+            vec.push(Huge(n));
+            assert_eq!((&raw const vec[usize::from(n)]).addr() % (2 << 20), 0);
+        }
+        assert!(vec.iter().map(|huge| huge.0).eq(0..3));
+    };
+    // A stack for several such elements.
+    std::thread::Builder::new()
+        .stack_size(64 << 20)
+        .spawn(huge)
+        .unwrap()
+        .join()
+        .unwrap();
+    let mut empty = ReservedVec::new();
+    empty.extend([Empty; 3]);
+    assert!(empty.as_ptr().is_aligned());
+    assert_eq!(empty, [Empty; 3]);
+}
+
+#[test]
+fn reserving_commits_ahead_and_shrinking_gives_back() {
+    let mut vec: ReservedVec<u8> = in_pages(page(100));
+    let base = vec.as_ptr();
+    vec.reserve(page(7) + 1);
+    assert_eq!(vec.capacity(), page(8));
+    vec.resize(page(8), 3);
+    assert_eq!(vec.stats().commits, 1);
+    vec.truncate(page(2));
+    vec.shrink_to_fit();
+    assert_eq!(vec.capacity(), page(2));
+    vec.reserve_exact(1);
+    assert_eq!(vec.capacity(), page(3));
+    // What was given back and taken again is new, and what was kept is not.
+    assert!(vec.spare_capacity_mut().len() == page(1));
+    vec.resize(page(10), 4);
+    assert_eq!(vec.iter().filter(|&&byte| byte == 3).count(), page(2));
+    assert_eq!(vec.as_ptr(), base);
+    vec.clear();
+    vec.shrink_to_fit();
+    assert_eq!((vec.capacity(), vec.stats().committed_bytes), (0, 0));
+    vec.push(9);
+    assert_eq!((vec.as_ptr(), vec[0]), (base, 9));
+}
+
+#[test]
+fn spare_capacity_is_filled_and_counted() {
+    let mut vec: ReservedVec<u32> = in_pages(1000);
+    vec.push(1);
+    vec.reserve(10);
+    for (n, place) in vec.spare_capacity_mut()[..10].iter_mut().enumerate() {
+        place.write(n as u32);
+    }
+    #[allow(unsafe_code, reason = "what is tested")]
+    // SAFETY: ten were written, after the first.
+    unsafe {
+        vec.set_len(11)
+    };
+    assert_eq!(vec[1..], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    // A reservation that was not written by pushes, and is longer than what they know of.
+    let mut vec: ReservedVec<u8> = ReservedVec::with_max_len(page(100));
+    vec.reserve(page(50));
+    vec.spare_capacity_mut()[..page(40)].fill(std::mem::MaybeUninit::new(5));
+    #[allow(unsafe_code, reason = "what is tested")]
+    // SAFETY: so many were written.
+    unsafe {
+        vec.set_len(page(40))
+    };
+    vec.push(6);
+    vec.extend_from_within(page(39)..);
+    assert_eq!(vec.len(), page(41) + 2);
+    assert_eq!(vec.iter().filter(|&&byte| byte == 5).count(), page(41));
+}
+
+#[test]
+fn drains_as_vec_does() {
+    let make = || ReservedVec::from([0, 1, 2, 3, 4]);
+    let mut vec = make();
+    assert!(vec.drain(1..=2).eq([1, 2]));
+    assert_eq!(vec, [0, 3, 4]);
+    assert!(vec.drain(..).rev().eq([4, 3, 0]));
+    assert!(vec.is_empty());
+    let mut vec = make();
+    assert_eq!(vec.drain(2..2).next(), None);
+    assert_eq!(vec.drain(5..).next(), None);
+    assert!(
+        vec.drain((std::ops::Bound::Excluded(0), std::ops::Bound::Unbounded))
+            .eq([1, 2, 3, 4])
+    );
+    assert_eq!(vec, [0]);
+    let mut vec = make();
+    {
+        let mut drain = vec.drain(1..4);
+        assert_eq!(
+            (drain.next(), drain.next_back(), drain.len()),
+            (Some(1), Some(3), 1)
+        );
+        assert_eq!(drain.as_slice(), [2]);
+        assert_eq!(format!("{drain:?}"), "Drain([2])");
+    }
+    assert_eq!(vec, [0, 4]);
+    let mut vec = make();
+    std::mem::forget(vec.drain(1..3));
+    assert_eq!(vec, [0]);
+    #[expect(
+        clippy::reversed_empty_ranges,
+        reason = "an inverted range is what is tested"
+    )]
+    let deeds: [fn(&mut ReservedVec<i32>); 3] = [
+        |vec| drop(vec.drain(4..6)),
+        |vec| drop(vec.drain(3..2)),
+        |vec| drop(vec.drain(..=usize::MAX)),
+    ];
+    for deed in deeds {
+        let mut vec = make();
+        assert!(panic_of(|| deed(&mut vec)).contains("not inside the length of 5"));
+        assert_eq!(vec, make());
+    }
+}
+
+#[test]
+fn splices_as_vec_does() {
+    let make = || ReservedVec::from([0, 1, 2, 3, 4]);
+    let mut vec = make();
+    assert!(vec.splice(1..3, [10, 11, 12]).eq([1, 2]));
+    assert_eq!(vec, [0, 10, 11, 12, 3, 4]);
+    vec.splice(..1, []);
+    assert_eq!(vec, [10, 11, 12, 3, 4]);
+    vec.splice(5.., [7, 8].into_iter().filter(|_| true));
+    assert_eq!(vec, [10, 11, 12, 3, 4, 7, 8]);
+    vec.splice(.., []);
+    assert!(vec.is_empty());
+    let mut vec = make();
+    std::mem::forget(vec.splice(1..3, [9]));
+    assert_eq!(vec, [0]);
+    // No room for the replacement: what fits is in place, and nothing behind it is lost.
+    let mut vec = ReservedVec::with_max_len(6);
+    vec.extend([0, 1, 2, 3, 4]);
+    let text = panic_of(|| vec.splice(1..2, [10, 11, 12]));
+    assert!(text.contains("its maximum of 6 elements"), "{text}");
+    assert_eq!(vec, [0, 10, 2, 3, 4]);
+    // Or nothing is, and nothing lost.
+    let refused = vec.try_splice(1..2, 10..).unwrap_err();
+    assert!(refused.is_limit());
+    assert_eq!(vec, [0, 10, 2, 3, 4]);
+    vec.push(5);
+    assert!(
+        vec.try_splice(..2, [6, 7]).unwrap().eq([0, 10]),
+        "as many in a full one"
+    );
+    assert_eq!(vec, [6, 7, 2, 3, 4, 5]);
+    assert!(panic_of(|| vec.try_splice(3..9, [])).contains("is not inside the length of 6"));
+}
+
+#[test]
+fn filters_as_vec_does() {
+    let mut vec: ReservedVec<u32> = (0..20).collect();
+    vec.retain(|n| n % 2 == 0);
+    assert_eq!(vec, [0, 2, 4, 6, 8, 10, 12, 14, 16, 18]);
+    vec.retain_mut(|n| {
+        *n += 1;
+        *n % 3 == 0
+    });
+    assert_eq!(vec, [3, 9, 15]);
+    assert!(vec.extract_if(1.., |n| *n > 10).eq([15]));
+    assert_eq!(vec, [3, 9]);
+    drop(vec.extract_if(.., |_| true));
+    assert_eq!(vec, [3, 9]);
+    std::mem::forget(vec.extract_if(.., |_| true));
+    assert!(vec.is_empty());
+    let mut vec = ReservedVec::from(["a", "A", "b", "b", "B", "a"]);
+    vec.dedup();
+    assert_eq!(vec, ["a", "A", "b", "B", "a"]);
+    vec.dedup_by(|a, b| a.eq_ignore_ascii_case(b));
+    assert_eq!(vec, ["a", "b", "a"]);
+    vec.dedup_by_key(|_| 0);
+    assert_eq!(vec, ["a"]);
+    vec.dedup();
+    assert_eq!(vec.pop_if(|last| last == &"b"), None);
+    assert_eq!(vec.pop_if(|last| last == &"a"), Some("a"));
+    assert_eq!(vec.pop_if(|_| true), None);
+}
+
+#[test]
+fn indices_are_checked() {
+    let mut vec = ReservedVec::from([1, 2, 3]);
+    assert_eq!(
+        panic_of(|| vec.insert(4, 0)),
+        "index 4 is beyond the length of 3"
+    );
+    assert_eq!(
+        panic_of(|| vec.remove(3)),
+        "index 3 is not below the length of 3"
+    );
+    assert_eq!(
+        panic_of(|| vec.swap_remove(3)),
+        "index 3 is not below the length of 3"
+    );
+    assert_eq!(
+        panic_of(|| vec.split_off(4)),
+        "index 4 is beyond the length of 3"
+    );
+    assert!(catch_unwind(|| vec[3]).is_err());
+    assert_eq!(vec[1..], [2, 3]);
+    assert_eq!(vec, [1, 2, 3]);
+}
+
+#[test]
+fn iterators_may_announce_what_they_like() {
+    struct Liar(u32, usize);
+
+    impl Iterator for Liar {
+        type Item = u32;
+
+        fn next(&mut self) -> Option<u32> {
+            self.0 = self.0.checked_sub(1)?;
+            Some(self.0)
+        }
+
+        fn size_hint(&self) -> (usize, Option<usize>) {
+            (self.1, Some(self.1))
+        }
+    }
+
+    let mut vec = ReservedVec::with_max_len(1000);
+    vec.extend(Liar(5, 0));
+    vec.extend(Liar(5, 500));
+    assert_eq!(vec, [4, 3, 2, 1, 0, 4, 3, 2, 1, 0]);
+    vec.splice(2..4, Liar(3, 0));
+    vec.splice(0..2, Liar(1, 100));
+    assert_eq!(vec, [0, 2, 1, 0, 0, 4, 3, 2, 1, 0]);
+    // As in a `Vec`, an announcement that can never be true is refused before the first element.
+    assert!(vec.try_extend(Liar(1, usize::MAX)).unwrap_err().is_limit());
+    assert_eq!(vec.len(), 10);
+
+    /// Panics if it is asked again after its end.
+    struct Once(bool);
+
+    impl Iterator for Once {
+        type Item = u32;
+
+        fn next(&mut self) -> Option<u32> {
+            assert!(!self.0, "asked after the end");
+            self.0 = true;
+            None
+        }
+    }
+
+    vec.extend(Once(false));
+    vec.extend(std::iter::repeat_n(7, vec.max_len() - vec.len()));
+    vec.extend(Once(false));
+}
+
+#[test]
+fn a_failed_extend_takes_nothing() {
+    let mut vec = in_pages(page(1));
+    vec.resize(page(1) - 3, 0u8);
+    // Without an announcement it cannot be known beforehand.
+    assert!(
+        vec.try_extend((0..10).filter(|_| true))
+            .unwrap_err()
+            .is_limit()
+    );
+    assert_eq!(vec.len(), page(1) - 3);
+    // The plain form keeps what there was room for, as a panic in the iterator would.
+    panic_of(|| vec.extend((1..10).filter(|_| true)));
+    assert_eq!(vec[page(1) - 4..], [0, 1, 2, 3]);
+}
+
+#[test]
+fn owning_iterators_go_both_ways() {
+    let vec: ReservedVec<String> = ["a", "b", "c", "d"].map(String::from).into_iter().collect();
+    let mut elements = vec.into_iter();
+    assert_eq!(elements.next().as_deref(), Some("a"));
+    assert_eq!(elements.next_back().as_deref(), Some("d"));
+    assert_eq!(
+        (elements.len(), elements.as_slice()),
+        (2, &["b", "c"].map(String::from)[..])
+    );
+    elements.as_mut_slice()[0].push('!');
+    let clone = elements.clone();
+    assert_eq!(format!("{clone:?}"), r#"IntoIter(["b!", "c"])"#);
+    assert_eq!(elements.collect::<Vec<_>>(), ["b!", "c"]);
+    assert_eq!(clone.count(), 2);
+    let mut vec = ReservedVec::from([1, 2, 3]);
+    for element in &mut vec {
+        *element *= 2;
+    }
+    assert_eq!((&vec).into_iter().sum::<i32>(), 12);
+}
+
+#[test]
+#[allow(
+    clippy::mutable_key_type,
+    reason = "the elements decide on equality, and they do not change"
+)]
+fn converts_and_compares_as_a_slice() {
+    let vec = ReservedVec::from(vec![1, 2, 3]);
+    assert_eq!(vec, [1, 2, 3]);
+    assert_eq!(vec, &[1, 2, 3]);
+    assert_eq!(vec, [1, 2, 3][..]);
+    assert_eq!(vec, &[1, 2, 3][..]);
+    assert_eq!(vec, &mut [1, 2, 3][..]);
+    assert_eq!(vec, vec![1, 2, 3]);
+    assert_eq!([1, 2, 3], vec);
+    assert_eq!(vec![1, 2, 3], vec);
+    assert_eq!(&[1, 2, 3][..], vec);
+    assert_ne!(vec, [1, 2]);
+    assert_eq!(ReservedVec::from(&[1, 2, 3][..]), vec);
+    assert_eq!(Vec::from(vec.clone()), [1, 2, 3]);
+    let greater = ReservedVec::from([1, 2, 4]);
+    assert!(vec < greater);
+    assert_eq!(
+        vec.cmp(&ReservedVec::from([1, 2])),
+        std::cmp::Ordering::Greater
+    );
+    assert_eq!(format!("{vec:?}"), "[1, 2, 3]");
+    let hash = |value: &dyn Fn(&mut DefaultHasher)| {
+        let mut hasher = DefaultHasher::new();
+        value(&mut hasher);
+        hasher.finish()
+    };
+    assert_eq!(
+        hash(&|hasher| vec.hash(hasher)),
+        hash(&|hasher| [1, 2, 3][..].hash(hasher))
+    );
+    let set = HashSet::from([vec]);
+    assert!(set.contains(&[1, 2, 3][..]));
+    let slice: &[i32] = set.iter().next().unwrap().borrow();
+    assert_eq!(slice, [1, 2, 3]);
+    let mut vec = ReservedVec::default();
+    vec.extend(&[3, 1, 2]);
+    vec.sort();
+    let slice: &mut [i32] = vec.as_mut();
+    slice[0] = 0;
+    assert_eq!(vec.binary_search(&2), Ok(1));
+    assert_eq!(vec, [0, 2, 3]);
+}
+
+#[test]
+fn clones_and_parts_keep_the_rules() {
+    let budget = Budget::new(page(100));
+    let mut vec = ReservedVec::builder(page(20))
+        .name("original")
+        .commit_limit(page(2))
+        .growth(Growth::Pages(1))
+        .budget(&budget)
+        .build()
+        .unwrap();
+    vec.extend([1u8, 2, 3]);
+    let mut clone = vec.clone();
+    let part = vec.split_off(1);
+    assert_eq!(
+        (&vec[..], &part[..], &clone[..]),
+        (&[1][..], &[2, 3][..], &[1, 2, 3][..])
+    );
+    for other in [&clone, &part] {
+        assert_eq!((other.name(), other.max_len()), ("original", page(20)));
+        assert_eq!(other.stats().commit_limit_bytes, page(2));
+    }
+    assert_eq!(budget.committed_bytes(), page(3));
+    assert!(clone.try_resize(page(2) + 1, 0).unwrap_err().is_limit());
+    let mut plain = ReservedVec::from([9; 5]);
+    plain.clone_from(&clone);
+    assert_eq!(plain, [1, 2, 3]);
+    assert_eq!(plain.name(), "");
+    // Charged to the same budget, so also refused by it.
+    let tight = Budget::new(page(1));
+    let mut vec = ReservedVec::builder(page(20))
+        .growth(Growth::Pages(1))
+        .budget(&tight)
+        .build()
+        .unwrap();
+    vec.push(1u8);
+    assert!(vec.try_clone().unwrap_err().is_limit());
+    assert!(vec.try_split_off(0).unwrap_err().is_limit());
+    assert_eq!(vec, [1]);
+}
+
+#[test]
+fn a_vector_of_bytes_is_a_writer() {
+    let mut vec = ReservedVec::builder(page(1)).build().unwrap();
+    write!(vec, "{:?}-two", Some(1)).unwrap();
+    vec.flush().unwrap();
+    assert_eq!(vec, b"Some(1)-two");
+    let error = std::io::copy(&mut std::io::repeat(0).take(page(1) as u64), &mut vec).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::OutOfMemory);
+    assert!(
+        error
+            .get_ref()
+            .unwrap()
+            .downcast_ref::<elbowroom::Error>()
+            .unwrap()
+            .is_limit()
+    );
+}
+
+#[test]
+fn leaked_elements_live_for_ever() {
+    let mut vec = ReservedVec::with_max_len(100);
+    vec.extend([1, 2, 3]);
+    let leaked: &'static mut [i32] = vec.leak();
+    leaked[0] = 7;
+    assert_eq!(leaked, [7, 2, 3]);
+    let empty: &'static mut [u8] = ReservedVec::new().leak();
+    assert!(empty.is_empty());
+}
+
+#[test]
+fn threads_and_lifetimes_as_vec() {
+    fn everywhere<T: Send + Sync + UnwindSafe + RefUnwindSafe + Unpin>() {}
+    everywhere::<ReservedVec<String>>();
+    everywhere::<reserved_vec::IntoIter<String>>();
+    fn across<T: Send + Sync>() {}
+    across::<reserved_vec::Drain<'static, String>>();
+    across::<reserved_vec::Splice<'static, std::vec::IntoIter<String>>>();
+
+    // Covariant: the 'static elements may stand in for shorter-lived ones.
+    fn shorter<'a>(vec: ReservedVec<&'static str>, _: &'a str) -> ReservedVec<&'a str> {
+        vec
+    }
+    fn shorter_drain<'a>(
+        drain: reserved_vec::Drain<'a, &'static str>,
+    ) -> reserved_vec::Drain<'a, &'a str> {
+        drain
+    }
+    let local = String::from("local");
+    let mut vec = shorter(ReservedVec::from(["static"]), &local);
+    vec.push(&local);
+    let mut statics = ReservedVec::from(["a", "b"]);
+    assert!(shorter_drain(statics.drain(..)).eq(["a", "b"]));
+    std::thread::scope(|scope| {
+        let vec = &vec;
+        scope.spawn(move || assert_eq!(vec, &["static", "local"]));
+    });
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn is_a_sequence_to_serde() {
+    let vec = ReservedVec::from([1u8, 2, 3]);
+    let text = serde_json::to_string(&vec).unwrap();
+    assert_eq!(text, "[1,2,3]");
+    assert_eq!(serde_json::from_str::<ReservedVec<u8>>(&text).unwrap(), vec);
+    assert!(serde_json::from_str::<ReservedVec<u8>>("[1,2,300]").is_err());
+    assert!(
+        serde_json::from_str::<ReservedVec<u8>>("7")
+            .unwrap_err()
+            .to_string()
+            .contains("a sequence")
+    );
+}
+
+#[test]
+fn many_threads_make_and_drop_vectors() {
+    std::thread::scope(|scope| {
+        for thread in 0..4u64 {
+            scope.spawn(move || {
+                for round in 0..u64::from(common::times(300)) {
+                    let vecs: Vec<ReservedVec<u64>> = (0..10)
+                        .map(|n| {
+                            let mut vec = ReservedVec::with_max_len(1 << 16);
+                            vec.extend((0..300 * n).map(|i| i ^ thread ^ round));
+                            vec
+                        })
+                        .collect();
+                    for (n, vec) in (0..).zip(&vecs) {
+                        assert!(
+                            vec.iter()
+                                .copied()
+                                .eq((0..300 * n).map(|i| i ^ thread ^ round))
+                        );
+                    }
+                }
+            });
+        }
+    });
+    elbowroom::trim();
+}

@@ -1,0 +1,249 @@
+//! A forked child finds no lock of a container's held, whatever the other threads were in the middle of.
+
+// The models of loom do without `AppendVec`.
+#![cfg(all(unix, not(loom)))]
+#![allow(unsafe_code, reason = "fork, waitpid and _exit are C functions")]
+
+mod common;
+
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use elbowroom::{AppendVec, Budget, Growth, ReservedVec, page_size};
+
+/// Grows, shrinks and drops, charged to a budget that others use as well.
+fn work(budget: &Budget) {
+    let builder = ReservedVec::builder(64 * page_size())
+        .budget(budget)
+        .growth(Growth::Pages(1));
+    let mut vec: ReservedVec<u8> = builder.build().unwrap();
+    for pages in 1..8 {
+        vec.resize(pages * page_size(), 1);
+    }
+    vec.truncate(1);
+    vec.shrink_to_fit();
+    // And some that come and go.
+    for len in 1..8 {
+        let mut small = ReservedVec::with_max_len(1000);
+        small.resize(len, 7);
+        assert_eq!(small.iter().sum::<usize>(), 7 * len);
+    }
+}
+
+/// The exit code of a child, or `None` if it hangs (it is killed: it may have alarms blocked) or ends in another way.
+fn exit_code(child: libc::pid_t) -> Option<i32> {
+    let begun = Instant::now();
+    let mut status = 0;
+    loop {
+        // SAFETY: a child of ours, and a status that is live.
+        match unsafe { libc::waitpid(child, &mut status, libc::WNOHANG) } {
+            0 if begun.elapsed() > Duration::from_secs(60) => {
+                // SAFETY: it has not been waited for, so it is still the same process.
+                unsafe { libc::kill(child, libc::SIGKILL) };
+                // SAFETY: as above.
+                unsafe { libc::waitpid(child, &mut status, 0) };
+                return None;
+            }
+            0 => thread::sleep(Duration::from_millis(1)),
+            _ => return libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)),
+        }
+    }
+}
+
+#[test]
+fn children_grow_for_themselves() {
+    // Many levels, so that a charge takes a while and a fork comes in the middle of one.
+    let top = Budget::new(1 << 30);
+    let budget = (0..1000).fold(top, |budget, _| budget.child(1 << 30));
+    let shared = Mutex::new(
+        ReservedVec::<u8>::builder(64 * page_size())
+            .budget(&budget)
+            .build()
+            .unwrap(),
+    );
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    work(&budget);
+                }
+            });
+        }
+        let _over = common::SetWhenDropped(&is_over);
+        for _ in 0..common::times(100) {
+            // Nobody else is inside, so that the child can use it.
+            let mut vec = shared.lock().unwrap();
+            // SAFETY: the child does what is safe after the fork of a program with threads and an allocator that, as
+            // glibc's and macOS's, sees to forks itself; and leaves by _exit.
+            let child = unsafe { libc::fork() };
+            assert!(child >= 0);
+            if child == 0 {
+                vec.resize(20 * page_size(), 1);
+                work(&budget);
+                elbowroom::trim();
+                // SAFETY: ends the child without the parent's destructors.
+                unsafe { libc::_exit(17) };
+            }
+            assert_eq!(exit_code(child), Some(17));
+            vec.clear();
+            vec.shrink_to_fit();
+        }
+    });
+    drop(shared);
+    assert_eq!(budget.committed_bytes(), 0);
+}
+
+/// Whose it is and which; with a check sum that a torn one would not have.
+struct Entry {
+    thread: u64,
+    number: u64,
+    check: u64,
+}
+
+impl Entry {
+    fn new(thread: u64, number: u64) -> Entry {
+        Entry {
+            thread,
+            number,
+            check: thread.rotate_left(32) ^ !number,
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.check == self.thread.rotate_left(32) ^ !self.number
+    }
+}
+
+/// More than any round comes to.
+const MANY: usize = 1 << 18;
+
+/// Pushes in all ways, until it is over.
+fn push(vec: &AppendVec<Entry>, thread: u64, is_over: &AtomicBool) {
+    for number in 0.. {
+        if is_over.load(Ordering::Relaxed) {
+            return;
+        }
+        if vec.len() > MANY / 2 {
+            thread::yield_now();
+        } else if number % 100 == 99 {
+            // Leaves a hole, for whoever is next.
+            let panicking = AssertUnwindSafe(|| {
+                vec.push_with(|_| panic::resume_unwind(Box::new(())));
+            });
+            assert!(panic::catch_unwind(panicking).is_err());
+        } else {
+            let (index, _) = vec.push(Entry::new(thread, number));
+            assert_eq!(vec[index].number, number);
+        }
+    }
+}
+
+/// What a child does with what it finds.
+fn push_in_child(vec: &AppendVec<Entry>) {
+    const CHILD: u64 = 99;
+    let before = vec.len();
+    let indices: Vec<usize> = (0..500)
+        .map(|number| vec.push(Entry::new(CHILD, number)).0)
+        .collect();
+    for (number, &index) in (0..).zip(&indices) {
+        assert!(vec[index].is_whole() && (vec[index].thread, vec[index].number) == (CHILD, number));
+    }
+    vec.reserve(1000);
+    assert!(vec.len() >= before && vec.as_slice().iter().all(Entry::is_whole));
+    // Of what is behind that, each is there as a whole or not at all.
+    assert!(
+        (0..vec.capacity())
+            .filter_map(|index| vec.get(index))
+            .all(Entry::is_whole)
+    );
+    let mine = (0..vec.capacity())
+        .filter_map(|index| vec.get(index))
+        .filter(|entry| entry.thread == CHILD);
+    assert_eq!(mine.count(), indices.len());
+}
+
+#[test]
+fn children_push_to_a_vector_that_others_were_pushing_to() {
+    for round in 0..common::times(60) {
+        // Grows often, so that a fork comes in the middle of it now and then.
+        let budget = Budget::new(1 << 30);
+        let vec = AppendVec::builder(MANY)
+            .budget(&budget)
+            .growth(Growth::Pages(1))
+            .build()
+            .unwrap();
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let _over = common::SetWhenDropped(&is_over);
+            for thread in 0..2 {
+                let (vec, is_over) = (&vec, &is_over);
+                scope.spawn(move || push(vec, thread, is_over));
+            }
+            while vec.len() < 100 * (1 + round as usize % 7) {
+                thread::yield_now();
+            }
+            // SAFETY: as above.
+            let child = unsafe { libc::fork() };
+            assert!(child >= 0);
+            if child == 0 {
+                let result = panic::catch_unwind(AssertUnwindSafe(|| push_in_child(&vec)));
+                // SAFETY: ends the child without the parent's destructors.
+                unsafe { libc::_exit(if result.is_ok() { 17 } else { 18 }) };
+            }
+            assert_eq!(exit_code(child), Some(17));
+        });
+        // The child's are its own.
+        assert!(
+            vec.into_iter()
+                .all(|entry| entry.is_whole() && entry.thread < 2)
+        );
+        assert_eq!(budget.committed_bytes(), 0);
+    }
+}
+
+/// A thread is in the middle of a push when the process forks. In the child that push has vanished; the vector is used
+/// and dropped there all the same.
+#[test]
+fn a_child_drops_a_vector_whose_push_has_vanished() {
+    for _ in 0..common::times(20) {
+        let vec = std::sync::Arc::new(AppendVec::<String>::new());
+        vec.push("first".to_owned());
+        let (begun, go_on) = (AtomicBool::new(false), AtomicBool::new(false));
+        thread::scope(|scope| {
+            let pushing = std::sync::Arc::clone(&vec);
+            let (begun, go_on) = (&begun, &go_on);
+            scope.spawn(move || {
+                pushing.push_with(|_| {
+                    begun.store(true, Ordering::Relaxed);
+                    while !go_on.load(Ordering::Relaxed) {
+                        thread::yield_now();
+                    }
+                    "second".to_owned()
+                });
+            });
+            while !begun.load(Ordering::Relaxed) {
+                thread::yield_now();
+            }
+            // SAFETY: the child does what is safe after the fork of a program with threads and an allocator that sees
+            // to forks itself; and leaves by _exit.
+            let child = unsafe { libc::fork() };
+            assert!(child >= 0);
+            if child == 0 {
+                vec.push("third".to_owned());
+                let is_there = vec[0] == "first";
+                // SAFETY: the reference of the thread that the child lacks is taken over.
+                let vec = unsafe { std::ptr::read(&raw const *vec) };
+                drop(vec);
+                // SAFETY: ends the child without the parent's destructors.
+                unsafe { libc::_exit(if is_there { 17 } else { 1 }) };
+            }
+            go_on.store(true, Ordering::Relaxed);
+            assert_eq!(exit_code(child), Some(17));
+        });
+        assert_eq!(vec.len(), 2);
+    }
+}

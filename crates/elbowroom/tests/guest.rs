@@ -1,0 +1,786 @@
+//! The fault handler as a guest in a process that belongs to others (Unix): no path may repeat without end,
+//! and every fault that is not resolved ends as it would without the library. Each case is a child process,
+//! which is killed if it does not end.
+
+#![allow(unsafe_code, reason = "signal handlers are a C interface")]
+
+#[cfg(unix)]
+mod common;
+
+#[cfg(not(unix))]
+fn main() {
+    println!("test result: ok. 0 passed; 0 failed (signals are Unix's)");
+}
+
+#[cfg(unix)]
+fn main() -> std::process::ExitCode {
+    unix::main()
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::alloc::{GlobalAlloc, Layout, System};
+    use std::ffi::c_void;
+    use std::io::Read;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{ExitCode, Output, Stdio};
+    use std::ptr;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::{Barrier, Mutex};
+    use std::time::{Duration, Instant};
+
+    use elbowroom::{Growth, Region, Verdict, fault, page_size};
+    use libtest_mimic::{Arguments, Failed, Trial};
+
+    use crate::common::{child, emulated, times};
+
+    /// Every role, and the signal that its process must die of; 0 if it must end well.
+    const ROLES: &[(&str, fn(), i32)] = &[
+        (
+            "a_crash_reporter_that_steps_aside",
+            crash_reporter,
+            libc::SIGSEGV,
+        ),
+        (
+            "a_null_store_on_a_full_alternate_stack",
+            full_alternate_stack,
+            libc::SIGSEGV,
+        ),
+        (
+            "a_refused_store_with_a_full_standard_error",
+            full_stderr,
+            libc::SIGSEGV,
+        ),
+        (
+            "many_refused_stores_that_are_recovered_from",
+            refused_often,
+            0,
+        ),
+        (
+            "a_refused_store_is_reported_and_asked_about_once",
+            refused_once,
+            libc::SIGSEGV,
+        ),
+        (
+            "a_frame_without_trap_number_is_taken_for_a_write",
+            no_trap_number,
+            0,
+        ),
+        ("a_store_that_is_reported_as_a_load_ends", stuck_store, 0),
+        ("status_beside_regions_that_come_and_go", status_race, 0),
+        (
+            "a_handler_installed_beside_a_region_is_not_lost",
+            install_race,
+            0,
+        ),
+        ("a_committed_page_that_was_unmapped", unmapped_page, 0),
+        ("a_handler_in_front_that_forwards_nothing", reinstalled, 0),
+        (
+            "two_copies_that_make_regions_in_turn",
+            two_copies,
+            libc::SIGSEGV,
+        ),
+        ("a_copy_that_is_unloaded_still_passes_on", unloaded_copy, 0),
+        ("sigaction_is_another_librarys", interposed, 0),
+        ("fork_handlers_that_touch_and_push", fork_handlers, 0),
+        ("a_signal_handler_that_forks", forking_signal_handler, 0),
+        (
+            "the_reader_of_a_served_region_allocates_nothing",
+            reader_allocates_nothing,
+            0,
+        ),
+    ];
+
+    pub(crate) fn main() -> ExitCode {
+        if let Ok(role) = std::env::var("ROLE") {
+            let act = ROLES.iter().find(|(name, ..)| *name == role);
+            act.expect("a role").1();
+            println!("done");
+            return ExitCode::SUCCESS;
+        }
+        let trials = ROLES
+            .iter()
+            .map(|&(name, _, signal)| Trial::test(name, move || judge(name, signal)))
+            .collect();
+        libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    }
+
+    fn judge(role: &str, signal: i32) -> Result<(), Failed> {
+        let output = run_to_the_end(role)?;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let died_of = output.status.signal().unwrap_or(0);
+        if died_of != signal || (signal == 0 && !output.status.success()) {
+            return Err(format!("{output:?}").into());
+        }
+        let reports = stderr.matches("elbowroom: cannot resolve").count();
+        let questions = stderr.matches("asked").count();
+        if role == "a_refused_store_is_reported_and_asked_about_once"
+            && (reports, questions) != (1, 1)
+        {
+            return Err(format!("{reports} reports, {questions} questions: {stderr}").into());
+        }
+        // At most ten in each second, which an emulator may need many of; the quiet region's none.
+        if role == "many_refused_stores_that_are_recovered_from"
+            && (!(10..=300).contains(&reports) || stderr.contains("\"quiet\""))
+        {
+            return Err(format!("{reports} reports: {stderr}").into());
+        }
+        Ok(())
+    }
+
+    /// Runs a child, and kills it after a minute.
+    fn run_to_the_end(role: &str) -> Result<Output, Failed> {
+        let mut command = child(role);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the child starts");
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            if let Some(status) = child.try_wait().expect("the child is waited for") {
+                let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+                child
+                    .stdout
+                    .take()
+                    .unwrap()
+                    .read_to_end(&mut stdout)
+                    .unwrap();
+                child
+                    .stderr
+                    .take()
+                    .unwrap()
+                    .read_to_end(&mut stderr)
+                    .unwrap();
+                return Ok(Output {
+                    status,
+                    stdout,
+                    stderr,
+                });
+            }
+            if Instant::now() > end {
+                child.kill().expect("the child is killed");
+                child.wait().expect("the child is waited for");
+                return Err("it does not end".into());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut c_void);
+
+    fn action(handler: usize) -> libc::sigaction {
+        // SAFETY: plain data, of which all zeroes is a value.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = handler;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+        action
+    }
+
+    /// Installs an action for SIGSEGV, and returns the one before.
+    fn install(new: &libc::sigaction) -> libc::sigaction {
+        let mut before = action(0);
+        // SAFETY: the handlers here are of the type that their flags say; both structures are live.
+        let result = unsafe { libc::sigaction(libc::SIGSEGV, new, &mut before) };
+        assert_eq!(result, 0);
+        before
+    }
+
+    fn region() -> Region {
+        let builder = Region::builder(16 * page_size()).growth(Growth::Pages(1));
+        builder.build().unwrap()
+    }
+
+    /// Stores through a plain pointer.
+    fn store(address: *mut u8) {
+        // SAFETY: a page of a live region, or nothing at all: the fault is what is tested.
+        unsafe { std::hint::black_box(address).write_volatile(1) };
+    }
+
+    fn nowhere() -> *mut u8 {
+        ptr::without_provenance_mut(16)
+    }
+
+    static BEFORE: Mutex<Option<libc::sigaction>> = Mutex::new(None);
+
+    /// As Breakpad does for a crash that it does not handle: puts back what was there, and returns.
+    extern "C" fn step_aside(_: i32, _: *mut libc::siginfo_t, _: *mut c_void) {
+        if let Some(before) = *BEFORE.lock().unwrap() {
+            install(&before);
+        }
+    }
+
+    fn crash_reporter() {
+        let _first = region();
+        *BEFORE.lock().unwrap() = Some(install(&action(step_aside as Handler as usize)));
+        let _second = region();
+        store(nowhere());
+    }
+
+    static CONTEXT: AtomicUsize = AtomicUsize::new(0);
+
+    extern "C" fn note_context(_: i32, _: *mut libc::siginfo_t, context: *mut c_void) {
+        CONTEXT.store(context.addr(), Ordering::Relaxed);
+    }
+
+    /// Returns how many bytes the kernel's own frame takes of a stack that ends at `top`.
+    fn frame_bytes() -> usize {
+        let before = install(&action(note_context as Handler as usize));
+        let mut space = vec![0u8; 64 << 10];
+        let stack = libc::stack_t {
+            ss_sp: space.as_mut_ptr().cast(),
+            ss_flags: 0,
+            ss_size: space.len(),
+        };
+        let mut old = stack;
+        // SAFETY: the stack is live until the one before is put back.
+        assert_eq!(unsafe { libc::sigaltstack(&stack, &mut old) }, 0);
+        // SAFETY: raise(3) has no preconditions.
+        unsafe { libc::raise(libc::SIGSEGV) };
+        // SAFETY: the stack that the thread had.
+        assert_eq!(unsafe { libc::sigaltstack(&old, ptr::null_mut()) }, 0);
+        install(&before);
+        space.as_ptr().addr() + space.len() - CONTEXT.load(Ordering::Relaxed)
+    }
+
+    /// An alternate stack above a page that may not be touched, with a kilobyte of room beside the kernel's frame:
+    /// less than the handler needs.
+    fn full_alternate_stack() {
+        let len = (frame_bytes() + 1024).max(libc::MINSIGSTKSZ);
+        let pages = len.next_multiple_of(page_size());
+        // SAFETY: a new mapping where the kernel chooses.
+        let base = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                page_size() + pages,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANON,
+                -1,
+                0,
+            )
+        };
+        assert_ne!(base, libc::MAP_FAILED);
+        // SAFETY: the first page of the new mapping.
+        let result = unsafe { libc::mprotect(base, page_size(), libc::PROT_NONE) };
+        assert_eq!(result, 0);
+        let stack = libc::stack_t {
+            ss_sp: base.wrapping_byte_add(page_size()),
+            ss_flags: 0,
+            ss_size: len,
+        };
+        // SAFETY: the stack is mapped, and used for nothing else.
+        let result = unsafe { libc::sigaltstack(&stack, ptr::null_mut()) };
+        assert_eq!(result, 0);
+        let _region = region();
+        store(nowhere());
+    }
+
+    fn full_stderr() {
+        if emulated() {
+            // The emulator reports the signal on the same standard error, and waits for room.
+            install(&action(libc::SIG_DFL));
+            // SAFETY: raise(3) has no preconditions.
+            unsafe { libc::raise(libc::SIGSEGV) };
+        }
+        let region = Region::builder(page_size())
+            .filter(|_| Verdict::Decline)
+            .build()
+            .unwrap();
+        let mut ends = [0; 2];
+        // SAFETY: two writable descriptors (pipe(2)).
+        assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
+        // SAFETY: replaces standard error by the pipe, which nobody reads.
+        let stderr = unsafe { libc::dup2(ends[1], libc::STDERR_FILENO) };
+        assert_eq!(stderr, libc::STDERR_FILENO);
+        // SAFETY: changes a flag of the pipe (fcntl(2)).
+        unsafe { libc::fcntl(ends[1], libc::F_SETFL, libc::O_NONBLOCK) };
+        let text = [b'.'; 4096];
+        // SAFETY: the buffer is live.
+        while unsafe { libc::write(ends[1], text.as_ptr().cast(), text.len()) } > 0 {}
+        // SAFETY: changes it back.
+        unsafe { libc::fcntl(ends[1], libc::F_SETFL, 0) };
+        store(region.as_ptr());
+    }
+
+    fn refused_once() {
+        let filter = |_: &elbowroom::Fault<'_>| {
+            eprintln!("asked");
+            Verdict::Decline
+        };
+        // std's handler comes after ours: it resets the action to the default and returns.
+        let region = Region::builder(page_size()).filter(filter).build().unwrap();
+        store(region.as_ptr());
+    }
+
+    /// Makes the page accessible, as an engine would leave for its own code.
+    extern "C" fn recover(_: i32, info: *mut libc::siginfo_t, _: *mut c_void) {
+        // SAFETY: the kernel gives a pointer to its information.
+        let info = unsafe { &*info };
+        // SAFETY: the information is about a fault, which has an address.
+        let address = unsafe { info.si_addr() }.addr();
+        let page = std::ptr::without_provenance_mut(address & !(page_size() - 1));
+        // SAFETY: a page of a region of the test, which nothing refers to.
+        unsafe { libc::mprotect(page, page_size(), libc::PROT_READ | libc::PROT_WRITE) };
+    }
+
+    fn refused_often() {
+        install(&action(recover as *const () as usize));
+        let make = |name| {
+            let builder = Region::builder(900 * page_size()).name(name);
+            builder.filter(|_| Verdict::Decline)
+        };
+        let quiet = make("quiet").report_refusals(false).build().unwrap();
+        let loud = make("loud").build().unwrap();
+        for region in [quiet, loud] {
+            for page in 0..900 {
+                store(region.as_ptr().wrapping_add(page * page_size()));
+            }
+            assert_eq!(region.stats().refused, 900);
+        }
+    }
+
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+
+    /// Passes on, without the trap number and error code, as if a sandbox had left them out.
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    extern "C" fn forget_code(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
+        forward(signal, info, context, 0);
+    }
+
+    /// Passes on, and says that each fault was a page fault of a load.
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    extern "C" fn say_load(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
+        forward(signal, info, context, 14);
+    }
+
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    fn forward(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void, trap: i64) {
+        // SAFETY: the kernel's own context, which is writable until the handler returns.
+        let registers = unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
+        registers[libc::REG_ERR as usize] = 0;
+        registers[libc::REG_TRAPNO as usize] = trap;
+        let next = NEXT.load(Ordering::Relaxed);
+        // SAFETY: the address of the handler that was installed before, with SA_SIGINFO.
+        let next: Handler = unsafe { std::mem::transmute(next) };
+        next(signal, info, context);
+    }
+
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    fn no_trap_number() {
+        let filter = |fault: &elbowroom::Fault<'_>| match fault.access() {
+            elbowroom::FaultAccess::Write => Verdict::Decline,
+            _ => Verdict::Commit,
+        };
+        let region = Region::builder(page_size()).filter(filter).build().unwrap();
+        let before = install(&action(forget_code as Handler as usize));
+        NEXT.store(before.sa_sigaction, Ordering::Relaxed);
+        assert!(region.try_write(0, 1u8).unwrap_err().is_declined());
+        assert_eq!(region.stats().committed_bytes, 0);
+    }
+
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    fn stuck_store() {
+        use elbowroom::Backend;
+        // Those that the system has.
+        let regions: Vec<Region> = [
+            Backend::Protection,
+            Backend::Userfault,
+            Backend::UserfaultMonitor,
+        ]
+        .into_iter()
+        .filter_map(|backend| {
+            let builder = Region::builder(16 * page_size()).growth(Growth::Pages(1));
+            builder.backend(backend).build().ok()
+        })
+        .collect();
+        let before = install(&action(say_load as Handler as usize));
+        NEXT.store(before.sa_sigaction, Ordering::Relaxed);
+        for region in regions {
+            region.try_write(0, 1u8).unwrap();
+            let place = region.as_ptr().cast();
+            // SAFETY: a committed page of the region, into which nothing refers.
+            let result = unsafe { libc::mprotect(place, page_size(), libc::PROT_READ) };
+            assert_eq!(result, 0);
+            assert!(region.try_write(0, 2u8).unwrap_err().is_protected());
+            assert_eq!(region.try_read::<u8>(0).unwrap(), 1);
+            // A refusal leaves nothing behind.
+            region.try_write(page_size(), 3u8).unwrap();
+        }
+    }
+
+    #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+    fn no_trap_number() {}
+
+    #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+    fn stuck_store() {}
+
+    fn status_race() {
+        let makers = AtomicUsize::new(2);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    (0..times(5000)).for_each(|_| drop(region()));
+                    makers.fetch_sub(1, Ordering::Relaxed);
+                });
+            }
+            while makers.load(Ordering::Relaxed) > 0 {
+                drop(fault::status());
+            }
+        });
+    }
+
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+
+    extern "C" fn count(_: i32, _: *mut libc::siginfo_t, _: *mut c_void) {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whichever comes first, a signal that is sent reaches the handler of the program.
+    fn install_race() {
+        let rounds = times(2000) as usize;
+        let original = install(&action(count as Handler as usize));
+        install(&original);
+        for round in 0..rounds {
+            let barrier = Barrier::new(2);
+            let region = std::thread::scope(|scope| {
+                let region = scope.spawn(|| {
+                    barrier.wait();
+                    region()
+                });
+                barrier.wait();
+                install(&action(count as Handler as usize));
+                region.join().unwrap()
+            });
+            // SAFETY: raise(3) has no preconditions.
+            unsafe { libc::raise(libc::SIGSEGV) };
+            assert_eq!(
+                CALLS.load(Ordering::Relaxed),
+                round + 1,
+                "the handler was lost"
+            );
+            drop(region);
+            install(&original);
+        }
+    }
+
+    fn unmapped_page() {
+        let region = region();
+        region.try_fill(0..3 * page_size(), 7).unwrap();
+        let faults = region.stats().faults;
+        // SAFETY: a page of the region, which the program takes away.
+        let result = unsafe {
+            libc::munmap(
+                region.as_ptr().wrapping_add(page_size()).cast(),
+                page_size(),
+            )
+        };
+        assert_eq!(result, 0);
+        let error = region.try_write(page_size(), 1u8).unwrap_err();
+        assert!(error.is_protected(), "{error}");
+        if !emulated() {
+            assert_eq!(region.stats().faults, faults + 1);
+        }
+        // Put something there again, so that the region's release unmaps what is its own.
+        // SAFETY: the hole in the region's own addresses.
+        let page = unsafe {
+            libc::mmap(
+                region.as_ptr().wrapping_add(page_size()).cast(),
+                page_size(),
+                libc::PROT_NONE,
+                libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_FIXED,
+                -1,
+                0,
+            )
+        };
+        assert_ne!(page, libc::MAP_FAILED);
+    }
+    fn reinstalled() {
+        let region = region();
+        install(&action(count as Handler as usize));
+        fault::reinstall().unwrap();
+        region.try_write(0, 1u8).unwrap();
+        assert_eq!(CALLS.load(Ordering::Relaxed), 0);
+        // The handler of the program still gets what is not ours.
+        // SAFETY: raise(3) has no preconditions.
+        unsafe { libc::raise(libc::SIGSEGV) };
+        assert_eq!(CALLS.load(Ordering::Relaxed), 1);
+        drop(region);
+        // Without a region there is nothing to put in front.
+        fault::reinstall().unwrap();
+    }
+
+    /// Returns the path of a shared object that `cargo test` builds as an example. `None` if it is not there, as when
+    /// only this program was built, or if the tests run under an emulator.
+    fn shared_object(name: &str) -> Option<std::path::PathBuf> {
+        let program = std::env::current_exe().unwrap();
+        let examples = program.parent()?.parent()?.join("examples");
+        let path = examples.join(format!("lib{name}{}", std::env::consts::DLL_SUFFIX));
+        if emulated() || !path.exists() {
+            eprintln!("skipped: {} is not there", path.display());
+            return None;
+        }
+        Some(path)
+    }
+
+    /// Status says what the kernel knows, where `sigaction` is a function of another library.
+    fn interposed() {
+        use elbowroom::fault::Place;
+        if !cfg!(target_os = "linux") {
+            return;
+        }
+        const PRELOADED: &str = "PRELOADED";
+        if std::env::var_os(PRELOADED).is_none() {
+            let Some(object) = shared_object("interpose") else {
+                return;
+            };
+            let mut command = child("sigaction_is_another_librarys");
+            let output = command
+                .env("LD_PRELOAD", object)
+                .env(PRELOADED, "1")
+                .output();
+            let output = output.expect("the child starts");
+            assert!(output.status.success(), "{output:?}");
+            return;
+        }
+        let place = || fault::status().handlers[0].place;
+        let region = region();
+        // The C library's function would say that ours is first.
+        assert_eq!(place(), Place::Displaced);
+        region.try_write(0, 1u8).unwrap();
+        assert_eq!(place(), Place::Behind);
+        fault::reinstall().unwrap();
+        region.try_write(page_size(), 1u8).unwrap();
+        assert_eq!(place(), Place::Behind);
+    }
+
+    /// Handlers for a fork that were registered before those of the library, so that they are called inside of them.
+    fn fork_handlers() {
+        use elbowroom::{AppendVec, Backend, Budget};
+        use std::sync::OnceLock;
+
+        static TOUCHED: OnceLock<(Vec<Region>, AppendVec<usize>)> = OnceLock::new();
+        static CALLS: AtomicUsize = AtomicUsize::new(0);
+        extern "C" fn touch() {
+            let Some((regions, pushed)) = TOUCHED.get() else {
+                return;
+            };
+            let call = CALLS.fetch_add(1, Ordering::Relaxed);
+            for region in regions {
+                region.try_write(call * page_size(), 1u8).unwrap();
+                region.commit(0..(call + 2) * page_size()).unwrap();
+            }
+            for _ in 0..page_size() {
+                pushed.push(call);
+            }
+        }
+        // SAFETY: functions that live for good.
+        let result = unsafe { libc::pthread_atfork(Some(touch), Some(touch), Some(touch)) };
+        assert_eq!(result, 0);
+
+        let budget = Budget::new(1 << 30);
+        let make = |backend| {
+            let builder = Region::builder(64 * page_size()).growth(Growth::Pages(1));
+            builder.budget(&budget).backend(backend).build()
+        };
+        let mut regions = vec![make(Backend::Protection).unwrap()];
+        // Where the system has it.
+        regions.extend(make(Backend::Userfault));
+        let pushed = AppendVec::builder(1 << 20).budget(&budget).build().unwrap();
+        assert!(TOUCHED.set((regions, pushed)).is_ok());
+        for _ in 0..3 {
+            // SAFETY: the child does what is safe after a fork of a process with one thread, and leaves by _exit.
+            let child = unsafe { libc::fork() };
+            assert!(child >= 0);
+            let (regions, pushed) = TOUCHED.get().unwrap();
+            let calls = CALLS.load(Ordering::Relaxed);
+            for region in regions {
+                region.try_write(63 * page_size(), 1u8).unwrap();
+                assert_eq!(region.stats().committed_bytes, (calls + 2) * page_size());
+                region.decommit(63 * page_size()..region.len()).unwrap();
+            }
+            assert_eq!(pushed.len(), calls * page_size());
+            if child == 0 {
+                // SAFETY: ends the child without the parent's destructors.
+                unsafe { libc::_exit(0) };
+            }
+            let mut status = -1;
+            // SAFETY: a child of this process, and a live status.
+            unsafe { libc::waitpid(child, &mut status, 0) };
+            assert_eq!(status, 0);
+        }
+    }
+
+    /// A signal handler forks while the thread that it interrupts makes and releases regions.
+    fn forking_signal_handler() {
+        if emulated() {
+            // A fork takes an emulator's own locks, which the interrupted thread may hold.
+            return;
+        }
+        extern "C" fn fork_and_wait(_: i32) {
+            // SAFETY: the process has one thread, and the child leaves at once.
+            match unsafe { libc::fork() } {
+                // SAFETY: ends the child.
+                0 => unsafe { libc::_exit(0) },
+                child => {
+                    let mut status = -1;
+                    // SAFETY: a child of this process, and a live status.
+                    unsafe { libc::waitpid(child, &mut status, 0) };
+                    assert_eq!(status, 0);
+                }
+            }
+        }
+        let mut forking = action(fork_and_wait as *const () as usize);
+        forking.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
+        // SAFETY: a handler of the type that its flags say.
+        unsafe { libc::sigaction(libc::SIGALRM, &forking, ptr::null_mut()) };
+        for n in 0..times(1000) {
+            // Once, and a little later each time, so that the signal comes at every place.
+            let after = |tv_usec| libc::timeval { tv_sec: 0, tv_usec };
+            let timer = libc::itimerval {
+                it_interval: after(0),
+                it_value: after(1 + (n % 100) as libc::suseconds_t),
+            };
+            // SAFETY: a live timer.
+            unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, ptr::null_mut()) };
+            let region = region();
+            region.try_write(0, 1u8).unwrap();
+        }
+    }
+
+    /// Counts what threads allocate that serve a region.
+    struct Counting;
+
+    static IS_COUNTING: AtomicBool = AtomicBool::new(false);
+    static ALLOCATIONS_OF_READERS: AtomicUsize = AtomicUsize::new(0);
+
+    #[global_allocator]
+    static COUNTING: Counting = Counting;
+
+    // SAFETY: the system's allocator does all; the count changes nothing.
+    unsafe impl GlobalAlloc for Counting {
+        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+            if IS_COUNTING.load(Ordering::Relaxed) {
+                let mut name = [0u8; 16];
+                // SAFETY: no preconditions (pthread_self(3)).
+                let thread = unsafe { libc::pthread_self() };
+                // SAFETY: this thread, and room for the 16 bytes that a name takes (pthread_getname_np(3)).
+                unsafe { libc::pthread_getname_np(thread, name.as_mut_ptr().cast(), name.len()) };
+                let is_reader = name.starts_with(b"reader");
+                ALLOCATIONS_OF_READERS.fetch_add(usize::from(is_reader), Ordering::Relaxed);
+            }
+            // SAFETY: the contract, passed on.
+            unsafe { System.alloc(layout) }
+        }
+
+        unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+            // SAFETY: the contract, passed on.
+            unsafe { System.dealloc(block, layout) }
+        }
+    }
+
+    /// Many threads wait at once, while the filter takes its time. A reader that allocated would wait for a global
+    /// allocator whose lock a waiting thread holds.
+    fn reader_allocates_nothing() {
+        use elbowroom::Backend;
+        let threads = if emulated() { 20 } else { 300 };
+        let arrived = std::sync::Arc::new(AtomicUsize::new(0));
+        let all = std::sync::Arc::clone(&arrived);
+        let region = Region::builder(1000 * page_size())
+            .growth(Growth::Pages(1))
+            .backend(Backend::UserfaultMonitor)
+            .filter(move |_| {
+                while IS_COUNTING.load(Ordering::Relaxed) && all.load(Ordering::Relaxed) < threads {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Verdict::Commit
+            })
+            .build();
+        // Where the system has it.
+        let Ok(region) = region else { return };
+        // The reader has started then.
+        region.try_write(999 * page_size(), 1u8).unwrap();
+        IS_COUNTING.store(true, Ordering::Relaxed);
+        std::thread::scope(|scope| {
+            for page in 0..threads {
+                let (region, arrived) = (&region, &arrived);
+                scope.spawn(move || {
+                    arrived.fetch_add(1, Ordering::Relaxed);
+                    region.try_write(page * page_size(), 1u8).unwrap();
+                });
+            }
+        });
+        assert_eq!(region.stats().committed_bytes, (threads + 1) * page_size());
+        assert_eq!(ALLOCATIONS_OF_READERS.load(Ordering::Relaxed), 0);
+    }
+
+    /// A copy of the library in a shared object.
+    struct Plugin {
+        object: *mut c_void,
+        region: extern "C" fn() -> *mut c_void,
+        release: extern "C" fn(*mut c_void),
+    }
+
+    impl Plugin {
+        /// Loads the copy, if it is there.
+        fn load() -> Option<Plugin> {
+            let path = shared_object("plugin")?;
+            let path = std::ffi::CString::new(path.into_os_string().into_encoded_bytes()).unwrap();
+            // SAFETY: the object has no initialisers that do harm.
+            let object = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
+            assert!(!object.is_null());
+            let find = |name: &std::ffi::CStr| {
+                // SAFETY: an open object and a name.
+                let address = unsafe { libc::dlsym(object, name.as_ptr()) };
+                assert!(!address.is_null());
+                address
+            };
+            // SAFETY: the function of that name has this type, but for the pointer's target.
+            let region = unsafe {
+                std::mem::transmute::<*mut c_void, extern "C" fn() -> *mut c_void>(find(
+                    c"plugin_region",
+                ))
+            };
+            // SAFETY: the function of that name has this type, but for the pointer's target.
+            let release = unsafe {
+                std::mem::transmute::<*mut c_void, extern "C" fn(*mut c_void)>(find(
+                    c"plugin_release",
+                ))
+            };
+            Some(Plugin {
+                object,
+                region,
+                release,
+            })
+        }
+    }
+
+    /// Each copy takes the other for a stranger and puts itself in front.
+    fn two_copies() {
+        if let Some(plugin) = Plugin::load() {
+            for _ in 0..10 {
+                std::mem::forget(region());
+                (plugin.region)();
+            }
+            region().try_write(0, 1u8).unwrap();
+        }
+        store(nowhere());
+    }
+
+    /// A handler between the program's two stays callable when its object is closed.
+    fn unloaded_copy() {
+        install(&action(count as Handler as usize));
+        let Some(plugin) = Plugin::load() else { return };
+        let made = (plugin.region)();
+        let before = install(&action(pass_on as Handler as usize));
+        NEXT.store(before.sa_sigaction, Ordering::Relaxed);
+        (plugin.release)(made);
+        // SAFETY: the object is open, and none of its functions is called by name any more.
+        assert_eq!(unsafe { libc::dlclose(plugin.object) }, 0);
+        // SAFETY: raise(3) has no preconditions.
+        unsafe { libc::raise(libc::SIGSEGV) };
+        assert_eq!(CALLS.load(Ordering::Relaxed), 1);
+    }
+
+    extern "C" fn pass_on(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
+        // SAFETY: the address of the handler that was installed before, with SA_SIGINFO.
+        let next: Handler = unsafe { std::mem::transmute(NEXT.load(Ordering::Relaxed)) };
+        next(signal, info, context);
+    }
+}

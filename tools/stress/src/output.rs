@@ -1,0 +1,21 @@
+//! Lines for people.
+
+use std::fmt;
+use std::io::{self, Write};
+
+/// Writes a line to standard output, at once.
+pub(crate) fn line(line: impl fmt::Display) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// Writes a failure to standard error.
+pub(crate) fn complain(message: impl fmt::Display) {
+    note(format_args!("elbowroom-stress: {message}"));
+}
+
+/// Writes a line to standard error. A failure to do so is ignored.
+pub(crate) fn note(line: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}

@@ -1,0 +1,91 @@
+//! `cargo xtask tidy`: the rules of this workspace that neither rustc nor Clippy checks.
+//!
+//! Every check takes the text of files and gives findings, so that its tests need no files.
+
+mod layers;
+mod links;
+mod platforms;
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use walkdir::{DirEntry, WalkDir};
+
+use crate::workspace::root;
+
+/// Folders of git, cargo and cargo-fuzz.
+const NOT_OURS: [&str; 5] = ["target", ".git", "corpus", "artifacts", "coverage"];
+const LINE_MAX: usize = 120;
+
+/// Checks the whole workspace, prints the findings, and fails if there are any.
+pub(crate) fn check() -> Result<()> {
+    let mut sources = Vec::new();
+    let mut findings = Vec::new();
+    let files = WalkDir::new(root()).sort_by_file_name().into_iter();
+    let is_ours = |entry: &DirEntry| NOT_OURS.iter().all(|name| entry.file_name() != *name);
+    for entry in files.filter_entry(is_ours) {
+        let entry = entry?;
+        let path = entry.path();
+        let extension = path.extension().unwrap_or_default();
+        // A link leads to a file that is checked in its own place.
+        if !entry.file_type().is_file() || extension != "md" && extension != "rs" {
+            continue;
+        }
+        let text = std::fs::read_to_string(path);
+        let text = text.with_context(|| format!("read {}", path.display()))?;
+        let path = path.strip_prefix(root())?;
+        if extension == "md" {
+            findings.extend(links::check(root(), path, &text));
+        } else {
+            findings.extend(check_lines(path, &text));
+            findings.extend(platforms::check(path, &text)?);
+            sources.push((path.to_owned(), text));
+        }
+    }
+    let architecture = std::fs::read_to_string(root().join("ARCHITECTURE.md"))?;
+    for layers in layers::read(&architecture)? {
+        findings.extend(layers::check(&layers, &sources)?);
+    }
+    findings.iter().for_each(|finding| println!("{finding}"));
+    ensure!(findings.is_empty(), "tidy: {} findings", findings.len());
+    println!("{} Rust files are tidy", sources.len());
+    Ok(())
+}
+
+/// Words a finding for people and for editors.
+fn finding(path: &Path, line: usize, message: impl std::fmt::Display) -> String {
+    format!("{}:{line}: {message}", path.display())
+}
+
+/// Checks what rustfmt leaves alone: the length of comments and strings, and that each file of a package says what it
+/// is for. `missing_docs` asks this only of public modules.
+fn check_lines(path: &Path, text: &str) -> Vec<String> {
+    let lengths = text.lines().map(|line| line.chars().count());
+    let long = lengths.enumerate().filter(|(_, length)| *length > LINE_MAX);
+    let mut findings: Vec<String> = long
+        .map(|(index, length)| finding(path, index + 1, format!("{length} characters")))
+        .collect();
+    let is_package = path.components().any(|part| part.as_os_str() == "src");
+    if is_package && !path.starts_with("fuzz") && !text.trim_start().starts_with("//!") {
+        findings.push(finding(path, 1, "a module that does not start with `//!`"));
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_and_undocumented_modules_are_found() {
+        let path = Path::new("crates/a/src/b.rs");
+        let fits = format!("//! {}\n", "é".repeat(LINE_MAX - 4));
+        assert_eq!(check_lines(path, &fits), [""; 0]);
+        let text = format!("fn c() {{}}\n//{fits}");
+        let expected = [
+            "crates/a/src/b.rs:2: 122 characters",
+            "crates/a/src/b.rs:1: a module that does not start with `//!`",
+        ];
+        assert_eq!(check_lines(path, &text), expected);
+    }
+}
