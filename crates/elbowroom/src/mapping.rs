@@ -6,7 +6,7 @@
 use std::ptr::NonNull;
 
 use crate::error::{Error, Operation, Reason};
-use crate::os::{self, Poison, Userfault};
+use crate::os::{self, Pages, Poison, Userfault};
 use crate::page::{self, PageIndex, PageRange};
 use crate::plain::{Access, OsCode, Placement};
 
@@ -38,7 +38,7 @@ impl Mapping {
             name,
             is_in_core_dumps: true,
         };
-        mapping.mark(mapping.base, len);
+        mapping.mark(mapping.all());
         Ok(mapping)
     }
 
@@ -57,38 +57,47 @@ impl Mapping {
     /// Keeps the pages out of core dumps, also when they are committed.
     pub(crate) fn exclude_from_core_dumps(&mut self) {
         self.is_in_core_dumps = false;
-        self.mark(self.base, self.len);
+        self.mark(self.all());
     }
 
     /// Tells the system what is to be known of pages that are a new mapping.
-    fn mark(&self, start: NonNull<u8>, len: usize) {
+    fn mark(&self, pages: Pages<'_>) {
         if !self.name.is_empty() {
-            os::name(start, len, &self.name);
+            os::name(pages, &self.name);
         }
         if !self.is_in_core_dumps {
-            os::set_in_core_dumps(start, len, false);
+            os::set_in_core_dumps(pages, false);
         }
     }
 
-    /// The address and length of `pages`, which the callers take from inside this mapping.
-    fn part(&self, pages: PageRange) -> (NonNull<u8>, usize) {
+    fn all(&self) -> Pages<'_> {
+        // SAFETY: the base and length of one reservation (invariant), of whole pages as every reservation is. It is
+        // released by `release` and by dropping this, neither of which can happen while it is borrowed.
+        unsafe { Pages::new(self.base, self.len) }
+    }
+
+    /// Returns the token for these pages.
+    ///
+    /// # Panics
+    /// If they are not inside this mapping.
+    fn part(&self, pages: PageRange) -> Pages<'_> {
         let bytes = pages.bytes();
-        debug_assert!(bytes.end <= self.len, "{bytes:?} of {}", self.len);
-        // SAFETY: offsets inside the mapping (the `PageRange`s that come here are of this mapping) do not wrap, and
-        // nothing is mapped at address 0.
+        assert!(bytes.end <= self.len, "{bytes:?} of {}", self.len);
+        // SAFETY: inside the reservation (asserted; a `PageRange` does not end before it starts), so the address does
+        // not wrap and is not null.
         let start = unsafe { self.base.add(bytes.start) };
-        (start, bytes.len())
+        // SAFETY: whole pages, inside one reservation (asserted). It is released by `release` and by dropping this,
+        // neither of which can happen while it is borrowed.
+        unsafe { Pages::new(start, bytes.len()) }
     }
 
     /// Commits pages that are reserved. If the system refuses half way, all of them are reserved again.
     ///
     /// # Safety
-    /// `pages` are inside this mapping and reserved.
+    /// The pages are reserved, or no reference points into them: a refusal takes them away.
     pub(crate) unsafe fn commit(&self, pages: PageRange) -> Result<(), OsCode> {
-        let (start, len) = self.part(pages);
-        // SAFETY: whole reserved pages of this live mapping (contract).
-        unsafe { os::commit(start, len) }.inspect_err(|_| {
-            // SAFETY: the same pages, inside this mapping. They were reserved, and none was announced since.
+        os::commit(self.part(pages)).inspect_err(|_| {
+            // SAFETY: no reference points into the pages: they were reserved, and none was announced since (contract).
             unsafe { self.uncommit(pages) };
         })
     }
@@ -98,11 +107,10 @@ impl Mapping {
     /// released.
     ///
     /// # Safety
-    /// `pages` are inside this mapping, and were not announced as committed, so no reference points into them.
+    /// The pages were not announced as committed, so no reference points into them.
     pub(crate) unsafe fn uncommit(&self, pages: PageRange) {
-        let (start, len) = self.part(pages);
-        // SAFETY: whole pages of this live mapping without references (contract).
-        let _ = unsafe { os::uncommit(start, len) };
+        // SAFETY: no reference points into the pages (contract).
+        let _ = unsafe { os::uncommit(self.part(pages)) };
     }
 
     /// Brings committed pages in, where the system can, without changing them. Pages that are not committed stay so.
@@ -111,149 +119,123 @@ impl Mapping {
     /// If the pages may be other than committed, readable and writable, the fault handler is installed.
     pub(crate) unsafe fn prefault(&self, pages: PageRange) {
         if !pages.is_empty() {
-            let (start, len) = self.part(pages);
-            // SAFETY: whole pages of this live mapping, at least one; the rest is the contract, passed on.
-            unsafe { os::populate(start, len) };
+            // SAFETY: the same contract, passed on.
+            unsafe { os::populate(self.part(pages)) };
         }
     }
 
     /// Lets the system use huge pages for committed ones, where it has such.
     pub(crate) fn advise_huge(&self, pages: PageRange) {
-        let (start, len) = self.part(pages);
-        // SAFETY: whole pages of this live mapping.
-        unsafe { os::advise_huge(start, len) };
+        os::advise_huge(self.part(pages));
     }
 
-    /// [`commit`](Mapping::commit) for pages that hold the library's own tables.
-    ///
-    /// # Safety
-    /// As for `commit`.
-    pub(crate) unsafe fn commit_bookkeeping(&self, pages: PageRange) -> Result<(), OsCode> {
-        let (start, len) = self.part(pages);
-        // SAFETY: whole reserved pages of this live mapping (contract).
-        unsafe { os::commit_bookkeeping(start, len) }
+    /// Commits pages that hold the library's own tables.
+    pub(crate) fn commit_bookkeeping(&self, pages: PageRange) -> Result<(), OsCode> {
+        os::commit_bookkeeping(self.part(pages))
     }
 
     /// # Safety
-    /// `pages` are inside this mapping, and no reference points into them.
+    /// No reference points into the pages.
     pub(crate) unsafe fn decommit(&self, pages: PageRange) -> Result<(), OsCode> {
-        let (start, len) = self.part(pages);
-        // SAFETY: whole pages of this live mapping without references (contract).
-        unsafe { os::decommit(start, len) }?;
+        let pages = self.part(pages);
+        // SAFETY: no reference points into the pages (contract).
+        unsafe { os::decommit(pages) }?;
         // The pages are a new mapping now, where that is how a platform decommits.
-        self.mark(start, len);
+        self.mark(pages);
         Ok(())
     }
 
     /// # Safety
-    /// `pages` are inside this mapping and committed, and no reference points into them.
+    /// The pages are committed, and no reference points into them.
     pub(crate) unsafe fn protect(&self, pages: PageRange, access: Access) -> Result<(), OsCode> {
-        let (start, len) = self.part(pages);
-        // SAFETY: whole committed pages of this live mapping without references (contract).
-        unsafe { os::protect(start, len, access) }
+        // SAFETY: the same contract, passed on.
+        unsafe { os::protect(self.part(pages), access) }
     }
 
     /// Makes reserved pages accessible and missing, for [`fill`](Mapping::fill).
     ///
     /// # Safety
-    /// `pages` are inside this mapping and reserved, and nobody touches them yet.
+    /// No reference points into the pages.
     pub(crate) unsafe fn attach(
         &self,
         pages: PageRange,
         userfault: &Userfault,
     ) -> Result<(), OsCode> {
-        let (start, len) = self.part(pages);
-        // SAFETY: whole reserved pages of this live mapping, untouched (contract).
-        unsafe { userfault.attach(start, len) }?;
-        self.mark(start, len);
+        let pages = self.part(pages);
+        // SAFETY: no reference points into the pages (contract).
+        unsafe { userfault.attach(pages) }?;
+        self.mark(pages);
         // A dump would have all of it, since every page is accessible.
-        os::set_in_core_dumps(start, len, false);
+        os::set_in_core_dumps(pages, false);
         Ok(())
     }
 
     /// In a forked child: attaches the pages again, or, if that fails, makes what is missing inaccessible.
     pub(crate) fn reattach(&self, pages: PageRange, userfault: &Userfault) -> Result<(), OsCode> {
-        let (start, len) = self.part(pages);
-        userfault.register(start, len)
+        userfault.register(self.part(pages))
     }
 
-    /// Commits attached pages: those that are missing become zero.
-    ///
-    /// # Safety
-    /// `pages` are attached to this userfaultfd.
-    pub(crate) unsafe fn fill(
-        &self,
-        pages: PageRange,
-        userfault: &Userfault,
-    ) -> Result<(), OsCode> {
-        let (start, len) = self.part(pages);
-        // SAFETY: whole attached pages (contract).
-        unsafe { os::fill(userfault, start, len) }?;
-        self.mark_attached(start, len, true);
+    /// Commits attached pages: those that are missing become zero. If the system refuses half way, some of them are
+    /// committed.
+    pub(crate) fn fill(&self, pages: PageRange, userfault: &Userfault) -> Result<(), OsCode> {
+        let pages = self.part(pages);
+        os::fill(userfault, pages)?;
+        self.mark_attached(pages, true);
         Ok(())
     }
 
     /// Adds attached pages to core dumps, or takes them out again, if the committed ones are to be there.
-    fn mark_attached(&self, start: NonNull<u8>, len: usize, are_committed: bool) {
+    fn mark_attached(&self, pages: Pages<'_>, are_committed: bool) {
         if self.is_in_core_dumps {
-            os::set_in_core_dumps(start, len, are_committed);
+            os::set_in_core_dumps(pages, are_committed);
         }
     }
 
     /// [`fill`](Mapping::fill) for one page that is about to be written.
-    ///
-    /// # Safety
-    /// As for `fill`.
-    pub(crate) unsafe fn fill_written(
+    pub(crate) fn fill_written(
         &self,
         page: PageIndex,
         userfault: &Userfault,
     ) -> Result<(), OsCode> {
-        let (start, len) = self.part(page.alone());
-        // SAFETY: a whole attached page (contract).
-        unsafe { os::fill_written(userfault, start) }?;
-        self.mark_attached(start, len, true);
+        let pages = self.part(page.alone());
+        os::fill_written(userfault, pages)?;
+        self.mark_attached(pages, true);
         Ok(())
     }
 
     /// Decommits attached pages.
     ///
     /// # Safety
-    /// `pages` are attached to this userfaultfd, and no reference points into them.
+    /// No reference points into the pages.
     pub(crate) unsafe fn empty(
         &self,
         pages: PageRange,
         userfault: &Userfault,
     ) -> Result<(), OsCode> {
-        let (start, len) = self.part(pages);
-        // SAFETY: whole attached pages without references (contract).
-        unsafe { os::empty(userfault, start, len) }?;
-        self.mark_attached(start, len, false);
+        let pages = self.part(pages);
+        // SAFETY: no reference points into the pages (contract).
+        unsafe { os::empty(userfault, pages) }?;
+        self.mark_attached(pages, false);
         Ok(())
     }
 
-    /// Wakes who waits for attached pages.
+    /// Wakes the threads that wait for attached pages.
     pub(crate) fn wake(&self, pages: PageRange, userfault: &Userfault) {
-        let (start, len) = self.part(pages);
-        userfault.wake(start, len);
+        userfault.wake(self.part(pages));
     }
 
     /// Makes every touch of an attached page fail.
     ///
     /// # Safety
-    /// The page is attached, and missing.
+    /// The page is missing.
     pub(crate) unsafe fn poison(&self, page: PageIndex) -> Result<Poison, OsCode> {
-        let (start, len) = self.part(page.alone());
-        // SAFETY: a whole page that is attached and missing (contract).
-        unsafe { os::poison(start, len) }
+        // SAFETY: the page is missing (contract).
+        unsafe { os::poison(self.part(page.alone())) }
     }
 
-    /// # Safety
-    /// The page was barred so, and is.
-    pub(crate) unsafe fn cure(&self, page: PageIndex, poison: Poison) {
-        let (start, len) = self.part(page.alone());
-        // SAFETY: the contract, passed on.
-        unsafe { os::cure(start, len, poison) };
+    /// Undoes [`poison`](Mapping::poison) of a page that was poisoned in this way.
+    pub(crate) fn cure(&self, page: PageIndex, poison: Poison) {
+        os::cure(self.part(page.alone()), poison);
     }
 
     /// Gives the addresses back. On failure they stay reserved for good; whether at least nothing in them is committed
@@ -268,8 +250,8 @@ impl Mapping {
         unsafe { os::release(mapping.base, mapping.len) }.map_err(|code| {
             // munmap(2) fails where it would split a mapping and vm.max_map_count is reached; a fresh mapping over it
             // joins its neighbours.
-            // SAFETY: the same addresses, which nothing uses any more.
-            let decommitted = unsafe { os::decommit(mapping.base, mapping.len) };
+            // SAFETY: nothing uses the memory any more (contract), so no reference points into it.
+            let decommitted = unsafe { os::decommit(mapping.all()) };
             (code, decommitted.is_ok())
         })
     }
@@ -277,7 +259,7 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // A failure has nobody to be told to, and leaves address space reserved; `release` is there for who cares.
+        // A failure leaves address space reserved. `release` reports it.
         // SAFETY: the base and length of one reservation (invariant), released once; the owner that dropped the
         // mapping was done with it.
         let _ = unsafe { os::release(self.base, self.len) };

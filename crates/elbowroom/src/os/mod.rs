@@ -11,25 +11,29 @@
 //! - `granularity()`: the alignment of a reservation's base; a multiple of the page size.
 //! - `reserve(len, align, placement)`: `len > 0`, a multiple of the page size; `align` a power of two, at least the
 //!   granularity. All pages are reserved. It never replaces an existing mapping.
-//! - `commit(base, len)`: reserved pages become committed, readable and writable, zero. If it fails, some pages may
-//!   be committed; the caller uncommits them. It may wait for half a second for a refusal that passes.
-//! - `uncommit(base, len)`: undoes a commit that failed or that was never announced. The pages are reserved again.
+//!
+//! The calls below take [`Pages`], which are always whole pages of one live reservation.
+//!
+//! - `commit(pages)`: reserved pages become committed, readable and writable, zero. Pages that are committed become
+//!   readable and writable, and keep their contents. If it fails, some pages may be committed; the caller uncommits
+//!   them. It may wait for half a second for a refusal that passes.
+//! - `uncommit(pages)`: undoes a commit that failed or that was never announced. The pages are reserved again.
 //!   What the program has advised the system about them stays. The system may keep their charge until they are
 //!   decommitted or released.
-//! - `decommit(base, len)`: pages become reserved, whatever they were; contents are lost, the charge is refunded.
-//! - `protect(base, len, access)`: committed pages get this access and keep their contents.
-//! - `populate(base, len)`: makes committed pages resident as a write would, without changing their contents, as
+//! - `decommit(pages)`: pages become reserved, whatever they were; contents are lost, the charge is refunded.
+//! - `protect(pages, access)`: committed pages get this access and keep their contents.
+//! - `populate(pages)`: makes committed pages resident as a write would, without changing their contents, as
 //!   far as the system has a means for that. A touch would do the same later, so failure is silent. Pages that are
 //!   not committed stay so. A single page may be left to the program's own touch, where that costs no more. If
 //!   pages may be other than readable and writable, the fault handler is installed. Async-signal-safe.
-//! - `advise_huge(base, len)`: lets the system use huge pages for committed pages, where it has them and would not
+//! - `advise_huge(pages)`: lets the system use huge pages for committed pages, where it has them and would not
 //!   use them by itself. Failure is silent. Async-signal-safe.
 //! - `release(base, len)`: gives back a whole reservation, as `reserve` made it.
 //! - `allows(address, access)`: whether the system lets the program access an address right now without a fault;
 //!   `None` if it cannot be asked. Async-signal-safe.
-//! - `name(base, len, name)`: sets a label for diagnosis, where the system has labels. Failure is silent. It
+//! - `name(pages, name)`: sets a label for diagnosis, where the system has labels. Failure is silent. It
 //!   allocates nothing.
-//! - `set_in_core_dumps(base, len, in_dumps)`: whether a core dump has these pages, where a program can say (Linux).
+//! - `set_in_core_dumps(pages, in_dumps)`: whether a core dump has these pages, where a program can say (Linux).
 //!   Failure is silent. Async-signal-safe.
 //! - `is_out_of_mappings()`: after a commit that failed for want of memory, whether the process has reached its limit
 //!   on mappings (Linux). Async-signal-safe.
@@ -69,6 +73,7 @@ use crate::plain::{Access, OsCode, Placement};
 mod arm64;
 #[cfg(feature = "inject")]
 pub mod inject;
+mod pages;
 mod table;
 mod types;
 
@@ -117,8 +122,9 @@ use unix as userfaults;
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("elbowroom needs a 64-bit address space");
 
+pub(crate) use pages::Pages;
 pub(crate) use sys::{
-    FilterStack, SignalsBlocked, Trap, address_space, addresses_left, advice, allows,
+    FilterStack, SignalsBlocked, Trap, address_space, addresses_left, advice, advise_huge, allows,
     alternate_stack_bytes, at_fork, fault_code, granularity, handler, huge_page_size,
     is_address_in_use, is_out_of_mappings, is_out_of_memory, limits, name, page_size,
     reserve_advice, set_in_core_dumps, thread_advice, thread_number, thread_token,
@@ -152,66 +158,50 @@ pub(crate) fn reserve(
     sys::reserve(len, align, placement)
 }
 
-/// # Safety
-/// `base..base + len` are whole pages of one live reservation of the caller's, and all of them reserved.
-pub(crate) unsafe fn commit(base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
+pub(crate) fn commit(pages: Pages<'_>) -> Result<(), OsCode> {
     refusable!(Commit);
-    // SAFETY: the same contract, passed on.
-    unsafe { sys::commit(base, len) }
+    sys::commit(pages)
 }
 
 /// [`commit`], for pages that hold the library's own tables.
-///
-/// # Safety
-/// As for `commit`.
-pub(crate) unsafe fn commit_bookkeeping(base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
+pub(crate) fn commit_bookkeeping(pages: Pages<'_>) -> Result<(), OsCode> {
     refusable!(CommitBookkeeping);
-    // SAFETY: the same contract, passed on.
-    unsafe { sys::commit(base, len) }
+    sys::commit(pages)
 }
 
 /// # Safety
-/// `base..base + len` are whole pages of one live reservation of the caller's, and no reference points into them.
-pub(crate) unsafe fn decommit(base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
+/// No reference points into the pages.
+pub(crate) unsafe fn decommit(pages: Pages<'_>) -> Result<(), OsCode> {
     refusable!(Decommit);
     // SAFETY: the same contract, passed on.
-    unsafe { sys::decommit(base, len) }
+    unsafe { sys::decommit(pages) }
 }
 
 /// # Safety
-/// `base..base + len` are whole pages of one live reservation of the caller's, and no reference points into them.
-pub(crate) unsafe fn uncommit(base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
+/// No reference points into the pages.
+pub(crate) unsafe fn uncommit(pages: Pages<'_>) -> Result<(), OsCode> {
     refusable!(Decommit);
     // SAFETY: the same contract, passed on.
-    unsafe { sys::uncommit(base, len) }
+    unsafe { sys::uncommit(pages) }
 }
 
 /// # Safety
-/// `base..base + len` are whole committed pages of one live reservation of the caller's, and no reference points into
-/// them whose use the new access forbids.
-pub(crate) unsafe fn protect(base: NonNull<u8>, len: usize, access: Access) -> Result<(), OsCode> {
+/// The pages are committed, and no reference points into them whose use the new access forbids.
+pub(crate) unsafe fn protect(pages: Pages<'_>, access: Access) -> Result<(), OsCode> {
     refusable!(Protect);
     // SAFETY: the same contract, passed on.
-    unsafe { sys::protect(base, len, access) }
+    unsafe { sys::protect(pages, access) }
 }
 
 /// # Safety
-/// `base..base + len` are whole pages of one live reservation of the caller's, `len > 0`. If they may be other than
-/// committed, readable and writable, the fault handler is installed.
-pub(crate) unsafe fn populate(base: NonNull<u8>, len: usize) {
+/// If the pages may be other than committed, readable and writable, the fault handler is installed.
+pub(crate) unsafe fn populate(pages: Pages<'_>) {
     #[cfg(feature = "inject")]
     if inject::check(inject::Call::Populate).is_err() {
         return;
     }
     // SAFETY: the same contract, passed on.
-    unsafe { sys::populate(base, len) };
-}
-
-/// # Safety
-/// `base..base + len` are whole pages of one live reservation of the caller's.
-pub(crate) unsafe fn advise_huge(base: NonNull<u8>, len: usize) {
-    // SAFETY: the same contract, passed on.
-    unsafe { sys::advise_huge(base, len) };
+    unsafe { sys::populate(pages) };
 }
 
 /// # Safety
@@ -234,41 +224,25 @@ pub(crate) fn open_userfault_for_events() -> Result<Userfault, OsCode> {
 }
 
 /// [`commit`], for pages that are attached to a userfaultfd.
-///
-/// # Safety
-/// As for [`Userfault::fill`].
-pub(crate) unsafe fn fill(
-    userfault: &Userfault,
-    base: NonNull<u8>,
-    len: usize,
-) -> Result<(), OsCode> {
+pub(crate) fn fill(userfault: &Userfault, pages: Pages<'_>) -> Result<(), OsCode> {
     refusable!(Commit);
-    // SAFETY: the same contract, passed on.
-    unsafe { userfault.fill(base, len) }
+    userfault.fill(pages)
 }
 
-/// [`fill`] for one page that is about to be written.
-///
-/// # Safety
-/// As for [`Userfault::fill_written`].
-pub(crate) unsafe fn fill_written(userfault: &Userfault, base: NonNull<u8>) -> Result<(), OsCode> {
+/// [`fill`] for pages that are about to be written.
+pub(crate) fn fill_written(userfault: &Userfault, pages: Pages<'_>) -> Result<(), OsCode> {
     refusable!(Commit);
-    // SAFETY: the same contract, passed on.
-    unsafe { userfault.fill_written(base) }
+    userfault.fill_written(pages)
 }
 
 /// [`decommit`], for pages that are attached to a userfaultfd.
 ///
 /// # Safety
-/// As for [`Userfault::empty`].
-pub(crate) unsafe fn empty(
-    userfault: &Userfault,
-    base: NonNull<u8>,
-    len: usize,
-) -> Result<(), OsCode> {
+/// No reference points into the pages.
+pub(crate) unsafe fn empty(userfault: &Userfault, pages: Pages<'_>) -> Result<(), OsCode> {
     refusable!(Decommit);
     // SAFETY: the same contract, passed on.
-    unsafe { userfault.empty(base, len) }
+    unsafe { userfault.empty(pages) }
 }
 
 /// Installs the process-wide fault handler, or puts it in front again. One thread at a time installs and

@@ -1,8 +1,8 @@
 //! The stand-in for userfaultfd on systems without it: none can be opened.
 
-use std::ptr::NonNull;
 use std::time::Duration;
 
+use super::pages::Pages;
 use super::types::{Next, Poison};
 use crate::plain::OsCode;
 
@@ -26,7 +26,7 @@ impl Userfault {
         match *self {}
     }
 
-    pub(crate) fn wake(&self, _base: NonNull<u8>, _len: usize) {
+    pub(crate) fn wake(&self, _pages: Pages<'_>) {
         match *self {}
     }
 
@@ -36,29 +36,25 @@ impl Userfault {
 
     /// # Safety
     /// None: there is no such object.
-    pub(crate) unsafe fn attach(&self, _base: NonNull<u8>, _len: usize) -> Result<(), OsCode> {
+    pub(crate) unsafe fn attach(&self, _pages: Pages<'_>) -> Result<(), OsCode> {
         match *self {}
     }
 
-    pub(crate) fn register(&self, _base: NonNull<u8>, _len: usize) -> Result<(), OsCode> {
+    pub(crate) fn register(&self, _pages: Pages<'_>) -> Result<(), OsCode> {
         match *self {}
     }
 
-    /// # Safety
-    /// None: there is no such object.
-    pub(crate) unsafe fn fill(&self, _base: NonNull<u8>, _len: usize) -> Result<(), OsCode> {
+    pub(crate) fn fill(&self, _pages: Pages<'_>) -> Result<(), OsCode> {
         match *self {}
     }
 
-    /// # Safety
-    /// None: there is no such object.
-    pub(crate) unsafe fn fill_written(&self, _base: NonNull<u8>) -> Result<(), OsCode> {
+    pub(crate) fn fill_written(&self, _pages: Pages<'_>) -> Result<(), OsCode> {
         match *self {}
     }
 
     /// # Safety
     /// None: there is no such object.
-    pub(crate) unsafe fn empty(&self, _base: NonNull<u8>, _len: usize) -> Result<(), OsCode> {
+    pub(crate) unsafe fn empty(&self, _pages: Pages<'_>) -> Result<(), OsCode> {
         match *self {}
     }
 }
@@ -73,13 +69,11 @@ pub(crate) fn is_in_system_call(_thread: u64) -> bool {
 
 /// # Safety
 /// None: it refuses.
-pub(crate) unsafe fn poison(_base: NonNull<u8>, _len: usize) -> Result<Poison, OsCode> {
+pub(crate) unsafe fn poison(_pages: Pages<'_>) -> Result<Poison, OsCode> {
     Err(OsCode::UNSUPPORTED)
 }
 
-/// # Safety
-/// None: there is no such page.
-pub(crate) unsafe fn cure(_base: NonNull<u8>, _len: usize, _poison: Poison) {}
+pub(crate) fn cure(_pages: Pages<'_>, _poison: Poison) {}
 
 pub(crate) fn userfault_advice(_code: OsCode, _for_events: bool) -> &'static str {
     "only Linux has userfaultfd; choose Backend::Protection, or Backend::Auto"

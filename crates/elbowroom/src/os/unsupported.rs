@@ -4,6 +4,7 @@ use std::ffi::c_void;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 
+use super::pages::Pages;
 use super::types::Decision;
 use crate::plain::{Access, FaultAccess, FaultCode, OsCode, Placement, SystemLimit};
 
@@ -31,7 +32,7 @@ pub(crate) fn alternate_stack_bytes() -> Option<usize> {
     None
 }
 
-pub(crate) fn set_in_core_dumps(_base: NonNull<u8>, _len: usize, _in_dumps: bool) {}
+pub(crate) fn set_in_core_dumps(_pages: Pages<'_>, _in_dumps: bool) {}
 
 pub(crate) fn is_out_of_mappings() -> bool {
     false
@@ -75,41 +76,33 @@ pub(crate) fn reserve(
     Err(OsCode::UNSUPPORTED)
 }
 
-/// # Safety
-/// See [`os::commit`](super::commit). None: it refuses.
-pub(crate) unsafe fn commit(_base: NonNull<u8>, _len: usize) -> Result<(), OsCode> {
+pub(crate) fn commit(_pages: Pages<'_>) -> Result<(), OsCode> {
     Err(OsCode::UNSUPPORTED)
 }
 
 /// # Safety
 /// See [`os::decommit`](super::decommit). None: it refuses.
-pub(crate) unsafe fn decommit(_base: NonNull<u8>, _len: usize) -> Result<(), OsCode> {
+pub(crate) unsafe fn decommit(_pages: Pages<'_>) -> Result<(), OsCode> {
     Err(OsCode::UNSUPPORTED)
 }
 
 /// # Safety
 /// See [`os::uncommit`](super::uncommit). None: it refuses.
-pub(crate) unsafe fn uncommit(_base: NonNull<u8>, _len: usize) -> Result<(), OsCode> {
+pub(crate) unsafe fn uncommit(_pages: Pages<'_>) -> Result<(), OsCode> {
     Err(OsCode::UNSUPPORTED)
 }
 
 /// # Safety
 /// See [`os::protect`](super::protect). None: it refuses.
-pub(crate) unsafe fn protect(
-    _base: NonNull<u8>,
-    _len: usize,
-    _access: Access,
-) -> Result<(), OsCode> {
+pub(crate) unsafe fn protect(_pages: Pages<'_>, _access: Access) -> Result<(), OsCode> {
     Err(OsCode::UNSUPPORTED)
 }
 
 /// # Safety
 /// See [`os::populate`](super::populate). None: it does nothing.
-pub(crate) unsafe fn populate(_base: NonNull<u8>, _len: usize) {}
+pub(crate) unsafe fn populate(_pages: Pages<'_>) {}
 
-/// # Safety
-/// See [`os::advise_huge`](super::advise_huge). None: it does nothing.
-pub(crate) unsafe fn advise_huge(_base: NonNull<u8>, _len: usize) {}
+pub(crate) fn advise_huge(_pages: Pages<'_>) {}
 
 /// # Safety
 /// See [`os::release`](super::release). None: it refuses.
@@ -139,7 +132,7 @@ pub(crate) fn limits() -> Vec<SystemLimit> {
     }]
 }
 
-pub(crate) fn name(_base: NonNull<u8>, _len: usize, _name: &str) {}
+pub(crate) fn name(_pages: Pages<'_>, _name: &str) {}
 
 pub(crate) fn thread_token() -> usize {
     1

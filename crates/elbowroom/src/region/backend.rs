@@ -12,7 +12,7 @@ use crate::page::{PageCount, PageIndex, PageRange};
 use crate::plain::{FaultAccess, OsCode};
 use crate::sync::{QuietGuard, QuietMutex};
 
-/// By what means a region commits a page that is touched.
+/// The means by which a region commits a page that is touched.
 ///
 /// - [`Protection`](Backend::Protection), everywhere: for runs of pages.
 /// - [`Userfault`](Backend::Userfault), on Linux: for single pages here and there.
@@ -37,17 +37,17 @@ pub enum Backend {
     /// zeros. The region is one mapping, however its pages lie.
     ///
     /// Not charged to the system's commit limit. In strict mode (`vm.overcommit_memory=2`) the whole region is, when it
-    /// is made; so it is to RLIMIT_DATA. All such regions of a process share one file descriptor: do not close
-    /// descriptors that are not yours, as missing pages then read as zero with nobody asked.
+    /// is made; so it is to RLIMIT_DATA. All such regions of a process share one file descriptor. If other code closes
+    /// it, missing pages read as zero, and no filter and no limit is asked.
     Userfault,
-    /// userfaultfd(2), served by threads of the region's own: who touches a reserved page sleeps until it is committed,
-    /// also inside a system call. `read(2)` straight into the region works, and what the limits or the filter refuse it
-    /// gets as EFAULT or a short count.
+    /// userfaultfd(2), served by threads of the region's own: a thread that touches a reserved page sleeps until the
+    /// page is committed, also inside a system call. `read(2)` straight into the region works; a refusal by a limit or
+    /// by the filter gives it EFAULT or a short count.
     ///
     /// A filter runs on these threads: as many as [`filter_threads`](crate::RegionBuilder::filter_threads), at least
-    /// one. Charged as [`Userfault`](Backend::Userfault). A forked
-    /// child has no such threads: there it goes on as `Userfault`, and with a filter every touch is refused. A touch
-    /// that is refused in an accessor or through a pointer arrives as SIGSEGV.
+    /// one. Commits are charged as with [`Userfault`](Backend::Userfault). A forked child has no such threads. There
+    /// the region goes on as `Userfault`, and with a filter every touch is refused. A touch that is refused in an
+    /// accessor or through a pointer arrives as SIGSEGV.
     UserfaultMonitor,
     /// [`Userfault`](Backend::Userfault) where the system allows it, else [`Protection`](Backend::Protection). Which of
     /// the two it is, [`Region::backend`](crate::Region::backend) tells.
@@ -62,12 +62,22 @@ pub(super) enum Pager {
     Protection,
     // Invariant: attached to the pages of the region and its guard page.
     Userfault(Arc<Userfault>),
-    // Invariant: as above, and of this region alone. In a process of this generation it reports events; in a forked
-    // child it raises signals.
-    Served {
-        userfault: Arc<Userfault>,
-        generation: usize,
-    },
+    Served(Served),
+}
+
+/// The userfaultfd of one region alone, with threads that serve it.
+pub(super) struct Served {
+    // Invariant: attached to the pages of the region and its guard page. In a process of this generation it reports
+    // events; in a forked child it raises signals.
+    userfault: Userfault,
+    generation: usize,
+}
+
+impl Served {
+    /// Returns the userfaultfd, unless this process is a forked child, which has no such threads.
+    pub(super) fn events(&self) -> Option<&Userfault> {
+        (fork::generation() == self.generation).then_some(&self.userfault)
+    }
 }
 
 impl Pager {
@@ -81,35 +91,36 @@ impl Pager {
             Backend::Protection => Ok(Pager::Protection),
             Backend::Userfault => Pager::userfault(mapping, pages),
             Backend::UserfaultMonitor => {
-                let userfault = attach(Arc::new(os::open_userfault_for_events()?), mapping, pages)?;
-                Ok(Pager::Served {
+                let userfault = os::open_userfault_for_events()?;
+                attach(&userfault, mapping, pages)?;
+                Ok(Pager::Served(Served {
                     userfault,
                     generation: fork::generation(),
-                })
+                }))
             }
             Backend::Auto => Pager::userfault(mapping, pages).or(Ok(Pager::Protection)),
         }
     }
 
     fn userfault(mapping: &Mapping, pages: PageCount) -> Result<Pager, OsCode> {
-        Ok(Pager::Userfault(attach(shared()?, mapping, pages)?))
+        let userfault = shared()?;
+        attach(&userfault, mapping, pages)?;
+        Ok(Pager::Userfault(userfault))
     }
 
-    /// What the pages are attached to, if they are.
-    fn attached(&self) -> Option<&Arc<Userfault>> {
+    /// Returns what the pages are attached to, if they are.
+    fn attached(&self) -> Option<&Userfault> {
         match self {
             Pager::Protection => None,
-            Pager::Userfault(userfault) | Pager::Served { userfault, .. } => Some(userfault),
+            Pager::Userfault(userfault) => Some(userfault),
+            Pager::Served(served) => Some(&served.userfault),
         }
     }
 
-    /// The userfaultfd whose events are to be served, in this process.
-    pub(super) fn served(&self) -> Option<&Arc<Userfault>> {
+    /// Returns the userfaultfd whose events are served in this process, if there is one.
+    pub(super) fn events(&self) -> Option<&Userfault> {
         match self {
-            Pager::Served {
-                userfault,
-                generation,
-            } if fork::generation() == *generation => Some(userfault),
+            Pager::Served(served) => served.events(),
             _ => None,
         }
     }
@@ -118,7 +129,7 @@ impl Pager {
         match self {
             Pager::Protection => Backend::Protection,
             Pager::Userfault(_) => Backend::Userfault,
-            Pager::Served { .. } => Backend::UserfaultMonitor,
+            Pager::Served(_) => Backend::UserfaultMonitor,
         }
     }
 
@@ -130,7 +141,7 @@ impl Pager {
     /// Commits reserved pages, one of which is about to be written, if that is known.
     ///
     /// # Safety
-    /// `pages` are inside this mapping, which is the one that the pager was made for, and reserved.
+    /// The pages are reserved, or no reference points into them: a refusal takes them away.
     pub(super) unsafe fn commit(
         &self,
         mapping: &Mapping,
@@ -142,19 +153,17 @@ impl Pager {
             return unsafe { mapping.commit(pages) };
         };
         let filled = match written {
-            // SAFETY: attached (invariant).
-            Some(page) => unsafe { mapping.fill_written(page, userfault) },
+            Some(page) => mapping.fill_written(page, userfault),
             None => Ok(()),
         };
         let filled = match (filled, written) {
             (Ok(()), Some(page)) if pages == page.alone() => Ok(()),
-            // SAFETY: attached (invariant).
-            (Ok(()), _) => unsafe { mapping.fill(pages, userfault) },
+            (Ok(()), _) => mapping.fill(pages, userfault),
             (refused, _) => refused,
         };
         filled.inspect_err(|_| {
             // Those that were filled before memory ran out.
-            // SAFETY: the same pages, of which nobody has been told.
+            // SAFETY: no reference points into the pages: they were reserved, and none was announced since (contract).
             unsafe { self.uncommit(mapping, pages) };
         })
     }
@@ -163,13 +172,12 @@ impl Pager {
     /// use, until they are committed or released.
     ///
     /// # Safety
-    /// As for `commit`, except that they are reserved: they were not announced as committed, so no reference points
-    /// into them.
+    /// The pages were not announced as committed, so no reference points into them.
     pub(super) unsafe fn uncommit(&self, mapping: &Mapping, pages: PageRange) {
         match self.attached() {
-            // SAFETY: inside this mapping and not announced (contract).
+            // SAFETY: the same contract, passed on.
             None => unsafe { mapping.uncommit(pages) },
-            // SAFETY: attached (invariant), inside this mapping and without references (contract).
+            // SAFETY: no reference points into the pages (contract).
             Some(userfault) => drop(unsafe { mapping.empty(pages, userfault) }),
         }
     }
@@ -177,25 +185,58 @@ impl Pager {
     /// Makes pages reserved, whatever they are.
     ///
     /// # Safety
-    /// As for `commit`, and no reference points into the pages.
+    /// No reference points into the pages.
     pub(super) unsafe fn decommit(
         &self,
         mapping: &Mapping,
         pages: PageRange,
     ) -> Result<(), OsCode> {
         match self.attached() {
-            // SAFETY: the contract, passed on.
+            // SAFETY: the same contract, passed on.
             None => unsafe { mapping.decommit(pages) },
-            // SAFETY: the contract, passed on; the pages are attached (invariant).
+            // SAFETY: no reference points into the pages (contract).
             Some(userfault) => unsafe { mapping.empty(pages, userfault) },
         }
     }
 
-    /// Whether the access of a fault on a page that is committed will work now; `None` if the system does not tell.
+    /// Makes committed pages resident that were committed because `page` is about to be written. `huge` are those of
+    /// them for which huge pages are wanted.
+    ///
+    /// Without a lock, because it may take a while. Another thread may decommit the pages meanwhile; they then stay
+    /// reserved.
     ///
     /// # Safety
-    /// As for `commit`, of the page of the fault, but that it is committed.
-    pub(super) unsafe fn allows(
+    /// The fault handler is installed.
+    pub(super) unsafe fn prefault(
+        &self,
+        mapping: &Mapping,
+        pages: PageRange,
+        page: PageIndex,
+        huge: PageRange,
+    ) {
+        match self {
+            Pager::Protection => {
+                if !huge.is_empty() {
+                    mapping.advise_huge(huge);
+                }
+                // A single page, too: the instruction runs again for certain, and this costs less than the kernel's
+                // page fault would.
+                // SAFETY: the handler is installed (contract).
+                unsafe { mapping.prefault(pages) };
+            }
+            // It has no huge pages, and the page that is written is filled already.
+            // SAFETY: the handler is installed (contract).
+            Pager::Userfault(_) if pages != page.alone() => unsafe { mapping.prefault(pages) },
+            Pager::Userfault(_) => {}
+            // A prefault touches pages. If another thread has just decommitted one, the touch waits for the threads
+            // that serve the region, and this may be one of them.
+            Pager::Served(_) => {}
+        }
+    }
+
+    /// Returns whether the access of a fault on a page that is committed will work now; `None` if the system does not
+    /// tell.
+    pub(super) fn allows(
         &self,
         mapping: &Mapping,
         fault: &Fault<'_>,
@@ -205,8 +246,7 @@ impl Pager {
             // Or another thread has just filled it; threads that wait for it are woken.
             Some(userfault) if fault.is_missing() => {
                 let page = PageIndex::holding(fault.offset()).alone();
-                // SAFETY: attached (invariant).
-                unsafe { mapping.fill(page, userfault) }?;
+                mapping.fill(page, userfault)?;
                 self.wake(mapping, page);
                 Ok(Some(fault.access() != FaultAccess::Execute))
             }
@@ -216,7 +256,7 @@ impl Pager {
 
     /// Wakes the threads that wait for pages that have just been committed and accounted for, where threads may wait.
     pub(super) fn wake(&self, mapping: &Mapping, pages: PageRange) {
-        if let Some(userfault) = self.served() {
+        if let Some(userfault) = self.events() {
             mapping.wake(pages, userfault);
         }
     }
@@ -229,7 +269,7 @@ impl Pager {
             Pager::Userfault(userfault) => {
                 mapping.reattach(PageRange::new(0, pages.get()), userfault)
             }
-            Pager::Served { userfault, .. } => {
+            Pager::Served(Served { userfault, .. }) => {
                 userfault.reopen()?;
                 mapping.reattach(PageRange::new(0, pages.get()), userfault)
             }
@@ -238,14 +278,9 @@ impl Pager {
 }
 
 /// Attaches the first `pages` of a mapping that nobody else knows yet.
-fn attach(
-    userfault: Arc<Userfault>,
-    mapping: &Mapping,
-    pages: PageCount,
-) -> Result<Arc<Userfault>, OsCode> {
-    // SAFETY: all pages of a mapping that was just made are reserved, and nobody knows of it.
-    unsafe { mapping.attach(PageRange::new(0, pages.get()), &userfault) }?;
-    Ok(userfault)
+fn attach(userfault: &Userfault, mapping: &Mapping, pages: PageCount) -> Result<(), OsCode> {
+    // SAFETY: the mapping was just made, and no other code knows of it, so no reference points into it.
+    unsafe { mapping.attach(PageRange::new(0, pages.get()), userfault) }
 }
 
 fn shared() -> Result<Arc<Userfault>, OsCode> {

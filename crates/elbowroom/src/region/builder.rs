@@ -5,14 +5,13 @@
 use std::fmt;
 use std::io;
 use std::ptr::NonNull;
-use std::sync::Arc;
 
 use super::backend::{Backend, Pager};
 use super::filter::{Fault, Filter, Verdict};
 use super::filter_threads::FilterThreads;
 use super::growth::Growth;
 use super::handle::{Live, Region};
-use super::inner::{Policy, RegionInner};
+use super::inner::{Policy, RegionInner, ServedRegion};
 use super::page_map;
 use super::serve::Service;
 use crate::budget::Budget;
@@ -255,11 +254,11 @@ impl RegionBuilder {
                 service: None,
             }),
         };
-        let served = region.inner().served().map(Arc::clone);
-        if let (Some(userfault), Some(live)) = (served, &mut region.live) {
-            // SAFETY: the region is valid until `Region::close` frees it, which drops the service before.
-            // The pager attached its pages to this userfaultfd.
-            let started = unsafe { Service::start(inner, userfault, self.filter_threads) };
+        // SAFETY: the region is valid until `Region::close` frees it, which drops the service before, with all that
+        // its threads have.
+        let served = unsafe { ServedRegion::new(inner) };
+        if let (Some(served), Some(live)) = (served, &mut region.live) {
+            let started = Service::start(served, self.filter_threads);
             live.service = Some(started.map_err(refuse_thread)?);
         }
         Ok(region)

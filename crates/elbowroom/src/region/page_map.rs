@@ -126,9 +126,7 @@ impl PageMap {
         };
         for index in chunks_of(pages) {
             if !chunks[index].is_present() {
-                // SAFETY: pages of the mapping that are the table's and, not being present, reserved.
-                #[allow(unsafe_code, reason = "commits the table's own pages")]
-                unsafe { mapping.commit_bookkeeping(chunk_pages(*first_page, index)) }?;
+                mapping.commit_bookkeeping(chunk_pages(*first_page, index))?;
                 chunks[index].set_present(true);
             }
         }

@@ -7,25 +7,18 @@
 //!
 //! [`Backend::UserfaultMonitor`]: super::Backend::UserfaultMonitor
 
-#![allow(
-    unsafe_code,
-    reason = "the threads share the region with its owner, without counting"
-)]
-
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
-use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use super::filter::Faulted;
-use super::inner::RegionInner;
+use super::inner::ServedRegion;
 use super::poison;
 use crate::error::{Cause, Reason};
 use crate::fault::fork;
-use crate::os::{self, Missing, Next, SignalsBlocked, Userfault};
+use crate::os::{self, Missing, Next, SignalsBlocked};
 
 /// How many tasks can wait for a worker. A thread that touches a page waits for one of them, so this many threads can
 /// wait without being asked to touch again.
@@ -57,9 +50,7 @@ struct Jobs {
 }
 
 struct Shared {
-    // Invariant: valid until the service has been dropped.
-    region: NonNull<RegionInner>,
-    userfault: Arc<Userfault>,
+    region: ServedRegion,
     jobs: Mutex<Jobs>,
     // Notified of each job, and when the service stops.
     more: Condvar,
@@ -67,11 +58,6 @@ struct Shared {
     workers: Box<[AtomicU64]>,
     is_stopping: AtomicBool,
 }
-
-// SAFETY: `RegionInner` is Sync, and valid as long as the threads have this (invariant).
-unsafe impl Send for Shared {}
-// SAFETY: `RegionInner` is Sync, and valid as long as the threads have this (invariant).
-unsafe impl Sync for Shared {}
 
 /// The threads that serve a region. Dropping it ends them.
 pub(super) struct Service {
@@ -83,17 +69,9 @@ pub(super) struct Service {
 
 impl Service {
     /// Starts the reader and this many workers, at least one.
-    ///
-    /// # Safety
-    /// `region` is valid until the service has been dropped; `userfault` is what its pages are attached to.
-    pub(super) unsafe fn start(
-        region: NonNull<RegionInner>,
-        userfault: Arc<Userfault>,
-        workers: usize,
-    ) -> io::Result<Service> {
+    pub(super) fn start(region: ServedRegion, workers: usize) -> io::Result<Service> {
         let shared = Arc::new(Shared {
             region,
-            userfault,
             jobs: Mutex::new(Jobs {
                 queue: VecDeque::with_capacity(JOBS_MAX),
                 is_open: true,
@@ -117,7 +95,7 @@ impl Service {
 
     fn spawn(&mut self, what: &str, run: impl FnOnce(&Shared) + Send + 'static) -> io::Result<()> {
         let shared = Arc::clone(&self.shared);
-        let name = format!("{what} {}", shared.region().name().replace('\0', "_"));
+        let name = format!("{what} {}", shared.region.name().replace('\0', "_"));
         self.threads
             .push(thread::Builder::new().name(name).spawn(move || {
                 // As in the fault handler: no signal interrupts a holder of the region's lock.
@@ -135,7 +113,9 @@ impl Drop for Service {
             return self.threads.drain(..).for_each(std::mem::forget);
         }
         self.shared.is_stopping.store(true, Ordering::Relaxed);
-        self.shared.userfault.ring();
+        if let Some(events) = self.shared.region.events() {
+            events.ring();
+        }
         // Under the lock, so that no worker is between its look and its sleep.
         drop(self.shared.lock());
         self.shared.more.notify_all();
@@ -147,11 +127,6 @@ impl Drop for Service {
 }
 
 impl Shared {
-    fn region(&self) -> &RegionInner {
-        // SAFETY: valid until the service has been dropped (invariant), which waits for the threads that have this.
-        unsafe { self.region.as_ref() }
-    }
-
     fn lock(&self) -> MutexGuard<'_, Jobs> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -176,27 +151,30 @@ impl Shared {
 
     /// Runs the reader.
     fn read(&self) {
+        let Some(events) = self.region.events() else {
+            return;
+        };
         loop {
-            let time = self.region().has_poisoned().then_some(poison::TIME);
-            match self.userfault.next(time) {
+            let time = self.region.has_poisoned().then_some(poison::TIME);
+            match events.next(time) {
                 Next::Missing(missing) => self.handle(&missing),
                 Next::TimeUp => {}
                 Next::End => return,
             }
-            self.region().cure_expired();
+            self.region.cure_expired();
         }
     }
 
     fn handle(&self, missing: &Missing) {
         let is_worker = |worker: &AtomicU64| worker.load(Ordering::Relaxed) == missing.thread;
-        if !self.region().has_filter() {
-            if let Err(cause) = self
-                .region()
-                .serve(missing, |_| Err(Reason::FilterThreadGone.into()))
-            {
+        if !self.region.has_filter() {
+            let resolved = self
+                .region
+                .resolve(missing, |_| Err(Reason::FilterThreadGone.into()));
+            if let Err(cause) = resolved {
                 self.refuse(missing, cause);
             }
-            if self.region().has_pending_callbacks() {
+            if self.region.has_pending_callbacks() {
                 // A worker that panicked has ended the process. If many jobs wait, each ends with the callbacks.
                 self.push(Job::RunCallbacks);
             }
@@ -207,14 +185,14 @@ impl Shared {
                 Pushed::Waits => {}
                 Pushed::FilterGone => self.refuse(missing, Reason::FilterThreadGone.into()),
                 // The thread touches again, and is reported again.
-                Pushed::Full => self.region().wake(missing),
+                Pushed::Full => self.region.wake(missing),
             }
         }
     }
 
     fn refuse(&self, missing: &Missing, cause: Cause) {
         // An older kernel needs a mapping for it, of which there may be none just now.
-        while !self.region().poison(missing, cause) && !self.is_stopping() {
+        while !self.region.poison(missing, cause) && !self.is_stopping() {
             thread::sleep(poison::TIME);
         }
     }
@@ -226,7 +204,7 @@ impl Shared {
             if let Job::Judge(missing) = job {
                 self.judge(&missing);
             }
-            self.region().run_pending_callbacks_apart();
+            self.region.run_pending_callbacks();
         }
     }
 
@@ -245,9 +223,9 @@ impl Shared {
 
     fn judge(&self, missing: &Missing) {
         let mut has_panicked = false;
-        let result = self.region().serve(missing, |fault| {
-            let region = self.region();
-            let verdict = panic::catch_unwind(AssertUnwindSafe(|| region.ask_filter_noted(fault)));
+        let result = self.region.resolve(missing, |fault| {
+            let ask = AssertUnwindSafe(|| self.region.ask_filter(fault));
+            let verdict = panic::catch_unwind(ask);
             verdict.unwrap_or_else(|payload| {
                 // Dropping it could panic again.
                 std::mem::forget(payload);

@@ -4,6 +4,7 @@ use std::ffi::c_void;
 use std::ptr::{self, NonNull};
 
 use super::errno::last_error;
+use crate::os::pages::Pages;
 use crate::plain::{Access, OsCode, Placement};
 
 /// mmap(2): place exactly there, or fail with EEXIST (since 4.17; before that, a hint).
@@ -93,19 +94,13 @@ fn unmap_new(base: *mut u8, len: usize) {
     debug_assert_eq!(result, 0, "munmap: {:?}", last_error());
 }
 
-/// # Safety
-/// See [`os::commit`](crate::os::commit).
-pub(crate) unsafe fn commit(base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
+pub(crate) fn commit(pages: Pages<'_>) -> Result<(), OsCode> {
     // A private writable mapping is what the kernel charges, and mprotect(2) from PROT_NONE to writable is where it
     // becomes one: this call, not a later touch, is what fails when memory is over-committed in strict mode.
-    // SAFETY: the caller's pages are reserved, so no reference points into them, and its own to change.
-    let result = unsafe {
-        libc::mprotect(
-            base.as_ptr().cast(),
-            len,
-            libc::PROT_READ | libc::PROT_WRITE,
-        )
-    };
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: whole pages of a live reservation (`Pages`), which may be read and written afterwards and whose contents
+    // do not change (mprotect(2)).
+    let result = unsafe { libc::mprotect(pages.start(), pages.len(), access) };
     if result == 0 {
         Ok(())
     } else {
@@ -115,35 +110,37 @@ pub(crate) unsafe fn commit(base: NonNull<u8>, len: usize) -> Result<(), OsCode>
 
 /// # Safety
 /// See [`os::decommit`](crate::os::decommit).
-pub(crate) unsafe fn decommit(base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
+pub(crate) unsafe fn decommit(pages: Pages<'_>) -> Result<(), OsCode> {
     // A new mapping over the old one is the only way to refund the charge on Linux (MADV_DONTNEED keeps it), and to be
     // sure of zeros on macOS. mmap(2): MAP_FIXED replaces the range in one step, so nothing else can land in between.
     let flags = RESERVED | libc::MAP_FIXED;
-    // SAFETY: the range is the caller's own, inside one of its reservations, and nothing refers to its contents.
-    let result = unsafe { libc::mmap(base.as_ptr().cast(), len, libc::PROT_NONE, flags, -1, 0) };
+    let (start, len) = (pages.start(), pages.len());
+    // SAFETY: the range lies inside a live reservation (`Pages`), and no reference points to its contents (contract).
+    let result = unsafe { libc::mmap(start, len, libc::PROT_NONE, flags, -1, 0) };
     if result != libc::MAP_FAILED {
         return Ok(());
     }
     let refused = last_error();
     // A kernel may have unmapped the range before it failed: mmap(2) does not say that it has not. The addresses are
     // taken back before anything else lands there. If nothing was unmapped, this is refused, too.
-    reserve(len, 1, Placement::Exactly(base.as_ptr().addr()))
+    reserve(len, 1, Placement::Exactly(start.addr()))
         .map(drop)
         .map_err(|_| refused)
 }
 
 /// # Safety
 /// See [`os::uncommit`](crate::os::uncommit).
-pub(crate) unsafe fn uncommit(base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
+pub(crate) unsafe fn uncommit(pages: Pages<'_>) -> Result<(), OsCode> {
     // Not a new mapping, which would lose the program's advice (madvise(2)) and name. The kernel keeps the charge of a
     // private mapping that has been writable (mprotect(2) only ever adds to it), until it is replaced or unmapped.
-    // SAFETY: the caller's own pages, which nothing refers to.
-    if unsafe { libc::mprotect(base.as_ptr().cast(), len, libc::PROT_NONE) } != 0 {
+    let (start, len) = (pages.start(), pages.len());
+    // SAFETY: whole pages of a live reservation (`Pages`), which no reference points into (contract).
+    if unsafe { libc::mprotect(start, len, libc::PROT_NONE) } != 0 {
         return Err(last_error());
     }
     // A thread may have written there, through a raw pointer, while the pages were writable.
-    // SAFETY: the same pages, whose contents nothing refers to.
-    if unsafe { libc::madvise(base.as_ptr().cast(), len, libc::MADV_DONTNEED) } != 0 {
+    // SAFETY: whole pages of a live reservation (`Pages`), whose contents no reference points to (contract).
+    if unsafe { libc::madvise(start, len, libc::MADV_DONTNEED) } != 0 {
         return Err(last_error());
     }
     Ok(())
@@ -151,15 +148,16 @@ pub(crate) unsafe fn uncommit(base: NonNull<u8>, len: usize) -> Result<(), OsCod
 
 /// # Safety
 /// See [`os::protect`](crate::os::protect).
-pub(crate) unsafe fn protect(base: NonNull<u8>, len: usize, access: Access) -> Result<(), OsCode> {
+pub(crate) unsafe fn protect(pages: Pages<'_>, access: Access) -> Result<(), OsCode> {
     let bits = match access {
         Access::None => libc::PROT_NONE,
         Access::Read => libc::PROT_READ,
         Access::ReadWrite => libc::PROT_READ | libc::PROT_WRITE,
         Access::ReadExecute => libc::PROT_READ | libc::PROT_EXEC,
     };
-    // SAFETY: the caller's committed pages, and no reference into them is broken by the new access.
-    let result = unsafe { libc::mprotect(base.as_ptr().cast(), len, bits) };
+    // SAFETY: whole pages of a live reservation (`Pages`), and no reference into them is broken by the new access
+    // (contract).
+    let result = unsafe { libc::mprotect(pages.start(), pages.len(), bits) };
     if result == 0 {
         Ok(())
     } else {

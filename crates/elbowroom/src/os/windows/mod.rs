@@ -24,6 +24,7 @@ use windows_sys::Win32::System::Threading::{
 };
 
 use self::error::last_error;
+use super::pages::Pages;
 use crate::plain::{Access, FaultAccess, FaultCode, OsCode, Placement};
 
 mod error;
@@ -72,7 +73,7 @@ pub(crate) fn alternate_stack_bytes() -> Option<usize> {
 }
 
 /// There are no mappings to count.
-pub(crate) fn set_in_core_dumps(_base: NonNull<u8>, _len: usize, _in_dumps: bool) {}
+pub(crate) fn set_in_core_dumps(_pages: Pages<'_>, _in_dumps: bool) {}
 
 pub(crate) fn is_out_of_mappings() -> bool {
     false
@@ -162,14 +163,14 @@ fn reserve_aligned(len: usize, align: usize) -> Result<NonNull<u8>, OsCode> {
     Err(error)
 }
 
-/// # Safety
-/// See [`os::commit`](super::commit).
-pub(crate) unsafe fn commit(base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
+pub(crate) fn commit(pages: Pages<'_>) -> Result<(), OsCode> {
     retry::until_it_works(|| {
         #[cfg(feature = "inject")]
         crate::os::inject::check(crate::os::inject::Call::CommitAttempt)?;
-        // SAFETY: the caller's own reserved pages, which no reference points into.
-        let result = unsafe { VirtualAlloc(base.as_ptr().cast(), len, MEM_COMMIT, PAGE_READWRITE) };
+        // SAFETY: whole pages of a live reservation (`Pages`). Those that are committed keep their contents, and may be
+        // read and written afterwards (VirtualAlloc, MEM_COMMIT).
+        let result =
+            unsafe { VirtualAlloc(pages.start(), pages.len(), MEM_COMMIT, PAGE_READWRITE) };
         if result.is_null() {
             Err(last_error())
         } else {
@@ -180,9 +181,10 @@ pub(crate) unsafe fn commit(base: NonNull<u8>, len: usize) -> Result<(), OsCode>
 
 /// # Safety
 /// See [`os::decommit`](super::decommit).
-pub(crate) unsafe fn decommit(base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
-    // SAFETY: the caller's own pages, which no reference points into; MEM_DECOMMIT passes over reserved ones.
-    let result = unsafe { VirtualFree(base.as_ptr().cast(), len, MEM_DECOMMIT) };
+pub(crate) unsafe fn decommit(pages: Pages<'_>) -> Result<(), OsCode> {
+    // SAFETY: whole pages of a live reservation (`Pages`), which no reference points into (contract); MEM_DECOMMIT
+    // passes over reserved ones.
+    let result = unsafe { VirtualFree(pages.start(), pages.len(), MEM_DECOMMIT) };
     if result == 0 {
         Err(last_error())
     } else {
@@ -194,14 +196,14 @@ pub(crate) unsafe fn decommit(base: NonNull<u8>, len: usize) -> Result<(), OsCod
 ///
 /// # Safety
 /// See [`os::uncommit`](super::uncommit).
-pub(crate) unsafe fn uncommit(base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
-    // SAFETY: the caller's own pages, which no reference points into (contract).
-    unsafe { decommit(base, len) }
+pub(crate) unsafe fn uncommit(pages: Pages<'_>) -> Result<(), OsCode> {
+    // SAFETY: no reference points into the pages (contract).
+    unsafe { decommit(pages) }
 }
 
 /// # Safety
 /// See [`os::protect`](super::protect).
-pub(crate) unsafe fn protect(base: NonNull<u8>, len: usize, access: Access) -> Result<(), OsCode> {
+pub(crate) unsafe fn protect(pages: Pages<'_>, access: Access) -> Result<(), OsCode> {
     let bits = match access {
         Access::None => PAGE_NOACCESS,
         Access::Read => PAGE_READONLY,
@@ -209,8 +211,9 @@ pub(crate) unsafe fn protect(base: NonNull<u8>, len: usize, access: Access) -> R
         Access::ReadExecute => PAGE_EXECUTE_READ,
     };
     let mut before = 0;
-    // SAFETY: the caller's own committed pages, and no reference into them is broken by the new access.
-    let result = unsafe { VirtualProtect(base.as_ptr().cast(), len, bits, &mut before) };
+    // SAFETY: whole committed pages of a live reservation (`Pages`, contract), and no reference into them is broken by
+    // the new access (contract).
+    let result = unsafe { VirtualProtect(pages.start(), pages.len(), bits, &mut before) };
     if result == 0 {
         Err(last_error())
     } else {
@@ -222,23 +225,19 @@ pub(crate) unsafe fn protect(base: NonNull<u8>, len: usize, access: Access) -> R
 ///
 /// # Safety
 /// See [`os::populate`](super::populate).
-pub(crate) unsafe fn populate(base: NonNull<u8>, len: usize) {
+pub(crate) unsafe fn populate(pages: Pages<'_>) {
     let page = page_size();
-    if len > page {
-        let start = base.as_ptr();
-        // SAFETY: whole pages of the caller's reservation, more than one. Those of a region may be in any state, and
-        // while it lives the handler is installed; those of a container are committed, and only the container changes
-        // them.
-        unsafe { touch::touch(start, start.wrapping_add(len), page) };
+    if pages.len() > page {
+        let start = pages.base().as_ptr();
+        // SAFETY: whole pages of a live reservation (`Pages`), more than one. If they may be other than readable and
+        // writable, the handler is installed (contract).
+        unsafe { touch::touch(start, start.wrapping_add(pages.len()), page) };
     }
 }
 
 /// Large pages are reserved and committed in one step, by a process with a privilege of its own (VirtualAlloc,
 /// MEM_LARGE_PAGES).
-///
-/// # Safety
-/// See [`os::advise_huge`](super::advise_huge). None: it does nothing.
-pub(crate) unsafe fn advise_huge(_base: NonNull<u8>, _len: usize) {}
+pub(crate) fn advise_huge(_pages: Pages<'_>) {}
 
 /// # Safety
 /// See [`os::release`](super::release).
@@ -288,7 +287,7 @@ pub(crate) fn allows(address: usize, access: FaultAccess) -> Option<bool> {
 }
 
 /// Windows has no names for private memory.
-pub(crate) fn name(_base: NonNull<u8>, _len: usize, _name: &str) {}
+pub(crate) fn name(_pages: Pages<'_>, _name: &str) {}
 
 /// Windows processes do not fork.
 pub(crate) fn at_fork(

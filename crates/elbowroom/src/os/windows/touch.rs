@@ -113,8 +113,10 @@ mod tests {
         for first in [0, 2, 4] {
             // SAFETY: less than the eight pages of the region.
             let start = unsafe { base.add(first * size) };
-            // SAFETY: pages of a live region, some reserved; the handler is installed while it lives.
-            unsafe { crate::os::populate(start, (8 - first) * size) };
+            // SAFETY: whole pages of the region's reservation, which lives until the end of the test.
+            let pages = unsafe { crate::os::Pages::new(start, (8 - first) * size) };
+            // SAFETY: the handler is installed while the region lives.
+            unsafe { crate::os::populate(pages) };
         }
         let stats = region.stats();
         assert_eq!((stats.committed_bytes, stats.faults), (3 * size, 0));

@@ -7,7 +7,6 @@
 
 use std::ops::Range;
 
-use super::super::backend::Backend;
 use super::super::growth::{self, Growth};
 use super::*;
 use crate::os;
@@ -87,35 +86,23 @@ impl RegionInner {
 
     /// Makes resident what a touch of `page` has just committed, as far as the program is likely to
     /// write it next.
-    ///
-    /// It runs without the lock, because it may take a while. Another thread may decommit the pages
-    /// meanwhile; they then stay reserved.
     fn prefault(&self, run: PageRange, page: PageIndex, access: FaultAccess) {
-        // Reads see zeros without any memory. In a served region the page is filled already, and a
-        // prefault of a page that another thread has just decommitted would wait for the very thread
-        // that serves the region.
-        if access != FaultAccess::Write || self.pager.served().is_some() {
+        // Reads see zeros without any memory.
+        if access != FaultAccess::Write {
             return;
         }
-        // Memory with a userfaultfd has no huge pages, stays one mapping, and has the written page.
-        let is_plain = self.backend() == Backend::Protection;
         // A fixed window says what to commit, and does not guess what is written next.
         let run = match self.policy.growth {
             Growth::Adaptive { .. } => run,
             _ => page.alone(),
         };
-        if self.policy.huge_pages && is_plain {
-            let huge = self.layout().huge_pages_in(run);
-            if !huge.is_empty() {
-                self.mapping.advise_huge(huge);
-            }
-        }
-        // A single page, too: the instruction runs again for certain, and this costs less than the
-        // kernel's page fault would.
-        if is_plain || run != page.alone() {
-            // SAFETY: the region lives, so the fault handler is installed (`Armed`).
-            unsafe { self.mapping.prefault(run) };
-        }
+        let huge = if self.policy.huge_pages {
+            self.layout().huge_pages_in(run)
+        } else {
+            PageRange::new(0, 0)
+        };
+        // SAFETY: the region lives, so the fault handler is installed (`Armed`).
+        unsafe { self.pager.prefault(&self.mapping, run, page, huge) };
     }
 
     /// Charges the budgets with as much of `wanted` as they allow, at least `least`. Called under the
@@ -152,8 +139,7 @@ impl RegionInner {
     ) -> Result<(), OsCode> {
         pages.prepare(&self.mapping, run)?;
         self.cure_in(pages, run);
-        // SAFETY: the pages are inside this mapping, for which the pager was made (invariants of
-        // `mapping` and `pager`), and reserved: the map says so, and stays locked.
+        // SAFETY: the pages are reserved: the map says so, and stays locked.
         unsafe { self.pager.commit(&self.mapping, run, written) }?;
         self.note_committed(pages, run, run.count());
         Ok(())
@@ -175,10 +161,9 @@ impl RegionInner {
         }
         // The kernel frees a page table with the last mapping in it.
         let run = pages.whole_tables(run, self.layout());
-        // SAFETY: the pages are inside this mapping, for which the pager was made. No reference points
-        // into them: `Region` lends references only under `&mut self` (`commit_slice`), which ends
-        // before a decommit by `&self` can begin, and `DemandArray`, which owns its region, decommits
-        // under `&mut self` only.
+        // SAFETY: no reference points into the pages: `Region` lends references only under `&mut self`
+        // (`commit_slice`), which ends before a decommit by `&self` can begin, and `DemandArray`, which
+        // owns its region, decommits under `&mut self` only.
         unsafe { self.pager.decommit(&self.mapping, run) }?;
         pages.set(run, false);
         pages.streams.forget(run);
@@ -220,8 +205,7 @@ impl RegionInner {
         // The map changes only when all is done: until then it says what to undo.
         let mut gaps = pages.runs(wanted).filter(|&(_, committed)| !committed);
         let refused = gaps.find_map(|(gap, _)| {
-            // SAFETY: the pages are inside this mapping, for which the pager was made, and reserved:
-            // the map says so, and stays locked.
+            // SAFETY: the pages are reserved: the map says so, and stays locked.
             let result = unsafe { self.pager.commit(&self.mapping, gap, None) };
             result.err().map(|code| (gap, Cause::of_commit(code)))
         });
@@ -230,8 +214,8 @@ impl RegionInner {
         };
         let before = PageRange::new(wanted.start(), gap.start());
         for (done, _) in pages.runs(before).filter(|&(_, committed)| !committed) {
-            // SAFETY: the pages are inside this mapping, for which the pager was made. They were
-            // committed a moment ago under the lock and not announced, so no reference points to them.
+            // SAFETY: the pages were committed a moment ago under the lock and not announced, so no
+            // reference points to them.
             unsafe { self.pager.uncommit(&self.mapping, done) };
         }
         Err(cause)

@@ -30,6 +30,8 @@ mod models;
 mod resolve;
 mod served;
 
+pub(super) use served::ServedRegion;
+
 /// What the builder was told.
 pub(super) struct Policy {
     pub(super) growth: Growth,
@@ -88,7 +90,7 @@ impl RegionInner {
         policy: Policy,
     ) -> RegionInner {
         let mut pages = PageMap::new(data, &mapping, data.get() + 1);
-        pages.poisoned = pager.served().map(|_| Box::new(Poisoned::new()));
+        pages.poisoned = pager.events().map(|_| Box::new(Poisoned::new()));
         RegionInner {
             pages: Lock::new(pages),
             mapping,

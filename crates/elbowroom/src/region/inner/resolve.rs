@@ -1,7 +1,5 @@
 //! Resolves a fault: asks the filter, commits, counts, and records what happened.
 
-#![allow(unsafe_code, reason = "asks the system about pages of the mapping")]
-
 use std::time::Instant;
 
 use super::*;
@@ -23,7 +21,7 @@ impl RegionInner {
     /// Resolves a fault in this region's addresses, or says why not. Called by the fault handler.
     pub(super) fn resolve_touch(&self, touch: &Touch) -> Result<Progress, Cause> {
         let fault = self.fault(touch);
-        if self.pager.served().is_some() {
+        if self.pager.events().is_some() {
             return self.resolve_poisoned(&fault);
         }
         let committed = self.measure(os::thread_number, &fault, || {
@@ -176,14 +174,14 @@ impl RegionInner {
         }
     }
 
-    pub(in super::super) fn has_pending_callbacks(&self) -> bool {
+    pub(super) fn has_pending_callbacks(&self) -> bool {
         let budget = self.policy.budget.as_ref();
         budget.is_some_and(Budget::has_pending_callbacks)
     }
 
     /// Calls the pending callbacks of budgets on a stack of the library's own, because a panic in them
     /// cannot unwind from here.
-    pub(in super::super) fn run_pending_callbacks_apart(&self) {
+    pub(super) fn run_pending_callbacks_apart(&self) {
         if self.has_pending_callbacks() {
             // The page is committed, so a refused callback changes nothing for the fault.
             let _ = frames::run_callback(OwnerId::of(self), || self.run_pending_callbacks());
@@ -212,9 +210,7 @@ impl RegionInner {
         _pages: &Guard<'_, PageMap>,
         fault: &Fault<'_>,
     ) -> Result<(), Cause> {
-        // SAFETY: the fault's page is inside this mapping, for which the pager was made, and is
-        // committed as long as the lock is held.
-        let allows = unsafe { self.pager.allows(&self.mapping, fault) }.map_err(Cause::os)?;
+        let allows = self.pager.allows(&self.mapping, fault).map_err(Cause::os)?;
         let allowed = match allows {
             Some(allowed) => allowed,
             // The system does not tell (Linux without /proc, or an emulator). Committed pages are never executable.

@@ -6,7 +6,7 @@
     reason = "poisons pages of a mapping that the region owns"
 )]
 
-use std::sync::Arc;
+use std::ptr::NonNull;
 
 use super::super::poison::{Cured, Entry};
 use super::*;
@@ -14,31 +14,106 @@ use crate::fault::frames;
 use crate::os::{self, Missing, Userfault};
 use crate::sync::Guard;
 
-impl RegionInner {
-    /// Returns the userfaultfd whose events are to be served, if there is one in this process.
-    pub(in super::super) fn served(&self) -> Option<&Arc<Userfault>> {
-        self.pager.served()
+/// A region as the threads that serve it see it. Nothing here touches a page of the region, except what its
+/// filter does: a thread that serves would wait for itself.
+pub(in super::super) struct ServedRegion {
+    // Invariant: valid until the `Service` that has this was dropped; nothing uses this afterwards.
+    region: NonNull<RegionInner>,
+}
+
+// SAFETY: `RegionInner` is Send and Sync, and valid while this is used (invariant).
+unsafe impl Send for ServedRegion {}
+// SAFETY: `RegionInner` is Sync, and valid while this is used (invariant).
+unsafe impl Sync for ServedRegion {}
+
+impl ServedRegion {
+    /// Returns `None` if the region is not served.
+    ///
+    /// # Safety
+    /// The region is valid until the `Service` that gets this was dropped.
+    pub(in super::super) unsafe fn new(region: NonNull<RegionInner>) -> Option<ServedRegion> {
+        let served = ServedRegion { region };
+        served.region().pager.events().is_some().then_some(served)
     }
 
-    /// Resolves a touch whose thread waits. Called by the threads that serve the region.
-    pub(in super::super) fn serve(
+    fn region(&self) -> &RegionInner {
+        // SAFETY: valid while this is used (invariant).
+        unsafe { self.region.as_ref() }
+    }
+
+    pub(in super::super) fn name(&self) -> &str {
+        self.region().mapping.name()
+    }
+
+    pub(in super::super) fn has_filter(&self) -> bool {
+        self.region().has_filter()
+    }
+
+    /// Returns the userfaultfd whose events are to be served. `None` in a forked child.
+    pub(in super::super) fn events(&self) -> Option<&Userfault> {
+        self.region().pager.events()
+    }
+
+    /// Resolves a touch whose thread waits.
+    pub(in super::super) fn resolve(
         &self,
         missing: &Missing,
         ask: impl FnOnce(&Fault<'_>) -> Result<Verdict, Cause>,
     ) -> Result<(), Cause> {
-        let fault = self.fault(&Touch::from(*missing));
-        self.measure(|| missing.thread, &fault, || self.try_resolve(&fault, ask))?;
+        let region = self.region();
+        let fault = region.fault(&Touch::from(*missing));
+        let resolve = || region.try_resolve(&fault, ask);
+        region.measure(|| missing.thread, &fault, resolve)?;
         Ok(())
     }
 
-    /// Asks the filter on a thread that exists for it.
-    pub(in super::super) fn ask_filter_noted(&self, fault: &Fault<'_>) -> Result<Verdict, Cause> {
-        frames::note(OwnerId::of(self), || self.ask_filter(fault))
+    /// Asks the filter, on a thread that exists for it.
+    pub(in super::super) fn ask_filter(&self, fault: &Fault<'_>) -> Result<Verdict, Cause> {
+        let region = self.region();
+        frames::note(OwnerId::of(region), || region.ask_filter(fault))
     }
 
     /// Refuses the touch of a thread that waits, by poisoning the page. Returns false if that cannot be
     /// done just now.
     pub(in super::super) fn poison(&self, missing: &Missing, cause: Cause) -> bool {
+        self.region().poison(missing, cause)
+    }
+
+    /// Lets a thread that waits touch again.
+    pub(in super::super) fn wake(&self, missing: &Missing) {
+        let region = self.region();
+        let page = PageIndex::holding(region.offset_of(missing.address));
+        region.pager.wake(&region.mapping, page.alone());
+    }
+
+    /// Returns whether there are poisoned pages.
+    pub(in super::super) fn has_poisoned(&self) -> bool {
+        let pages = self.region().pages.lock_in_handler();
+        let poisoned = pages.poisoned.as_ref();
+        poisoned.is_some_and(|poisoned| !poisoned.is_empty())
+    }
+
+    /// Cures the pages whose time is up.
+    pub(in super::super) fn cure_expired(&self) {
+        let region = self.region();
+        let mut pages = region.pages.lock_in_handler();
+        while let Some(cured) = pages.poisoned.as_mut().and_then(|all| all.take_expired()) {
+            region.cure(Some(cured));
+        }
+    }
+
+    pub(in super::super) fn has_pending_callbacks(&self) -> bool {
+        self.region().has_pending_callbacks()
+    }
+
+    /// Calls the pending callbacks of budgets.
+    pub(in super::super) fn run_pending_callbacks(&self) {
+        self.region().run_pending_callbacks_apart();
+    }
+}
+
+impl RegionInner {
+    fn poison(&self, missing: &Missing, cause: Cause) -> bool {
         let page = PageIndex::holding(self.offset_of(missing.address));
         let thread = if os::is_in_system_call(missing.thread) {
             0
@@ -55,8 +130,8 @@ impl RegionInner {
             }
             let poison = match poisoned.of(page) {
                 Some(poison) => poison,
-                // SAFETY: the page is attached to the userfaultfd, because the region is served. It is
-                // missing, because it is the guard page or, under the lock, not committed.
+                // SAFETY: the page is missing: it is the guard page or, under the lock, not committed, and
+                // pages of a served region are either committed or missing.
                 None => match unsafe { self.mapping.poison(page) } {
                     Ok(poison) => poison,
                     Err(_) => return false,
@@ -74,33 +149,10 @@ impl RegionInner {
         true
     }
 
-    /// Lets a thread that waits touch again.
-    pub(in super::super) fn wake(&self, missing: &Missing) {
-        let page = PageIndex::holding(self.offset_of(missing.address));
-        self.pager.wake(&self.mapping, page.alone());
-    }
-
     /// Cures a page that [`Poisoned`] has just let go. Called under the lock of `pages`.
     fn cure(&self, cured: Option<Cured>) {
         if let Some((page, poison)) = cured {
-            // SAFETY: the page was poisoned in this way, and was in `Poisoned` until now, so it was not
-            // cured since.
-            unsafe { self.mapping.cure(page, poison) };
-        }
-    }
-
-    /// Returns whether there are poisoned pages.
-    pub(in super::super) fn has_poisoned(&self) -> bool {
-        let pages = self.pages.lock_in_handler();
-        let poisoned = pages.poisoned.as_ref();
-        poisoned.is_some_and(|poisoned| !poisoned.is_empty())
-    }
-
-    /// Cures the pages whose time is up.
-    pub(in super::super) fn cure_expired(&self) {
-        let mut pages = self.pages.lock_in_handler();
-        while let Some(cured) = pages.poisoned.as_mut().and_then(|all| all.take_expired()) {
-            self.cure(Some(cured));
+            self.mapping.cure(page, poison);
         }
     }
 
@@ -150,7 +202,7 @@ impl RegionInner {
             return;
         }
         for (reserved, _) in pages.runs(pages.all()).filter(|&(_, committed)| !committed) {
-            // SAFETY: the pages are inside this mapping. They are reserved, so nothing refers to them.
+            // SAFETY: the pages are reserved, so no reference points into them.
             let _ = unsafe { self.mapping.decommit(reserved) };
         }
     }

@@ -1,11 +1,11 @@
 //! Linux: what a fault's context holds, futexes, and what /proc says about an address.
 
-use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use super::signals;
 use super::size::page_size;
+use crate::os::pages::Pages;
 
 mod limits;
 mod prefault;
@@ -27,7 +27,7 @@ pub(super) const OUT_OF_MEMORY_ADVICE: &str = "memory, the commit limit (vm.over
     or the number of mappings (vm.max_map_count) ran out; ask for less or in fewer pieces, or raise that limit";
 
 /// Shows the name in /proc/PID/maps as `[anon:NAME]`, where the kernel was built with CONFIG_ANON_VMA_NAME.
-pub(crate) fn name(base: NonNull<u8>, len: usize, name: &str) {
+pub(crate) fn name(pages: Pages<'_>, name: &str) {
     // PR_SET_VMA_ANON_NAME(2const): printable ASCII but []\$` and at most 80 bytes with the terminating zero.
     let mut label = [0u8; 80];
     for (to, from) in label[..79].iter_mut().zip(name.bytes()) {
@@ -43,22 +43,22 @@ pub(crate) fn name(base: NonNull<u8>, len: usize, name: &str) {
         libc::prctl(
             libc::PR_SET_VMA,
             libc::PR_SET_VMA_ANON_NAME,
-            base.as_ptr(),
-            len,
+            pages.start(),
+            pages.len(),
             label.as_ptr(),
         )
     };
 }
 
 /// madvise(2), MADV_DONTDUMP and MADV_DODUMP. Pages of another mapping than their neighbours' take one of their own.
-pub(crate) fn set_in_core_dumps(base: NonNull<u8>, len: usize, in_dumps: bool) {
+pub(crate) fn set_in_core_dumps(pages: Pages<'_>, in_dumps: bool) {
     let advice = if in_dumps {
         libc::MADV_DODUMP
     } else {
         libc::MADV_DONTDUMP
     };
     // SAFETY: changes what a core dump has of the pages, and neither their contents nor what may be done with them.
-    unsafe { libc::madvise(base.as_ptr().cast(), len, advice) };
+    unsafe { libc::madvise(pages.start(), pages.len(), advice) };
 }
 
 /// Sleeps while `word` is `expected`; futex(2). May wake early.

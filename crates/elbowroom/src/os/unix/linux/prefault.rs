@@ -1,11 +1,11 @@
 //! Makes pages resident as a touch would, and asks whether a touch would work.
 
-use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::super::errno::last_error;
 use super::super::size::{huge_page_size, page_size};
 use super::proc_maps;
+use crate::os::pages::Pages;
 use crate::plain::{FaultAccess, OsCode};
 
 /// Whether the program may do this at `address` without a fault.
@@ -46,18 +46,19 @@ fn populate_page(address: usize, advice: i32) -> Result<(), OsCode> {
 ///
 /// # Safety
 /// See [`os::populate`](crate::os::populate).
-pub(crate) unsafe fn populate(base: NonNull<u8>, len: usize) {
+pub(crate) unsafe fn populate(pages: Pages<'_>) {
     let piece = huge_page_size();
     if !populates() {
         return;
     }
+    let (base, len) = (pages.base().as_ptr(), pages.len());
     let mut done = 0;
     while done < len {
         // As far as the next boundary between huge pages, so that each is brought in at once.
-        let start = base.as_ptr().wrapping_add(done);
+        let start = base.wrapping_add(done);
         let bytes = (piece - start.addr() % piece).min(len - done);
-        // SAFETY: pages of the caller's reservation, which it brings in as a write would and whose contents it does not
-        // change; what may not be written is an error.
+        // SAFETY: pages of a live reservation (`Pages`), which are brought in as by a write, without a change of their
+        // contents; pages that may not be written are an error (madvise(2), MADV_POPULATE_WRITE).
         if unsafe { libc::madvise(start.cast(), bytes, libc::MADV_POPULATE_WRITE) } != 0 {
             return;
         }
@@ -67,13 +68,10 @@ pub(crate) unsafe fn populate(base: NonNull<u8>, len: usize) {
 
 /// madvise(2), MADV_HUGEPAGE. Without effect where huge pages are given to all memory, or to none. Not on a kernel that
 /// cannot bring them in at once: by the program's touches, their cost is erratic.
-///
-/// # Safety
-/// See [`os::advise_huge`](crate::os::advise_huge).
-pub(crate) unsafe fn advise_huge(base: NonNull<u8>, len: usize) {
+pub(crate) fn advise_huge(pages: Pages<'_>) {
     if populates() {
-        // SAFETY: pages of the caller's reservation, of which it changes neither the contents nor what may be done.
-        unsafe { libc::madvise(base.as_ptr().cast(), len, libc::MADV_HUGEPAGE) };
+        // SAFETY: whole pages of a live reservation (`Pages`), whose contents and access do not change (madvise(2)).
+        unsafe { libc::madvise(pages.start(), pages.len(), libc::MADV_HUGEPAGE) };
     }
 }
 

@@ -1,10 +1,10 @@
 //! macOS: what a fault's context holds, and what Mach says about an address.
 
 use std::ffi::c_void;
-use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 
 use super::signals::Mask;
+use crate::os::pages::Pages;
 use crate::plain::{FaultAccess, FaultCode, SystemLimit};
 
 /// SIGINFO, which is ignored by default.
@@ -30,7 +30,6 @@ pub(crate) fn thread_number() -> u64 {
     number
 }
 
-/// The system sets no limit to mappings that memory does not.
 /// Returns whether the object that is loaded at `base` is known to be the program itself.
 pub(super) fn is_program(_base: *const c_void) -> bool {
     false
@@ -45,8 +44,9 @@ pub(super) fn handler_in_front(signal: i32) -> Option<usize> {
     (result == 0).then_some(action.sa_sigaction)
 }
 
-pub(crate) fn set_in_core_dumps(_base: NonNull<u8>, _len: usize, _in_dumps: bool) {}
+pub(crate) fn set_in_core_dumps(_pages: Pages<'_>, _in_dumps: bool) {}
 
+/// Returns false: the system sets no limit to the number of mappings.
 pub(crate) fn is_out_of_mappings() -> bool {
     false
 }
@@ -93,13 +93,10 @@ struct Machine {
 ///
 /// # Safety
 /// See [`os::populate`](crate::os::populate). None: it does nothing.
-pub(crate) unsafe fn populate(_base: NonNull<u8>, _len: usize) {}
+pub(crate) unsafe fn populate(_pages: Pages<'_>) {}
 
 /// macOS decides by itself.
-///
-/// # Safety
-/// See [`os::advise_huge`](crate::os::advise_huge). None: it does nothing.
-pub(crate) unsafe fn advise_huge(_base: NonNull<u8>, _len: usize) {}
+pub(crate) fn advise_huge(_pages: Pages<'_>) {}
 
 /// A fault, as the kernel delivered it to the signal handler.
 pub(crate) struct Trap {
@@ -248,7 +245,7 @@ pub(crate) fn limits() -> Vec<SystemLimit> {
 }
 
 /// macOS has no names for private mappings.
-pub(crate) fn name(_base: NonNull<u8>, _len: usize, _name: &str) {}
+pub(crate) fn name(_pages: Pages<'_>, _name: &str) {}
 
 // The futex of macOS, public as os_sync_wait_on_address only since 14.4; libc++ and others build on this since 10.12.
 unsafe extern "C" {

@@ -1,5 +1,7 @@
 //! What include/uapi/linux/userfaultfd.h has and the crate `libc` has not.
 
+use crate::os::pages::Pages;
+
 pub(super) const USER_MODE_ONLY: i32 = 1;
 /// What `struct uffdio_api` must say.
 pub(super) const API_VERSION: u64 = 0xaa;
@@ -38,6 +40,21 @@ pub(super) struct Api {
 pub(super) struct Range {
     pub(super) start: u64,
     pub(super) len: u64,
+}
+
+impl Range {
+    /// Returns the range of these pages.
+    pub(super) fn of(pages: Pages<'_>) -> Range {
+        Range::from(pages, 0)
+    }
+
+    /// Returns the range of these pages without the first `done` bytes.
+    pub(super) fn from(pages: Pages<'_>, done: usize) -> Range {
+        Range {
+            start: (pages.start().addr() + done) as u64,
+            len: (pages.len() - done) as u64,
+        }
+    }
 }
 
 #[repr(C)]

@@ -4,7 +4,7 @@
 //! into a queue, whether it is the program that touches or the kernel on its behalf.
 
 use std::io::Write;
-use std::ptr::{self, NonNull};
+use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use super::super::errno::last_error;
 use super::super::memory::RESERVED;
 use super::super::size::page_size;
 use super::trap::Trap;
+use crate::os::pages::Pages;
 use crate::os::types::{Missing, Next, Poison};
 use crate::plain::{FaultAccess, FaultCode, OsCode};
 
@@ -108,12 +109,9 @@ impl Userfault {
         unsafe { libc::write(self.bell, (&raw const ONE).cast(), size_of_val(&ONE)) };
     }
 
-    /// Wakes who waits for a page of the range.
-    pub(crate) fn wake(&self, base: NonNull<u8>, len: usize) {
-        let mut range = abi::Range {
-            start: base.as_ptr().addr() as u64,
-            len: len as u64,
-        };
+    /// Wakes the threads that wait for one of the pages.
+    pub(crate) fn wake(&self, pages: Pages<'_>) {
+        let mut range = abi::Range::of(pages);
         // SAFETY: the request takes this structure, and only wakes threads. It fails for an invalid range only.
         let _ = unsafe { self.control(abi::WAKE, &mut range) };
     }
@@ -130,29 +128,25 @@ impl Userfault {
         self.fd.load(Ordering::Relaxed)
     }
 
+    /// Makes reserved pages accessible, and missing.
+    ///
     /// # Safety
-    /// `base..base + len` are whole pages of one live reservation of the caller's, all of them reserved, and nobody
-    /// touches them yet.
-    pub(crate) unsafe fn attach(&self, base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
+    /// No reference points into the pages.
+    pub(crate) unsafe fn attach(&self, pages: Pages<'_>) -> Result<(), OsCode> {
         // The whole range is to be accessible, and may be far more than there is memory: not charged. (In strict mode,
         // vm.overcommit_memory=2, the flag is ignored and the mprotect below may be refused; mmap(2).)
         let flags = RESERVED | libc::MAP_FIXED | libc::MAP_NORESERVE;
-        // SAFETY: the caller's own pages, which nothing uses (contract).
-        let mapped =
-            unsafe { libc::mmap(base.as_ptr().cast(), len, libc::PROT_NONE, flags, -1, 0) };
+        let (start, len) = (pages.start(), pages.len());
+        // SAFETY: whole pages of a live reservation (`Pages`), which no reference points into (contract).
+        let mapped = unsafe { libc::mmap(start, len, libc::PROT_NONE, flags, -1, 0) };
         if mapped == libc::MAP_FAILED {
             return Err(last_error());
         }
         // Before they are accessible: under mlockall(MCL_FUTURE) that would fill them all.
-        self.register(base, len)?;
-        // SAFETY: as above.
-        let result = unsafe {
-            libc::mprotect(
-                base.as_ptr().cast(),
-                len,
-                libc::PROT_READ | libc::PROT_WRITE,
-            )
-        };
+        self.register(pages)?;
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: whole pages of a live reservation (`Pages`), which no reference points into (contract).
+        let result = unsafe { libc::mprotect(start, len, access) };
         if result == 0 {
             Ok(())
         } else {
@@ -160,15 +154,11 @@ impl Userfault {
         }
     }
 
-    /// Makes missing pages of a range that was attached fault here, again: a fork undoes it in the child. Safe, as it
-    /// changes no page that is there. Async-signal-safe.
-    pub(crate) fn register(&self, base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
-        let range = abi::Range {
-            start: base.as_ptr().addr() as u64,
-            len: len as u64,
-        };
+    /// Makes missing pages of a range that was attached fault here, again: a fork undoes it in the child. It changes
+    /// no page that is there. Async-signal-safe.
+    pub(crate) fn register(&self, pages: Pages<'_>) -> Result<(), OsCode> {
         let mut register = abi::Register {
-            range,
+            range: abi::Range::of(pages),
             mode: abi::REGISTER_MISSING,
             ioctls: 0,
         };
@@ -176,50 +166,38 @@ impl Userfault {
         unsafe { self.control(abi::REGISTER, &mut register) }
     }
 
-    /// Fills what is missing of the range with zeros. What is there stays as it is. Who waits for it goes on waiting
-    /// until it is [woken](Userfault::wake). Async-signal-safe, as all below.
-    ///
-    /// # Safety
-    /// `base..base + len` are whole pages of a range that is attached to this object.
-    pub(crate) unsafe fn fill(&self, base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
+    /// Fills missing pages with zeros. A page that is there stays as it is. A thread that waits for one goes on waiting
+    /// until it is [woken](Userfault::wake). Pages that are not attached are an error. Async-signal-safe, as all below.
+    pub(crate) fn fill(&self, pages: Pages<'_>) -> Result<(), OsCode> {
         let mut done = 0;
-        while done < len {
-            let start = (base.as_ptr().addr() + done) as u64;
-            let range = abi::Range {
-                start,
-                len: (len - done) as u64,
-            };
+        while done < pages.len() {
             let mut zero = abi::ZeroPage {
-                range,
+                range: abi::Range::from(pages, done),
                 mode: abi::DONT_WAKE,
                 zeroed: 0,
             };
-            // SAFETY: the request takes this structure, and maps zero pages where none are in a range of the caller's.
+            // SAFETY: the request takes this structure, and maps zero pages where none are in a live reservation
+            // (`Pages`).
             let result = unsafe { self.control(abi::ZEROPAGE, &mut zero) };
             done += step(result, zero.zeroed)?;
         }
         Ok(())
     }
 
-    /// [`fill`](Userfault::fill) for one page that is about to be written: with memory of its own, which spares the
+    /// [`fill`](Userfault::fill) for pages that are about to be written: with memory of their own, which spares the
     /// write a second fault.
-    ///
-    /// # Safety
-    /// As for `fill`, of one page.
-    pub(crate) unsafe fn fill_written(&self, base: NonNull<u8>) -> Result<(), OsCode> {
+    pub(crate) fn fill_written(&self, pages: Pages<'_>) -> Result<(), OsCode> {
         let mut done = 0;
-        while done < page_size() {
-            let to = base.as_ptr().addr() as u64;
-            let from = ZEROS.as_ptr().addr() as u64;
+        while done < pages.len() {
             let mut copy = abi::Copy {
-                to,
-                from,
+                to: abi::Range::from(pages, done).start,
+                from: ZEROS.as_ptr().addr() as u64,
                 len: page_size() as u64,
                 mode: abi::DONT_WAKE,
                 copied: 0,
             };
             // SAFETY: the request takes this structure. It reads a page of ZEROS, which is as long as the largest, and
-            // maps the copy if no page is at an address of the caller's.
+            // maps the copy if no page is at an address in a live reservation (`Pages`).
             let result = unsafe { self.control(abi::COPY, &mut copy) };
             done += step(result, copy.copied)?;
         }
@@ -229,11 +207,11 @@ impl Userfault {
     /// Makes pages missing, whatever they are.
     ///
     /// # Safety
-    /// As for `fill`, and no reference points into the pages.
-    pub(crate) unsafe fn empty(&self, base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
-        // SAFETY: the caller's own pages, whose contents nothing refers to (contract). The next touch of private
-        // anonymous memory finds zeros, once filled (madvise(2)).
-        let result = unsafe { libc::madvise(base.as_ptr().cast(), len, libc::MADV_DONTNEED) };
+    /// No reference points into the pages.
+    pub(crate) unsafe fn empty(&self, pages: Pages<'_>) -> Result<(), OsCode> {
+        // SAFETY: whole pages of a live reservation (`Pages`), whose contents no reference points to (contract). The
+        // next touch of private anonymous memory finds zeros, once filled (madvise(2)).
+        let result = unsafe { libc::madvise(pages.start(), pages.len(), libc::MADV_DONTNEED) };
         if result == 0 {
             Ok(())
         } else {
@@ -394,15 +372,16 @@ const GUARD_REMOVE: i32 = 103;
 /// Makes every touch of a missing page fail: with SIGSEGV, or in a system call with EFAULT.
 ///
 /// # Safety
-/// `base` and `len` are whole missing pages that are attached to a userfaultfd.
-pub(crate) unsafe fn poison(base: NonNull<u8>, len: usize) -> Result<Poison, OsCode> {
-    // SAFETY: the caller's missing pages, of which nobody can have a reference.
-    if unsafe { libc::madvise(base.as_ptr().cast(), len, GUARD_INSTALL) } == 0 {
+/// The pages are missing.
+pub(crate) unsafe fn poison(pages: Pages<'_>) -> Result<Poison, OsCode> {
+    // SAFETY: whole pages of a live reservation (`Pages`). They are missing (contract), so they have no contents to
+    // lose, and no reference points into them.
+    if unsafe { libc::madvise(pages.start(), pages.len(), GUARD_INSTALL) } == 0 {
         return Ok(Poison::Guard);
     }
     // An older kernel. This takes a mapping or two for as long as it lasts.
-    // SAFETY: as above.
-    let result = unsafe { libc::mprotect(base.as_ptr().cast(), len, libc::PROT_NONE) };
+    // SAFETY: whole missing pages of a live reservation (`Pages`, contract), which no reference points into.
+    let result = unsafe { libc::mprotect(pages.start(), pages.len(), libc::PROT_NONE) };
     if result == 0 {
         Ok(Poison::Protection)
     } else {
@@ -410,22 +389,18 @@ pub(crate) unsafe fn poison(base: NonNull<u8>, len: usize) -> Result<Poison, OsC
     }
 }
 
-/// Undoes [`poison`].
-///
-/// # Safety
-/// `base` and `len` are those of a call of `poison` that returned `poison`, and was not undone.
-pub(crate) unsafe fn cure(base: NonNull<u8>, len: usize, poison: Poison) {
+/// Undoes [`poison`] of pages that it has poisoned in this way.
+pub(crate) fn cure(pages: Pages<'_>, poison: Poison) {
+    let (start, len) = (pages.start(), pages.len());
     // Neither fails: both give back what `poison` took.
     match poison {
-        // SAFETY: removes a mark from pages that are missing.
-        Poison::Guard => unsafe { libc::madvise(base.as_ptr().cast(), len, GUARD_REMOVE) },
-        // SAFETY: the pages were accessible before.
+        // SAFETY: whole pages of a live reservation (`Pages`), of which marks are removed and nothing else (madvise(2),
+        // MADV_GUARD_REMOVE).
+        Poison::Guard => unsafe { libc::madvise(start, len, GUARD_REMOVE) },
+        // SAFETY: whole pages of a live reservation (`Pages`), which may be read and written afterwards and whose
+        // contents do not change (mprotect(2)).
         Poison::Protection => unsafe {
-            libc::mprotect(
-                base.as_ptr().cast(),
-                len,
-                libc::PROT_READ | libc::PROT_WRITE,
-            )
+            libc::mprotect(start, len, libc::PROT_READ | libc::PROT_WRITE)
         },
     };
 }
