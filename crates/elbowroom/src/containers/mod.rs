@@ -17,6 +17,7 @@ pub mod arena;
 mod cache;
 mod claims;
 mod demand_array;
+mod drop_glue;
 pub(crate) mod prefix;
 mod push_error;
 pub mod reserved_vec;

@@ -70,10 +70,10 @@ unsafe impl<T: Sync> Sync for Drain<'_, T> {}
 impl<'a, T> Drain<'a, T> {
     /// `range` is inside the length.
     pub(super) fn new(vec: &'a mut ReservedVec<T>, range: Range<usize>) -> Drain<'a, T> {
-        let tail = range.end..vec.len;
+        let tail = range.end..vec.owned.len;
         // If this is forgotten, nothing that it has given out is the vector's any more.
-        vec.len = range.start;
-        let base = vec.ptr;
+        vec.owned.len = range.start;
+        let base = vec.owned.ptr.cast();
         Drain {
             vec: NonNull::from(vec),
             base,
@@ -106,7 +106,7 @@ impl<'a, T> Drain<'a, T> {
         debug_assert!(self.remaining.is_empty());
         let end = self.tail.start;
         let vec = self.vec_mut();
-        while vec.len < end {
+        while vec.owned.len < end {
             let Some(element) = elements.next() else {
                 return false;
             };
@@ -179,12 +179,12 @@ impl<T> Drop for Drain<'_, T> {
             fn drop(&mut self) {
                 let Range { start, end } = self.0.tail;
                 let vec = self.0.vec_mut();
-                let gap = vec.len;
+                let gap = vec.owned.len;
                 if gap != start {
                     // SAFETY: initialised elements, moved down over ones that are gone.
                     unsafe { ptr::copy(vec.place(start), vec.place(gap), end - start) };
                 }
-                vec.len = gap + (end - start);
+                vec.owned.len = gap + (end - start);
             }
         }
 

@@ -20,7 +20,7 @@ impl<T> ReservedVec<T> {
     #[inline]
     #[track_caller]
     pub fn push(&mut self, value: T) {
-        if self.len == self.ready {
+        if self.owned.len == self.ready {
             self.grow_for_push();
         }
         // SAFETY: there is room for one more.
@@ -33,8 +33,8 @@ impl<T> ReservedVec<T> {
     /// [`PushError::error`] as of [`try_reserve`](ReservedVec::try_reserve). It turns into that one with `?`.
     #[inline]
     pub fn try_push(&mut self, value: T) -> Result<(), PushError<T>> {
-        if self.len == self.ready {
-            if let Err(error) = self.grow(self.len, 1, Extent::Ahead) {
+        if self.owned.len == self.ready {
+            if let Err(error) = self.grow(self.owned.len, 1, Extent::Ahead) {
                 return Err(PushError::new(value, error));
             }
         }
@@ -47,31 +47,31 @@ impl<T> ReservedVec<T> {
     #[inline(never)]
     #[track_caller]
     fn grow_for_push(&mut self) {
-        accept(self.grow(self.len, 1, Extent::Ahead));
+        accept(self.grow(self.owned.len, 1, Extent::Ahead));
     }
 
     /// # Safety
     /// The length is less than what is ready.
     #[inline(always)]
     pub(super) unsafe fn push_ready(&mut self, value: T) {
-        let len = self.len;
+        let len = self.owned.len;
         let place = self.place(len);
         // SAFETY: ready (contract), so on committed pages, or of no size; aligned as the base is; nothing
         // is there that would have to be dropped.
         unsafe { place.write(value) };
         // Not counted up in memory, which the compiler would have to read again after the write.
-        self.len = len + 1;
+        self.owned.len = len + 1;
     }
 
     /// Takes the last element.
     #[inline]
     pub fn pop(&mut self) -> Option<T> {
-        if self.len == 0 {
+        if self.owned.len == 0 {
             return None;
         }
-        self.len -= 1;
+        self.owned.len -= 1;
         // SAFETY: it was the last element, and the vector no longer counts it as its own.
-        Some(unsafe { self.place(self.len).read() })
+        Some(unsafe { self.place(self.owned.len).read() })
     }
 
     /// Takes the last element if `predicate` says so.
@@ -101,7 +101,7 @@ impl<T> ReservedVec<T> {
     /// If `index` is beyond the length.
     #[track_caller]
     pub fn try_insert(&mut self, index: usize, value: T) -> Result<(), PushError<T>> {
-        let len = self.len;
+        let len = self.owned.len;
         assert!(index <= len, "index {index} is beyond the length of {len}");
         if let Err(error) = self.make_room(1) {
             return Err(PushError::new(value, error));
@@ -111,7 +111,7 @@ impl<T> ReservedVec<T> {
         unsafe { ptr::copy(place, self.place(index + 1), len - index) };
         // SAFETY: what was there has been moved away.
         unsafe { place.write(value) };
-        self.len = len + 1;
+        self.owned.len = len + 1;
         Ok(())
     }
 
@@ -121,7 +121,7 @@ impl<T> ReservedVec<T> {
     /// If there is no such element.
     #[track_caller]
     pub fn remove(&mut self, index: usize) -> T {
-        let len = self.len;
+        let len = self.owned.len;
         assert!(
             index < len,
             "index {index} is not below the length of {len}"
@@ -131,7 +131,7 @@ impl<T> ReservedVec<T> {
         let value = unsafe { place.read() };
         // SAFETY: the elements behind it move down by one.
         unsafe { ptr::copy(self.place(index + 1), place, len - index - 1) };
-        self.len = len - 1;
+        self.owned.len = len - 1;
         value
     }
 
@@ -141,25 +141,25 @@ impl<T> ReservedVec<T> {
     /// If there is no such element.
     #[track_caller]
     pub fn swap_remove(&mut self, index: usize) -> T {
-        let len = self.len;
+        let len = self.owned.len;
         assert!(
             index < len,
             "index {index} is not below the length of {len}"
         );
         self.as_mut_slice().swap(index, len - 1);
-        self.len = len - 1;
+        self.owned.len = len - 1;
         // SAFETY: it was the last element, and the vector no longer counts it as its own.
         unsafe { self.place(len - 1).read() }
     }
 
     /// Drops the elements from `len` on. What is committed stays so.
     pub fn truncate(&mut self, len: usize) {
-        let Some(dropped) = self.len.checked_sub(len) else {
+        let Some(dropped) = self.owned.len.checked_sub(len) else {
             return;
         };
         let rest = ptr::slice_from_raw_parts_mut(self.place(len), dropped);
         // Before anything is dropped: if that panics, nothing is dropped twice.
-        self.len = len;
+        self.owned.len = len;
         // SAFETY: initialised elements that the vector no longer counts as its own.
         unsafe { ptr::drop_in_place(rest) };
     }
@@ -184,12 +184,12 @@ impl<T> ReservedVec<T> {
     /// # Errors
     /// As [`try_reserve`](ReservedVec::try_reserve).
     pub fn try_append(&mut self, other: &mut ReservedVec<T>) -> Result<(), Error> {
-        let more = other.len;
+        let more = other.owned.len;
         self.make_room(more)?;
         // SAFETY: initialised elements of another vector, into room for as many.
-        unsafe { ptr::copy_nonoverlapping(other.as_ptr(), self.place(self.len), more) };
-        other.len = 0;
-        self.len += more;
+        unsafe { ptr::copy_nonoverlapping(other.as_ptr(), self.place(self.owned.len), more) };
+        other.owned.len = 0;
+        self.owned.len += more;
         Ok(())
     }
 
@@ -213,14 +213,14 @@ impl<T> ReservedVec<T> {
     /// If `at` is beyond the length.
     #[track_caller]
     pub fn try_split_off(&mut self, at: usize) -> Result<ReservedVec<T>, Error> {
-        let len = self.len;
+        let len = self.owned.len;
         assert!(at <= len, "index {at} is beyond the length of {len}");
         let mut other = self.like()?;
         other.make_room(len - at)?;
         // SAFETY: initialised elements, into room for as many in another vector.
         unsafe { ptr::copy_nonoverlapping(self.place(at), other.as_mut_ptr(), len - at) };
-        self.len = at;
-        other.len = len - at;
+        self.owned.len = at;
+        other.owned.len = len - at;
         Ok(other)
     }
 
@@ -242,10 +242,10 @@ impl<T> ReservedVec<T> {
         len: usize,
         mut make: impl FnMut() -> T,
     ) -> Result<(), Error> {
-        match len.checked_sub(self.len) {
+        match len.checked_sub(self.owned.len) {
             Some(more) => {
                 self.make_room(more)?;
-                while self.len < len {
+                while self.owned.len < len {
                     // SAFETY: there is room for all of them.
                     unsafe { self.push_ready(make()) };
                 }
@@ -262,7 +262,7 @@ impl<T> ReservedVec<T> {
     /// If the range is inverted or ends beyond the length.
     #[track_caller]
     pub fn drain(&mut self, range: impl RangeBounds<usize>) -> drain::Drain<'_, T> {
-        let range = drain::resolve(range, self.len);
+        let range = drain::resolve(range, self.owned.len);
         drain::Drain::new(self, range)
     }
 }
@@ -282,12 +282,12 @@ impl<T: Clone> ReservedVec<T> {
     /// # Errors
     /// As [`try_reserve`](ReservedVec::try_reserve).
     pub fn try_resize(&mut self, len: usize, value: T) -> Result<(), Error> {
-        if len <= self.len {
+        if len <= self.owned.len {
             self.truncate(len);
             return Ok(());
         }
-        self.make_room(len - self.len)?;
-        self.fill_ready(len - self.len - 1, || value.clone());
+        self.make_room(len - self.owned.len)?;
+        self.fill_ready(len - self.owned.len - 1, || value.clone());
         // SAFETY: there is room for all of them, and one is left.
         unsafe { self.push_ready(value) };
         Ok(())

@@ -42,9 +42,9 @@ impl<T> ReservedVec<T> {
     /// there.
     #[inline]
     fn extend_ready(&mut self, elements: impl Iterator<Item = T>) {
-        let base = self.ptr;
-        let room = self.ready - self.len;
-        let mut filling = Filling::new(&mut self.len);
+        let base = self.owned.ptr.cast::<T>();
+        let room = self.ready - self.owned.len;
+        let mut filling = Filling::new(&mut self.owned.len);
         elements.take(room).for_each(|element| {
             // SAFETY: inside what is ready: `take` lets no more through than there is room for.
             let place = unsafe { base.add(filling.filled) };
@@ -59,7 +59,7 @@ impl<T> ReservedVec<T> {
         self.make_room(elements.size_hint().0)?;
         loop {
             self.extend_ready(elements.by_ref());
-            if self.len < self.ready {
+            if self.owned.len < self.ready {
                 return Ok(()); // It has ended, and is not asked again.
             }
             let Some(element) = elements.next() else {
@@ -76,7 +76,7 @@ impl<T> ReservedVec<T> {
     /// # Errors
     /// As [`try_reserve`](ReservedVec::try_reserve).
     pub fn try_extend(&mut self, elements: impl IntoIterator<Item = T>) -> Result<(), Error> {
-        let before = self.len;
+        let before = self.owned.len;
         let result = self.extend_until_refused(elements.into_iter());
         if result.is_err() {
             self.truncate(before);
@@ -124,7 +124,7 @@ impl<T: Clone> ReservedVec<T> {
     /// If the range is inverted or ends beyond the length.
     #[track_caller]
     pub fn try_extend_from_within(&mut self, range: impl RangeBounds<usize>) -> Result<(), Error> {
-        let range = drain::resolve(range, self.len);
+        let range = drain::resolve(range, self.owned.len);
         self.make_room(range.len())?;
         let mut next = self.place(range.start).cast_const();
         self.fill_ready(range.len(), || {

@@ -6,31 +6,64 @@ use std::fmt;
 use std::iter::FusedIterator;
 use std::mem;
 use std::ops::Range;
-use std::ptr;
+use std::ptr::NonNull;
 use std::slice;
 
+use super::super::drop_glue::DropGlue;
 use super::{ReservedVec, accept};
 
 /// The elements of a [`ReservedVec`], by value.
 pub struct IntoIter<T> {
+    // Dropped before `vec`, which has their memory: fields are dropped in this order.
+    remaining: Remaining,
     // Invariant: its length is 0, so that it drops no elements.
     vec: ReservedVec<T>,
-    // Invariant: initialised elements, not yet given out.
-    remaining: Range<usize>,
 }
+
+/// The elements that were not given out, which are dropped with this.
+struct Remaining {
+    // Invariant: where the elements of the vector lie, aligned for them.
+    first: NonNull<u8>,
+    // Invariant: the indices of initialised elements.
+    range: Range<usize>,
+    // Invariant: of the type of the elements.
+    glue: DropGlue,
+}
+
+impl Drop for Remaining {
+    fn drop(&mut self) {
+        let range = mem::take(&mut self.range);
+        // SAFETY: initialised elements of the type of `glue`, in the memory of the vector, which is dropped later
+        // (invariants). They no longer count as remaining, and nothing else has them.
+        unsafe { self.glue.drop(self.first, range) };
+    }
+}
+
+// SAFETY: it owns its elements and the memory they are in, as the vector did.
+unsafe impl<T: Send> Send for IntoIter<T> {}
+// SAFETY: `&self` gives out `&T` and figures only.
+unsafe impl<T: Sync> Sync for IntoIter<T> {}
 
 impl<T> IntoIter<T> {
     /// Returns the elements that have not been taken yet.
     pub fn as_slice(&self) -> &[T] {
         // SAFETY: initialised elements (invariant) that this borrows.
-        unsafe { slice::from_raw_parts(self.vec.place(self.remaining.start), self.remaining.len()) }
+        unsafe {
+            slice::from_raw_parts(
+                self.vec.place(self.remaining.range.start),
+                self.remaining.range.len(),
+            )
+        }
     }
 
     /// Returns the elements that have not been taken yet.
     pub fn as_mut_slice(&mut self) -> &mut [T] {
-        // SAFETY: as above, and borrowed exclusively.
+        // SAFETY: initialised elements (invariant) that this borrows exclusively.
         unsafe {
-            slice::from_raw_parts_mut(self.vec.place(self.remaining.start), self.remaining.len())
+            slice::from_raw_parts_mut(
+                self.vec.place(self.remaining.range.start),
+                self.remaining.range.len(),
+            )
         }
     }
 }
@@ -40,25 +73,25 @@ impl<T> Iterator for IntoIter<T> {
 
     #[inline]
     fn next(&mut self) -> Option<T> {
-        let index = self.remaining.next()?;
+        let index = self.remaining.range.next()?;
         // SAFETY: initialised (invariant), and given out only once.
         Some(unsafe { self.vec.place(index).read() })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        self.remaining.size_hint()
+        self.remaining.range.size_hint()
     }
 
     fn count(self) -> usize {
-        self.remaining.len()
+        self.remaining.range.len()
     }
 }
 
 impl<T> DoubleEndedIterator for IntoIter<T> {
     #[inline]
     fn next_back(&mut self) -> Option<T> {
-        let index = self.remaining.next_back()?;
-        // SAFETY: as in `next`.
+        let index = self.remaining.range.next_back()?;
+        // SAFETY: initialised (invariant), and given out only once.
         Some(unsafe { self.vec.place(index).read() })
     }
 }
@@ -89,25 +122,20 @@ impl<T: fmt::Debug> fmt::Debug for IntoIter<T> {
     }
 }
 
-impl<T> Drop for IntoIter<T> {
-    fn drop(&mut self) {
-        let first = self.vec.place(self.remaining.start);
-        let remaining = mem::take(&mut self.remaining);
-        // SAFETY: initialised elements, no longer counted as remaining. The memory goes after them, with `vec`.
-        unsafe { ptr::drop_in_place(ptr::slice_from_raw_parts_mut(first, remaining.len())) };
-    }
-}
-
 impl<T> IntoIterator for ReservedVec<T> {
     type Item = T;
     type IntoIter = IntoIter<T>;
 
     #[inline]
     fn into_iter(mut self) -> IntoIter<T> {
-        let remaining = 0..mem::take(&mut self.len);
+        let remaining = Remaining {
+            first: self.owned.ptr,
+            range: 0..mem::take(&mut self.owned.len),
+            glue: self.owned.glue,
+        };
         IntoIter {
-            vec: self,
             remaining,
+            vec: self,
         }
     }
 }

@@ -8,9 +8,10 @@
 use std::marker::PhantomData;
 use std::mem::{self, MaybeUninit};
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 use std::slice;
 
+use super::drop_glue::DropGlue;
 use super::prefix::{Extent, Prefix};
 use super::share;
 use super::{ContainerBuilder, ContainerStats, Options, full};
@@ -79,18 +80,27 @@ pub use splice::Splice;
 /// of the vector itself included. A pointer from it may be used wherever an element is, also after the vector has
 /// grown, as long as no `&mut` to the same element is alive.
 pub struct ReservedVec<T> {
-    // Invariant: the base of `prefix`; dangling before there is one and where T takes no space.
-    ptr: NonNull<T>,
+    // Dropped before `prefix`, which has their memory: fields are dropped in this order.
+    owned: Owned,
     // How many elements can be written without a look at the prefix. Invariant: at most the capacity, so they lie in
     // committed pages. Where T takes no space, it is `max_len`.
     ready: usize,
-    // Invariant: at most `ready`; so many elements are initialised.
-    len: usize,
     // Invariant: where there is a prefix, constant, and it has room for so many, so that their bytes do not overflow.
     max_len: usize,
     prefix: Option<Prefix>,
     // It owns elements, and drops them.
     elements: PhantomData<T>,
+}
+
+/// The elements of a vector, which are dropped with this.
+struct Owned {
+    // Invariant: the base of the prefix, aligned for the elements; dangling and aligned before there is one and where
+    // the elements take no space.
+    ptr: NonNull<u8>,
+    // Invariant: at most `ready`; this many elements are initialised.
+    len: usize,
+    // Invariant: of the type of the elements.
+    glue: DropGlue,
 }
 
 // SAFETY: it owns its elements and the memory they are in, as `Vec` does.
@@ -128,9 +138,12 @@ impl<T> ReservedVec<T> {
 
     const fn unreserved(max_len: usize) -> ReservedVec<T> {
         ReservedVec {
-            ptr: NonNull::dangling(),
+            owned: Owned {
+                ptr: NonNull::<T>::dangling().cast(),
+                len: 0,
+                glue: DropGlue::of::<T>(),
+            },
             ready: if Self::IS_ZERO_SIZED { max_len } else { 0 },
-            len: 0,
             max_len,
             prefix: None,
             elements: PhantomData,
@@ -160,7 +173,7 @@ impl<T> ReservedVec<T> {
         let max_bytes = max_bytes
             .ok_or_else(|| Error::new(Operation::Reserve, 0..usize::MAX, Reason::TooLarge))?;
         let prefix = Prefix::reserve(max_bytes, align_of::<T>(), options)?;
-        self.ptr = prefix.base().cast();
+        self.owned.ptr = prefix.base();
         self.prefix = Some(prefix);
         Ok(())
     }
@@ -170,10 +183,10 @@ impl<T> ReservedVec<T> {
         let size = size_of::<T>();
         let needed = needed
             .checked_mul(size)
-            .ok_or_else(|| full(self.len, needed, isize::MAX as usize / size, size))?;
+            .ok_or_else(|| full(self.owned.len, needed, isize::MAX as usize / size, size))?;
         let prefix = Prefix::reserve_share(needed, size, align_of::<T>(), Options::default())?;
         self.max_len = prefix.usable_bytes() / size;
-        self.ptr = prefix.base().cast();
+        self.owned.ptr = prefix.base();
         self.prefix = Some(prefix);
         Ok(())
     }
@@ -227,10 +240,10 @@ impl<T> ReservedVec<T> {
     /// Makes room for `more` elements behind the last, which are about to be written.
     #[inline]
     fn make_room(&mut self, more: usize) -> Result<(), Error> {
-        if more <= self.ready - self.len {
+        if more <= self.ready - self.owned.len {
             Ok(())
         } else {
-            self.grow(self.len, more, Extent::Ahead)
+            self.grow(self.owned.len, more, Extent::Ahead)
         }
     }
 
@@ -275,10 +288,10 @@ impl<T> ReservedVec<T> {
     }
 
     fn reserve_for(&mut self, additional: usize, extent: Extent) -> Result<(), Error> {
-        if additional <= self.capacity() - self.len {
+        if additional <= self.capacity() - self.owned.len {
             Ok(())
         } else {
-            self.grow(self.len, additional, extent)
+            self.grow(self.owned.len, additional, extent)
         }
     }
 
@@ -293,11 +306,11 @@ impl<T> ReservedVec<T> {
         let Some(prefix) = &mut self.prefix else {
             return;
         };
-        let keep = min_capacity.min(self.max_len).max(self.len) * size_of::<T>();
+        let keep = min_capacity.min(self.max_len).max(self.owned.len) * size_of::<T>();
         // SAFETY: the elements are before that, and the exclusive borrow says that nobody has a reference to the rest.
         if let Ok(committed) = unsafe { prefix.shrink(keep) } {
             // Taken anew from the mapping: whatever was known of the pages that are gone is known of an old pointer.
-            self.ptr = prefix.base().cast();
+            self.owned.ptr = prefix.base();
             self.ready = self.ready.min(self.elements_in(committed));
         }
     }
@@ -323,13 +336,13 @@ impl<T> ReservedVec<T> {
     /// Returns how many elements the vector holds.
     #[inline]
     pub const fn len(&self) -> usize {
-        self.len
+        self.owned.len
     }
 
     /// Returns whether the vector is empty.
     #[inline]
     pub const fn is_empty(&self) -> bool {
-        self.len == 0
+        self.owned.len == 0
     }
 
     /// Returns the name, or the empty string.
@@ -355,13 +368,13 @@ impl<T> ReservedVec<T> {
     /// the beginning if the builder made it), dangling before that.
     #[inline]
     pub const fn as_ptr(&self) -> *const T {
-        self.ptr.as_ptr()
+        self.owned.ptr.cast().as_ptr()
     }
 
     /// Returns the pointer of [`as_ptr`](ReservedVec::as_ptr), to write through.
     #[inline]
     pub const fn as_mut_ptr(&mut self) -> *mut T {
-        self.ptr.as_ptr()
+        self.owned.ptr.cast().as_ptr()
     }
 
     /// Returns the elements.
@@ -369,24 +382,24 @@ impl<T> ReservedVec<T> {
     pub const fn as_slice(&self) -> &[T] {
         // SAFETY: so many elements are initialised, on committed pages (or of no size), and stay so while borrowed:
         // what decommits takes `&mut self`.
-        unsafe { slice::from_raw_parts(self.ptr.as_ptr(), self.len) }
+        unsafe { slice::from_raw_parts(self.owned.ptr.cast().as_ptr(), self.owned.len) }
     }
 
     /// Returns the elements.
     #[inline]
     pub const fn as_mut_slice(&mut self) -> &mut [T] {
         // SAFETY: as in `as_slice`, and borrowed exclusively.
-        unsafe { slice::from_raw_parts_mut(self.ptr.as_ptr(), self.len) }
+        unsafe { slice::from_raw_parts_mut(self.owned.ptr.cast().as_ptr(), self.owned.len) }
     }
 
     /// Returns the committed room behind the last element, to be filled and then counted with
     /// [`set_len`](ReservedVec::set_len). What it holds is unknown: perhaps what a vector that is gone left there.
     #[inline]
     pub fn spare_capacity_mut(&mut self) -> &mut [MaybeUninit<T>] {
-        let spare = self.place(self.len).cast();
+        let spare = self.place(self.owned.len).cast();
         // SAFETY: from the last element to the capacity the pages are committed (or T takes no space), and borrowed
         // exclusively; MaybeUninit asks for nothing else.
-        unsafe { slice::from_raw_parts_mut(spare, self.capacity() - self.len) }
+        unsafe { slice::from_raw_parts_mut(spare, self.capacity() - self.owned.len) }
     }
 
     /// Changes the length, and nothing else.
@@ -397,13 +410,13 @@ impl<T> ReservedVec<T> {
     pub unsafe fn set_len(&mut self, len: usize) {
         debug_assert!(len <= self.capacity());
         self.ready = self.ready.max(len);
-        self.len = len;
+        self.owned.len = len;
     }
 
     /// The place of an element, which may be used up to the capacity.
     #[inline(always)]
     const fn place(&self, index: usize) -> *mut T {
-        self.ptr.as_ptr().wrapping_add(index)
+        self.owned.ptr.cast::<T>().as_ptr().wrapping_add(index)
     }
 
     /// Gives up the vector and lets its elements live for ever. Their memory is never given back, nor its charge.
@@ -418,7 +431,7 @@ impl<T> ReservedVec<T> {
     fn leaked<'a>(&mut self) -> &'a mut [T] {
         // SAFETY: initialised and committed; the one caller forgets the vector, so they stay so for good, and nobody
         // else can reach them.
-        unsafe { slice::from_raw_parts_mut(self.ptr.as_ptr(), self.len) }
+        unsafe { slice::from_raw_parts_mut(self.owned.ptr.cast().as_ptr(), self.owned.len) }
     }
 }
 
@@ -459,10 +472,10 @@ fn refused(error: &Error) -> ! {
     panic!("{error}")
 }
 
-impl<T> Drop for ReservedVec<T> {
+impl Drop for Owned {
     fn drop(&mut self) {
-        let elements = ptr::from_mut(self.as_mut_slice());
-        // SAFETY: initialised elements, dropped once: nothing looks at them after this.
-        unsafe { ptr::drop_in_place(elements) };
+        // SAFETY: the pointer is aligned, and this many elements of the type of `glue` are initialised (invariants), on
+        // committed pages, which the prefix gives back later. Nothing uses them after this.
+        unsafe { self.glue.drop(self.ptr, 0..self.len) };
     }
 }

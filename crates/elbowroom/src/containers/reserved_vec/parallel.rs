@@ -90,13 +90,13 @@ impl<T: Send> ParallelIterator for IntoParIter<T> {
     }
 
     fn opt_len(&self) -> Option<usize> {
-        Some(self.vec.len)
+        Some(self.vec.owned.len)
     }
 }
 
 impl<T: Send> IndexedParallelIterator for IntoParIter<T> {
     fn len(&self) -> usize {
-        self.vec.len
+        self.vec.owned.len
     }
 
     fn drive<C: Consumer<T>>(self, consumer: C) -> C::Result {
@@ -113,7 +113,7 @@ impl<T> ReservedVec<T> {
     fn give_out(&mut self) -> Part<'_, T> {
         let first = self.as_mut_ptr().cast::<ManuallyDrop<T>>();
         // Before they are given out: the vector does not drop them too.
-        let count = mem::take(&mut self.len);
+        let count = mem::take(&mut self.owned.len);
         // SAFETY: initialised elements, as what has the same layout and drops nothing; the vector is borrowed
         // exclusively for as long, and no longer counts them as its own.
         let elements = unsafe { slice::from_raw_parts_mut(first, count) };

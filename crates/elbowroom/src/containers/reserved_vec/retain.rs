@@ -29,8 +29,8 @@ struct Sieve<'a, T> {
 impl<'a, T> Sieve<'a, T> {
     /// With the first `start` elements kept, which are at most the length.
     fn new(vec: &'a mut ReservedVec<T>, start: usize) -> Sieve<'a, T> {
-        let end = vec.len;
-        vec.len = 0;
+        let end = vec.owned.len;
+        vec.owned.len = 0;
         Sieve {
             vec,
             kept: start,
@@ -91,7 +91,7 @@ impl<T> Drop for Sieve<'_, T> {
             // SAFETY: elements that were not looked at are moved down over the gap.
             unsafe { ptr::copy(from, to, rest) };
         }
-        self.vec.len = self.kept + rest;
+        self.vec.owned.len = self.kept + rest;
     }
 }
 
@@ -128,7 +128,7 @@ impl<T> ReservedVec<T> {
 
     /// Drops each element `a` for which `same(a, b)` says that it equals the one before it, `b`.
     pub fn dedup_by(&mut self, mut same: impl FnMut(&mut T, &mut T) -> bool) {
-        if self.len < 2 {
+        if self.owned.len < 2 {
             return;
         }
         let mut sieve = Sieve::new(self, 1);
@@ -153,7 +153,7 @@ impl<T> ReservedVec<T> {
         range: impl RangeBounds<usize>,
         take: F,
     ) -> ExtractIf<'_, T, F> {
-        let range = drain::resolve(range, self.len);
+        let range = drain::resolve(range, self.owned.len);
         ExtractIf {
             sieve: Sieve::new(self, range.start),
             end: range.end,

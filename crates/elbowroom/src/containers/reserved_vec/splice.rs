@@ -25,7 +25,7 @@ impl<T> ReservedVec<T> {
         range: impl RangeBounds<usize>,
         replacement: I,
     ) -> Splice<'_, I::IntoIter> {
-        let range = drain::resolve(range, self.len);
+        let range = drain::resolve(range, self.owned.len);
         Splice {
             drain: Drain::new(self, range),
             replacement: replacement.into_iter(),
@@ -58,11 +58,11 @@ impl<T> ReservedVec<T> {
         range: impl RangeBounds<usize>,
         replacement: I,
     ) -> Result<Splice<'_, IntoIter<T>>, Error> {
-        let range = drain::resolve(range, self.len);
+        let range = drain::resolve(range, self.owned.len);
         // In a vector, so that it is an error too if there is no memory to keep it for a moment.
         let mut new = self.with_same_max();
         new.try_extend(replacement)?;
-        self.make_room(new.len.saturating_sub(range.len()))?;
+        self.make_room(new.owned.len.saturating_sub(range.len()))?;
         Ok(self.splice(range, new))
     }
 }

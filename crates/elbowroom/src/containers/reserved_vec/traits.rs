@@ -171,8 +171,8 @@ impl<T: Clone> Clone for ReservedVec<T> {
     /// As [`extend_from_slice`](ReservedVec::extend_from_slice).
     #[track_caller]
     fn clone_from(&mut self, source: &ReservedVec<T>) {
-        self.truncate(source.len);
-        let (replaced, more) = source.split_at(self.len);
+        self.truncate(source.owned.len);
+        let (replaced, more) = source.split_at(self.owned.len);
         self.clone_from_slice(replaced);
         self.extend_from_slice(more);
     }
@@ -207,7 +207,7 @@ impl<T> From<Vec<T>> for ReservedVec<T> {
         unsafe { elements.set_len(0) };
         // SAFETY: initialised elements, into room for as many.
         unsafe { ptr::copy_nonoverlapping(elements.as_ptr(), vec.as_mut_ptr(), count) };
-        vec.len = count;
+        vec.owned.len = count;
         vec
     }
 }
@@ -236,9 +236,9 @@ impl<T, const N: usize> From<[T; N]> for ReservedVec<T> {
 
 impl<T> From<ReservedVec<T>> for Vec<T> {
     fn from(mut elements: ReservedVec<T>) -> Vec<T> {
-        let mut vec = Vec::with_capacity(elements.len);
-        let count = elements.len;
-        elements.len = 0;
+        let mut vec = Vec::with_capacity(elements.owned.len);
+        let count = elements.owned.len;
+        elements.owned.len = 0;
         // SAFETY: initialised elements, which the other no longer counts as its own, into room for as many.
         unsafe { ptr::copy_nonoverlapping(elements.as_ptr(), vec.as_mut_ptr(), count) };
         // SAFETY: so many were moved in.
