@@ -33,24 +33,31 @@ fn work(budget: &Budget) {
     }
 }
 
-/// The exit code of a child, or `None` if it hangs (it is killed: it may have alarms blocked) or ends in another way.
-fn exit_code(child: libc::pid_t) -> Option<i32> {
+/// What a child ends with that has found everything in order.
+const IN_ORDER: i32 = 17;
+
+/// Waits for a child, and checks that it has found everything in order.
+fn expect_order(child: libc::pid_t) {
     let begun = Instant::now();
     let mut status = 0;
-    loop {
-        // SAFETY: a child of ours, and a status that is live.
-        match unsafe { libc::waitpid(child, &mut status, libc::WNOHANG) } {
-            0 if begun.elapsed() > Duration::from_secs(60) => {
-                // SAFETY: it has not been waited for, so it is still the same process.
-                unsafe { libc::kill(child, libc::SIGKILL) };
-                // SAFETY: as above.
-                unsafe { libc::waitpid(child, &mut status, 0) };
-                return None;
-            }
-            0 => thread::sleep(Duration::from_millis(1)),
-            _ => return libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)),
+    // SAFETY: a child of this process, and a status that is live.
+    while unsafe { libc::waitpid(child, &mut status, libc::WNOHANG) } == 0 {
+        if begun.elapsed() < Duration::from_secs(60) {
+            thread::sleep(Duration::from_millis(1));
+            continue;
         }
+        // It may have alarms blocked.
+        // SAFETY: it has not been waited for, so it is still the same process.
+        unsafe { libc::kill(child, libc::SIGKILL) };
+        // SAFETY: a child of this process, and a status that is live.
+        unsafe { libc::waitpid(child, &mut status, 0) };
+        // QEMU 7.2 forks with locks of its own that another thread may hold, and the child then waits for ever. A lock
+        // of the library's would be found on the machine itself.
+        assert!(common::emulated(), "the child hangs");
+        return;
     }
+    assert!(libc::WIFEXITED(status), "the child died: {status:#x}");
+    assert_eq!(libc::WEXITSTATUS(status), IN_ORDER);
 }
 
 #[test]
@@ -86,9 +93,9 @@ fn children_grow_for_themselves() {
                 work(&budget);
                 elbowroom::trim();
                 // SAFETY: ends the child without the parent's destructors.
-                unsafe { libc::_exit(17) };
+                unsafe { libc::_exit(IN_ORDER) };
             }
-            assert_eq!(exit_code(child), Some(17));
+            expect_order(child);
             vec.clear();
             vec.shrink_to_fit();
         }
@@ -186,15 +193,16 @@ fn children_push_to_a_vector_that_others_were_pushing_to() {
             while vec.len() < 100 * (1 + round as usize % 7) {
                 thread::yield_now();
             }
-            // SAFETY: as above.
+            // SAFETY: the child does what is safe after the fork of a program with threads and an allocator that, as
+            // glibc's and macOS's, sees to forks itself; and leaves by _exit.
             let child = unsafe { libc::fork() };
             assert!(child >= 0);
             if child == 0 {
                 let result = panic::catch_unwind(AssertUnwindSafe(|| push_in_child(&vec)));
                 // SAFETY: ends the child without the parent's destructors.
-                unsafe { libc::_exit(if result.is_ok() { 17 } else { 18 }) };
+                unsafe { libc::_exit(if result.is_ok() { IN_ORDER } else { 18 }) };
             }
-            assert_eq!(exit_code(child), Some(17));
+            expect_order(child);
         });
         // The child's are its own.
         assert!(
@@ -239,10 +247,10 @@ fn a_child_drops_a_vector_whose_push_has_vanished() {
                 let vec = unsafe { std::ptr::read(&raw const *vec) };
                 drop(vec);
                 // SAFETY: ends the child without the parent's destructors.
-                unsafe { libc::_exit(if is_there { 17 } else { 1 }) };
+                unsafe { libc::_exit(if is_there { IN_ORDER } else { 1 }) };
             }
             go_on.store(true, Ordering::Relaxed);
-            assert_eq!(exit_code(child), Some(17));
+            expect_order(child);
         });
         assert_eq!(vec.len(), 2);
     }
