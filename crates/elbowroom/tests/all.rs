@@ -26,6 +26,7 @@ mod all {
     mod region;
     mod reservation;
     mod reserved_vec;
+    mod reserved_vec_as_vec;
     mod reserved_vec_model;
     mod reserved_vec_panics;
     mod threads;

@@ -342,7 +342,7 @@ impl Error {
             (_, Quoted::Maximum { max, unit }) => {
                 write!(
                     f,
-                    "its maximum of {max} {unit} is reached; make it with a larger one"
+                    "that is more than its maximum of {max} {unit}; make it with a larger one"
                 )
             }
             (reason, Quoted::Nothing) | (reason @ Reason::Mappings, Quoted::Code(_)) => {
@@ -376,7 +376,7 @@ fn text(reason: Reason) -> &'static str {
         Reason::NotCommitted => "a page in it is not committed; commit the range first",
         Reason::Limit => "the commit limit leaves no room; raise the limit or decommit pages",
         Reason::Budget => "a budget leaves no room; raise it or decommit pages",
-        Reason::Full => "its maximum is reached; make it with a larger one",
+        Reason::Full => "that is more than its maximum; make it with a larger one",
         Reason::Filter => "the region's filter declined",
         Reason::NotAPageFault => {
             "it raised something other than a page fault, which a commit cannot cure"

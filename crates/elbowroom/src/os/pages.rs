@@ -27,11 +27,6 @@ impl Pages<'_> {
         }
     }
 
-    /// Returns the address of the first byte.
-    pub(crate) fn base(self) -> NonNull<u8> {
-        self.base
-    }
-
     /// Returns the address of the first byte, as C functions take it.
     pub(crate) fn start(self) -> *mut c_void {
         self.base.as_ptr().cast()

@@ -101,6 +101,26 @@ impl<'a, T> Drain<'a, T> {
         unsafe { slice::from_raw_parts(first, self.remaining.len()) }
     }
 
+    /// Leaves the elements that have not been taken yet in the vector.
+    ///
+    /// ```
+    /// let mut vec = elbowroom::reserved_vec![1, 2, 3, 4];
+    /// let mut drain = vec.drain(..3);
+    /// assert_eq!(drain.next(), Some(1));
+    /// drain.keep_rest();
+    /// assert_eq!(vec, [2, 3, 4]);
+    /// ```
+    pub fn keep_rest(mut self) {
+        let Range { start, end } = mem::take(&mut self.remaining);
+        let gap = self.vec_mut().owned.len;
+        let (from, to) = (self.place(start), self.place(gap));
+        // SAFETY: initialised elements (invariant), no longer counted as remaining, are moved down over ones that were
+        // taken.
+        unsafe { ptr::copy(from, to, end - start) };
+        // The drop moves the tail behind them.
+        self.vec_mut().owned.len = gap + (end - start);
+    }
+
     /// Fills the gap from an iterator, as far as both go; whether the gap is full. Nothing remains to be given out.
     pub(super) fn fill_gap(&mut self, elements: &mut impl Iterator<Item = T>) -> bool {
         debug_assert!(self.remaining.is_empty());

@@ -43,6 +43,38 @@ impl<T> ReservedVec<T> {
         Ok(())
     }
 
+    /// Appends an element, and returns a reference to it.
+    ///
+    /// # Panics
+    /// As [`push`](ReservedVec::push).
+    #[inline]
+    #[track_caller]
+    pub fn push_mut(&mut self, value: T) -> &mut T {
+        self.push(value);
+        let last = self.place(self.owned.len - 1);
+        // SAFETY: the element that was pushed just now, borrowed with the vector.
+        unsafe { &mut *last }
+    }
+
+    /// Appends an element if it fits into the [`capacity`](ReservedVec::capacity), and returns a reference to it.
+    /// Otherwise gives the element back. Asks the system for nothing.
+    ///
+    /// # Errors
+    /// The element, if there is no room.
+    #[inline]
+    pub fn push_within_capacity(&mut self, value: T) -> Result<&mut T, T> {
+        if self.owned.len == self.capacity() {
+            return Err(value);
+        }
+        // Committed pages may be used; that they are `ready` only says that they are in memory.
+        self.ready = self.ready.max(self.owned.len + 1);
+        // SAFETY: there is room for one more.
+        unsafe { self.push_ready(value) };
+        let last = self.place(self.owned.len - 1);
+        // SAFETY: the element that was pushed just now, borrowed with the vector.
+        Ok(unsafe { &mut *last })
+    }
+
     #[cold]
     #[inline(never)]
     #[track_caller]
@@ -113,6 +145,21 @@ impl<T> ReservedVec<T> {
         unsafe { place.write(value) };
         self.owned.len = len + 1;
         Ok(())
+    }
+
+    /// Puts an element at `index`, and returns a reference to it.
+    ///
+    /// # Panics
+    /// As [`insert`](ReservedVec::insert).
+    #[track_caller]
+    pub fn insert_mut(&mut self, index: usize, value: T) -> &mut T {
+        self.insert(index, value);
+        &mut self[index]
+    }
+
+    /// Takes the element at `index`, as [`remove`](ReservedVec::remove) does, if there is one.
+    pub fn try_remove(&mut self, index: usize) -> Option<T> {
+        (index < self.owned.len).then(|| self.remove(index))
     }
 
     /// Takes the element at `index`, and moves those behind it down by one.

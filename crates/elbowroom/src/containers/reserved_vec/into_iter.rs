@@ -105,6 +105,13 @@ impl<T> AsRef<[T]> for IntoIter<T> {
     }
 }
 
+impl<T> Default for IntoIter<T> {
+    /// Returns an iterator without elements.
+    fn default() -> IntoIter<T> {
+        ReservedVec::new().into_iter()
+    }
+}
+
 impl<T: Clone> Clone for IntoIter<T> {
     /// # Panics
     /// As the clone of a vector.

@@ -18,12 +18,14 @@ use super::{ContainerBuilder, ContainerStats, Options, full};
 use crate::error::{Error, Operation, Reason};
 use crate::plain::Span;
 
+mod convert;
 mod drain;
 mod edit;
 mod extend;
 mod into_iter;
 #[cfg(feature = "rayon")]
 mod parallel;
+mod peek;
 mod retain;
 #[cfg(feature = "serde")]
 mod serialized;
@@ -34,6 +36,7 @@ pub use drain::Drain;
 pub use into_iter::IntoIter;
 #[cfg(feature = "rayon")]
 pub use parallel::IntoParIter;
+pub use peek::PeekMut;
 pub use retain::ExtractIf;
 pub use splice::Splice;
 
@@ -54,23 +57,27 @@ pub use splice::Splice;
 /// assert_eq!(names[0], "first");
 /// ```
 ///
-/// # As `Vec`, but
+/// # Differences to `Vec`
 ///
-/// Methods have `Vec`'s names and do what they do there; what takes a `&[T]` or `&mut [T]` takes this too. The
+/// Methods have `Vec`'s names and meanings, and a function that takes a `&[T]` or `&mut [T]` takes this too. The
 /// differences:
 ///
 /// - The length is bounded, by [`max_len`](ReservedVec::max_len) and by the limits given to the
 ///   [builder](ReservedVec::builder).
 /// - Each method that may need memory has a form that returns an [`Error`] where `Vec` would abort: `try_push`,
 ///   `try_extend` and so on. On an error the vector holds what it held. The plain forms panic with the error's text.
+///   Std's `TryReserveError` can only be made by std; where `?` needs an error of std's, an [`Error`] turns into an
+///   [`io::Error`](std::io::Error), of the kind `OutOfMemory` if a limit or the system has refused.
+/// - A `Cursor` around it reads and seeks. It does not write, which only std can add to its `Cursor`. A vector of bytes
+///   is itself a writer that appends.
 /// - [`shrink_to_fit`](ReservedVec::shrink_to_fit) gives pages back to the system in place.
 ///
 /// # What it costs
 ///
-/// Reserving takes a system call and no memory. Addresses are limited: to 128 TiB on most machines, and to less where
-/// the process is (RLIMIT_AS). Vectors that were told no maximum share half of them: see [`new`](ReservedVec::new). A
+/// Reserving takes a system call and no memory. Addresses are limited: to 128 TiB on most machines, and to less if the
+/// process has a limit (RLIMIT_AS). Vectors without a maximum share half of them: see [`new`](ReservedVec::new). A
 /// vector takes at least a page once it has an element, and on Linux two of the 65,530 mappings that a process may
-/// have (`vm.max_map_count`): use `Vec` for tens of thousands of little things.
+/// have (`vm.max_map_count`): use `Vec` for tens of thousands of small vectors.
 ///
 /// Small vectors that come and go take over each other's memory without a system call: see [`trim`](crate::trim).
 ///

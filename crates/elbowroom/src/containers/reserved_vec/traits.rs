@@ -1,14 +1,11 @@
-//! What makes a vector one: slices, comparisons, conversions.
+//! What makes a vector one: slices, comparisons, clones.
 
-#![allow(unsafe_code, reason = "moves the elements of vectors as bytes")]
-
-use std::borrow::{Borrow, BorrowMut};
+use std::borrow::{Borrow, BorrowMut, Cow};
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::io;
 use std::ops::{Deref, DerefMut, Index, IndexMut};
-use std::ptr;
 use std::slice::SliceIndex;
 
 use super::{ReservedVec, accept};
@@ -122,6 +119,20 @@ equals! {
     [const N: usize] &[T; N], ReservedVec<U>;
 }
 
+impl<T: PartialEq<U>, U: Clone> PartialEq<Cow<'_, [U]>> for ReservedVec<T> {
+    #[inline]
+    fn eq(&self, other: &Cow<'_, [U]>) -> bool {
+        self[..] == other[..]
+    }
+}
+
+impl<T: PartialEq<U> + Clone, U> PartialEq<ReservedVec<U>> for Cow<'_, [T]> {
+    #[inline]
+    fn eq(&self, other: &ReservedVec<U>) -> bool {
+        self[..] == other[..]
+    }
+}
+
 impl<T: Eq> Eq for ReservedVec<T> {}
 
 impl<T: PartialOrd> PartialOrd for ReservedVec<T> {
@@ -188,61 +199,6 @@ impl<T> FromIterator<T> for ReservedVec<T> {
     fn from_iter<I: IntoIterator<Item = T>>(elements: I) -> ReservedVec<T> {
         let mut vec = ReservedVec::new();
         vec.extend(elements);
-        vec
-    }
-}
-
-impl<T> From<Vec<T>> for ReservedVec<T> {
-    /// Moves the elements, with the maximum of [`ReservedVec::new`] or of the length if that is more. Where a panic is
-    /// not wanted, [`try_extend`](ReservedVec::try_extend) a new one.
-    ///
-    /// # Panics
-    /// With the text of the error that [`try_reserve`](ReservedVec::try_reserve) would return.
-    #[track_caller]
-    fn from(mut elements: Vec<T>) -> ReservedVec<T> {
-        let count = elements.len();
-        let mut vec = ReservedVec::new();
-        accept(vec.make_room(count));
-        // SAFETY: the vector no longer counts them as its own.
-        unsafe { elements.set_len(0) };
-        // SAFETY: initialised elements, into room for as many.
-        unsafe { ptr::copy_nonoverlapping(elements.as_ptr(), vec.as_mut_ptr(), count) };
-        vec.owned.len = count;
-        vec
-    }
-}
-
-impl<T: Clone> From<&[T]> for ReservedVec<T> {
-    /// # Panics
-    /// As from a `Vec`.
-    #[track_caller]
-    fn from(elements: &[T]) -> ReservedVec<T> {
-        let mut vec = ReservedVec::new();
-        vec.extend_from_slice(elements);
-        vec
-    }
-}
-
-impl<T, const N: usize> From<[T; N]> for ReservedVec<T> {
-    /// # Panics
-    /// As from a `Vec`.
-    #[track_caller]
-    fn from(elements: [T; N]) -> ReservedVec<T> {
-        let mut vec = ReservedVec::new();
-        vec.extend(elements);
-        vec
-    }
-}
-
-impl<T> From<ReservedVec<T>> for Vec<T> {
-    fn from(mut elements: ReservedVec<T>) -> Vec<T> {
-        let mut vec = Vec::with_capacity(elements.owned.len);
-        let count = elements.owned.len;
-        elements.owned.len = 0;
-        // SAFETY: initialised elements, which the other no longer counts as its own, into room for as many.
-        unsafe { ptr::copy_nonoverlapping(elements.as_ptr(), vec.as_mut_ptr(), count) };
-        // SAFETY: so many were moved in.
-        unsafe { vec.set_len(count) };
         vec
     }
 }

@@ -228,7 +228,7 @@ pub(crate) unsafe fn protect(pages: Pages<'_>, access: Access) -> Result<(), OsC
 pub(crate) unsafe fn populate(pages: Pages<'_>) {
     let page = page_size();
     if pages.len() > page {
-        let start = pages.base().as_ptr();
+        let start = pages.start().cast::<u8>();
         // SAFETY: whole pages of a live reservation (`Pages`), more than one. If they may be other than readable and
         // writable, the handler is installed (contract).
         unsafe { touch::touch(start, start.wrapping_add(pages.len()), page) };

@@ -51,7 +51,7 @@ pub(crate) unsafe fn populate(pages: Pages<'_>) {
     if !populates() {
         return;
     }
-    let (base, len) = (pages.base().as_ptr(), pages.len());
+    let (base, len) = (pages.start().cast::<u8>(), pages.len());
     let mut done = 0;
     while done < len {
         // As far as the next boundary between huge pages, so that each is brought in at once.
