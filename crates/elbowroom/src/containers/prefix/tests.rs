@@ -1,6 +1,8 @@
 //! What a prefix promises the containers.
 
 use super::*;
+use crate::page;
+use crate::region::Growth;
 
 const PAGES: usize = 64;
 

@@ -1,0 +1,238 @@
+//! Who writes which element, and which are finished: the part of an `AppendVec` that threads meet at.
+//!
+//! ```text
+//!          published            next      open = capacity
+//!  | finished  | finished or not | nobody's | no storage
+//! ```
+//!
+//! *Claim.* A push takes a ticket, by one fetch-and-add. A ticket below `open` is the index to write, and no other
+//! thread has the same: that is the whole of it as a rule.
+//!
+//! *Publish.* Whoever finishes the element at `published` moves `published` on, by a plain store. Whoever finishes
+//! another sets its flag, and some thread that comes by later (a reader, or one push in 256) moves `published` over
+//! it. So each element is passed in one of two ways: by its own thread, which is then the only one that can, as its
+//! flag is never set; or by any thread after its flag was set. `published` never goes back.
+//!
+//! *Holes.* A ticket that cannot be used (there is no storage for it and there will be none, or the closure that was to
+//! make the element panicked) is a hole, on a list under a lock. While there are holes, `open` is 0: every push comes
+//! to the list with its ticket, puts that on it and takes the lowest, so that holes are filled first. And if the
+//! tickets given out last are all holes, they are as good as never given out: `next` is set back to the first of them,
+//! which is when the list becomes empty as a rule. No ticket on the list is anybody's, so none is given out twice.
+
+mod holes;
+#[cfg(all(test, loom))]
+mod models;
+
+use holes::{Holes, LockedHoles};
+
+use crate::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+
+/// How many elements are finished out of order before a push takes a reader's work on it.
+const HELP_EVERY: usize = if cfg!(loom) { 2 } else { 256 };
+
+/// Where the elements are.
+pub(super) trait Slots {
+    type Error;
+
+    /// How many elements there is storage for. Never less than before, while shared. What made the storage happens
+    /// before this returns.
+    fn capacity(&self) -> usize;
+
+    /// Makes storage for at least `needed` elements.
+    fn grow(&self, needed: usize) -> Result<(), Self::Error>;
+
+    /// The flag of an element that there is storage for. 0 at first.
+    fn flag(&self, index: usize) -> &AtomicU8;
+}
+
+/// On a cache line of its own, and the one that is fetched along with it.
+#[repr(align(128))]
+struct Padded<T>(T);
+
+/// The indices of a vector.
+pub(super) struct Claims {
+    // The next ticket. Invariant: a ticket below it is in use, finished, or on the list of holes. Set back only under
+    // the lock, over holes that are taken off the list by that.
+    next: Padded<AtomicUsize>,
+    // Invariant: every element below it is finished. Moves from an element to the next as the module says.
+    published: Padded<AtomicUsize>,
+    // Tickets below it are indices. Invariant: at most the capacity; 0 while there are holes. Written under the lock.
+    open: Padded<AtomicUsize>,
+    // In order, lowest first. Few: at most one a thread, and one a panic until the next push.
+    holes: Holes,
+}
+
+impl Claims {
+    #[cfg(not(loom))]
+    pub(super) const fn new() -> Claims {
+        Claims {
+            next: Padded(AtomicUsize::new(0)),
+            published: Padded(AtomicUsize::new(0)),
+            open: Padded(AtomicUsize::new(0)),
+            holes: Holes::new(),
+        }
+    }
+
+    /// An index below the capacity that nobody else has. The caller writes the element and then calls
+    /// [`publish`](Claims::publish), or [`give_back`](Claims::give_back).
+    #[inline]
+    pub(super) fn claim<S: Slots>(&self, slots: &S) -> Result<usize, S::Error> {
+        // Relaxed: changes of one word have an order, which is what tells tickets apart. Nothing that other threads
+        // wrote is reached through a ticket; the storage is, and that `open` is there for.
+        let ticket = self.next.0.fetch_add(1, Ordering::Relaxed);
+        // Acquire: pairs with `settle`. The storage below `open` is there.
+        if ticket < self.open.0.load(Ordering::Acquire) {
+            Ok(ticket)
+        } else {
+            self.claim_slowly(ticket, slots)
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn claim_slowly<S: Slots>(&self, ticket: usize, slots: &S) -> Result<usize, S::Error> {
+        let mut holes = self.holes.lock();
+        holes.insert(ticket);
+        loop {
+            match holes.lowest() {
+                Some(index) if index < slots.capacity() => {
+                    holes.remove_lowest();
+                    self.settle(holes, slots);
+                    return Ok(index);
+                }
+                Some(index) => {
+                    // Not under the lock: it may call the program's code, and that may push.
+                    drop(holes);
+                    let grown = slots.grow(index + 1);
+                    holes = self.holes.lock();
+                    if let Err(error) = grown {
+                        // This thread's ticket stays on the list, if it was not set back over.
+                        self.settle(holes, slots);
+                        return Err(error);
+                    }
+                }
+                // `next` was set back over them while the lock was free.
+                // Relaxed: as in `claim`.
+                None => holes.insert(self.next.0.fetch_add(1, Ordering::Relaxed)),
+            }
+        }
+    }
+
+    /// Gives up an index that was claimed, and not written.
+    #[cold]
+    pub(super) fn give_back<S: Slots>(&self, index: usize, slots: &S) {
+        let mut holes = self.holes.lock();
+        holes.insert(index);
+        self.settle(holes, slots);
+    }
+
+    /// Sets `next` back over the tickets given out last, if they are holes, and `open` to what the holes left allow.
+    fn settle<S: Slots>(&self, mut holes: LockedHoles<'_>, slots: &S) {
+        if let Some((first, end)) = holes.highest_run() {
+            // Relaxed: as in `claim`. If a ticket was given out meanwhile, its owner comes to the list itself, or the
+            // holes stay for the next who does.
+            if self
+                .next
+                .0
+                .compare_exchange(end, first, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+            {
+                holes.remove_from(first);
+            }
+        }
+        let open = if holes.lowest().is_none() {
+            slots.capacity()
+        } else {
+            0
+        };
+        // Release: pairs with `claim`.
+        self.open.0.store(open, Ordering::Release);
+    }
+
+    /// Lets tickets be used for storage that there is now.
+    pub(super) fn reopen<S: Slots>(&self, slots: &S) {
+        self.settle(self.holes.lock(), slots);
+    }
+
+    /// Makes the element at an index that the caller claimed, and has written, one of those finished.
+    #[inline]
+    pub(super) fn publish<S: Slots>(&self, index: usize, slots: &S) {
+        // Acquire: what was finished before this element happens before what this thread does from here on, so that
+        // its own store passes all of it on.
+        if self.published.0.load(Ordering::Acquire) == index {
+            // Nobody else moves `published` from here: it takes this element's flag, which is not set. So it is a store
+            // and no read-modify-write.
+            // Release: pairs with the loads in `published`, `is_finished` and above.
+            self.published.0.store(index + 1, Ordering::Release);
+        } else {
+            // Release: pairs with `is_flagged`.
+            slots.flag(index).store(1, Ordering::Release);
+            if index % HELP_EVERY == HELP_EVERY - 1 {
+                self.published(slots);
+            }
+        }
+    }
+
+    /// How many elements from the first on are finished. All of them happen before this returns. Wait-free.
+    #[inline]
+    pub(super) fn published<S: Slots>(&self, slots: &S) -> usize {
+        // Acquire: pairs with `publish` and `move_on`.
+        let published = self.published.0.load(Ordering::Acquire);
+        let capacity = slots.capacity();
+        if published < capacity && is_flagged(slots, published) {
+            return self.move_on(published, capacity, slots);
+        }
+        published
+    }
+
+    /// Moves `published` over flags that are set.
+    #[cold]
+    fn move_on<S: Slots>(&self, published: usize, capacity: usize, slots: &S) -> usize {
+        // Ends at a capacity that was looked up once, however fast others push.
+        let end = (published + 1..capacity)
+            .find(|&index| !is_flagged(slots, index))
+            .unwrap_or(capacity);
+        // Once: if another thread has moved it, the flags that were seen here will be seen again.
+        // Release: passes on what the flags and `published` gave to this thread. On failure nothing is used of what
+        // was read.
+        let _ =
+            self.published
+                .0
+                .compare_exchange(published, end, Ordering::Release, Ordering::Relaxed);
+        end
+    }
+
+    /// Whether the element at any index is finished; if so, it happens before this returns.
+    #[inline]
+    pub(super) fn is_finished<S: Slots>(&self, index: usize, slots: &S) -> bool {
+        // Acquire: pairs with `publish` and `move_on`.
+        index < self.published.0.load(Ordering::Acquire)
+            || (index < slots.capacity() && is_flagged(slots, index))
+    }
+
+    /// How many tickets are given out: the elements, and a few more while pushes are refused.
+    pub(super) fn claimed(&self) -> usize {
+        self.next.0.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(not(loom))]
+impl Claims {
+    /// Starts again from the first index. Returns an end, and in order the indices before it whose elements were not
+    /// finished; all others were. Those are more than the holes in a forked child: a push of a thread that the child
+    /// lacks has a ticket for good, and no element.
+    pub(super) fn reset<S: Slots>(&mut self, slots: &S) -> (usize, Vec<usize>) {
+        let end = std::mem::take(self.next.0.get_mut()).min(slots.capacity());
+        let published = std::mem::take(self.published.0.get_mut());
+        self.holes.clear();
+        *self.open.0.get_mut() = slots.capacity();
+        let unfinished = (published..end).filter(|&index| !is_flagged(slots, index));
+        (end, unfinished.collect())
+    }
+}
+
+#[inline]
+fn is_flagged<S: Slots>(slots: &S, index: usize) -> bool {
+    // Acquire: pairs with `publish`.
+    slots.flag(index).load(Ordering::Acquire) != 0
+}

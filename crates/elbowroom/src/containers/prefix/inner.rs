@@ -1,0 +1,325 @@
+//! The memory of a prefix, with or without an owner: commits it, and accounts for it.
+
+#![allow(unsafe_code, reason = "commits pages of a mapping that it owns")]
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use super::super::Options;
+use super::super::cache::Bin;
+use super::super::share::Share;
+use crate::error::{Cause, Error, Operation};
+use crate::fault::fork_guard::{self, ForkGuard};
+use crate::mapping::Mapping;
+use crate::os;
+use crate::page::{PageCount, PageRange};
+use crate::region::{Growth, Layout};
+use crate::sync::Lock;
+
+/// How many warm bytes are taken over at once.
+pub(in super::super) const WARM_BYTES: usize = 64 << 10;
+
+/// What to commit, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// What is about to be written, and ahead of it what the growth policy says.
+    Ahead,
+    /// The same pages, but nothing is known of when they will be written: they are not prefaulted.
+    Later,
+    /// Just what was asked for, in whole pages; not prefaulted.
+    Exact,
+}
+
+/// A prefix: one that has an owner, or one that is kept for the next.
+pub(in super::super) struct Inner {
+    pub(super) mapping: Mapping,
+    // At most as long as the mapping.
+    pub(super) usable: PageCount,
+    // Of the options' limit, and what is usable.
+    pub(super) commit_limit: PageCount,
+    // Without the name, which the mapping has.
+    pub(super) options: Options,
+    // Invariant: pages `0..committed` are committed, readable and writable, and charged to the budget; at most
+    // `commit_limit`. Grows under the lock of `growing` or an exclusive borrow, shrinks under an exclusive borrow.
+    committed: AtomicUsize,
+    pub(super) growing: Lock<Growing>,
+    pub(super) commits: AtomicU64,
+    // Of the address space, for a container that was told no maximum.
+    pub(super) share: Option<Share>,
+}
+
+/// What changes when a prefix grows, but for what readers need.
+#[derive(Clone, Copy)]
+pub(super) struct Growing {
+    // Invariant: pages `0..backed` are committed, readable and writable; at least `committed`. What is between the two
+    // is counted on `bin`.
+    pub(super) backed: PageCount,
+    // Pages `0..ready` are in memory, or there is no gain in bringing them in at once.
+    pub(super) ready: PageCount,
+    // Set if there are any, or were.
+    pub(super) bin: Option<Bin<Inner>>,
+    // Huge pages were asked for somewhere.
+    pub(super) is_advised: bool,
+}
+
+impl Growing {
+    /// So many warm pages have found an owner, or are gone.
+    fn uncount(&self, pages: PageCount) {
+        if let Some(bin) = self.bin.filter(|_| pages != PageCount::ZERO) {
+            bin.uncount(pages);
+        }
+    }
+}
+
+/// Pages that have become ready to be written, and can be prefaulted: outside of all locks, since it takes a while.
+#[must_use]
+pub(super) struct Prefault {
+    ready: PageRange,
+    huge: PageRange,
+}
+
+impl Prefault {
+    const NOTHING: Prefault = Prefault {
+        ready: PageRange::EMPTY,
+        huge: PageRange::EMPTY,
+    };
+}
+
+impl Inner {
+    pub(super) fn new(mapping: Mapping, usable: PageCount, options: Options) -> Inner {
+        let nothing = Growing {
+            backed: PageCount::ZERO,
+            ready: PageCount::ZERO,
+            bin: None,
+            is_advised: false,
+        };
+        let mut inner = Inner {
+            mapping,
+            usable,
+            commit_limit: usable,
+            options: Options::default(),
+            committed: AtomicUsize::new(0),
+            growing: Lock::new(nothing),
+            commits: AtomicU64::new(0),
+            share: None,
+        };
+        inner.begin(usable, options);
+        inner
+    }
+
+    /// Makes it a new owner's. Nothing of it is committed for anybody.
+    pub(super) fn begin(&mut self, usable: PageCount, options: Options) {
+        self.usable = usable;
+        self.commit_limit = PageCount::inside(options.commit_limit_bytes).min(usable);
+        self.options = options;
+        *self.committed.get_mut() = 0;
+        *self.commits.get_mut() = 0;
+    }
+
+    /// Takes all pages from the owner, and has `bin` count them.
+    pub(super) fn make_warm(&mut self, bin: Bin<Inner>) {
+        *self.committed.get_mut() = 0;
+        self.growing.get_mut().bin = Some(bin);
+    }
+
+    pub(super) fn committed(&self) -> PageCount {
+        PageCount::new(self.committed.load(Ordering::Acquire))
+    }
+
+    /// Commits, accounts, and says what to prefault. Under the lock of `growing`, or an exclusive borrow; `inside` is
+    /// the fork guard, which is entered here if needed.
+    pub(super) fn commit_to(
+        &self,
+        growing: &mut Growing,
+        needed: usize,
+        extent: Extent,
+        inside: &mut Option<ForkGuard>,
+    ) -> Result<Prefault, Error> {
+        let committed = self.committed();
+        let needed_pages = PageCount::holding(needed);
+        let before = growing.backed;
+        if needed_pages > committed {
+            let refuse = |error: Error| error.about(committed.bytes()..needed);
+            let target = self
+                .target(committed, growing.backed, needed_pages, extent)
+                .map_err(refuse)?;
+            let grown = if target <= growing.backed && self.options.budget.is_none() {
+                target
+            } else {
+                inside.get_or_insert_with(fork_guard::enter);
+                self.commit(committed, growing.backed, target, needed_pages)
+                    .map_err(refuse)?
+            };
+            growing.uncount(grown.min(growing.backed).saturating_sub(committed));
+            growing.backed = growing.backed.max(grown);
+            self.committed.store(grown.get(), Ordering::Release);
+            // One thread at a time comes here.
+            self.commits
+                .store(self.commits.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
+        Ok(self.get_ready(growing, before, needed_pages, extent))
+    }
+
+    /// How many pages to commit, for as many as are needed. The first `backed` are committed already.
+    fn target(
+        &self,
+        committed: PageCount,
+        backed: PageCount,
+        needed: PageCount,
+        extent: Extent,
+    ) -> Result<PageCount, Error> {
+        if needed > self.usable {
+            let max = self.usable.bytes();
+            return Err(Error::full(Operation::Commit, 0..max, max, "bytes"));
+        }
+        if needed > self.commit_limit {
+            let (limit, committed) = (self.commit_limit.bytes(), committed.bytes());
+            return Err(Error::limit(Operation::Commit, 0..limit, limit, committed));
+        }
+        Ok(match extent {
+            Extent::Exact => needed,
+            Extent::Ahead | Extent::Later => {
+                let ahead = self.options.growth.ahead(committed, needed, self.usable);
+                // A few warm pages at once: that commits nothing, and to come back for each costs more than a push.
+                let is_adaptive = matches!(self.options.growth, Growth::Adaptive { .. });
+                let takes_over =
+                    is_adaptive && self.options.budget.is_none() && extent == Extent::Ahead;
+                let warm = if takes_over {
+                    backed.min(PageCount::inside(WARM_BYTES))
+                } else {
+                    PageCount::ZERO
+                };
+                ahead.max(warm).min(self.commit_limit)
+            }
+        })
+    }
+
+    /// Charges and commits pages from `committed` to `target`, or if there is no room for that, at least to `needed`.
+    /// The first `backed` are committed already. Inside a fork guard.
+    fn commit(
+        &self,
+        committed: PageCount,
+        backed: PageCount,
+        mut target: PageCount,
+        needed: PageCount,
+    ) -> Result<PageCount, Error> {
+        let least = needed.saturating_sub(committed);
+        loop {
+            let granted = self.charge(target.saturating_sub(committed), least)?;
+            let grown = PageCount::new(committed.get() + granted.get());
+            if grown <= backed {
+                return Ok(grown);
+            }
+            // SAFETY: pages of this mapping (`usable` bounds them) behind the committed ones, so they are reserved;
+            // nobody else grows or shrinks the prefix meanwhile.
+            let Err(code) = (unsafe {
+                self.mapping
+                    .commit(PageRange::new(backed.get(), grown.get()))
+            }) else {
+                return Ok(grown);
+            };
+            self.refund(granted);
+            if os::is_out_of_memory(code) && grown > needed {
+                // The system may have room for what is needed.
+                target = needed;
+            } else {
+                let bytes = committed.bytes()..target.bytes();
+                return Err(Error::new(Operation::Commit, bytes, Cause::os(code)));
+            }
+        }
+    }
+
+    /// Gives the pages behind the first `keep` bytes back to the system, and returns how many bytes are still
+    /// committed. On an error nothing has changed.
+    ///
+    /// # Safety
+    /// Nothing refers to the bytes from `keep` on.
+    pub(super) unsafe fn shrink(&mut self, keep: usize) -> Result<usize, Error> {
+        let committed = self.committed();
+        let growing = self.growing.get_mut();
+        let kept = PageCount::holding(keep).min(committed);
+        if kept == growing.backed {
+            return Ok(committed.bytes());
+        }
+        let unwanted = PageRange::new(kept.get(), growing.backed.get());
+        let _inside = fork_guard::enter();
+        // SAFETY: pages of this mapping, to which nothing refers (contract; warm ones are nobody's).
+        unsafe { self.mapping.decommit(unwanted) }
+            .map_err(|code| Error::new(Operation::Decommit, unwanted.bytes(), Cause::os(code)))?;
+        growing.uncount(growing.backed.saturating_sub(committed));
+        growing.backed = kept;
+        growing.ready = growing.ready.min(kept);
+        *self.committed.get_mut() = kept.get();
+        self.refund(committed.saturating_sub(kept));
+        Ok(kept.bytes())
+    }
+
+    /// Moves on what is ready, after a growth: what is needed, and ahead of it what the growth policy says of what is
+    /// committed. `before` were backed before it.
+    fn get_ready(
+        &self,
+        growing: &mut Growing,
+        before: PageCount,
+        needed: PageCount,
+        extent: Extent,
+    ) -> Prefault {
+        let committed = self.committed();
+        let Growth::Adaptive { .. } = self.options.growth else {
+            // A fixed window is a commit and no guess: the program brings its pages in as it comes to them.
+            growing.ready = committed;
+            return Prefault::NOTHING;
+        };
+        let layout = Layout::new(self.mapping.base(), self.usable);
+        let huge = match self.options.huge_pages {
+            true => layout.huge_pages_in(PageRange::new(before.get(), growing.backed.get())),
+            false => PageRange::EMPTY,
+        };
+        growing.is_advised |= !huge.is_empty();
+        let mut ready = PageRange::EMPTY;
+        if extent == Extent::Ahead {
+            let was_ready = growing.ready;
+            growing.ready = was_ready.max(self.options.growth.ahead(
+                was_ready.min(committed),
+                needed,
+                committed,
+            ));
+            ready = PageRange::new(was_ready.get(), growing.ready.get());
+        }
+        Prefault { ready, huge }
+    }
+
+    /// The program brings in a single page itself, by its next write.
+    pub(super) fn prefault(&self, pages: Prefault) {
+        if !pages.huge.is_empty() {
+            self.mapping.advise_huge(pages.huge);
+        }
+        if pages.ready.count() > PageCount::new(1) {
+            // SAFETY: committed, and only an exclusive borrow of the prefix changes that.
+            unsafe { self.mapping.prefault(pages.ready) };
+        }
+    }
+
+    /// Charges the budgets with as much of `wanted` as they allow, at least `least`. Inside a fork guard.
+    fn charge(&self, wanted: PageCount, least: PageCount) -> Result<PageCount, Error> {
+        match &self.options.budget {
+            Some(budget) => budget.charge_pages(wanted, least).map_err(|steps| {
+                let bytes = 0..least.bytes();
+                Error::budget_refused(Operation::Commit, bytes, budget.above(steps))
+            }),
+            None => Ok(wanted),
+        }
+    }
+
+    /// Inside a fork guard.
+    fn refund(&self, pages: PageCount) {
+        if let Some(budget) = &self.options.budget {
+            budget.refund_pages(pages);
+        }
+    }
+
+    /// Calls the callbacks of budgets whose threshold was reached. Under no lock.
+    pub(super) fn tell_budgets(&self) {
+        if let Some(budget) = &self.options.budget {
+            budget.run_pending_callbacks();
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! A committed prefix of a reservation, which grows and never moves.
+//!
+//! ```text
+//!  base        committed         backed           usable       the mapping's end
+//!  | committed | warm            | reserved       | (never used) |
+//! ```
+//!
+//! Nothing here faults: the user of a prefix commits first and touches then. It grows through `&self`, under a lock,
+//! and readers load a watermark; or through `&mut self` without one. It shrinks through `&mut self` only, when no
+//! reference into it can be alive.
+//!
+//! *Warm* pages are what an earlier owner of the mapping left committed (see [`cache`](super::cache)). They are not
+//! this owner's until it grows into them: not charged to its budget, and none of its figures count them.
+
+#![allow(unsafe_code, reason = "gives back memory that nothing refers to")]
+
+mod inner;
+mod reserve;
+mod warm;
+
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+use std::sync::atomic::Ordering;
+
+use super::cache::{Cache, Cached};
+use super::{ContainerStats, Options};
+use crate::budget::Budget;
+use crate::error::Error;
+use crate::fault::fork_guard;
+use crate::page::PageCount;
+use crate::plain::{Access, PageState, Span};
+use warm::{CACHE, try_twice};
+
+pub(crate) use inner::Extent;
+pub(super) use inner::Inner;
+#[cfg(all(test, not(loom)))]
+pub(super) use inner::WARM_BYTES;
+pub use warm::trim;
+
+/// A budget with callbacks that are due: the program's own code, which may come back to the container.
+#[must_use]
+pub(crate) struct PendingCallbacks(Option<Budget>);
+
+impl PendingCallbacks {
+    /// Calls them. Under no lock.
+    pub(crate) fn run(self) {
+        if let PendingCallbacks(Some(budget)) = self {
+            budget.run_pending_callbacks();
+        }
+    }
+}
+
+/// Pages from the base of a reservation on, committed as far as needed.
+pub(crate) struct Prefix {
+    inner: ManuallyDrop<Box<Inner>>,
+}
+
+impl Prefix {
+    /// The first byte, with the provenance of the whole reservation. The same for the life of the prefix.
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        self.inner.mapping.base()
+    }
+
+    /// How many bytes from the base on are committed. What is written there by a thread that has seen the number needs
+    /// no further synchronisation with the growth.
+    pub(crate) fn committed_bytes(&self) -> usize {
+        self.inner.committed().bytes()
+    }
+
+    /// The bytes that can ever be committed, whatever the limits.
+    pub(crate) fn usable_bytes(&self) -> usize {
+        self.inner.usable.bytes()
+    }
+
+    /// The name it was given, or the empty string.
+    pub(crate) fn name(&self) -> &str {
+        self.inner.mapping.name()
+    }
+
+    /// What it was made with.
+    pub(crate) fn options(&self) -> Options {
+        Options {
+            name: self.name().into(),
+            ..self.inner.options.clone()
+        }
+    }
+
+    /// Sees to it that at least `needed` bytes are committed, and returns how many are. On an error nothing has
+    /// changed.
+    pub(crate) fn grow(&self, needed: usize, extent: Extent) -> Result<usize, Error> {
+        let inner = &**self.inner;
+        if needed <= self.committed_bytes() {
+            return Ok(self.committed_bytes());
+        }
+        let prefault = try_twice(|| {
+            let mut inside = Some(fork_guard::enter());
+            let mut growing = inner.growing.lock_in_handler();
+            inner.commit_to(&mut growing, needed, extent, &mut inside)
+        })?;
+        inner.prefault(prefault);
+        inner.tell_budgets();
+        Ok(self.committed_bytes())
+    }
+
+    /// [`grow`](Prefix::grow), where nobody else can at the same time. Returns how many bytes are ready to be written:
+    /// at least `needed` if that is what the extent says, and no more than are committed.
+    pub(crate) fn grow_mut(&mut self, needed: usize, extent: Extent) -> Result<usize, Error> {
+        let (ready, pending) = self.grow_from(0, needed, extent)?;
+        pending.run();
+        Ok(ready)
+    }
+
+    /// Grows as [`grow_mut`](Prefix::grow_mut) does, but runs no code of the program, and prefaults no page before the
+    /// byte `written_from`: nothing is about to be written there.
+    pub(crate) fn grow_from(
+        &mut self,
+        written_from: usize,
+        needed: usize,
+        extent: Extent,
+    ) -> Result<(usize, PendingCallbacks), Error> {
+        let inner = &mut **self.inner;
+        let mut growing = *inner.growing.get_mut();
+        growing.ready = growing.ready.max(PageCount::inside(written_from));
+        let prefault = try_twice(|| inner.commit_to(&mut growing, needed, extent, &mut None))?;
+        *inner.growing.get_mut() = growing;
+        inner.prefault(prefault);
+        let budget = inner
+            .options
+            .budget
+            .as_ref()
+            .filter(|budget| budget.has_pending_callbacks());
+        Ok((
+            growing.ready.min(inner.committed()).bytes(),
+            PendingCallbacks(budget.cloned()),
+        ))
+    }
+
+    /// Gives the pages behind the first `keep` bytes back to the system, and returns how many bytes are still
+    /// committed. On an error nothing has changed.
+    ///
+    /// # Safety
+    /// Nothing refers to the bytes from `keep` on.
+    pub(crate) unsafe fn shrink(&mut self, keep: usize) -> Result<usize, Error> {
+        // SAFETY: nothing refers to the bytes from `keep` on (contract).
+        unsafe { self.inner.shrink(keep) }
+    }
+
+    pub(crate) fn stats(&self) -> ContainerStats {
+        ContainerStats {
+            reserved_bytes: self.inner.usable.bytes(),
+            committed_bytes: self.committed_bytes(),
+            commit_limit_bytes: self.inner.commit_limit.bytes(),
+            commits: self.inner.commits.load(Ordering::Relaxed),
+        }
+    }
+
+    /// What is committed, and what is only reserved.
+    pub(crate) fn spans(&self) -> Vec<Span> {
+        let (committed, usable) = (self.committed_bytes(), self.usable_bytes());
+        let committed_span = Span {
+            range: 0..committed,
+            state: PageState::Committed,
+            access: Access::ReadWrite,
+        };
+        let reserved_span = Span {
+            range: committed..usable,
+            state: PageState::Reserved,
+            access: Access::None,
+        };
+        [committed_span, reserved_span]
+            .into_iter()
+            .filter(|span| !span.range.is_empty())
+            .collect()
+    }
+}
+
+impl Drop for Prefix {
+    fn drop(&mut self) {
+        // SAFETY: nobody uses it after its drop.
+        unsafe { self.end_on(&CACHE) };
+    }
+}
+
+impl Prefix {
+    /// Ends it: keeps it for the next or gives it back, and then takes its charge off the budget.
+    ///
+    /// # Safety
+    /// It is not used any more, nor dropped.
+    pub(super) unsafe fn end_on(&mut self, cache: &'static Cache<Inner>) {
+        // SAFETY: taken once (contract).
+        let mut inner = unsafe { ManuallyDrop::take(&mut self.inner) };
+        let charged = inner.committed();
+        let budget = inner.options.budget.take();
+        inner.share = None;
+        let is_gone = match cache.put(inner) {
+            Ok(()) => true,
+            Err(inner) => inner.release(),
+        };
+        if let Some(budget) = budget.filter(|_| is_gone) {
+            let inside = fork_guard::enter();
+            budget.refund_pages(charged);
+            drop(inside);
+            // The budget itself may own a function of the program's, and goes outside of the fork guard.
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! How a prefix comes to its addresses: from the cache, from the system, or as a share of the address space.
+
+use std::mem::{self, ManuallyDrop};
+
+use super::super::Options;
+use super::super::cache::Cache;
+use super::super::share::{self, Share};
+use super::Prefix;
+use super::inner::Inner;
+use super::warm::{CACHE, try_twice};
+use crate::error::{Cause, Error, Operation};
+use crate::mapping::{self, Mapping};
+use crate::os;
+use crate::page::{self, PageCount};
+use crate::plain::Placement;
+use crate::region::Growth;
+
+/// The least that a share gives way to, and what a refused share is divided by.
+const SHARE_BYTES_MIN: usize = 1 << 20;
+const GIVE_WAY: usize = 16;
+
+impl Prefix {
+    /// Reserves room for `max_bytes`, at a multiple of `align` (a power of two). Nothing is committed. What committed
+    /// pages hold at first is unknown: perhaps what an earlier prefix left there.
+    pub(crate) fn reserve(
+        max_bytes: usize,
+        align: usize,
+        options: Options,
+    ) -> Result<Prefix, Error> {
+        Prefix::reserve_from(&CACHE, max_bytes, align, options)
+    }
+
+    pub(in super::super) fn reserve_from(
+        cache: &'static Cache<Inner>,
+        max_bytes: usize,
+        align: usize,
+        options: Options,
+    ) -> Result<Prefix, Error> {
+        let len = mapping::whole_pages(max_bytes)?;
+        // A name would have to be taken off again.
+        if options.name.is_empty() {
+            if let Some(mut inner) = cache.take(len, align) {
+                inner.begin(PageCount::inside(len), options);
+                return Ok(Prefix {
+                    inner: ManuallyDrop::new(inner),
+                });
+            }
+        }
+        Prefix::reserve_zeroed(max_bytes, align, options)
+    }
+
+    /// Reserves a [`share`] of the address space, for a container that was told no maximum and needs
+    /// `needed` bytes now: at least twice that, if the system has it. `unit` bytes at a time are of use.
+    pub(crate) fn reserve_share(
+        needed: usize,
+        unit: usize,
+        align: usize,
+        options: Options,
+    ) -> Result<Prefix, Error> {
+        let least = needed.max(SHARE_BYTES_MIN);
+        let mut bytes = share::next_bytes().max(least.saturating_mul(2));
+        loop {
+            let usable = bytes - bytes % unit.max(1);
+            let refused = match Prefix::reserve(usable.max(needed), align, options.clone()) {
+                Ok(mut prefix) => {
+                    prefix.count_as_share();
+                    return Ok(prefix);
+                }
+                Err(error) => error,
+            };
+            if !refused.is_out_of_memory() || bytes <= least {
+                return Err(refused);
+            }
+            // In large steps, because something else may need what is left.
+            bytes = (bytes / GIVE_WAY).max(least);
+        }
+    }
+
+    /// Counts the prefix among the shares, until it ends.
+    pub(crate) fn count_as_share(&mut self) {
+        self.inner.share = Some(Share::take(self.usable_bytes()));
+    }
+
+    /// Returns whether the prefix is a share, and not as large as its container was told.
+    pub(crate) fn is_share(&self) -> bool {
+        self.inner.share.is_some()
+    }
+
+    /// As [`reserve`](Prefix::reserve), and committed pages are zero at first; also those that are committed again
+    /// after [`shrink`](Prefix::shrink).
+    pub(crate) fn reserve_zeroed(
+        max_bytes: usize,
+        align: usize,
+        mut options: Options,
+    ) -> Result<Prefix, Error> {
+        let len = mapping::whole_pages(max_bytes)?;
+        let usable = PageCount::inside(len);
+        // Huge pages lie at multiples of their size. Address space is cheap.
+        let huge = page::huge_size();
+        let (len, align) = match options.growth {
+            Growth::Adaptive { .. } if options.huge_pages && len >= huge => {
+                (len.next_multiple_of(huge), align.max(huge))
+            }
+            _ => (len, align),
+        };
+        share::look_again();
+        let name = mem::take(&mut options.name);
+        let mapping = try_twice(|| {
+            Mapping::reserve(
+                len,
+                align.max(os::granularity()),
+                Placement::Anywhere,
+                name.clone(),
+            )
+            .map_err(|code| Error::new(Operation::Reserve, 0..max_bytes, Cause::os(code)))
+        })?;
+        let inner = Box::new(Inner::new(mapping, usable, options));
+        Ok(Prefix {
+            inner: ManuallyDrop::new(inner),
+        })
+    }
+}
