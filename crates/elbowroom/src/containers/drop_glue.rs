@@ -16,6 +16,21 @@
 //! assert_eq!(elements.next(), Some(&1));
 //! ```
 //!
+//! The same holds for elements that refer to each other:
+//!
+//! ```
+//! use std::cell::Cell;
+//!
+//! use elbowroom::AppendVec;
+//!
+//! struct Node<'a>(Cell<Option<&'a Node<'a>>>);
+//!
+//! let nodes = AppendVec::new();
+//! let (_, a) = nodes.push(Node(Cell::new(None)));
+//! let (_, b) = nodes.push(Node(Cell::new(Some(a))));
+//! a.0.set(Some(b));
+//! ```
+//!
 //! Elements that look at what they refer to when they are dropped must still go before it. With the two names in the
 //! other order, this compiles:
 //!
@@ -49,7 +64,7 @@
 //! vec.push(Last(&value));
 //! ```
 //!
-//! So must its iterator by value:
+//! So must the iterator by value:
 //!
 //! ```compile_fail,E0597
 //! struct Last<'a>(&'a i32);
@@ -69,11 +84,11 @@
 
 use std::mem;
 use std::ops::Range;
-use std::ptr::{self, NonNull};
+use std::ptr;
 
 /// Drops elements of one type, or does nothing if they need no drop.
 #[derive(Clone, Copy)]
-pub(super) struct DropGlue(Option<unsafe fn(NonNull<u8>, Range<usize>)>);
+pub(super) struct DropGlue(Option<unsafe fn(*mut u8, Range<usize>)>);
 
 impl DropGlue {
     pub(super) const fn of<T>() -> DropGlue {
@@ -91,7 +106,7 @@ impl DropGlue {
     ///   of `range`, in one allocation with `first`.
     /// - They are initialised, nothing uses them afterwards, and no reference to them is alive.
     #[inline]
-    pub(super) unsafe fn drop(self, first: NonNull<u8>, range: Range<usize>) {
+    pub(super) unsafe fn drop(self, first: *mut u8, range: Range<usize>) {
         if let Some(drop) = self.0 {
             // SAFETY: the same contract, passed on; the function is that of the type (`of`).
             unsafe { drop(first, range) };
@@ -101,8 +116,8 @@ impl DropGlue {
 
 /// # Safety
 /// As for [`DropGlue::drop`], with elements of the type `T`.
-unsafe fn drop_elements<T>(first: NonNull<u8>, range: Range<usize>) {
-    let start = first.cast::<T>().as_ptr().wrapping_add(range.start);
+unsafe fn drop_elements<T>(first: *mut u8, range: Range<usize>) {
+    let start = first.cast::<T>().wrapping_add(range.start);
     let elements = ptr::slice_from_raw_parts_mut(start, range.len());
     // SAFETY: aligned and initialised elements, which nothing uses any more (contract).
     unsafe { ptr::drop_in_place(elements) };

@@ -5,21 +5,25 @@
 use std::fmt;
 use std::iter::FusedIterator;
 
-use super::super::drop_each;
 use super::{AppendVec, Taken};
 
 /// The elements of an [`AppendVec`], by value, in the order of their indices.
 pub struct IntoIter<T> {
+    // The elements that were not given out. Dropped before `vec`, which has their memory: fields are dropped in this
+    // order.
+    remaining: Taken,
     // Invariant: has no elements of its own, so that it drops none.
     vec: AppendVec<T>,
-    // Invariant: those from `next` on but for holes are initialised, and not yet given out.
-    next: usize,
-    remaining: Taken,
 }
+
+// SAFETY: it owns its elements and the memory they are in, as the vector did.
+unsafe impl<T: Send> Send for IntoIter<T> {}
+// SAFETY: `&self` gives out figures only.
+unsafe impl<T: Send + Sync> Sync for IntoIter<T> {}
 
 impl<T> IntoIter<T> {
     fn len(&self) -> usize {
-        self.remaining.end - self.next - self.remaining.holes.len()
+        self.remaining.range.len() - self.remaining.holes.len()
     }
 }
 
@@ -28,15 +32,11 @@ impl<T> Iterator for IntoIter<T> {
 
     #[inline]
     fn next(&mut self) -> Option<T> {
-        while self.remaining.holes.first() == Some(&self.next) {
+        while self.remaining.holes.first() == Some(&self.remaining.range.start) {
             self.remaining.holes.remove(0);
-            self.next += 1;
+            self.remaining.range.start += 1;
         }
-        if self.next == self.remaining.end {
-            return None;
-        }
-        let index = self.next;
-        self.next += 1;
+        let index = self.remaining.range.next()?;
         // SAFETY: initialised (invariant), and given out only once.
         Some(unsafe { self.vec.place(index).read() })
     }
@@ -53,28 +53,19 @@ impl<T> DoubleEndedIterator for IntoIter<T> {
             .remaining
             .holes
             .last()
-            .is_some_and(|&hole| hole + 1 == self.remaining.end)
+            .is_some_and(|&hole| hole + 1 == self.remaining.range.end)
         {
             self.remaining.holes.pop();
-            self.remaining.end -= 1;
+            self.remaining.range.end -= 1;
         }
-        if self.next == self.remaining.end {
-            return None;
-        }
-        self.remaining.end -= 1;
+        let index = self.remaining.range.next_back()?;
         // SAFETY: initialised (invariant), and given out only once.
-        Some(unsafe { self.vec.place(self.remaining.end).read() })
+        Some(unsafe { self.vec.place(index).read() })
     }
 }
 
 impl<T> ExactSizeIterator for IntoIter<T> {}
 impl<T> FusedIterator for IntoIter<T> {}
-
-impl<T> Drop for IntoIter<T> {
-    fn drop(&mut self) {
-        drop_each(self, drop);
-    }
-}
 
 impl<T> fmt::Debug for IntoIter<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -89,11 +80,10 @@ impl<T> IntoIterator for AppendVec<T> {
     type IntoIter = IntoIter<T>;
 
     fn into_iter(mut self) -> IntoIter<T> {
-        let remaining = self.take();
+        let remaining = self.owned.take();
         IntoIter {
-            vec: self,
-            next: 0,
             remaining,
+            vec: self,
         }
     }
 }

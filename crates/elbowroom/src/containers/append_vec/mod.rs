@@ -12,10 +12,10 @@ use std::marker::PhantomData;
 use std::mem;
 use std::ops::{Index, Range};
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::ptr;
 use std::slice;
 
 use super::claims::{Claims, Slots};
+use super::drop_glue::DropGlue;
 use super::reserved_vec::accept;
 use super::share;
 use super::{ContainerBuilder, ContainerStats, PushError, drop_each};
@@ -86,9 +86,7 @@ pub use into_iter::IntoIter;
 ///
 /// In a child process made by `fork`, a push that another thread was in the middle of never finishes.
 pub struct AppendVec<T> {
-    claims: Claims,
-    // Invariant: made for elements of T's layout.
-    storage: Storage,
+    owned: Owned,
     /// It owns elements, and drops them. As it takes them through `&self`, a vector of long-lived references must not
     /// pass for one of shorter-lived ones, as it would with `PhantomData<T>`:
     ///
@@ -101,6 +99,15 @@ pub struct AppendVec<T> {
     /// println!("{names:?}");
     /// ```
     elements: PhantomData<UnsafeCell<T>>,
+}
+
+/// The elements of a vector, which are dropped with this: see [`DropGlue`].
+struct Owned {
+    claims: Claims,
+    // Invariant: made for the layout of the elements.
+    storage: Storage,
+    // Invariant: of the type of the elements.
+    glue: DropGlue,
 }
 
 // SAFETY: `&self` gives out `&T`, so T must be Sync; and it takes Ts that the owner of the vector then has, so Send.
@@ -126,8 +133,11 @@ impl<T> AppendVec<T> {
     const fn unreserved(max_len: usize) -> AppendVec<T> {
         let storage = Storage::new(Layout::new::<T>(), max_len);
         AppendVec {
-            claims: Claims::new(),
-            storage,
+            owned: Owned {
+                claims: Claims::new(),
+                storage,
+                glue: DropGlue::of::<T>(),
+            },
             elements: PhantomData,
         }
     }
@@ -144,7 +154,7 @@ impl<T> AppendVec<T> {
     #[inline]
     #[track_caller]
     pub fn push(&self, value: T) -> (usize, &T) {
-        let index = accept(self.claims.claim(&self.storage));
+        let index = accept(self.owned.claims.claim(&self.owned.storage));
         // SAFETY: claimed just now.
         (index, unsafe { self.finish(index, value) })
     }
@@ -155,7 +165,7 @@ impl<T> AppendVec<T> {
     /// See [above](AppendVec#errors); the element is in the error.
     #[inline]
     pub fn try_push(&self, value: T) -> Result<(usize, &T), PushError<T>> {
-        match self.claims.claim(&self.storage) {
+        match self.owned.claims.claim(&self.owned.storage) {
             // SAFETY: claimed just now.
             Ok(index) => Ok((index, unsafe { self.finish(index, value) })),
             Err(error) => Err(PushError::new(value, error)),
@@ -171,7 +181,7 @@ impl<T> AppendVec<T> {
     #[inline]
     #[track_caller]
     pub fn push_with(&self, make: impl FnOnce(usize) -> T) -> (usize, &T) {
-        let index = accept(self.claims.claim(&self.storage));
+        let index = accept(self.owned.claims.claim(&self.owned.storage));
         // SAFETY: claimed just now.
         (index, unsafe { self.finish_with(index, make) })
     }
@@ -182,7 +192,7 @@ impl<T> AppendVec<T> {
     /// See [above](AppendVec#errors); `make` was not called.
     #[inline]
     pub fn try_push_with(&self, make: impl FnOnce(usize) -> T) -> Result<(usize, &T), Error> {
-        let index = self.claims.claim(&self.storage)?;
+        let index = self.owned.claims.claim(&self.owned.storage)?;
         // SAFETY: claimed just now.
         Ok((index, unsafe { self.finish_with(index, make) }))
     }
@@ -216,7 +226,7 @@ impl<T> AppendVec<T> {
         // SAFETY: an index that was claimed is below the capacity, so this is in committed pages, and aligned, as the
         // base is; nobody else writes there (contract), and nobody reads it before it is published.
         unsafe { place.write(value) };
-        self.claims.publish(index, &self.storage);
+        self.owned.claims.publish(index, &self.owned.storage);
         // SAFETY: written just now, and never again while `self` is borrowed.
         unsafe { &*place }
     }
@@ -230,7 +240,7 @@ impl<T> AppendVec<T> {
         struct GiveBack<'a, T>(&'a AppendVec<T>, usize);
         impl<T> Drop for GiveBack<'_, T> {
             fn drop(&mut self) {
-                self.0.claims.give_back(self.1, &self.0.storage);
+                self.0.owned.claims.give_back(self.1, &self.0.owned.storage);
             }
         }
         let unwinding = GiveBack(self, index);
@@ -243,7 +253,11 @@ impl<T> AppendVec<T> {
     /// Where an element is, or is to be.
     #[inline]
     fn place(&self, index: usize) -> *mut T {
-        self.storage.elements().cast::<T>().wrapping_add(index)
+        self.owned
+            .storage
+            .elements()
+            .cast::<T>()
+            .wrapping_add(index)
     }
 
     /// Makes room for `additional` elements, and ahead of that what the growth policy says.
@@ -263,19 +277,19 @@ impl<T> AppendVec<T> {
     /// See [above](AppendVec#errors).
     pub fn try_reserve(&self, additional: usize) -> Result<(), Error> {
         loop {
-            let needed = self.claims.claimed().saturating_add(additional);
-            if needed <= self.storage.capacity() {
+            let needed = self.owned.claims.claimed().saturating_add(additional);
+            if needed <= self.owned.storage.capacity() {
                 return Ok(());
             }
-            self.storage.grow(needed)?;
-            self.claims.reopen(&self.storage);
+            self.owned.storage.grow(needed)?;
+            self.owned.claims.reopen(&self.owned.storage);
         }
     }
 
     /// Returns how many elements there are before the first unfinished one. Wait-free.
     #[inline]
     pub fn len(&self) -> usize {
-        self.claims.published(&self.storage)
+        self.owned.claims.published(&self.owned.storage)
     }
 
     /// Returns whether [`len`](AppendVec::len) is 0.
@@ -305,7 +319,7 @@ impl<T> AppendVec<T> {
     /// Returns the element at `index` if its push has finished. Wait-free.
     #[inline]
     pub fn get(&self, index: usize) -> Option<&T> {
-        if !self.claims.is_finished(index, &self.storage) {
+        if !self.owned.claims.is_finished(index, &self.owned.storage) {
             return None;
         }
         // SAFETY: finished, so as in `as_slice`.
@@ -319,69 +333,79 @@ impl<T> AppendVec<T> {
 
     /// Drops all elements. What is committed stays so.
     pub fn clear(&mut self) {
-        let elements = self.take();
+        let elements = self.owned.take();
         // Before anything is dropped: if that panics, nothing is dropped twice.
-        self.storage.clear_flags(elements.end);
-        // SAFETY: elements that the vector no longer counts as its own.
-        unsafe { elements.drop_in_place(self.place(0)) };
-    }
-
-    /// Leaves the vector without elements, and says which there were. Flags are as they were.
-    fn take(&mut self) -> Taken {
-        let (end, holes) = self.claims.reset(&self.storage);
-        Taken { end, holes }
+        self.owned.storage.clear_flags(elements.range.end);
+        drop(elements);
     }
 
     /// Returns how many elements fit into the committed pages.
     pub fn capacity(&self) -> usize {
-        self.storage.capacity()
+        self.owned.storage.capacity()
     }
 
     /// Returns how many elements the vector can ever hold.
     pub fn max_len(&self) -> usize {
-        self.storage.max_len()
+        self.owned.storage.max_len()
     }
 
     /// Returns the name, or the empty string.
     pub fn name(&self) -> &str {
-        self.storage.name()
+        self.owned.storage.name()
     }
 
     /// Returns what the vector has used and done so far.
     pub fn stats(&self) -> ContainerStats {
-        self.storage.stats()
+        self.owned.storage.stats()
     }
 
     /// Returns the state of every page that is for elements, in order.
     pub fn spans(&self) -> Vec<Span> {
-        self.storage.spans()
+        self.owned.storage.spans()
     }
 }
 
-/// Which elements there were: those before an end, but for holes, which are in order.
-struct Taken {
-    end: usize,
-    holes: Vec<usize>,
-}
-
-impl Taken {
-    /// The elements as runs.
-    fn runs(&self) -> impl Iterator<Item = Range<usize>> {
-        let starts = std::iter::once(0).chain(self.holes.iter().map(|&hole| hole + 1));
-        let ends = self.holes.iter().copied().chain([self.end]);
-        starts.zip(ends).map(|(start, end)| start..end)
-    }
-
-    /// # Safety
-    /// `first` points at the first of the elements, all of which may be dropped.
-    unsafe fn drop_in_place<T>(&self, first: *mut T) {
-        if !mem::needs_drop::<T>() {
-            return;
+impl Owned {
+    /// Takes all elements out, also those that are finished behind an unfinished one.
+    fn take(&mut self) -> Taken {
+        let (end, holes) = self.claims.reset(&self.storage);
+        Taken {
+            first: self.storage.elements(),
+            range: 0..end,
+            holes,
+            glue: self.glue,
         }
-        drop_each(self.runs(), |run| {
-            let elements = ptr::slice_from_raw_parts_mut(first.wrapping_add(run.start), run.len());
-            // SAFETY: finished elements, once each (contract).
-            unsafe { ptr::drop_in_place(elements) };
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        drop(self.take());
+    }
+}
+
+/// Elements that a vector no longer counts as its own. They are dropped with this, which goes before their memory.
+struct Taken {
+    // Invariant: where the elements of the vector lie.
+    first: *mut u8,
+    // Invariant: the indices of initialised elements, except for the holes; nothing else has them.
+    range: Range<usize>,
+    // Invariant: in order, inside the range.
+    holes: Vec<usize>,
+    // Invariant: of the type of the elements.
+    glue: DropGlue,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let Range { start, end } = mem::take(&mut self.range);
+        let holes = mem::take(&mut self.holes);
+        let starts = std::iter::once(start).chain(holes.iter().map(|&hole| hole + 1));
+        let ends = holes.iter().copied().chain([end]);
+        drop_each(starts.zip(ends), |(start, end)| {
+            // SAFETY: initialised elements of the type of `glue`, in the memory of the vector, which goes later
+            // (invariants). They no longer count as taken, so nothing uses them again.
+            unsafe { self.glue.drop(self.first, start..end) };
         });
     }
 }
@@ -395,7 +419,7 @@ impl<T> ContainerBuilder<AppendVec<T>> {
     pub fn build(self) -> Result<AppendVec<T>, Error> {
         let vec = AppendVec::with_max_len(self.max);
         if self.max > 0 {
-            vec.storage.reserve_addresses(0, || self.options)?;
+            vec.owned.storage.reserve_addresses(0, || self.options)?;
         }
         Ok(vec)
     }
@@ -404,14 +428,6 @@ impl<T> ContainerBuilder<AppendVec<T>> {
 impl<T> Default for AppendVec<T> {
     fn default() -> AppendVec<T> {
         AppendVec::new()
-    }
-}
-
-impl<T> Drop for AppendVec<T> {
-    fn drop(&mut self) {
-        let elements = self.take();
-        // SAFETY: elements that the vector no longer counts as its own.
-        unsafe { elements.drop_in_place(self.place(0)) };
     }
 }
 

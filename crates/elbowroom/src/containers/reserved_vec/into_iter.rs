@@ -35,7 +35,7 @@ impl Drop for Remaining {
         let range = mem::take(&mut self.range);
         // SAFETY: initialised elements of the type of `glue`, in the memory of the vector, which is dropped later
         // (invariants). They no longer count as remaining, and nothing else has them.
-        unsafe { self.glue.drop(self.first, range) };
+        unsafe { self.glue.drop(self.first.as_ptr(), range) };
     }
 }
 

@@ -483,6 +483,6 @@ impl Drop for Owned {
     fn drop(&mut self) {
         // SAFETY: the pointer is aligned, and this many elements of the type of `glue` are initialised (invariants), on
         // committed pages, which the prefix gives back later. Nothing uses them after this.
-        unsafe { self.glue.drop(self.ptr, 0..self.len) };
+        unsafe { self.glue.drop(self.ptr.as_ptr(), 0..self.len) };
     }
 }
