@@ -3,7 +3,7 @@
 use super::fork::{self, AtFork, Kept, Rank};
 use super::progress::{self, Progress};
 use super::touch::Touch;
-use super::{registry, report};
+use super::{frames, registry, report};
 use crate::error::{Cause, Error, Operation, Reason};
 use crate::os::{self, Decision, Trap};
 use crate::plain::OsCode;
@@ -13,7 +13,8 @@ use crate::sync::{QuietGuard, QuietMutex};
 /// thread that faulted. In order:
 ///
 /// 1. Find the owner of the address ([`registry`]: lock-free, allocates nothing, costs the same for any
-///    number of owners). Without one, the fault is not ours: pass it on.
+///    number of owners). Without one, the fault is not ours: pass it on. If it is that of a filter which has overrun
+///    its stack, say so first.
 /// 2. Let the owner resolve it: another thread may have committed the page already; otherwise the
 ///    owner asks its filter, finds the window, keeps within the limits, and commits.
 /// 3. If it was resolved, run the instruction again; not without end, if nothing changes ([`progress`]).
@@ -26,6 +27,9 @@ use crate::sync::{QuietGuard, QuietMutex};
 /// [`RegionBuilder::filter`](crate::RegionBuilder::filter).
 fn decide(trap: &mut Trap) -> Decision {
     let Some(pin) = registry::pin(trap.address()) else {
+        if frames::is_overrun(trap.address()) {
+            report::overrun();
+        }
         return Decision::PassOn;
     };
     let touch = Touch::of(trap);

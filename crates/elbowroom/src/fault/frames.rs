@@ -17,6 +17,7 @@ use std::process;
 use super::owner::OwnerId;
 use crate::error::{Cause, Reason};
 use crate::os::{self, FilterStack};
+use crate::page;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{thread_token, yield_now};
 
@@ -42,6 +43,8 @@ struct Frame {
     // The owner whose fault the thread handles.
     owner: AtomicUsize,
     is_filter: AtomicBool,
+    // The page below the stack, which a filter that overruns the stack touches; 0 as long as there is none.
+    guard_page: AtomicUsize,
     // Invariant: touched only by the thread that has the frame. Mapped on first use, kept for good.
     stack: UnsafeCell<Option<FilterStack>>,
 }
@@ -57,6 +60,7 @@ macro_rules! free_frame {
             thread: AtomicUsize::new(0),
             owner: AtomicUsize::new(OwnerId::NONE.get()),
             is_filter: AtomicBool::new(false),
+            guard_page: AtomicUsize::new(0),
             stack: UnsafeCell::new(None),
         }
     };
@@ -116,7 +120,13 @@ impl Taken {
         let stack = unsafe { &mut *self.0.stack.get() };
         match stack {
             Some(stack) => Ok(stack),
-            None => Ok(stack.insert(FilterStack::new().map_err(Cause::os)?)),
+            None => {
+                let made = FilterStack::new().map_err(Cause::os)?;
+                self.0
+                    .guard_page
+                    .store(made.guard_page(), Ordering::Relaxed);
+                Ok(stack.insert(made))
+            }
         }
     }
 }
@@ -154,6 +164,12 @@ pub(crate) fn is_inside_fault_of(owner: OwnerId) -> bool {
 /// Returns how many frames the calling thread has for this owner.
 pub(super) fn count_mine_for(owner: OwnerId) -> usize {
     mine_for(owner).count()
+}
+
+/// Returns whether this address is in the page below the stack of a filter that the calling thread runs.
+pub(super) fn is_overrun(address: usize) -> bool {
+    let page = address & !(page::size() - 1);
+    page != 0 && mine().any(|frame| frame.guard_page.load(Ordering::Relaxed) == page)
 }
 
 /// Frees in a forked child the frames of the threads that the child lacks.

@@ -126,6 +126,13 @@ pub(super) fn refused(owner: &dyn Owner, trap: &Trap, cause: Cause) {
     os::write_stderr(&line.bytes[..line.len]);
 }
 
+/// Writes that a filter has overrun its stack. Async-signal-safe.
+pub(super) fn overrun() {
+    os::write_stderr(
+        b"elbowroom: a filter has overrun its stack of 128 KiB; with RegionBuilder::filter_threads it has a thread's\n",
+    );
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -58,7 +58,7 @@
 //! has that value and may wake early. `wake_one(word)` wakes one thread that waits on it, and uses the address only
 //! as a key: the word may be gone. Both are async-signal-safe. `SignalsBlocked` keeps asynchronous signals from this
 //! thread while it lives. `FilterStack::run` calls a function with at least 128 KiB of stack, where the system does
-//! not call handlers on the thread's own stack.
+//! not call handlers on the thread's own stack; `guard_page()` is the page below it, or 0.
 
 #![allow(
     unsafe_code,

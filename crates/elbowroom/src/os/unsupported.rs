@@ -215,6 +215,10 @@ impl FilterStack {
         Err(OsCode::UNSUPPORTED)
     }
 
+    pub(crate) fn guard_page(&self) -> usize {
+        match *self {}
+    }
+
     /// # Safety
     /// None: there is no stack.
     pub(crate) unsafe fn run(&self, _function: extern "C" fn(*mut c_void), _data: *mut c_void) {

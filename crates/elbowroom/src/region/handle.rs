@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
 
 use super::backend::Backend;
@@ -96,6 +97,10 @@ unsafe impl Send for Region {}
 // SAFETY: the region points to a `RegionInner`, which is Sync by its parts (asserted below). The accessors, which
 // touch the memory under a shared reference, are asm that is sound from any number of threads (`fault::access`).
 unsafe impl Sync for Region {}
+
+// A panic leaves bytes, which have no invariant that it could break.
+impl UnwindSafe for Region {}
+impl RefUnwindSafe for Region {}
 
 const _: () = {
     const fn shareable<T: Send + Sync>() {}

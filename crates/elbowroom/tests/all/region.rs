@@ -405,3 +405,17 @@ fn a_kind_fits_the_cause() {
         "{kind:?}"
     );
 }
+
+#[test]
+fn all_types_may_be_used_after_a_panic() {
+    use std::panic::{RefUnwindSafe, UnwindSafe};
+
+    fn any_time<T: UnwindSafe + RefUnwindSafe>() {}
+    any_time::<Region>();
+    any_time::<elbowroom::Reservation>();
+    any_time::<elbowroom::Budget>();
+    any_time::<elbowroom::Error>();
+    any_time::<elbowroom::DemandArray<u64>>();
+    any_time::<elbowroom::AppendVec<u64>>();
+    any_time::<elbowroom::ReservedVec<u64>>();
+}

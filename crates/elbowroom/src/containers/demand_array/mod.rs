@@ -9,6 +9,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::mem;
 use std::ops::Range;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr;
 use std::slice;
 
@@ -88,6 +89,10 @@ pub struct DemandArray<T> {
     known: Known,
     elements: PhantomData<T>,
 }
+
+// A panic leaves every element whole.
+impl<T: UnwindSafe> UnwindSafe for DemandArray<T> {}
+impl<T: RefUnwindSafe> RefUnwindSafe for DemandArray<T> {}
 
 impl<T: Zeroable> DemandArray<T> {
     /// Returns an array of `len` elements, all zero.

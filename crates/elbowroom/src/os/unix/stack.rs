@@ -87,6 +87,11 @@ impl FilterStack {
         Ok(FilterStack { base })
     }
 
+    /// Returns the address of the page below the stack.
+    pub(crate) fn guard_page(&self) -> usize {
+        self.base.addr()
+    }
+
     /// Calls `function(data)` on this stack, for a filter: with the signals of faults unblocked.
     ///
     /// # Safety

@@ -352,6 +352,11 @@ impl FilterStack {
         Ok(FilterStack)
     }
 
+    /// Returns 0: the system reports that a thread's stack has overflowed.
+    pub(crate) fn guard_page(&self) -> usize {
+        0
+    }
+
     /// Calls `function(data)`.
     ///
     /// # Safety
