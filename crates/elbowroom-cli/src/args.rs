@@ -68,9 +68,11 @@ pub(crate) fn parse() -> Command {
             Ok(()) => Command::Demo(demo),
             Err(message) => refuse("demo", message),
         },
-        RawCommand::Compare(compare) if compare.touch_bytes > compare.reserve_bytes => {
-            refuse("compare", "--touch is more than --reserve".to_owned())
-        }
+        RawCommand::Compare(Compare {
+            reserve_bytes: Some(reserve),
+            touch_bytes: Some(touch),
+            ..
+        }) if touch > reserve => refuse("compare", "--touch is more than --reserve".to_owned()),
         RawCommand::Compare(compare) => Command::Compare(compare),
         RawCommand::Bench(bench) => Command::Bench(bench),
         RawCommand::Doctor(doctor) => Command::Doctor(doctor),
@@ -197,19 +199,19 @@ pub(crate) struct Demo {
 
 /// Compare the cost of committing up front and on touch
 ///
-/// The command reserves SIZE twice. The first time it commits all of it and then touches its beginning. The
+/// The command reserves memory twice. The first time it commits all of it and then touches its beginning. The
 /// second time the touches commit. The figures are read while the memory is held. If one of the two fails,
-/// that is a result and not a failure of the command.
+/// that is a result and not a failure of the command: by default more is reserved than can be committed.
 #[derive(Args)]
 #[command(after_help = COMPARE_EXAMPLES, verbatim_doc_comment)]
 pub(crate) struct Compare {
-    /// Size of the reservation
+    /// Size of the reservation [default: at least four times what this machine can commit]
     #[arg(long = "reserve", value_name = "SIZE", value_parser = size::parse)]
-    pub(crate) reserve_bytes: usize,
+    pub(crate) reserve_bytes: Option<usize>,
 
-    /// Size of the part to touch, from the beginning, with one write per page
+    /// Size of the part to touch, from the beginning, with one write per page [default: 64MiB, or what fits]
     #[arg(long = "touch", value_name = "SIZE", value_parser = size::parse)]
-    pub(crate) touch_bytes: usize,
+    pub(crate) touch_bytes: Option<usize>,
 
     /// Number of pages that a fault commits [default: the library's]
     #[arg(long, value_name = "N", value_parser = at_least_one)]

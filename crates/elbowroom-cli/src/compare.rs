@@ -6,11 +6,56 @@ use elbowroom::{Error, Growth, Region, page_size};
 use serde::Serialize;
 
 use crate::args::Compare;
+use crate::bench::Room;
 use crate::meter::{Change, human_time, known, nanoseconds};
 use crate::os::{self, Accounting, UpFront};
 use crate::output::{complain, json, print};
 use crate::size::{human, human_change};
 use crate::usage::Usage;
+
+/// What to do in both ways.
+#[derive(Clone, Copy)]
+struct Plan {
+    reserve_bytes: usize,
+    touch_bytes: usize,
+    growth: Growth,
+}
+
+/// The part that is touched by default, if there is memory for it.
+const TOUCH_BYTES: usize = 64 << 20;
+/// The default reservation relative to what can be committed: Windows lets its page file grow to three times the
+/// memory.
+const TIMES: usize = 4;
+
+impl Plan {
+    fn new(settings: &Compare) -> Plan {
+        let reserve_bytes = settings
+            .reserve_bytes
+            .unwrap_or_else(|| larger_than_memory().max(settings.touch_bytes.unwrap_or(1)));
+        Plan {
+            reserve_bytes,
+            touch_bytes: settings.touch_bytes.unwrap_or_else(|| {
+                let room = usize::try_from(Room::now().bytes / 8).unwrap_or(usize::MAX);
+                TOUCH_BYTES.min(room).clamp(1, reserve_bytes)
+            }),
+            growth: settings.growth.map_or_else(Growth::default, Growth::Pages),
+        }
+    }
+}
+
+/// Returns a size that this machine cannot commit. If a limit of this process or the processor's addresses forbid such
+/// a reservation, the result is the largest power of two that can be reserved.
+fn larger_than_memory() -> usize {
+    let limit = os::commit_limit_bytes().and_then(|limit| usize::try_from(limit).ok());
+    let wanted = limit.map_or(1 << 40, |limit| limit.saturating_mul(TIMES));
+    let mut len = wanted
+        .checked_next_power_of_two()
+        .unwrap_or(1 << (usize::BITS - 2));
+    while len > page_size() && Region::new(len).is_err() {
+        len /= 2;
+    }
+    len
+}
 
 /// What one way took, seen while its memory was held.
 #[derive(Serialize)]
@@ -25,24 +70,25 @@ struct Cost {
 
 /// Runs both, and prints what each cost.
 pub(crate) fn run(settings: &Compare) -> Result<i32, String> {
-    let up_front = up_front(settings);
-    let on_touch = on_touch(settings);
+    let plan = Plan::new(settings);
+    let up_front = up_front(plan);
+    let on_touch = on_touch(plan);
     for (name, result) in [("up front", &up_front), ("on touch", &on_touch)] {
         if let Err(error) = result {
             complain(format_args!("{name}: {error}"));
         }
     }
     print(if settings.json {
-        json_of(settings, &up_front, &on_touch)
+        json_of(plan, &up_front, &on_touch)
     } else {
-        table(settings, &up_front, &on_touch)
+        table(plan, &up_front, &on_touch)
     })
 }
 
-fn up_front(settings: &Compare) -> Result<Cost, Error> {
+fn up_front(plan: Plan) -> Result<Cost, Error> {
     let (block, change, elapsed_ns) = measure(|| {
-        let mut block = UpFront::new(settings.reserve_bytes)?;
-        for offset in touched(settings) {
+        let mut block = UpFront::new(plan.reserve_bytes)?;
+        for offset in touched(plan) {
             block.write(offset, 1);
         }
         Ok(block)
@@ -55,13 +101,12 @@ fn up_front(settings: &Compare) -> Result<Cost, Error> {
     })
 }
 
-fn on_touch(settings: &Compare) -> Result<Cost, Error> {
-    let growth = settings.growth.map_or_else(Growth::default, Growth::Pages);
+fn on_touch(plan: Plan) -> Result<Cost, Error> {
     let (region, change, elapsed_ns) = measure(|| {
-        let region = Region::builder(settings.reserve_bytes)
-            .growth(growth)
+        let region = Region::builder(plan.reserve_bytes)
+            .growth(plan.growth)
             .build()?;
-        for offset in touched(settings) {
+        for offset in touched(plan) {
             region.try_write(offset, 1u8)?;
         }
         Ok(region)
@@ -75,8 +120,8 @@ fn on_touch(settings: &Compare) -> Result<Cost, Error> {
 }
 
 /// One byte in each page to touch.
-fn touched(settings: &Compare) -> impl Iterator<Item = usize> {
-    (0..settings.touch_bytes).step_by(page_size())
+fn touched(plan: Plan) -> impl Iterator<Item = usize> {
+    (0..plan.touch_bytes).step_by(page_size())
 }
 
 /// Measures `take`. The figures are read while its result is held.
@@ -88,11 +133,7 @@ fn measure<H>(take: impl FnOnce() -> Result<H, Error>) -> Result<(H, Change, u64
     Ok((held, os::usage().since(&before), elapsed_ns))
 }
 
-fn table(
-    settings: &Compare,
-    up_front: &Result<Cost, Error>,
-    on_touch: &Result<Cost, Error>,
-) -> String {
+fn table(plan: Plan, up_front: &Result<Cost, Error>, on_touch: &Result<Cost, Error>) -> String {
     let show = |result: &Result<Cost, Error>, figure: fn(&Cost) -> String| match result {
         Ok(cost) => figure(cost),
         Err(_) => "-".to_owned(),
@@ -138,8 +179,8 @@ fn table(
 
     let mut text = format!(
         "{} of {} touched, one write a page\n\n",
-        human(settings.touch_bytes as u64),
-        human(settings.reserve_bytes as u64)
+        human(plan.touch_bytes as u64),
+        human(plan.reserve_bytes as u64)
     );
     for [name, up_front, on_touch] in &rows {
         text += &format!(
@@ -194,15 +235,11 @@ fn report(way: &Result<Cost, Error>) -> WayReport<'_> {
     }
 }
 
-fn json_of(
-    settings: &Compare,
-    up_front: &Result<Cost, Error>,
-    on_touch: &Result<Cost, Error>,
-) -> String {
+fn json_of(plan: Plan, up_front: &Result<Cost, Error>, on_touch: &Result<Cost, Error>) -> String {
     json(&Report {
         page_size_bytes: page_size(),
-        reserve_bytes: settings.reserve_bytes,
-        touch_bytes: settings.touch_bytes,
+        reserve_bytes: plan.reserve_bytes,
+        touch_bytes: plan.touch_bytes,
         commit_is_limited: match os::accounting() {
             Accounting::Limited => Some(true),
             Accounting::Unlimited => Some(false),

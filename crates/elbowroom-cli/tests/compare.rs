@@ -28,6 +28,27 @@ fn small_sizes_work_both_ways() {
     );
 }
 
+/// The claim of Microsoft's page, without an argument: up front fails where the system counts what it promises.
+#[test]
+fn without_sizes_it_takes_more_than_can_be_committed() {
+    if common::runner().is_some() {
+        return;
+    }
+    let json = run("compare --json").json();
+    let size = |name: &str| json[name].as_u64().unwrap();
+    assert!(json["on_touch"]["error"].is_null(), "{json}");
+    assert!(size("touch_bytes") <= 64 << 20, "{json}");
+    #[cfg(target_os = "linux")]
+    if memory_kib() < size("reserve_bytes") >> 10 && json["commit_is_limited"] == true {
+        assert_eq!(json["up_front"]["error"]["os_code"], 12, "{json}");
+    }
+    // One of the sizes alone is enough.
+    let small = run("compare --reserve 1MiB --json").json();
+    assert_eq!(small["touch_bytes"], 1 << 20, "{small}");
+    let touched = run("compare --touch 8KiB --json").json();
+    assert_eq!(touched["reserve_bytes"], size("reserve_bytes"), "{touched}");
+}
+
 /// Linux alone, whose figures are exact; an emulator's own memory would be in them.
 #[cfg(target_os = "linux")]
 #[test]
@@ -99,22 +120,23 @@ fn what_is_too_much_up_front_is_committed_on_touch() {
     }
 }
 
+/// All memory and swap.
+#[cfg(target_os = "linux")]
+fn memory_kib() -> u64 {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let kib = |line: &str| line.split_whitespace().nth(1)?.parse::<u64>().ok();
+    meminfo
+        .lines()
+        .filter(|line| line.starts_with("MemTotal:") || line.starts_with("SwapTotal:"))
+        .filter_map(kib)
+        .sum()
+}
+
 /// Whether this system has less than 1 TiB of memory and counts what it promises.
 #[cfg(target_os = "linux")]
 fn refuses_a_tebibyte() -> bool {
-    let read = |path| std::fs::read_to_string(path).unwrap();
-    let kib: u64 = read("/proc/meminfo")
-        .lines()
-        .filter(|line| line.starts_with("MemTotal:") || line.starts_with("SwapTotal:"))
-        .map(|line| {
-            line.split_whitespace()
-                .nth(1)
-                .unwrap()
-                .parse::<u64>()
-                .unwrap()
-        })
-        .sum();
-    kib < 1 << 30 && read("/proc/sys/vm/overcommit_memory").trim() != "1"
+    let accounting = std::fs::read_to_string("/proc/sys/vm/overcommit_memory").unwrap();
+    memory_kib() < 1 << 30 && accounting.trim() != "1"
 }
 
 /// Not known: Wine, for one, promises everything.

@@ -13,6 +13,7 @@ mod all {
     mod arena;
     #[cfg(feature = "allocator-api2")]
     mod arena_allocator;
+    mod arena_fallible;
     mod budget;
     mod demand_array;
     mod examples;

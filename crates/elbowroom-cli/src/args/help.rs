@@ -13,7 +13,7 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   elbowroom demo                                      Microsoft's program, with the same transcript
   elbowroom demo --reserve 64GiB --summary            the same in a large reservation, with its cost
-  elbowroom compare --reserve 1TiB --touch 64MiB      the cost of committing up front and on touch
+  elbowroom compare                                   the cost of committing up front and on touch
   elbowroom bench                                     measures the ways of committing
   elbowroom doctor                                    what this machine permits, and what to change
   elbowroom map 1234                                  what a process has reserved, committed and resident
@@ -37,7 +37,7 @@ pub(super) const COMPARE_EXAMPLES: &str = concat!(
     "
 
 Examples:
-  elbowroom compare --reserve 1TiB --touch 64MiB      a size that cannot be committed up front
+  elbowroom compare                                   more than can be committed up front
   elbowroom compare --reserve 1GiB --touch 1GiB       touches all of it: the cost of the faults
   elbowroom compare --reserve 1GiB --touch 1GiB --growth 512"
 );

@@ -21,7 +21,7 @@ use crate::os;
 use crate::output::{self, complain, line, paint, write_file};
 use outcome::{Outcome, Table};
 use progress::Progress;
-use room::Room;
+pub(crate) use room::Room;
 use sample::{Manner, Order, Place};
 
 const ROUNDS: usize = 9;

@@ -3,6 +3,7 @@
 //!
 //! - `usage()`: the figures of [`Usage`](crate::usage::Usage) now, as far as the system tells.
 //! - `available_bytes()`: what programs can still use of the machine's memory; `None` if the system does not tell.
+//! - `commit_limit_bytes()`: the most that all programs together can commit; `None` if the system does not tell.
 //! - `cpu_time()`: what this process has used of the processors, in the kernel too; `None` where no fine clock is.
 //! - `bring_in(base, len, pages)`: makes committed memory consist of such pages, and brings them in if they say so; an
 //!   error says why that cannot be. Behind [`UpFront::with_pages`].
@@ -44,7 +45,7 @@ mod unix;
 
 pub(crate) use plain::{Accounting, Pages};
 pub(crate) use sys::{
-    accounting, available_bytes, cpu_time, ending, examine, forgo_core_file, is_utf8,
-    plant_other_fault, resident_pages, system, terminal_is_gone, usage, when_asked_to_end,
+    accounting, available_bytes, commit_limit_bytes, cpu_time, ending, examine, forgo_core_file,
+    is_utf8, plant_other_fault, resident_pages, system, terminal_is_gone, usage, when_asked_to_end,
 };
 pub(crate) use up_front::UpFront;

@@ -24,6 +24,10 @@ pub(crate) fn available_bytes() -> Option<u64> {
     None
 }
 
+pub(crate) fn commit_limit_bytes() -> Option<u64> {
+    None
+}
+
 /// # Safety
 /// None: what this system does by itself is all.
 pub(super) unsafe fn bring_in(_base: *mut u8, _len: usize, pages: Pages) -> Result<(), String> {

@@ -57,6 +57,14 @@ pub(crate) fn available_bytes() -> Option<u64> {
     proc::field_bytes(&proc::text("/proc/meminfo")?, "MemAvailable")
 }
 
+/// proc_meminfo(5): strict accounting refuses beyond CommitLimit, the heuristic beyond all memory and swap.
+pub(crate) fn commit_limit_bytes() -> Option<u64> {
+    let meminfo = proc::text("/proc/meminfo")?;
+    let bytes = |name| proc::field_bytes(&meminfo, name).unwrap_or(0);
+    let limit = bytes("CommitLimit").max(bytes("MemTotal") + bytes("SwapTotal"));
+    (limit > 0).then_some(limit)
+}
+
 /// madvise(2).
 ///
 /// # Safety

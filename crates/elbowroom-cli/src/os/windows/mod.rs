@@ -29,6 +29,10 @@ pub(crate) fn available_bytes() -> Option<u64> {
     probe::system_memory().map(|memory| memory.available_bytes)
 }
 
+pub(crate) fn commit_limit_bytes() -> Option<u64> {
+    probe::system_memory().map(|memory| memory.commit_limit_bytes)
+}
+
 /// There are none by default.
 pub(crate) fn forgo_core_file() {}
 

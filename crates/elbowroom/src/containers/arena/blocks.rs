@@ -389,6 +389,30 @@ impl Arena {
             self.take(block.addr().get(), block.addr().get() + new);
         }
     }
+
+    /// Returns the address of the first byte that is not handed out. Before there is a prefix, that of no byte, below
+    /// every mapping.
+    #[inline]
+    pub(super) fn next_address(&self) -> usize {
+        self.next.get().addr().get()
+    }
+
+    /// Makes a block free if it is the last one, along with the padding before it. Otherwise both are lost until the
+    /// next reset.
+    ///
+    /// # Safety
+    /// The block was handed out with this size, when [`next_address`](Arena::next_address) was `before`, or was last
+    /// enlarged or cut to it where it is. It was the caller's until now.
+    #[cold]
+    pub(super) unsafe fn give_back(&self, block: NonNull<u8>, size: usize, before: usize) {
+        if self.is_last(block, size) {
+            let prefix = self.prefix.borrow();
+            let base = prefix.as_ref().map(Prefix::base);
+            // The first block of all begins at the base: the prefix was reserved for it.
+            let start = base.map_or(before, |base| before.max(base.addr().get()));
+            self.next.set(self.at(start));
+        }
+    }
 }
 
 impl ContainerBuilder<Arena> {

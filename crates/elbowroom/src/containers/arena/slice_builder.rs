@@ -12,12 +12,14 @@ use super::blocks::{Arena, Fit};
 use crate::error::{Error, Operation, Reason};
 
 /// A slice that takes elements one by one. Dropped before it is finished, it drops them and makes the block free again,
-/// if that is the last one.
+/// with the padding before it, if that is the last one.
 pub(super) struct SliceBuilder<'a, T> {
     arena: &'a Arena,
     // Invariant: a block of the arena, for `capacity` elements, that is this builder's alone.
     block: NonNull<T>,
     capacity: usize,
+    // The arena's next address when it handed the block out.
+    before: usize,
     // Invariant: at most `capacity`; so many elements are initialised.
     len: usize,
     elements: PhantomData<T>,
@@ -29,11 +31,14 @@ impl<'a, T> SliceBuilder<'a, T> {
         arena: &'a Arena,
         capacity: usize,
     ) -> Result<SliceBuilder<'a, T>, Error> {
-        let block = arena.try_place(Self::layout(capacity)?, Fit::Whole)?.cast();
+        let layout = Self::layout(capacity)?;
+        let before = arena.next_address();
+        let block = arena.try_place(layout, Fit::Whole)?.cast();
         Ok(SliceBuilder {
             arena,
             block,
             capacity,
+            before,
             len: 0,
             elements: PhantomData,
         })
@@ -91,8 +96,12 @@ impl<'a, T> SliceBuilder<'a, T> {
     /// To more than there is room for.
     fn enlarge_to(&mut self, capacity: usize) -> Result<(), Error> {
         let (old, new) = (Self::layout(self.capacity)?, Self::layout(capacity)?);
+        let before = self.arena.next_address();
         // SAFETY: this builder's block (invariant), which it forgets for the new one.
-        self.block = unsafe { self.arena.enlarge(self.block.cast(), old, new) }?.cast();
+        let block = unsafe { self.arena.enlarge(self.block.cast(), old, new) }?.cast();
+        if block != self.block {
+            (self.block, self.before) = (block, before);
+        }
         self.capacity = capacity;
         Ok(())
     }
@@ -101,28 +110,52 @@ impl<'a, T> SliceBuilder<'a, T> {
     #[inline]
     pub(super) fn finish(self) -> &'a mut [T] {
         let slice = ManuallyDrop::new(self);
-        slice.keep(slice.len);
+        if slice.len < slice.capacity {
+            slice.cut();
+        }
         // SAFETY: initialised elements (invariant), in a block that was this builder's, which is gone.
         unsafe { slice::from_raw_parts_mut(slice.block.as_ptr(), slice.len) }
     }
 
-    /// Gives back what is behind the first `len` elements, or leaves it if it is not the last block. They are not used
-    /// by the builder any more.
+    /// Gives back what is behind the elements, and the padding if there are none, or leaves it if it is not the last
+    /// block. The builder uses neither any more.
     #[inline]
-    fn keep(&self, len: usize) {
+    fn cut(&self) {
+        if self.len == 0 {
+            self.give_back();
+            return;
+        }
         let size = size_of::<T>();
-        // SAFETY: this builder's block (invariant).
+        // SAFETY: this builder's block (invariant), with the size that it was handed out with, or enlarged to last. It
+        // keeps the bytes of the elements.
         unsafe {
             self.arena
-                .cut(self.block.cast(), self.capacity * size, len * size)
+                .cut(self.block.cast(), self.capacity * size, self.len * size)
         };
+    }
+
+    /// Gives the whole block back, or leaves it if it is not the last one. The builder does not use it any more.
+    fn give_back(&self) {
+        let size = self.capacity * size_of::<T>();
+        // SAFETY: this builder's block (invariant), with the size that it was handed out with, or enlarged to last.
+        // `before` was read just before the block was handed out, and anew when it was handed out elsewhere.
+        unsafe { self.arena.give_back(self.block.cast(), size, self.before) };
     }
 }
 
 impl<T> Drop for SliceBuilder<'_, T> {
     fn drop(&mut self) {
-        // SAFETY: initialised elements (invariant) that nobody else has.
-        unsafe { ptr::slice_from_raw_parts_mut(self.block.as_ptr(), self.len).drop_in_place() };
-        self.keep(0);
+        struct GiveBack<'b, 'a, T>(&'b SliceBuilder<'a, T>);
+        impl<T> Drop for GiveBack<'_, '_, T> {
+            fn drop(&mut self) {
+                self.0.give_back();
+            }
+        }
+        let elements = ptr::slice_from_raw_parts_mut(self.block.as_ptr(), self.len);
+        // Dropped after the elements, also if the drop of one panics.
+        let _block = GiveBack(self);
+        // SAFETY: initialised elements (invariant), which nothing reaches any more: the builder is being dropped, and
+        // what gives the block back does not look at them.
+        unsafe { elements.drop_in_place() };
     }
 }
