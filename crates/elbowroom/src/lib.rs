@@ -68,6 +68,8 @@
 //! Ranges and lengths are in bytes; a method that works on pages takes every page that holds a byte of its range.
 //! Growth is in pages, and where it adapts, its largest window in bytes.
 
+// Says which items need a feature; as docs.rs builds the documentation, with nightly Rust.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(test),
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)
