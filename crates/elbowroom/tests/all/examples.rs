@@ -18,6 +18,28 @@ mod expressions;
 #[path = "../../examples/shared_log.rs"]
 mod shared_log;
 
+/// Returns the output of an example's program. `None` if it is not there, as when only the tests were built, or if the
+/// tests run under an emulator.
+fn output(name: &str) -> Option<String> {
+    let tests = std::env::current_exe().unwrap();
+    let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+    let path = tests.parent()?.parent()?.join("examples").join(file);
+    if common::emulated() || !path.exists() {
+        eprintln!("skipped: {} is not there", path.display());
+        return None;
+    }
+    let output = std::process::Command::new(path).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn the_first_example_s_numbers_do_not_move() {
+    if let Some(output) = output("first") {
+        assert_eq!(output, "1000 numbers\nmoved: false\n");
+    }
+}
+
 #[test]
 fn a_bitmap_takes_a_page_for_each_place_with_numbers() {
     let bytes = common::vast().min(1 << 40);
