@@ -14,6 +14,7 @@ mod all {
     #[cfg(feature = "allocator-api2")]
     mod arena_allocator;
     mod arena_fallible;
+    mod arena_strings;
     mod budget;
     mod demand_array;
     mod examples;

@@ -111,3 +111,109 @@ fn a_panic_in_a_drop_gives_the_slice_back_too() {
     assert_eq!(drops.get() as usize, (page_size() - 8) / 16 + 1);
     assert_eq!(arena.allocated_bytes(), 1);
 }
+
+/// Counts its drops.
+#[derive(Debug)]
+struct Counted<'a>(&'a Cell<u32>);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+#[test]
+fn an_error_of_the_function_is_returned_and_the_room_free_again() {
+    let (arena, drops) = (arena(), Cell::new(0));
+    arena.alloc(1u8);
+    let make = |n| {
+        if n == 7 {
+            Err("seven")
+        } else {
+            Ok(Counted(&drops))
+        }
+    };
+    assert_eq!(arena.alloc_try_with(|| make(7)).unwrap_err(), "seven");
+    assert_eq!((arena.allocated_bytes(), drops.take()), (1, 0));
+    assert_eq!(
+        arena.alloc_slice_try_fill_with(10, make).unwrap_err(),
+        "seven"
+    );
+    assert_eq!((arena.allocated_bytes(), drops.take()), (1, 7));
+    let exact = arena.alloc_slice_try_fill_iter((0..10).map(make));
+    assert_eq!(exact.unwrap_err(), "seven");
+    assert_eq!((arena.allocated_bytes(), drops.take()), (1, 7));
+    let mut after = 0;
+    let unknown = (0..10).filter(|_| true).inspect(|_| after += 1).map(make);
+    assert_eq!(
+        arena.alloc_slice_try_fill_iter(unknown).unwrap_err(),
+        "seven"
+    );
+    assert_eq!((arena.allocated_bytes(), drops.take()), (1, 7));
+    assert_eq!(after, 8, "nothing is taken behind the error");
+
+    let panics = AssertUnwindSafe(|| _ = arena.alloc_try_with(|| -> Result<u64, ()> { panic!() }));
+    assert!(catch_unwind(panics).is_err());
+    assert_eq!(arena.allocated_bytes(), 1);
+    // The block of a value that allocated is lost, and what it allocated is not.
+    let mut kept = None;
+    let failed = arena.alloc_try_with(|| {
+        kept = Some(arena.alloc(9u8));
+        Err::<u64, ()>(())
+    });
+    assert!(failed.is_err());
+    assert_eq!((kept, arena.allocated_bytes()), (Some(&mut 9), 17));
+
+    assert!(arena.alloc_try_with(|| make(1)).is_ok());
+    assert_eq!(
+        arena.alloc_slice_try_fill_with(7, make).map(|s| s.len()),
+        Ok(7)
+    );
+    assert_eq!(
+        arena
+            .alloc_slice_try_fill_iter((0..7).map(make))
+            .map(|s| s.len()),
+        Ok(7)
+    );
+    drop(arena);
+    assert_eq!(drops.get(), 0);
+}
+
+#[test]
+fn the_arena_s_error_comes_before_the_function_s() {
+    let mut arena = Arena::with_max_bytes(page_size());
+    let many = page_size() + 1;
+    let never = |_| -> Result<u8, ()> { unreachable!() };
+    let refused = arena
+        .try_alloc_slice_try_fill_with(many, never)
+        .unwrap_err();
+    assert!(refused.is_limit());
+    let endless = (0u8..=255).cycle().map(Ok::<u8, ()>).filter(|_| true);
+    assert!(
+        arena
+            .try_alloc_slice_try_fill_iter(endless)
+            .unwrap_err()
+            .is_limit()
+    );
+    assert_eq!(arena.allocated_bytes(), 0);
+    arena.scope(|scope| {
+        scope.alloc_slice_fill_default::<u8>(page_size());
+        assert!(
+            scope
+                .try_alloc_try_with(|| never(0))
+                .unwrap_err()
+                .is_limit()
+        );
+        // What takes no space needs no room.
+        assert!(matches!(
+            scope.try_alloc_try_with(|| Ok::<(), ()>(())),
+            Ok(Ok(&mut ()))
+        ));
+        let zeros = scope.alloc_slice_try_fill_with(1000, |_| Ok::<(), ()>(()));
+        assert_eq!(zeros.map(|zeros| zeros.len()), Ok(1000));
+        assert_eq!(
+            scope.alloc_slice_try_fill_with(9, |_| Err::<(), u8>(4)),
+            Err(4)
+        );
+    });
+}

@@ -5,7 +5,7 @@
 use std::alloc::Layout;
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::panic::RefUnwindSafe;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::{self, NonNull};
 
 use super::super::prefix::{Extent, PendingCallbacks, Prefix};
@@ -88,7 +88,8 @@ pub struct Arena {
 // touched again.
 unsafe impl Send for Arena {}
 
-// A panic leaves it whole.
+// A panic, in a function that makes values or a callback of a budget, leaves it whole.
+impl UnwindSafe for Arena {}
 impl RefUnwindSafe for Arena {}
 
 impl Arena {
@@ -278,7 +279,7 @@ impl Arena {
             self.reserve_addresses(Options::default(), needed)?;
         }
         let (start, end) = self.next_of(layout, Fit::Any);
-        let pending = self.get_ready(start, end)?;
+        let pending = self.get_ready(start, end, Extent::Ahead)?;
         let place = self.take(start, end);
         // Not before: what is called may allocate here too.
         pending.run();
@@ -314,14 +315,19 @@ impl Arena {
 
     /// Commits what is up to the address `end` in the reservation or behind it, of which not all is ready. Nothing is
     /// written before `start`, which may lie far behind the last block: a gap for the alignment is not prefaulted.
-    pub(super) fn get_ready(&self, start: usize, end: usize) -> Result<PendingCallbacks, Error> {
+    pub(super) fn get_ready(
+        &self,
+        start: usize,
+        end: usize,
+        extent: Extent,
+    ) -> Result<PendingCallbacks, Error> {
         let mut prefix = self.prefix.borrow_mut();
         let Some(prefix) = &mut *prefix else {
             // Never: each caller has reserved, or has a block.
             return Err(Error::new(Operation::Commit, 0..0, Reason::NotCommitted));
         };
         let base = prefix.base().addr().get();
-        let (ready, pending) = prefix.grow_from(start - base, end - base, Extent::Ahead)?;
+        let (ready, pending) = prefix.grow_from(start - base, end - base, extent)?;
         self.end.set(self.end.get().max(base + ready));
         Ok(pending)
     }
@@ -373,7 +379,7 @@ impl Arena {
     #[cold]
     #[inline(never)]
     pub(super) fn enlarge_last(&self, start: usize, end: usize) -> Result<NonNull<u8>, Error> {
-        let pending = self.get_ready(start, end)?;
+        let pending = self.get_ready(start, end, Extent::Ahead)?;
         let place = self.take(start, end);
         pending.run();
         Ok(place)

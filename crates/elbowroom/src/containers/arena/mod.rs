@@ -20,8 +20,11 @@ use slice_builder::SliceBuilder;
 #[cfg(feature = "allocator-api2")]
 mod allocator;
 mod blocks;
+mod capacity;
+mod fallible;
 mod scope;
 mod slice_builder;
+mod strings;
 
 pub use blocks::Arena;
 pub use scope::Scope;
@@ -167,28 +170,8 @@ impl Arena {
     ) -> Result<&mut [T], Error> {
         let mut values = values.into_iter();
         let mut slice = SliceBuilder::with_capacity(self, values.size_hint().0)?;
-        while slice.fill(|_| values.next()) {
-            let Some(value) = values.next() else { break };
-            slice.push(value)?;
-        }
+        slice.fill_from(|| values.next())?;
         Ok(slice.finish())
-    }
-
-    /// Puts a copy of `text` into the arena.
-    #[inline]
-    #[track_caller]
-    pub fn alloc_str(&self, text: &str) -> &mut str {
-        let bytes = self.alloc_slice_copy(text.as_bytes());
-        // SAFETY: a copy of UTF-8.
-        unsafe { std::str::from_utf8_unchecked_mut(bytes) }
-    }
-
-    /// Allocates as [`alloc_str`](Arena::alloc_str) does, or returns an error.
-    #[inline]
-    pub fn try_alloc_str(&self, text: &str) -> Result<&mut str, Error> {
-        let bytes = self.try_alloc_slice_copy(text.as_bytes())?;
-        // SAFETY: as above.
-        Ok(unsafe { std::str::from_utf8_unchecked_mut(bytes) })
     }
 
     /// Allocates bytes of the size and alignment of `layout`. Their contents are unknown: perhaps what was there

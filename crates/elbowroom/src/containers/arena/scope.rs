@@ -91,6 +91,11 @@ impl<'a> Scope<'a> {
         self.arena.allocated_bytes()
     }
 
+    /// Returns [`Arena::remaining_capacity`] of the whole arena.
+    pub fn remaining_capacity(&self) -> usize {
+        self.arena.remaining_capacity()
+    }
+
     /// The arena that it is a part of, for those in this module that lend nothing for longer than `self` is borrowed.
     #[cfg(feature = "allocator-api2")]
     pub(super) fn arena(&self) -> &Arena {
@@ -100,13 +105,13 @@ impl<'a> Scope<'a> {
 
 /// Each calls the arena's method of that name, whose result lives as long as the borrow of the arena.
 macro_rules! allocate_in_arena {
-    ($($name:ident[$($generic:ident $(: $bound:ident)?)?]($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
+    ($($name:ident[$($generic:ident $(: $bound:ident)?),*]($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
         impl<'a> Scope<'a> {
             $(
                 #[doc = concat!("[`Arena::", stringify!($name), "`], for as long as the scope lasts.")]
                 #[inline]
                 #[track_caller]
-                pub fn $name<$($generic $(: $bound)?)?>(&self, $($argument: $type),*) -> $result {
+                pub fn $name<$($generic $(: $bound)?),*>(&self, $($argument: $type),*) -> $result {
                     self.arena.$name($($argument),*)
                 }
             )*
@@ -131,6 +136,16 @@ allocate_in_arena! {
     try_alloc_slice_fill_iter[T](values: impl IntoIterator<Item = T>) -> Result<&'a mut [T], Error>;
     alloc_str[](text: &str) -> &'a mut str;
     try_alloc_str[](text: &str) -> Result<&'a mut str, Error>;
+    alloc_try_with[T, E](make: impl FnOnce() -> Result<T, E>) -> Result<&'a mut T, E>;
+    try_alloc_try_with[T, E](make: impl FnOnce() -> Result<T, E>) -> Result<Result<&'a mut T, E>, Error>;
+    alloc_slice_try_fill_with[T, E](len: usize, make: impl FnMut(usize) -> Result<T, E>) -> Result<&'a mut [T], E>;
+    try_alloc_slice_try_fill_with[T, E](len: usize, make: impl FnMut(usize) -> Result<T, E>)
+        -> Result<Result<&'a mut [T], E>, Error>;
+    alloc_slice_try_fill_iter[T, E](values: impl IntoIterator<Item = Result<T, E>>) -> Result<&'a mut [T], E>;
+    try_alloc_slice_try_fill_iter[T, E](values: impl IntoIterator<Item = Result<T, E>>)
+        -> Result<Result<&'a mut [T], E>, Error>;
+    alloc_fmt[](text: fmt::Arguments<'_>) -> &'a mut str;
+    try_alloc_fmt[](text: fmt::Arguments<'_>) -> Result<&'a mut str, Error>;
     alloc_layout[](layout: Layout) -> &'a mut [MaybeUninit<u8>];
     try_alloc_layout[](layout: Layout) -> Result<&'a mut [MaybeUninit<u8>], Error>;
 }

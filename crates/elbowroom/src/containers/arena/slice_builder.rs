@@ -64,13 +64,41 @@ impl<'a, T> SliceBuilder<'a, T> {
         true
     }
 
+    /// Adds what `next` returns until it returns none, and makes room if need be. `next` is not called again after
+    /// that.
+    #[inline]
+    pub(super) fn fill_from(&mut self, mut next: impl FnMut() -> Option<T>) -> Result<(), Error> {
+        while self.fill(|_| next()) {
+            let Some(element) = next() else { break };
+            self.push(element)?;
+        }
+        Ok(())
+    }
+
     /// Adds an element, and makes room for it if need be.
-    pub(super) fn push(&mut self, element: T) -> Result<(), Error> {
+    fn push(&mut self, element: T) -> Result<(), Error> {
         if self.len == self.capacity {
-            self.make_room()?;
+            self.make_room(1)?;
         }
         // SAFETY: there is room now.
         unsafe { self.write(element) };
+        Ok(())
+    }
+
+    /// Adds copies of elements, and makes room for them if need be.
+    pub(super) fn extend_from_slice(&mut self, elements: &[T]) -> Result<(), Error>
+    where
+        T: Copy,
+    {
+        if elements.len() > self.capacity - self.len {
+            self.make_room(elements.len())?;
+        }
+        // SAFETY: inside the block, or at its end: `len` is at most `capacity`.
+        let place = unsafe { self.block.add(self.len) };
+        // SAFETY: there is room for so many elements behind the first `len`, and `elements` does not lie there: that
+        // part of the block is this builder's alone, and nothing is initialised there.
+        unsafe { ptr::copy_nonoverlapping(elements.as_ptr(), place.as_ptr(), elements.len()) };
+        self.len += elements.len();
         Ok(())
     }
 
@@ -85,12 +113,13 @@ impl<'a, T> SliceBuilder<'a, T> {
         self.len += 1;
     }
 
-    /// Makes room for as many elements again, or if that is refused, for one.
+    /// Makes room for as many elements again, or if that is refused, for `more`, of which not all have room.
     #[cold]
     #[inline(never)]
-    fn make_room(&mut self) -> Result<(), Error> {
-        self.enlarge_to(self.capacity.saturating_mul(2).max(4))
-            .or_else(|_| self.enlarge_to(self.capacity + 1))
+    fn make_room(&mut self, more: usize) -> Result<(), Error> {
+        let needed = self.len.saturating_add(more);
+        self.enlarge_to(self.capacity.saturating_mul(2).max(4).max(needed))
+            .or_else(|_| self.enlarge_to(needed))
     }
 
     /// To more than there is room for.
