@@ -413,6 +413,7 @@ fn all_types_may_be_used_after_a_panic() {
     fn any_time<T: UnwindSafe + RefUnwindSafe>() {}
     any_time::<Region>();
     any_time::<elbowroom::Reservation>();
+    any_time::<elbowroom::Arena>();
     any_time::<elbowroom::Budget>();
     any_time::<elbowroom::Error>();
     any_time::<elbowroom::DemandArray<u64>>();
