@@ -76,11 +76,30 @@ impl<T> Drop for IntoIter<T> {
     }
 }
 
-impl<T> fmt::Debug for IntoIter<T> {
+impl<T: fmt::Debug> fmt::Debug for IntoIter<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IntoIter")
-            .field("len", &self.len())
-            .finish_non_exhaustive()
+        f.debug_tuple("IntoIter").field(&Remaining(self)).finish()
+    }
+}
+
+/// The elements that are not yet given out, as a list.
+struct Remaining<'a, T>(&'a IntoIter<T>);
+
+impl<T: fmt::Debug> fmt::Debug for Remaining<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let IntoIter {
+            vec,
+            next,
+            remaining,
+        } = self.0;
+        let indices =
+            (*next..remaining.end).filter(|index| remaining.holes.binary_search(index).is_err());
+        let elements = indices.map(|index| {
+            // SAFETY: from `next` on, before the end and no hole, so initialised and not yet given out (invariant), in
+            // the committed pages of `vec`. It stays so while the iterator is borrowed.
+            unsafe { &*vec.place(index) }
+        });
+        f.debug_list().entries(elements).finish()
     }
 }
 

@@ -7,10 +7,9 @@
 
 use std::alloc::Layout;
 use std::cell::UnsafeCell;
-use std::fmt;
 use std::marker::PhantomData;
 use std::mem;
-use std::ops::{Index, Range};
+use std::ops::Range;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr;
 use std::slice;
@@ -23,11 +22,15 @@ use crate::error::Error;
 use crate::plain::Span;
 use storage::Storage;
 
+mod access;
+mod finished;
 mod into_iter;
 #[cfg(feature = "rayon")]
 mod parallel;
 mod storage;
+mod traits;
 
+pub use finished::Finished;
 pub use into_iter::IntoIter;
 
 /// A vector that any number of threads append to at once, through `&self`, and that is a slice all the while.
@@ -124,7 +127,11 @@ impl<T> AppendVec<T> {
     }
 
     const fn unreserved(max_len: usize) -> AppendVec<T> {
-        let storage = Storage::new(Layout::new::<T>(), max_len);
+        AppendVec::with_storage(Storage::new(Layout::new::<T>(), max_len))
+    }
+
+    /// Returns an empty vector with storage that is for elements of T's layout.
+    const fn with_storage(storage: Storage) -> AppendVec<T> {
         AppendVec {
             claims: Claims::new(),
             storage,
@@ -293,30 +300,6 @@ impl<T> AppendVec<T> {
         unsafe { slice::from_raw_parts(self.place(0), len) }
     }
 
-    /// Returns the elements before the first unfinished one. Only a closure that panicked leaves an unfinished
-    /// element here.
-    #[inline]
-    pub fn as_mut_slice(&mut self) -> &mut [T] {
-        let len = self.len();
-        // SAFETY: as in `as_slice`, and the vector is borrowed exclusively.
-        unsafe { slice::from_raw_parts_mut(self.place(0), len) }
-    }
-
-    /// Returns the element at `index` if its push has finished. Wait-free.
-    #[inline]
-    pub fn get(&self, index: usize) -> Option<&T> {
-        if !self.claims.is_finished(index, &self.storage) {
-            return None;
-        }
-        // SAFETY: finished, so as in `as_slice`.
-        Some(unsafe { &*self.place(index) })
-    }
-
-    /// Returns an iterator over [`as_slice`](AppendVec::as_slice).
-    pub fn iter(&self) -> slice::Iter<'_, T> {
-        self.as_slice().iter()
-    }
-
     /// Drops all elements. What is committed stays so.
     pub fn clear(&mut self) {
         let elements = self.take();
@@ -412,57 +395,5 @@ impl<T> Drop for AppendVec<T> {
         let elements = self.take();
         // SAFETY: elements that the vector no longer counts as its own.
         unsafe { elements.drop_in_place(self.place(0)) };
-    }
-}
-
-impl<T> Index<usize> for AppendVec<T> {
-    type Output = T;
-
-    /// The element at `index`.
-    ///
-    /// # Panics
-    /// If its push has not finished.
-    #[inline]
-    #[track_caller]
-    #[expect(clippy::panic, reason = "as every slice, documented")]
-    fn index(&self, index: usize) -> &T {
-        match self.get(index) {
-            Some(element) => element,
-            None => panic!(
-                "no element at index {index}, or its push has not finished; the first {} have",
-                self.len()
-            ),
-        }
-    }
-}
-
-impl<T: fmt::Debug> fmt::Debug for AppendVec<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self).finish()
-    }
-}
-
-impl<T> Extend<T> for AppendVec<T> {
-    #[track_caller]
-    fn extend<I: IntoIterator<Item = T>>(&mut self, elements: I) {
-        AppendVec::extend(self, elements);
-    }
-}
-
-impl<T> FromIterator<T> for AppendVec<T> {
-    #[track_caller]
-    fn from_iter<I: IntoIterator<Item = T>>(elements: I) -> AppendVec<T> {
-        let vec = AppendVec::new();
-        AppendVec::extend(&vec, elements);
-        vec
-    }
-}
-
-impl<'a, T> IntoIterator for &'a AppendVec<T> {
-    type Item = &'a T;
-    type IntoIter = slice::Iter<'a, T>;
-
-    fn into_iter(self) -> slice::Iter<'a, T> {
-        self.iter()
     }
 }
