@@ -10,6 +10,7 @@ mod common;
 mod all {
     mod addresses;
     mod append_vec;
+    mod append_vec_std;
     mod arena;
     #[cfg(feature = "allocator-api2")]
     mod arena_allocator;

@@ -18,12 +18,12 @@ pub struct IntoIter<T> {
 
 // SAFETY: it owns its elements and the memory they are in, as the vector did.
 unsafe impl<T: Send> Send for IntoIter<T> {}
-// SAFETY: `&self` gives out figures only.
+// SAFETY: `&self` gives out `&T` and figures only.
 unsafe impl<T: Send + Sync> Sync for IntoIter<T> {}
 
 impl<T> IntoIter<T> {
     fn len(&self) -> usize {
-        self.remaining.range.len() - self.remaining.holes.len()
+        self.remaining.len()
     }
 }
 
@@ -67,11 +67,27 @@ impl<T> DoubleEndedIterator for IntoIter<T> {
 impl<T> ExactSizeIterator for IntoIter<T> {}
 impl<T> FusedIterator for IntoIter<T> {}
 
-impl<T> fmt::Debug for IntoIter<T> {
+impl<T: fmt::Debug> fmt::Debug for IntoIter<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IntoIter")
-            .field("len", &self.len())
-            .finish_non_exhaustive()
+        f.debug_tuple("IntoIter").field(&Remaining(self)).finish()
+    }
+}
+
+/// The elements that are not yet given out, as a list.
+struct Remaining<'a, T>(&'a IntoIter<T>);
+
+impl<T: fmt::Debug> fmt::Debug for Remaining<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let IntoIter { remaining, vec } = self.0;
+        let holes = &remaining.holes;
+        let indices = remaining.range.clone();
+        let indices = indices.filter(|index| holes.binary_search(index).is_err());
+        let elements = indices.map(|index| {
+            // SAFETY: in the range and no hole, so initialised and not yet given out (invariant), in committed pages of
+            // `vec`. It stays so while the iterator is borrowed.
+            unsafe { &*vec.place(index) }
+        });
+        f.debug_list().entries(elements).finish()
     }
 }
 

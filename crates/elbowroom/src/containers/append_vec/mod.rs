@@ -7,10 +7,9 @@
 
 use std::alloc::Layout;
 use std::cell::UnsafeCell;
-use std::fmt;
 use std::marker::PhantomData;
 use std::mem;
-use std::ops::{Index, Range};
+use std::ops::Range;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::slice;
 
@@ -23,11 +22,15 @@ use crate::error::Error;
 use crate::plain::Span;
 use storage::Storage;
 
+mod access;
+mod finished;
 mod into_iter;
 #[cfg(feature = "rayon")]
 mod parallel;
 mod storage;
+mod traits;
 
+pub use finished::Finished;
 pub use into_iter::IntoIter;
 
 /// A vector that any number of threads append to at once, through `&self`, and that is a slice all the while.
@@ -131,7 +134,11 @@ impl<T> AppendVec<T> {
     }
 
     const fn unreserved(max_len: usize) -> AppendVec<T> {
-        let storage = Storage::new(Layout::new::<T>(), max_len);
+        AppendVec::with_storage(Storage::new(Layout::new::<T>(), max_len))
+    }
+
+    /// Returns an empty vector with storage that is for elements of T's layout.
+    const fn with_storage(storage: Storage) -> AppendVec<T> {
         AppendVec {
             owned: Owned {
                 claims: Claims::new(),
@@ -307,30 +314,6 @@ impl<T> AppendVec<T> {
         unsafe { slice::from_raw_parts(self.place(0), len) }
     }
 
-    /// Returns the elements before the first unfinished one. Only a closure that panicked leaves an unfinished
-    /// element here.
-    #[inline]
-    pub fn as_mut_slice(&mut self) -> &mut [T] {
-        let len = self.len();
-        // SAFETY: as in `as_slice`, and the vector is borrowed exclusively.
-        unsafe { slice::from_raw_parts_mut(self.place(0), len) }
-    }
-
-    /// Returns the element at `index` if its push has finished. Wait-free.
-    #[inline]
-    pub fn get(&self, index: usize) -> Option<&T> {
-        if !self.owned.claims.is_finished(index, &self.owned.storage) {
-            return None;
-        }
-        // SAFETY: finished, so as in `as_slice`.
-        Some(unsafe { &*self.place(index) })
-    }
-
-    /// Returns an iterator over [`as_slice`](AppendVec::as_slice).
-    pub fn iter(&self) -> slice::Iter<'_, T> {
-        self.as_slice().iter()
-    }
-
     /// Drops all elements. What is committed stays so.
     pub fn clear(&mut self) {
         let elements = self.owned.take();
@@ -396,16 +379,28 @@ struct Taken {
     glue: DropGlue,
 }
 
-impl Drop for Taken {
-    fn drop(&mut self) {
+impl Taken {
+    /// Returns how many elements these are.
+    fn len(&self) -> usize {
+        self.range.len() - self.holes.len()
+    }
+
+    /// Returns the indices of the elements, as runs. They are no longer among these: the caller owns them.
+    fn give_out(&mut self) -> impl Iterator<Item = Range<usize>> + use<> {
         let Range { start, end } = mem::take(&mut self.range);
         let holes = mem::take(&mut self.holes);
-        let starts = std::iter::once(start).chain(holes.iter().map(|&hole| hole + 1));
-        let ends = holes.iter().copied().chain([end]);
-        drop_each(starts.zip(ends), |(start, end)| {
+        let ends = holes.clone().into_iter().chain([end]);
+        let starts = std::iter::once(start).chain(holes.into_iter().map(|hole| hole + 1));
+        starts.zip(ends).map(|(start, end)| start..end)
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        drop_each(self.give_out(), |run| {
             // SAFETY: initialised elements of the type of `glue`, in the memory of the vector, which goes later
-            // (invariants). They no longer count as taken, so nothing uses them again.
-            unsafe { self.glue.drop(self.first, start..end) };
+            // (invariants). They were given out to this function, so nothing else uses them.
+            unsafe { self.glue.drop(self.first, run) };
         });
     }
 }
@@ -428,57 +423,5 @@ impl<T> ContainerBuilder<AppendVec<T>> {
 impl<T> Default for AppendVec<T> {
     fn default() -> AppendVec<T> {
         AppendVec::new()
-    }
-}
-
-impl<T> Index<usize> for AppendVec<T> {
-    type Output = T;
-
-    /// The element at `index`.
-    ///
-    /// # Panics
-    /// If its push has not finished.
-    #[inline]
-    #[track_caller]
-    #[expect(clippy::panic, reason = "as every slice, documented")]
-    fn index(&self, index: usize) -> &T {
-        match self.get(index) {
-            Some(element) => element,
-            None => panic!(
-                "no element at index {index}, or its push has not finished; the first {} have",
-                self.len()
-            ),
-        }
-    }
-}
-
-impl<T: fmt::Debug> fmt::Debug for AppendVec<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self).finish()
-    }
-}
-
-impl<T> Extend<T> for AppendVec<T> {
-    #[track_caller]
-    fn extend<I: IntoIterator<Item = T>>(&mut self, elements: I) {
-        AppendVec::extend(self, elements);
-    }
-}
-
-impl<T> FromIterator<T> for AppendVec<T> {
-    #[track_caller]
-    fn from_iter<I: IntoIterator<Item = T>>(elements: I) -> AppendVec<T> {
-        let vec = AppendVec::new();
-        AppendVec::extend(&vec, elements);
-        vec
-    }
-}
-
-impl<'a, T> IntoIterator for &'a AppendVec<T> {
-    type Item = &'a T;
-    type IntoIter = slice::Iter<'a, T>;
-
-    fn into_iter(self) -> slice::Iter<'a, T> {
-        self.iter()
     }
 }

@@ -53,6 +53,19 @@ impl Storage {
         }
     }
 
+    /// Returns storage of the same kind, in which nothing is committed.
+    pub(super) fn like(&self) -> Result<Storage, Error> {
+        let storage = Storage::new(self.layout, self.asked_max_len);
+        match self.prefixes.get() {
+            Some(prefixes) if self.asked_max_len != NO_MAX => {
+                storage.reserve_addresses(0, || prefixes.options())?;
+            }
+            // Nothing was asked for but perhaps a maximum.
+            _ => {}
+        }
+        Ok(storage)
+    }
+
     /// Returns how many elements there can be; before the addresses are reserved, at most.
     pub(super) fn max_len(&self) -> usize {
         match (self.prefixes.get(), self.asked_max_len) {
@@ -163,6 +176,16 @@ impl Prefixes {
             elements,
             flags,
         })
+    }
+
+    /// What the vector was made with.
+    fn options(&self) -> Options {
+        let mut options = self.flags.options();
+        if let Some(elements) = &self.elements {
+            // The limit was shared out between the two.
+            options.commit_limit_bytes += elements.options().commit_limit_bytes;
+        }
+        options
     }
 
     /// Reserves a share of the address space for elements, and the flags for as many.
