@@ -207,7 +207,7 @@ impl<T, const N: usize> TryFrom<ReservedVec<T>> for [T; N] {
     }
 }
 
-/// Makes a [`ReservedVec`](crate::ReservedVec) of elements, as std's `vec!` makes a `Vec`.
+/// Makes a [`ReservedVec`] of elements, as std's `vec!` makes a `Vec`.
 ///
 /// ```
 /// use elbowroom::{ReservedVec, reserved_vec};
