@@ -16,6 +16,7 @@ fn main() -> std::process::ExitCode {
     signals::main()
 }
 
+#[cfg(unix)]
 mod signals {
     use std::ffi::c_void;
     use std::os::unix::process::ExitStatusExt;
