@@ -38,7 +38,7 @@ fn text_that_does_not_fit_is_refused_whole() {
     assert!(refused.unwrap_err().is_limit());
     assert_eq!(arena.allocated_bytes(), 1);
     // All that is left, also if it is more than half as much again.
-    assert_eq!(arena.alloc_fmt(format_args!("{fits}{}", "")), fits);
+    assert_eq!(*arena.alloc_fmt(format_args!("{fits}{}", "")), *fits);
     assert_eq!(arena.alloc_fmt(format_args!("")), "");
     assert_eq!(arena.alloc_fmt(format_args!("{}", "")), "");
     let full = AssertUnwindSafe(|| _ = arena.alloc_fmt(format_args!("{}", 7)));
