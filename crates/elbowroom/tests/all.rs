@@ -14,8 +14,8 @@ mod all {
     mod arena;
     #[cfg(feature = "allocator-api2")]
     mod arena_allocator;
+    mod arena_extras;
     mod arena_fallible;
-    mod arena_strings;
     mod budget;
     mod demand_array;
     mod examples;

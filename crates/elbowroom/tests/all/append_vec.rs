@@ -277,9 +277,14 @@ fn a_panic_in_a_drop_drops_nothing_twice() {
     assert!(panic::catch_unwind(AssertUnwindSafe(|| vec.clear())).is_err());
     assert_eq!(drops.load(Ordering::Relaxed), 10);
     assert!(vec.is_empty());
-    vec.push(Fussy(Arc::clone(&drops), 0));
+    vec.extend((0..10).map(|n| Fussy(Arc::clone(&drops), n)));
+    assert!(panic::catch_unwind(AssertUnwindSafe(|| vec.truncate(3))).is_err());
+    assert_eq!((vec.len(), drops.load(Ordering::Relaxed)), (3, 17));
+    vec.extend((3..6).map(|n| Fussy(Arc::clone(&drops), n)));
+    assert!(panic::catch_unwind(AssertUnwindSafe(|| drop(vec.pop()))).is_err());
+    assert_eq!((vec.len(), drops.load(Ordering::Relaxed)), (5, 18));
     drop(vec);
-    assert_eq!(drops.load(Ordering::Relaxed), 11);
+    assert_eq!(drops.load(Ordering::Relaxed), 23);
 
     // Nor is anything left out, whatever lies behind the one that panics: others, a hole, and others behind that.
     let ways: [fn(AppendVec<Fussy>); 3] =

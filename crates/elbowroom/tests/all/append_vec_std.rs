@@ -34,6 +34,8 @@ enum Step {
     Set(usize, u32),
     Fill(usize, usize, u32),
     Negate,
+    Truncate(usize),
+    Pop,
     Clone,
     CloneFrom(Vec<u32>),
     RoundTrip,
@@ -49,6 +51,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..60usize, 0..60usize, any::<u32>())
             .prop_map(|(start, end, value)| Step::Fill(start, end, value)),
         1 => Just(Step::Negate),
+        2 => (0..60usize).prop_map(Step::Truncate),
+        3 => Just(Step::Pop),
         1 => Just(Step::Clone),
         1 => values().prop_map(Step::CloneFrom),
         1 => Just(Step::RoundTrip),
@@ -79,6 +83,12 @@ impl Model {
         self.0[hole] = Some(0);
         behind.iter().for_each(|&value| self.push(value));
         self.0[hole] = None;
+        self.truncate(usize::MAX);
+    }
+
+    /// Removes what is behind the last element: holes at the end were never given out.
+    fn truncate(&mut self, len: usize) {
+        self.0.truncate(len);
         while self.0.last() == Some(&None) {
             self.0.pop();
         }
@@ -133,6 +143,14 @@ fn run(vec: &mut AppendVec<u32>, model: &mut Model, step: Step) -> Result<(), Te
             for element in model.0[..len].iter_mut().flatten() {
                 *element = !*element;
             }
+        }
+        Step::Truncate(len) => {
+            vec.truncate(len);
+            model.truncate(len);
+        }
+        Step::Pop => {
+            prop_assert_eq!(vec.pop(), model.0.pop().flatten());
+            model.truncate(usize::MAX);
         }
         Step::Clone => {
             *vec = vec.clone();

@@ -316,10 +316,40 @@ impl<T> AppendVec<T> {
 
     /// Drops all elements. What is committed stays so.
     pub fn clear(&mut self) {
-        let elements = self.owned.take();
-        // Before anything is dropped: if that panics, nothing is dropped twice.
-        self.owned.storage.clear_flags(elements.range.end);
-        drop(elements);
+        self.truncate(0);
+    }
+
+    /// Keeps the elements before the index `len` and drops all others, also those behind an unfinished one. What is
+    /// committed stays so.
+    ///
+    /// ```
+    /// let mut names = elbowroom::AppendVec::new();
+    /// names.extend(["a", "b", "c"]);
+    /// names.truncate(1);
+    /// assert_eq!(names, ["a"]);
+    /// assert_eq!(names.push("d").0, 1);
+    /// ```
+    pub fn truncate(&mut self, len: usize) {
+        drop(self.owned.take_from(len));
+    }
+
+    /// Removes the element with the highest index and returns it, or `None` if there is none.
+    ///
+    /// An element behind an unfinished one comes first, though [`last`](AppendVec::last) does not see it.
+    ///
+    /// ```
+    /// let mut names = elbowroom::AppendVec::new();
+    /// names.extend(["a", "b"]);
+    /// assert_eq!(names.pop(), Some("b"));
+    /// assert_eq!(names.pop(), Some("a"));
+    /// assert_eq!(names.pop(), None);
+    /// ```
+    pub fn pop(&mut self) -> Option<T> {
+        let last = self.owned.claims.last_finished(&self.owned.storage)?;
+        self.owned.take_from(last).forget();
+        // SAFETY: the element is finished: it lies in committed pages, was written before this call, and is aligned. It
+        // was the vector's until the line before; nobody else has it now.
+        Some(unsafe { self.place(last).read() })
     }
 
     /// Returns how many elements fit into the committed pages.
@@ -349,12 +379,25 @@ impl<T> AppendVec<T> {
 }
 
 impl Owned {
-    /// Takes all elements out, also those that are finished behind an unfinished one.
+    /// Takes out all elements, also those that are finished behind an unfinished one.
     fn take(&mut self) -> Taken {
-        let (end, holes) = self.claims.reset(&self.storage);
+        // The flags may stay: no element comes after these.
+        self.take_claimed(0)
+    }
+
+    /// Takes out the elements from `len` on, and lets others be pushed in their place.
+    fn take_from(&mut self, len: usize) -> Taken {
+        let elements = self.take_claimed(len);
+        // Before any of them is dropped: if that panics, the vector is whole.
+        self.storage.clear_flags(elements.range.clone());
+        elements
+    }
+
+    fn take_claimed(&mut self, len: usize) -> Taken {
+        let (end, holes) = self.claims.truncate(len, &self.storage);
         Taken {
             first: self.storage.elements(),
-            range: 0..end,
+            range: len..end,
             holes,
             glue: self.glue,
         }
@@ -392,6 +435,12 @@ impl Taken {
         let ends = holes.clone().into_iter().chain([end]);
         let starts = std::iter::once(start).chain(holes.into_iter().map(|hole| hole + 1));
         starts.zip(ends).map(|(start, end)| start..end)
+    }
+
+    /// Leaves the elements to the caller.
+    fn forget(mut self) {
+        self.range = 0..0;
+        self.holes.clear();
     }
 }
 

@@ -106,9 +106,9 @@ impl Storage {
         Ok(self.prefixes.get_or_init(|| made))
     }
 
-    /// Makes the flags of the first `end` elements 0.
-    pub(super) fn clear_flags(&mut self, end: usize) {
-        for index in 0..end.min(self.capacity()) {
+    /// Makes the flags of elements 0.
+    pub(super) fn clear_flags(&mut self, elements: Range<usize>) {
+        for index in elements.start..elements.end.min(self.capacity()) {
             // Most were never set; those are not written, so that their pages stay as they are.
             let flag = self.flag(index);
             if flag.load(Ordering::Relaxed) != 0 {

@@ -42,7 +42,17 @@ use crate::plain::Span;
 ///
 /// The arena does not know what is in it, so a value that is put there is never dropped: not when the arena is reset,
 /// nor when it is dropped itself. What such a value owns elsewhere (the memory of a `String`, a file) stays. Let values
-/// own nothing, or have the owner in the arena too: with the feature `allocator-api2`, `&Arena` is an allocator for the
+/// own nothing, or keep them as an [`ArenaBox`](crate::arena::ArenaBox), which drops its value:
+///
+/// ```
+/// let arena = elbowroom::Arena::new();
+/// let name = arena.alloc_box(String::from("dropped"));
+/// std::thread::scope(|scope| {
+///     scope.spawn(move || assert_eq!(*name, "dropped"));
+/// });
+/// ```
+///
+/// Or have the container in the arena too: with the feature `allocator-api2`, `&Arena` is an allocator for the
 /// `Box` and `Vec` of the crate `allocator-api2` and for the maps of `hashbrown`, which drop what they hold.
 ///
 #[cfg_attr(feature = "allocator-api2", doc = "```")]
@@ -80,6 +90,8 @@ pub struct Arena {
     // An address. Invariant: at most isize::MAX, and pages from the base up to it are committed.
     end: Cell<usize>,
     max_bytes: usize,
+    // The commit limit of the prefix that is to be made.
+    commit_limit_bytes: usize,
     // Borrowed only while no code of the program's runs.
     prefix: RefCell<Option<Prefix>>,
 }
@@ -111,6 +123,7 @@ impl Arena {
             next: Cell::new(nowhere),
             end: Cell::new(1),
             max_bytes,
+            commit_limit_bytes: usize::MAX,
             prefix: RefCell::new(None),
         }
     }
@@ -137,6 +150,49 @@ impl Arena {
     /// [`shrink_to_fit`](Arena::shrink_to_fit) gives them back.
     pub fn reset(&mut self) {
         self.rewind(0);
+    }
+
+    /// Makes all free again but the first `allocated_bytes`: what was allocated since
+    /// [`allocated_bytes`](Arena::allocated_bytes) returned that number. With more than is allocated now, nothing
+    /// changes.
+    ///
+    /// The number is a checkpoint for code that keeps pointers or offsets into the arena instead of references. No
+    /// reference outlives the call; where one must, open a [`scope`](Arena::scope).
+    ///
+    /// ```
+    /// let mut arena = elbowroom::Arena::new();
+    /// let header: *const u64 = arena.alloc(7);
+    /// let checkpoint = arena.allocated_bytes();
+    /// arena.alloc_slice_fill_default::<u8>(1000);
+    /// arena.reset_to(checkpoint);
+    /// assert_eq!(arena.allocated_bytes(), checkpoint);
+    /// // SAFETY: the arena lives, and the value lies before the checkpoint.
+    /// assert_eq!(unsafe { *header }, 7);
+    /// ```
+    pub fn reset_to(&mut self, allocated_bytes: usize) {
+        if allocated_bytes < self.allocated_bytes() {
+            self.rewind(allocated_bytes);
+        }
+    }
+
+    /// Changes the commit limit, rounded down to whole pages, for what is allocated from here on. What is committed
+    /// beyond it stays so and can be allocated.
+    ///
+    /// ```
+    /// use elbowroom::{Arena, page_size};
+    ///
+    /// let mut arena = Arena::new();
+    /// arena.set_commit_limit(page_size());
+    /// let refused = arena.try_alloc_slice_fill_default::<u8>(page_size() + 1);
+    /// assert!(refused.unwrap_err().is_limit());
+    /// arena.set_commit_limit(usize::MAX);
+    /// arena.alloc_slice_fill_default::<u8>(page_size() + 1);
+    /// ```
+    pub fn set_commit_limit(&mut self, bytes: usize) {
+        self.commit_limit_bytes = bytes;
+        if let Some(prefix) = self.prefix.get_mut() {
+            prefix.set_commit_limit(bytes);
+        }
     }
 
     /// Gives back the pages behind what is allocated, as far as the system lets it (on Linux it may refuse where the
@@ -276,7 +332,7 @@ impl Arena {
         if self.prefix.borrow().is_none() {
             // The alignment may take as much again.
             let needed = layout.size().saturating_add(layout.align());
-            self.reserve_addresses(Options::default(), needed)?;
+            self.reserve_addresses(self.options(), needed)?;
         }
         let (start, end) = self.next_of(layout, Fit::Any);
         let pending = self.get_ready(start, end, Extent::Ahead)?;
@@ -284,6 +340,14 @@ impl Arena {
         // Not before: what is called may allocate here too.
         pending.run();
         Ok(place)
+    }
+
+    /// What a prefix is made with that no builder makes.
+    pub(super) fn options(&self) -> Options {
+        Options {
+            commit_limit_bytes: self.commit_limit_bytes,
+            ..Options::default()
+        }
     }
 
     /// Reserves the addresses, which has not been done, where `needed` bytes are needed now.

@@ -1,6 +1,5 @@
 //! How much of an arena is committed ahead.
 
-use super::super::Options;
 use super::super::prefix::Extent;
 use super::super::reserved_vec::accept;
 use super::blocks::Arena;
@@ -66,7 +65,7 @@ impl Arena {
             return Ok(());
         }
         if self.stats().reserved_bytes == 0 {
-            self.reserve_addresses(Options::default(), bytes)?;
+            self.reserve_addresses(self.options(), bytes)?;
         }
         let start = self.next_address();
         // No overflow: both are at most isize::MAX, which no arena reaches.

@@ -19,6 +19,7 @@ use slice_builder::SliceBuilder;
 
 #[cfg(feature = "allocator-api2")]
 mod allocator;
+mod arena_box;
 mod blocks;
 mod capacity;
 mod fallible;
@@ -26,6 +27,7 @@ mod scope;
 mod slice_builder;
 mod strings;
 
+pub use arena_box::ArenaBox;
 pub use blocks::Arena;
 pub use scope::Scope;
 

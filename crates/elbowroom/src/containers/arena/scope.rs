@@ -4,6 +4,7 @@ use std::alloc::Layout;
 use std::fmt;
 use std::mem::MaybeUninit;
 
+use super::arena_box::ArenaBox;
 use super::blocks::Arena;
 use crate::error::Error;
 
@@ -124,6 +125,8 @@ allocate_in_arena! {
     try_alloc[T](value: T) -> Result<&'a mut T, Error>;
     alloc_with[T](make: impl FnOnce() -> T) -> &'a mut T;
     try_alloc_with[T](make: impl FnOnce() -> T) -> Result<&'a mut T, Error>;
+    alloc_box[T](value: T) -> ArenaBox<'a, T>;
+    try_alloc_box[T](value: T) -> Result<ArenaBox<'a, T>, Error>;
     alloc_slice_copy[T: Copy](values: &[T]) -> &'a mut [T];
     try_alloc_slice_copy[T: Copy](values: &[T]) -> Result<&'a mut [T], Error>;
     alloc_slice_clone[T: Clone](values: &[T]) -> &'a mut [T];

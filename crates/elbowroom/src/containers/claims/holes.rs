@@ -35,12 +35,12 @@ impl Holes {
         }
     }
 
+    /// Removes all holes from `len` on. Returns how many are left.
     #[cfg(not(loom))]
-    pub(super) fn clear(&mut self) {
-        self.0
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+    pub(super) fn truncate(&mut self, len: usize) -> usize {
+        let list = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        list.truncate(list.partition_point(|&hole| hole < len));
+        list.len()
     }
 }
 

@@ -218,16 +218,27 @@ impl Claims {
 
 #[cfg(not(loom))]
 impl Claims {
-    /// Starts again from the first index. Returns an end, and in order the indices before it whose elements were not
-    /// finished; all others were. Those are more than the holes in a forked child: a push of a thread that the child
-    /// lacks has a ticket for good, and no element.
-    pub(super) fn reset<S: Slots>(&mut self, slots: &S) -> (usize, Vec<usize>) {
-        let end = std::mem::take(self.next.0.get_mut()).min(slots.capacity());
-        let published = std::mem::take(self.published.0.get_mut());
-        self.holes.clear();
-        *self.open.0.get_mut() = slots.capacity();
-        let unfinished = (published..end).filter(|&index| !is_flagged(slots, index));
-        (end, unfinished.collect())
+    /// Gives out the indices from `len` on again. Returns where they ended, and in order those from `len` on whose
+    /// elements were not finished; all others were. Those are more than the holes in a forked child: a push of a thread
+    /// that the child lacks has a ticket for good, and no element. The flags from `len` on are the caller's to clear.
+    pub(super) fn truncate<S: Slots>(&mut self, len: usize, slots: &S) -> (usize, Vec<usize>) {
+        let (next, published) = (self.next.0.get_mut(), self.published.0.get_mut());
+        let end = (*next).min(slots.capacity());
+        let unfinished = (len.max(*published)..end).filter(|&index| !is_flagged(slots, index));
+        let unfinished = unfinished.collect();
+        *next = len.min(*next);
+        *published = len.min(*published);
+        *self.open.0.get_mut() = match self.holes.truncate(len) {
+            0 => slots.capacity(),
+            _ => 0,
+        };
+        (end.max(len), unfinished)
+    }
+
+    /// Returns the highest index whose element is finished.
+    pub(super) fn last_finished<S: Slots>(&self, slots: &S) -> Option<usize> {
+        let end = self.claimed().min(slots.capacity());
+        (0..end).rfind(|&index| self.is_finished(index, slots))
     }
 }
 

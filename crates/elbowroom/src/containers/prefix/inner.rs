@@ -34,12 +34,13 @@ pub(in super::super) struct Inner {
     pub(super) mapping: Mapping,
     // At most as long as the mapping.
     pub(super) usable: PageCount,
-    // Of the options' limit, and what is usable.
+    // Of the options' limit, and what is usable. Lowered below `committed`, it refuses what is to come.
     pub(super) commit_limit: PageCount,
     // Without the name, which the mapping has.
     pub(super) options: Options,
-    // Invariant: pages `0..committed` are committed, readable and writable, and charged to the budget; at most
-    // `commit_limit`. Grows under the lock of `growing` or an exclusive borrow, shrinks under an exclusive borrow.
+    // Invariant: pages `0..committed` are committed, readable and writable, and charged to the budget. None was
+    // committed beyond the `commit_limit` of that moment. Grows under the lock of `growing` or an exclusive borrow,
+    // shrinks under an exclusive borrow.
     committed: AtomicUsize,
     pub(super) growing: Lock<Growing>,
     pub(super) commits: AtomicU64,
@@ -109,10 +110,15 @@ impl Inner {
     /// Makes it a new owner's. Nothing of it is committed for anybody.
     pub(super) fn begin(&mut self, usable: PageCount, options: Options) {
         self.usable = usable;
-        self.commit_limit = PageCount::inside(options.commit_limit_bytes).min(usable);
+        self.set_commit_limit(options.commit_limit_bytes);
         self.options = options;
         *self.committed.get_mut() = 0;
         *self.commits.get_mut() = 0;
+    }
+
+    pub(super) fn set_commit_limit(&mut self, bytes: usize) {
+        self.commit_limit = PageCount::inside(bytes).min(self.usable);
+        self.options.commit_limit_bytes = bytes;
     }
 
     /// Takes all pages from the owner, and has `bin` count them.

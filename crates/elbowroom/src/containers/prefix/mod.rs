@@ -138,6 +138,11 @@ impl Prefix {
         ))
     }
 
+    /// Has what is committed from here on keep to a limit. What is committed already stays, also beyond it.
+    pub(crate) fn set_commit_limit(&mut self, bytes: usize) {
+        self.inner.set_commit_limit(bytes);
+    }
+
     /// Gives the pages behind the first `keep` bytes back to the system, and returns how many bytes are still
     /// committed. On an error nothing has changed.
     ///

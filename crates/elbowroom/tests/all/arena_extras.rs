@@ -1,9 +1,12 @@
-//! Text that is formatted into an `Arena`, and memory that is committed ahead for what comes.
+//! What an `Arena` offers beside plain values: formatted text, boxed values, checkpoints, memory committed ahead, and a
+//! limit that changes.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use elbowroom::{Arena, Budget, arena::Scope, page_size};
+use elbowroom::arena::{ArenaBox, Scope};
+use elbowroom::{Arena, Budget, page_size};
 use proptest::prelude::*;
 
 fn arena() -> Arena {
@@ -125,6 +128,87 @@ fn capacity_is_committed_ahead() {
             .unwrap_err()
             .is_invalid_range()
     );
+}
+
+#[test]
+fn a_commit_limit_that_changes() {
+    let some_pages = |arena: &Arena, pages| {
+        let pages = arena.try_alloc_slice_fill_default::<u8>(pages * page_size());
+        pages.map(|_| ())
+    };
+    // Before and after the first allocation, and over the builder's own.
+    let built = Arena::builder(100 * page_size()).commit_limit(page_size());
+    for mut arena in [arena(), built.build().unwrap()] {
+        arena.set_commit_limit(3 * page_size() + 1);
+        assert!(some_pages(&arena, 4).unwrap_err().is_limit());
+        some_pages(&arena, 3).unwrap();
+        assert!(arena.try_alloc(1u8).unwrap_err().is_limit());
+        assert_eq!(arena.stats().commit_limit_bytes, 3 * page_size());
+        arena.set_commit_limit(5 * page_size());
+        some_pages(&arena, 2).unwrap();
+        // Below what is committed, which stays.
+        arena.set_commit_limit(page_size());
+        assert!(arena.try_alloc(1u8).unwrap_err().is_limit());
+        assert_eq!(arena.stats().committed_bytes, 5 * page_size());
+        arena.reset();
+        some_pages(&arena, 5).unwrap();
+        assert!(arena.try_reserve(1).unwrap_err().is_limit());
+        arena.set_commit_limit(usize::MAX);
+        some_pages(&arena, 20).unwrap();
+    }
+}
+
+#[test]
+fn what_was_allocated_since_a_checkpoint_is_free_again() {
+    let mut arena = arena();
+    arena.reset_to(0);
+    arena.alloc(1u8);
+    arena.alloc(7u64);
+    let checkpoint = arena.allocated_bytes();
+    for _ in 0..3 {
+        let second: *const u64 = arena.alloc(8u64);
+        arena.reset_to(checkpoint + 100);
+        assert_eq!(arena.allocated_bytes(), checkpoint + 8);
+        arena.reset_to(checkpoint);
+        assert_eq!(arena.allocated_bytes(), checkpoint);
+        assert_eq!(arena.alloc(9u64) as *const u64, second);
+        arena.reset_to(checkpoint);
+    }
+    arena.reset_to(0);
+    assert_eq!(arena.allocated_bytes(), 0);
+}
+
+#[test]
+fn a_boxed_value_is_dropped_where_its_owner_is() {
+    struct Counted<'a>(&'a AtomicUsize, u32);
+    impl Drop for Counted<'_> {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let drops = AtomicUsize::new(0);
+    let dropped = || drops.load(Ordering::Relaxed);
+    let mut arena = Arena::with_max_bytes(page_size());
+    let (mut kept, sent) = (
+        arena.alloc_box(Counted(&drops, 1)),
+        arena.alloc_box(Counted(&drops, 2)),
+    );
+    std::thread::scope(|scope| _ = scope.spawn(move || drop(sent)));
+    assert_eq!(dropped(), 1);
+    kept.1 += 1;
+    let moved = ArenaBox::into_inner(kept);
+    assert_eq!((dropped(), moved.1), (1, 2));
+    drop(moved);
+    assert_eq!(dropped(), 2);
+    arena.alloc_slice_fill_default::<u8>(page_size() - arena.allocated_bytes());
+    assert!(arena.try_alloc_box(Counted(&drops, 3)).is_err());
+    assert_eq!(dropped(), 3);
+    arena.reset();
+    arena.scope(|scope| _ = scope.alloc_box(Counted(&drops, 4)));
+    assert_eq!((dropped(), arena.allocated_bytes()), (4, 0));
+    let (one, two) = (arena.alloc_box("a"), arena.alloc_box("a"));
+    assert_eq!(format!("{one} {one:?}"), "a \"a\"");
+    assert_eq!(one, two);
 }
 
 #[test]
