@@ -41,7 +41,8 @@ impl PageCount {
 
     /// The pages that it takes to hold `bytes`.
     pub(crate) fn holding(bytes: usize) -> PageCount {
-        PageCount(bytes.div_ceil(size()))
+        // By a shift: the compiler does not know that the size is a power of two.
+        PageCount((bytes >> shift()) + usize::from(bytes % (1 << shift()) != 0))
     }
 
     pub(crate) const fn get(self) -> usize {

@@ -10,7 +10,7 @@
 //! system; so a bin that is held by code that will not run on (below a signal handler, or in the parent of a
 //! forked child) is no harm.
 //!
-//! Each bin bounds the pages that are committed without an owner: those of the memory in it, and the *warm*
+//! Each bin bounds the pages that are committed without an owner: those of the memory it *keeps*, and the *warm*
 //! pages of containers that have taken memory from it and have not grown into it yet. Without the latter, a
 //! program that makes a small vector whenever a large one has gone would keep the memory of all the large
 //! ones.
@@ -37,8 +37,8 @@ const AGE_MAX: u64 = 1000;
 
 /// Memory that the cache keeps.
 pub(super) trait Cached: Send + Sized + 'static {
-    /// Returns the base address and the length in bytes.
-    fn place(&self) -> (usize, usize);
+    /// Returns the length in bytes.
+    fn len(&self) -> usize;
 
     /// Returns how many pages are committed.
     fn backed(&mut self) -> PageCount;
@@ -49,8 +49,11 @@ pub(super) trait Cached: Send + Sized + 'static {
     /// Returns how many pages are committed without an owner, and the bin that counts them.
     fn warm(&mut self) -> Option<(PageCount, Bin<Self>)>;
 
-    /// Ends the time of the owner: committed pages become warm, and are counted on `bin`.
-    fn end(&mut self, bin: Bin<Self>);
+    /// Ends the time of the owner: no page has one, and `warm` is nothing.
+    fn end(&mut self);
+
+    /// Begins the time of an owner that has no page yet: all that are committed are warm, and `bin` counts them.
+    fn begin(&mut self, bin: Bin<Self>);
 
     /// Gives the memory back to the system. Returns whether at least nothing of it is committed any more.
     fn release(self: Box<Self>) -> bool;
@@ -65,13 +68,16 @@ pub(super) struct GivenBack {
 
 /// Prefixes, the one that was put there last at the end.
 struct Places<T> {
+    // Invariant: the first `len` are taken, and no others.
     prefixes: [Option<Kept<T>>; PLACES],
+    len: usize,
+    // The committed pages of the prefixes.
+    pages: PageCount,
     // How many prefixes were put here so far.
     clock: u64,
 }
 
 struct Kept<T> {
-    // Its committed pages are counted by the bin.
     inner: Box<T>,
     since: u64,
 }
@@ -90,10 +96,11 @@ struct Shared<T> {
     is_busy: AtomicBool,
     // Invariant: touched only by the thread that set `is_busy`.
     places: UnsafeCell<Places<T>>,
-    // How many entries there are, for a look without `is_busy`.
-    count: AtomicUsize,
-    // The pages that are committed without an owner. Invariant: at most `BIN_BYTES`; grows only under `is_busy`.
-    pages: AtomicUsize,
+    // How many prefixes there are, for a look without `is_busy`.
+    len: AtomicUsize,
+    // The warm pages of containers whose memory was here. Invariant: with the pages of `places`, at most `BIN_BYTES`;
+    // grows only under `is_busy`.
+    warm_pages: AtomicUsize,
 }
 
 // SAFETY: `places` is touched by one thread at a time (invariant), and what is in it may be used by any thread.
@@ -131,7 +138,7 @@ impl<T> Bin<T> {
 
     /// Notes that pages that were committed without an owner have an owner now, or are gone.
     pub(super) fn uncount(self, pages: PageCount) {
-        self.0.pages.fetch_sub(pages.get(), Ordering::Relaxed);
+        self.0.warm_pages.fetch_sub(pages.get(), Ordering::Relaxed);
     }
 }
 
@@ -160,20 +167,12 @@ impl<T> DerefMut for Locked<T> {
 
 impl<T> Drop for Locked<T> {
     fn drop(&mut self) {
-        self.shared.count.store(self.len(), Ordering::Relaxed);
+        self.shared.len.store(self.len, Ordering::Relaxed);
         self.shared.is_busy.store(false, Ordering::Release);
     }
 }
 
-impl<T> Places<T> {
-    /// They are the first of the places.
-    fn len(&self) -> usize {
-        self.prefixes
-            .iter()
-            .take_while(|place| place.is_some())
-            .count()
-    }
-
+impl<T: Cached> Places<T> {
     /// To be called for each prefix that might be put here: takes out the oldest one when it has been here for too
     /// long. It is to be released when the bin is free again.
     fn grow_older(&mut self) -> Option<Kept<T>> {
@@ -188,16 +187,20 @@ impl<T> Places<T> {
 
     /// Takes one out and closes the gap.
     fn remove(&mut self, index: usize) -> Option<Kept<T>> {
-        let rest = self.prefixes.get_mut(index..)?;
-        let kept = rest.first_mut()?.take();
+        let rest = self.prefixes.get_mut(index..self.len)?;
+        let mut kept = rest.first_mut()?.take()?;
         rest.rotate_left(1);
-        kept
+        self.len -= 1;
+        self.pages = self.pages.saturating_sub(kept.inner.backed());
+        Some(kept)
     }
 
-    /// Puts one at the end. The place there is free.
-    fn push(&mut self, inner: Box<T>) {
-        let (end, since) = (self.len(), self.clock);
-        if let Some(place) = self.prefixes.get_mut(end) {
+    /// Puts one at the end. There is a place.
+    fn push(&mut self, mut inner: Box<T>) {
+        if let Some(place) = self.prefixes.get_mut(self.len) {
+            self.len += 1;
+            self.pages = PageCount::new(self.pages.get() + inner.backed().get());
+            let since = self.clock;
             *place = Some(Kept { inner, since });
         }
     }
@@ -211,10 +214,12 @@ impl<T: Cached> Cache<T> {
                     is_busy: AtomicBool::new(false),
                     places: UnsafeCell::new(Places {
                         prefixes: [const { None }; PLACES],
+                        len: 0,
+                        pages: PageCount::ZERO,
                         clock: 0,
                     }),
-                    count: AtomicUsize::new(0),
-                    pages: AtomicUsize::new(0),
+                    len: AtomicUsize::new(0),
+                    warm_pages: AtomicUsize::new(0),
                 }
             }; BIN_COUNT],
         )
@@ -227,54 +232,53 @@ impl<T: Cached> Cache<T> {
         from.iter().chain(before).map(Bin)
     }
 
-    /// A prefix of at least `len` bytes, its base a multiple of `align`: the one that was put away last. It is not so
-    /// long that others would miss its addresses.
-    pub(super) fn take(&'static self, len: usize, align: usize) -> Option<Box<T>> {
-        let longest = len.max(1 << 20).saturating_mul(4);
-        let fits = |kept: &Kept<T>| {
-            let (base, has) = kept.inner.place();
-            base % align == 0 && len <= has && has <= longest
-        };
+    /// Takes the prefix that was put away last, of those that fit.
+    pub(super) fn take(&'static self, fits: impl Fn(&T) -> bool) -> Option<Box<T>> {
         self.all()
-            .filter(|bin| bin.0.count.load(Ordering::Relaxed) > 0)
+            .filter(|bin| bin.0.len.load(Ordering::Relaxed) > 0)
             .find_map(|bin| {
                 let mut places = bin.try_lock()?;
-                let index = places
-                    .prefixes
+                let (kept, _) = places.prefixes.split_at(places.len);
+                let index = kept
                     .iter()
-                    .rposition(|place| place.as_ref().is_some_and(fits))?;
-                // Its pages stay counted here until they are its new owner's.
-                Some(places.remove(index)?.inner)
+                    .rposition(|place| place.as_ref().is_some_and(|kept| fits(&kept.inner)))?;
+                let mut inner = places.remove(index)?.inner;
+                let warm = inner.backed();
+                bin.0.warm_pages.fetch_add(warm.get(), Ordering::Relaxed);
+                inner.begin(bin);
+                Some(inner)
             })
     }
 
     /// Keeps a prefix whose owner is done with it, or gives it back.
     pub(super) fn put(&'static self, mut inner: Box<T>) -> Result<(), Box<T>> {
-        let (_, len) = inner.place();
         let (backed, pages_max) = (inner.backed(), PageCount::inside(BIN_BYTES));
-        if !inner.is_plain() || len > MAPPING_BYTES_MAX || backed > pages_max {
+        if !inner.is_plain() || inner.len() > MAPPING_BYTES_MAX || backed > pages_max {
             return Err(inner);
         }
+        let (warm, counted_on) = match inner.warm() {
+            Some((pages, bin)) => (pages, Some(bin)),
+            None => (PageCount::ZERO, None),
+        };
         for bin in self.all() {
             let Some(mut places) = bin.try_lock() else {
                 continue;
             };
             let old = places.grow_older();
-            let warm = inner.warm();
             // What is warm may be counted here already.
-            let more = match warm {
-                Some((pages, counted_on)) if counted_on == bin => backed.saturating_sub(pages),
-                _ => backed,
+            let more = if counted_on == Some(bin) {
+                backed.saturating_sub(warm)
+            } else {
+                backed
             };
-            let has_room = bin.0.pages.load(Ordering::Relaxed) + more.get() <= pages_max.get();
-            let is_kept = has_room && places.len() < PLACES;
+            let counted = places.pages.get() + bin.0.warm_pages.load(Ordering::Relaxed);
+            let is_kept =
+                counted + more.get() <= pages_max.get() && places.len < PLACES;
             if is_kept {
-                bin.0.pages.fetch_add(more.get(), Ordering::Relaxed);
-                if let Some((pages, counted_on)) = warm.filter(|&(_, counted_on)| counted_on != bin)
-                {
-                    counted_on.uncount(pages);
+                if let Some(counted_on) = counted_on {
+                    counted_on.uncount(warm);
                 }
-                inner.end(bin);
+                inner.end();
                 places.push(inner);
                 drop(places);
                 Kept::release(old);

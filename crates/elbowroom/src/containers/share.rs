@@ -34,7 +34,10 @@ static TAKEN_BYTES: AtomicUsize = AtomicUsize::new(0);
 /// 0 before.
 static SPACE_BYTES: AtomicUsize = AtomicUsize::new(0);
 
-/// A share that a container has. Dropping it gives it back.
+/// The next share, by what is known; 0 before anything is.
+static NEXT_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// A share that a container has, or that is kept for one. Dropping it gives it back.
 pub(super) struct Share {
     bytes: usize,
 }
@@ -43,7 +46,12 @@ impl Share {
     pub(super) fn take(bytes: usize) -> Share {
         TAKEN.fetch_add(1, Ordering::Relaxed);
         TAKEN_BYTES.fetch_add(bytes, Ordering::Relaxed);
+        set_next();
         Share { bytes }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 
@@ -51,6 +59,7 @@ impl Drop for Share {
     fn drop(&mut self) {
         TAKEN.fetch_sub(1, Ordering::Relaxed);
         TAKEN_BYTES.fetch_sub(self.bytes, Ordering::Relaxed);
+        set_next();
     }
 }
 
@@ -63,18 +72,29 @@ pub(super) fn look_again() {
         None => all,
     };
     SPACE_BYTES.store(space, Ordering::Relaxed);
+    set_next();
 }
 
 /// Returns how many bytes the next container reserves.
 pub(super) fn next_bytes() -> usize {
-    if SPACE_BYTES.load(Ordering::Relaxed) == 0 {
-        look_again();
+    match NEXT_BYTES.load(Ordering::Relaxed) {
+        0 => {
+            look_again();
+            NEXT_BYTES.load(Ordering::Relaxed)
+        }
+        bytes => bytes,
     }
-    share(
+}
+
+/// Keeps the next share, which changes less often than it is asked for. Threads that do this at the same time may keep
+/// that of a moment ago; it is right again with the next change.
+fn set_next() {
+    let bytes = share(
         SPACE_BYTES.load(Ordering::Relaxed),
         TAKEN.load(Ordering::Relaxed),
         TAKEN_BYTES.load(Ordering::Relaxed),
-    )
+    );
+    NEXT_BYTES.store(bytes, Ordering::Relaxed);
 }
 
 fn share(space_bytes: usize, taken: usize, taken_bytes: usize) -> usize {

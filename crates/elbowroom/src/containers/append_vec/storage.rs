@@ -199,7 +199,7 @@ impl Prefixes {
             return Ok(prefixes);
         }
         let bytes = needed.saturating_mul(size);
-        let elements = Prefix::reserve_share(bytes, size, layout.align(), options())?;
+        let elements = Prefix::reserve_share(bytes, layout.align(), options)?;
         let max_len = elements.usable_bytes() / size;
         let mut flags = Prefix::reserve_zeroed(max_len, align_of::<AtomicU8>(), options())?;
         flags.count_as_share();

@@ -354,7 +354,7 @@ impl Arena {
     pub(super) fn reserve_addresses(&self, options: Options, needed: usize) -> Result<(), Error> {
         let prefix = match self.max_bytes {
             0 => return Err(Error::full(Operation::Commit, 0..0, 0, "bytes")),
-            share::NO_MAX => Prefix::reserve_share(needed, 1, 1, options)?,
+            share::NO_MAX => Prefix::reserve_share(needed, 1, || options.clone())?,
             max_bytes => Prefix::reserve(max_bytes, 1, options)?,
         };
         let base = prefix.base();

@@ -56,7 +56,7 @@ pub(super) struct Growing {
     pub(super) backed: PageCount,
     // Pages `0..ready` are in memory, or there is no gain in bringing them in at once.
     pub(super) ready: PageCount,
-    // Set if there are any, or were.
+    // Set if there are any, or were; not while the cache keeps the prefix.
     pub(super) bin: Option<Bin<Inner>>,
     // Huge pages were asked for somewhere.
     pub(super) is_advised: bool,
@@ -121,10 +121,10 @@ impl Inner {
         self.options.commit_limit_bytes = bytes;
     }
 
-    /// Takes all pages from the owner, and has `bin` count them.
-    pub(super) fn make_warm(&mut self, bin: Bin<Inner>) {
+    /// Takes all pages from the owner, and has `bin` count them if there is one.
+    pub(super) fn set_unowned(&mut self, bin: Option<Bin<Inner>>) {
         *self.committed.get_mut() = 0;
-        self.growing.get_mut().bin = Some(bin);
+        self.growing.get_mut().bin = bin;
     }
 
     pub(super) fn committed(&self) -> PageCount {
@@ -140,13 +140,16 @@ impl Inner {
         extent: Extent,
         inside: &mut Option<ForkGuard>,
     ) -> Result<Prefault, Error> {
-        let committed = self.committed();
         let needed_pages = PageCount::holding(needed);
+        if extent == Extent::Ahead {
+            self.take_over(growing, needed_pages);
+        }
+        let committed = self.committed();
         let before = growing.backed;
         if needed_pages > committed {
             let refuse = |error: Error| error.about(committed.bytes()..needed);
             let target = self
-                .target(committed, growing.backed, needed_pages, extent)
+                .target(committed, needed_pages, extent)
                 .map_err(refuse)?;
             let grown = if target <= growing.backed && self.options.budget.is_none() {
                 target
@@ -165,11 +168,26 @@ impl Inner {
         Ok(self.get_ready(growing, before, needed_pages, extent))
     }
 
-    /// How many pages to commit, for as many as are needed. The first `backed` are committed already.
+    /// Takes over the first few warm pages at once, if they are what a new owner needs: that commits nothing, and to come
+    /// back for each costs more than a push.
+    fn take_over(&self, growing: &mut Growing, needed: PageCount) {
+        let few = growing.backed.min(PageCount::inside(WARM_BYTES));
+        let few = few.min(self.commit_limit);
+        let is_wanted = self.committed() == PageCount::ZERO
+            && needed <= few
+            && self.options.budget.is_none()
+            && matches!(self.options.growth, Growth::Adaptive { .. });
+        if is_wanted {
+            growing.uncount(few);
+            self.committed.store(few.get(), Ordering::Release);
+            self.commits.store(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many pages to commit, for as many as are needed.
     fn target(
         &self,
         committed: PageCount,
-        backed: PageCount,
         needed: PageCount,
         extent: Extent,
     ) -> Result<PageCount, Error> {
@@ -185,16 +203,7 @@ impl Inner {
             Extent::Exact => needed,
             Extent::Ahead | Extent::Later => {
                 let ahead = self.options.growth.ahead(committed, needed, self.usable);
-                // A few warm pages at once: that commits nothing, and to come back for each costs more than a push.
-                let is_adaptive = matches!(self.options.growth, Growth::Adaptive { .. });
-                let takes_over =
-                    is_adaptive && self.options.budget.is_none() && extent == Extent::Ahead;
-                let warm = if takes_over {
-                    backed.min(PageCount::inside(WARM_BYTES))
-                } else {
-                    PageCount::ZERO
-                };
-                ahead.max(warm).min(self.commit_limit)
+                ahead.min(self.commit_limit)
             }
         })
     }
@@ -274,6 +283,9 @@ impl Inner {
             growing.ready = committed;
             return Prefault::NOTHING;
         };
+        if growing.backed == before && needed <= growing.ready {
+            return Prefault::NOTHING;
+        }
         let layout = Layout::new(self.mapping.base(), self.usable);
         let huge = match self.options.huge_pages {
             true => layout.huge_pages_in(PageRange::new(before.get(), growing.backed.get())),

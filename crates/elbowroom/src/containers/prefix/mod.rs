@@ -199,7 +199,6 @@ impl Prefix {
         let mut inner = unsafe { ManuallyDrop::take(&mut self.inner) };
         let charged = inner.committed();
         let budget = inner.options.budget.take();
-        inner.share = None;
         let is_gone = match cache.put(inner) {
             Ok(()) => true,
             Err(inner) => inner.release(),

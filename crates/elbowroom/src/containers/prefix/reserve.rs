@@ -19,6 +19,20 @@ use crate::region::Growth;
 const SHARE_BYTES_MIN: usize = 1 << 20;
 const GIVE_WAY: usize = 16;
 
+impl Inner {
+    /// Returns whether a container may take this over that needs `len` bytes at a multiple of `align`: it is not so long
+    /// that others would miss its addresses.
+    pub(in super::super) fn fits(&self, len: usize, align: usize) -> bool {
+        let longest = len.max(1 << 20).saturating_mul(4);
+        let has = self.mapping.len();
+        self.is_aligned(align) && len <= has && has <= longest
+    }
+
+    fn is_aligned(&self, align: usize) -> bool {
+        self.mapping.base().addr().trailing_zeros() >= align.trailing_zeros()
+    }
+}
+
 impl Prefix {
     /// Reserves room for `max_bytes`, at a multiple of `align` (a power of two). Nothing is committed. What committed
     /// pages hold at first is unknown: perhaps what an earlier prefix left there.
@@ -39,29 +53,42 @@ impl Prefix {
         let len = mapping::whole_pages(max_bytes)?;
         // A name would have to be taken off again.
         if options.name.is_empty() {
-            if let Some(mut inner) = cache.take(len, align) {
-                inner.begin(PageCount::inside(len), options);
-                return Ok(Prefix {
-                    inner: ManuallyDrop::new(inner),
-                });
+            if let Some(mut inner) = cache.take(|inner| inner.fits(len, align)) {
+                inner.share = None;
+                return Ok(Prefix::begin(inner, len, options));
             }
         }
         Prefix::reserve_zeroed(max_bytes, align, options)
     }
 
+    /// Has a new owner begin with the first `len` bytes of what an earlier one has left.
+    fn begin(mut inner: Box<Inner>, len: usize, options: Options) -> Prefix {
+        inner.begin(PageCount::inside(len), options);
+        Prefix {
+            inner: ManuallyDrop::new(inner),
+        }
+    }
+
     /// Reserves a [`share`] of the address space, for a container that was told no maximum and needs
-    /// `needed` bytes now: at least twice that, if the system has it. `unit` bytes at a time are of use.
+    /// `needed` bytes now: at least twice that, if the system has it.
     pub(crate) fn reserve_share(
         needed: usize,
-        unit: usize,
         align: usize,
-        options: Options,
+        options: impl Fn() -> Options,
     ) -> Result<Prefix, Error> {
         let least = needed.max(SHARE_BYTES_MIN);
         let mut bytes = share::next_bytes().max(least.saturating_mul(2));
+        // That of a container that is gone goes on as a share, whole: its addresses are taken in any case.
+        let fits = |inner: &Inner| {
+            let share = inner.share.as_ref();
+            share.is_some_and(|share| share.bytes() >= bytes) && inner.is_aligned(align)
+        };
+        if let Some(inner) = CACHE.take(fits) {
+            let bytes = inner.share.as_ref().map_or(bytes, Share::bytes);
+            return Ok(Prefix::begin(inner, mapping::whole_pages(bytes)?, options()));
+        }
         loop {
-            let usable = bytes - bytes % unit.max(1);
-            let refused = match Prefix::reserve(usable.max(needed), align, options.clone()) {
+            let refused = match Prefix::reserve(bytes, align, options()) {
                 Ok(mut prefix) => {
                     prefix.count_as_share();
                     return Ok(prefix);
@@ -76,7 +103,7 @@ impl Prefix {
         }
     }
 
-    /// Counts the prefix among the shares, until it ends.
+    /// Counts the prefix among the shares.
     pub(crate) fn count_as_share(&mut self) {
         self.inner.share = Some(Share::take(self.usable_bytes()));
     }

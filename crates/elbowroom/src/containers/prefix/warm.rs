@@ -33,8 +33,8 @@ pub(super) fn try_twice<T>(mut deed: impl FnMut() -> Result<T, Error>) -> Result
 }
 
 impl Cached for Inner {
-    fn place(&self) -> (usize, usize) {
-        (self.mapping.base().addr().get(), self.mapping.len())
+    fn len(&self) -> usize {
+        self.mapping.len()
     }
 
     fn is_plain(&mut self) -> bool {
@@ -51,8 +51,12 @@ impl Cached for Inner {
         self.growing.get_mut().backed
     }
 
-    fn end(&mut self, bin: Bin<Inner>) {
-        self.make_warm(bin);
+    fn end(&mut self) {
+        self.set_unowned(None);
+    }
+
+    fn begin(&mut self, bin: Bin<Inner>) {
+        self.set_unowned(Some(bin));
     }
 
     fn release(mut self: Box<Self>) -> bool {

@@ -191,7 +191,7 @@ impl<T> ReservedVec<T> {
         let needed = needed
             .checked_mul(size)
             .ok_or_else(|| full(self.owned.len, needed, isize::MAX as usize / size, size))?;
-        let prefix = Prefix::reserve_share(needed, size, align_of::<T>(), Options::default())?;
+        let prefix = Prefix::reserve_share(needed, align_of::<T>(), Options::default)?;
         self.max_len = prefix.usable_bytes() / size;
         self.owned.ptr = prefix.base();
         self.prefix = Some(prefix);
