@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::os;
 
 /// Returns the page size in bytes, a power of two. Async-signal-safe.
+#[inline]
 pub(crate) fn size() -> usize {
     os::page_size()
 }
@@ -14,6 +15,7 @@ pub(crate) fn huge_size() -> usize {
     os::huge_page_size()
 }
 
+#[inline]
 fn shift() -> u32 {
     size().trailing_zeros()
 }
@@ -35,21 +37,25 @@ impl PageCount {
     }
 
     /// The pages that fit wholly into `bytes`.
+    #[inline]
     pub(crate) fn inside(bytes: usize) -> PageCount {
         PageCount(bytes >> shift())
     }
 
     /// The pages that it takes to hold `bytes`.
+    #[inline]
     pub(crate) fn holding(bytes: usize) -> PageCount {
         // By a shift: the compiler does not know that the size is a power of two.
         PageCount((bytes >> shift()) + usize::from(bytes % (1 << shift()) != 0))
     }
 
+    #[inline]
     pub(crate) const fn get(self) -> usize {
         self.0
     }
 
     /// Saturates, so that a count beyond the address space stays beyond it.
+    #[inline]
     pub(crate) fn bytes(self) -> usize {
         self.0.saturating_mul(size())
     }

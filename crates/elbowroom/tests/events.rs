@@ -196,6 +196,7 @@ fn many_threads_while_recorders_come_and_go() {
 
 #[test]
 fn a_timed_region_keeps_how_long_faults_took() {
+    let _alone = one_at_a_time();
     let slow = Duration::from_millis(2);
     let region = builder("")
         .timed()

@@ -52,8 +52,8 @@ pub(super) trait Cached: Send + Sized + 'static {
     /// Ends the time of the owner: no page has one, and `warm` is nothing.
     fn end(&mut self);
 
-    /// Begins the time of an owner that has no page yet: all that are committed are warm, and `bin` counts them.
-    fn begin(&mut self, bin: Bin<Self>);
+    /// Notes the bin that counts what is warm.
+    fn set_bin(&mut self, bin: Bin<Self>);
 
     /// Gives the memory back to the system. Returns whether at least nothing of it is committed any more.
     fn release(self: Box<Self>) -> bool;
@@ -189,7 +189,9 @@ impl<T: Cached> Places<T> {
     fn remove(&mut self, index: usize) -> Option<Kept<T>> {
         let rest = self.prefixes.get_mut(index..self.len)?;
         let mut kept = rest.first_mut()?.take()?;
-        rest.rotate_left(1);
+        if rest.len() > 1 {
+            rest.rotate_left(1);
+        }
         self.len -= 1;
         self.pages = self.pages.saturating_sub(kept.inner.backed());
         Some(kept)
@@ -227,27 +229,39 @@ impl<T: Cached> Cache<T> {
 
     /// Each once, this thread's first.
     fn all(&'static self) -> impl Iterator<Item = Bin<T>> {
-        let Cache(bins) = self;
-        let (before, from) = bins.split_at(thread_hash() % BIN_COUNT);
-        from.iter().chain(before).map(Bin)
+        let (Cache(bins), first) = (self, thread_hash());
+        (first..first + BIN_COUNT).filter_map(|number| bins.get(number % BIN_COUNT).map(Bin))
     }
 
-    /// Takes the prefix that was put away last, of those that fit.
-    pub(super) fn take(&'static self, fits: impl Fn(&T) -> bool) -> Option<Box<T>> {
-        self.all()
-            .filter(|bin| bin.0.len.load(Ordering::Relaxed) > 0)
-            .find_map(|bin| {
-                let mut places = bin.try_lock()?;
-                let (kept, _) = places.prefixes.split_at(places.len);
-                let index = kept
-                    .iter()
-                    .rposition(|place| place.as_ref().is_some_and(|kept| fits(&kept.inner)))?;
-                let mut inner = places.remove(index)?.inner;
-                let warm = inner.backed();
+    /// Takes the prefix that was put away last, of those that fit. Has `begin` give it an owner, under a lock; that
+    /// returns how many of its pages are still warm.
+    pub(super) fn take(
+        &'static self,
+        fits: impl Fn(&T) -> bool,
+        begin: impl FnOnce(&mut T) -> PageCount,
+    ) -> Option<Box<T>> {
+        for bin in self.all() {
+            if bin.0.len.load(Ordering::Relaxed) == 0 {
+                continue;
+            }
+            let Some(mut places) = bin.try_lock() else {
+                continue;
+            };
+            let (kept, _) = places.prefixes.split_at(places.len);
+            let index = kept
+                .iter()
+                .rposition(|place| place.as_ref().is_some_and(|kept| fits(&kept.inner)));
+            let Some(Kept { mut inner, .. }) = index.and_then(|index| places.remove(index)) else {
+                continue;
+            };
+            inner.set_bin(bin);
+            let warm = begin(&mut inner);
+            if warm != PageCount::ZERO {
                 bin.0.warm_pages.fetch_add(warm.get(), Ordering::Relaxed);
-                inner.begin(bin);
-                Some(inner)
-            })
+            }
+            return Some(inner);
+        }
+        None
     }
 
     /// Keeps a prefix whose owner is done with it, or gives it back.
@@ -272,10 +286,9 @@ impl<T: Cached> Cache<T> {
                 backed
             };
             let counted = places.pages.get() + bin.0.warm_pages.load(Ordering::Relaxed);
-            let is_kept =
-                counted + more.get() <= pages_max.get() && places.len < PLACES;
+            let is_kept = counted + more.get() <= pages_max.get() && places.len < PLACES;
             if is_kept {
-                if let Some(counted_on) = counted_on {
+                if let Some(counted_on) = counted_on.filter(|_| warm != PageCount::ZERO) {
                     counted_on.uncount(warm);
                 }
                 inner.end();

@@ -1,10 +1,10 @@
 //! How much address space a container reserves that was told no maximum.
 //!
 //! Addresses end: at 128 TiB on most machines, and much earlier where the process is limited (RLIMIT_AS). So such a
-//! container takes a *share*: of half of the address space, less the shares that containers have, one part in
-//! 16 + 2n where n containers have a share; at most 64 GiB. The other half is left to everything else in the process,
-//! whatever the number of containers. Each share is a power of two, so that one container can take over the memory of
-//! another.
+//! container takes a *share*: of half of the address space, less the shares that are taken, one part in 16 + 2n where n
+//! shares are taken; at most 64 GiB. The other half is left to everything else in the process, whatever the number of
+//! containers. Each share is a power of two, so that one container can take over the memory of another. A share stays
+//! taken while the cache keeps the memory.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

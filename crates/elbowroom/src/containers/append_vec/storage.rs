@@ -166,11 +166,13 @@ impl Prefixes {
             bytes => Some(Prefix::reserve(
                 bytes,
                 layout.align(),
-                limited(limit.saturating_sub(for_flags)),
+                Some(limited(limit.saturating_sub(for_flags))),
+                0,
             )?),
         };
         // A vector of no elements at all has no need of flags; the builder reserves nothing for it.
-        let flags = Prefix::reserve_zeroed(max_len, align_of::<AtomicU8>(), limited(for_flags))?;
+        let limited = Some(limited(for_flags));
+        let flags = Prefix::reserve_zeroed(max_len, align_of::<AtomicU8>(), limited)?;
         Ok(Prefixes {
             max_len,
             elements,
@@ -190,18 +192,18 @@ impl Prefixes {
 
     /// Reserves a share of the address space for elements, and the flags for as many.
     fn reserve_share(layout: Layout, needed: usize) -> Result<Prefixes, Error> {
-        let (size, options) = (layout.size(), Options::default);
+        let size = layout.size();
         if size == 0 {
             // Elements that take no space have their flags, and these are never taken over.
             let max_len = share::next_bytes().max(needed.saturating_mul(2));
-            let mut prefixes = Prefixes::reserve(layout, max_len, options())?;
+            let mut prefixes = Prefixes::reserve(layout, max_len, Options::default())?;
             prefixes.flags.count_as_share();
             return Ok(prefixes);
         }
         let bytes = needed.saturating_mul(size);
-        let elements = Prefix::reserve_share(bytes, layout.align(), options)?;
+        let elements = Prefix::reserve_share(bytes, layout.align(), None)?;
         let max_len = elements.usable_bytes() / size;
-        let mut flags = Prefix::reserve_zeroed(max_len, align_of::<AtomicU8>(), options())?;
+        let mut flags = Prefix::reserve_zeroed(max_len, align_of::<AtomicU8>(), None)?;
         flags.count_as_share();
         Ok(Prefixes {
             max_len,

@@ -342,20 +342,24 @@ impl Arena {
         Ok(place)
     }
 
-    /// What a prefix is made with that no builder makes.
-    pub(super) fn options(&self) -> Options {
-        Options {
+    /// What a prefix is made with that no builder makes, if it is not the default.
+    pub(super) fn options(&self) -> Option<Options> {
+        (self.commit_limit_bytes != usize::MAX).then(|| Options {
             commit_limit_bytes: self.commit_limit_bytes,
             ..Options::default()
-        }
+        })
     }
 
     /// Reserves the addresses, which has not been done, where `needed` bytes are needed now.
-    pub(super) fn reserve_addresses(&self, options: Options, needed: usize) -> Result<(), Error> {
+    pub(super) fn reserve_addresses(
+        &self,
+        options: Option<Options>,
+        needed: usize,
+    ) -> Result<(), Error> {
         let prefix = match self.max_bytes {
             0 => return Err(Error::full(Operation::Commit, 0..0, 0, "bytes")),
-            share::NO_MAX => Prefix::reserve_share(needed, 1, || options.clone())?,
-            max_bytes => Prefix::reserve(max_bytes, 1, options)?,
+            share::NO_MAX => Prefix::reserve_share(needed, 1, options)?,
+            max_bytes => Prefix::reserve(max_bytes, 1, options, needed)?,
         };
         let base = prefix.base();
         // The invariant of `end`; no system of 64 bits gives programs the upper half of the addresses.
@@ -494,7 +498,7 @@ impl ContainerBuilder<Arena> {
     pub fn build(self) -> Result<Arena, Error> {
         let arena = Arena::with_max_bytes(self.max);
         if self.max > 0 {
-            arena.reserve_addresses(self.options, 0)?;
+            arena.reserve_addresses(Some(self.options), 0)?;
         }
         Ok(arena)
     }

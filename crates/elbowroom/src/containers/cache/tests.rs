@@ -25,7 +25,7 @@ fn options() -> Options {
 }
 
 fn reserve(bins: &'static Cache<Inner>, options: Options) -> Prefix {
-    Prefix::reserve_from(bins, LEN, 1, options).unwrap()
+    Prefix::reserve_from(bins, LEN, 1, Some(options), 0).unwrap()
 }
 
 fn committed(bins: &'static Cache<Inner>, pages: usize) -> Prefix {
@@ -217,20 +217,20 @@ fn names_huge_pages_and_long_mappings_are_not_kept() {
         growth: Growth::default(),
         ..options()
     };
-    let mut huge = Prefix::reserve_from(bins, 2 * page::huge_size(), 1, adaptive).unwrap();
+    let mut huge = Prefix::reserve_from(bins, 2 * page::huge_size(), 1, Some(adaptive), 0).unwrap();
     huge.grow_mut(page::huge_size(), Extent::Exact).unwrap();
     end(bins, huge);
     if page::size() == 4096 {
         // An emulator keeps notes of each page of larger ones.
         end(
             bins,
-            Prefix::reserve_from(bins, MAPPING_BYTES_MAX + 1, 1, options()).unwrap(),
+            Prefix::reserve_from(bins, MAPPING_BYTES_MAX + 1, 1, Some(options()), 0).unwrap(),
         );
     }
     assert_eq!(bins.counts(), (0, 0));
     // A long one is not given to who wants little, nor a short one to who wants more.
     end(bins, committed(bins, 1));
-    let take = |len, align| bins.take(|inner| inner.fits(len, align));
+    let take = |len, align| bins.take(|inner| inner.fits(len, align), |_| PageCount::ZERO);
     assert!(take(LEN / 5, 1).is_none());
     assert!(take(LEN + page::size(), 1).is_none());
     assert!(take(LEN, 1 << 46).is_none());
@@ -239,13 +239,13 @@ fn names_huge_pages_and_long_mappings_are_not_kept() {
 
 #[test]
 fn what_is_to_be_zero_is_not_taken_over() {
-    let first = Prefix::reserve(LEN, 1, options());
+    let first = Prefix::reserve(LEN, 1, Some(options()), 0);
     let mut first = first.unwrap();
     first.grow_mut(1, Extent::Ahead).unwrap();
     // SAFETY: committed.
     unsafe { first.base().write(7) };
     drop(first);
-    let mut zeroed = Prefix::reserve_zeroed(LEN, 1, options()).unwrap();
+    let mut zeroed = Prefix::reserve_zeroed(LEN, 1, Some(options())).unwrap();
     zeroed.grow_mut(1, Extent::Ahead).unwrap();
     // SAFETY: committed.
     assert_eq!(unsafe { zeroed.base().read() }, 0);
@@ -261,14 +261,14 @@ fn what_is_to_be_zero_is_not_taken_over() {
 #[test]
 fn what_is_not_used_goes_back_in_the_end() {
     let bins = bins();
-    let other = Prefix::reserve_from(bins, LEN / 8, 1, options()).unwrap();
+    let other = Prefix::reserve_from(bins, LEN / 8, 1, Some(options()), 0).unwrap();
     end(bins, committed(bins, 1));
     end(bins, other);
     assert_eq!(bins.counts(), (1, 2));
     for _ in 0..=AGE_MAX {
         end(
             bins,
-            Prefix::reserve_from(bins, LEN / 8, 1, options()).unwrap(),
+            Prefix::reserve_from(bins, LEN / 8, 1, Some(options()), 0).unwrap(),
         );
     }
     assert_eq!(bins.counts(), (0, 1));
@@ -306,7 +306,7 @@ fn a_busy_bin_is_passed_by() {
     // As in the child of a fork that came while other threads held them.
     let locked: Vec<Locked<Inner>> = bins.all().filter_map(Bin::try_lock).collect();
     assert_eq!(locked.len(), BIN_COUNT);
-    assert!(bins.take(|_| true).is_none());
+    assert!(bins.take(|_| true, |_| PageCount::ZERO).is_none());
     end(bins, committed(bins, 1));
     assert_eq!(bins.give_back_all().prefixes, 0);
     drop(locked);

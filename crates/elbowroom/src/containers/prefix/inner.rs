@@ -2,11 +2,13 @@
 
 #![allow(unsafe_code, reason = "commits pages of a mapping that it owns")]
 
+use std::mem;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::super::Options;
 use super::super::cache::Bin;
 use super::super::share::Share;
+use crate::budget::Budget;
 use crate::error::{Cause, Error, Operation};
 use crate::fault::fork_guard::{self, ForkGuard};
 use crate::mapping::Mapping;
@@ -36,8 +38,9 @@ pub(in super::super) struct Inner {
     pub(super) usable: PageCount,
     // Of the options' limit, and what is usable. Lowered below `committed`, it refuses what is to come.
     pub(super) commit_limit: PageCount,
-    // Without the name, which the mapping has.
+    // Without the name, which the mapping has. Invariant: the default ones, unless `has_options`.
     pub(super) options: Options,
+    has_options: bool,
     // Invariant: pages `0..committed` are committed, readable and writable, and charged to the budget. None was
     // committed beyond the `commit_limit` of that moment. Grows under the lock of `growing` or an exclusive borrow,
     // shrinks under an exclusive borrow.
@@ -86,6 +89,7 @@ impl Prefault {
 }
 
 impl Inner {
+    /// The first `usable` pages of a mapping.
     pub(super) fn new(mapping: Mapping, usable: PageCount, options: Options) -> Inner {
         let nothing = Growing {
             backed: PageCount::ZERO,
@@ -98,33 +102,54 @@ impl Inner {
             usable,
             commit_limit: usable,
             options: Options::default(),
+            has_options: false,
             committed: AtomicUsize::new(0),
             growing: Lock::new(nothing),
             commits: AtomicU64::new(0),
             share: None,
         };
-        inner.begin(usable, options);
+        inner.begin(usable, Some(options), PageCount::ZERO);
         inner
     }
 
-    /// Makes it a new owner's. Nothing of it is committed for anybody.
-    pub(super) fn begin(&mut self, usable: PageCount, options: Options) {
+    /// Makes it a new owner's, with options or the default ones, that needs the first `needed` pages at once. Returns how
+    /// many are warm.
+    pub(super) fn begin(
+        &mut self,
+        usable: PageCount,
+        options: Option<Options>,
+        needed: PageCount,
+    ) -> PageCount {
         self.usable = usable;
-        self.set_commit_limit(options.commit_limit_bytes);
-        self.options = options;
-        *self.committed.get_mut() = 0;
-        *self.commits.get_mut() = 0;
+        self.commit_limit = usable;
+        if let Some(options) = options {
+            self.set_commit_limit(options.commit_limit_bytes);
+            self.options = options;
+        }
+        let backed = self.growing.get_mut().backed;
+        let taken = self.take_over(backed, needed);
+        backed.saturating_sub(taken)
     }
 
     pub(super) fn set_commit_limit(&mut self, bytes: usize) {
         self.commit_limit = PageCount::inside(bytes).min(self.usable);
         self.options.commit_limit_bytes = bytes;
+        self.has_options = true;
     }
 
-    /// Takes all pages from the owner, and has `bin` count them if there is one.
-    pub(super) fn set_unowned(&mut self, bin: Option<Bin<Inner>>) {
+    /// Takes the options from the owner. Returns the budget, if there is one.
+    pub(super) fn end_options(&mut self) -> Option<Budget> {
+        if !mem::take(&mut self.has_options) {
+            return None;
+        }
+        mem::take(&mut self.options).budget
+    }
+
+    /// Takes all pages from the owner.
+    pub(super) fn end(&mut self) {
         *self.committed.get_mut() = 0;
-        self.growing.get_mut().bin = bin;
+        *self.commits.get_mut() = 0;
+        self.growing.get_mut().bin = None;
     }
 
     pub(super) fn committed(&self) -> PageCount {
@@ -142,7 +167,8 @@ impl Inner {
     ) -> Result<Prefault, Error> {
         let needed_pages = PageCount::holding(needed);
         if extent == Extent::Ahead {
-            self.take_over(growing, needed_pages);
+            let taken = self.take_over(growing.backed, needed_pages);
+            growing.uncount(taken);
         }
         let committed = self.committed();
         let before = growing.backed;
@@ -168,20 +194,22 @@ impl Inner {
         Ok(self.get_ready(growing, before, needed_pages, extent))
     }
 
-    /// Takes over the first few warm pages at once, if they are what a new owner needs: that commits nothing, and to come
-    /// back for each costs more than a push.
-    fn take_over(&self, growing: &mut Growing, needed: PageCount) {
-        let few = growing.backed.min(PageCount::inside(WARM_BYTES));
+    /// Takes over the first few warm pages at once, if a new owner needs some of them and no more: that commits nothing,
+    /// and to come back for each costs more than a push. Returns how many.
+    fn take_over(&self, backed: PageCount, needed: PageCount) -> PageCount {
+        let few = backed.min(PageCount::inside(WARM_BYTES));
         let few = few.min(self.commit_limit);
-        let is_wanted = self.committed() == PageCount::ZERO
+        let is_wanted = PageCount::ZERO < needed
             && needed <= few
+            && self.committed() == PageCount::ZERO
             && self.options.budget.is_none()
             && matches!(self.options.growth, Growth::Adaptive { .. });
-        if is_wanted {
-            growing.uncount(few);
-            self.committed.store(few.get(), Ordering::Release);
-            self.commits.store(1, Ordering::Relaxed);
+        if !is_wanted {
+            return PageCount::ZERO;
         }
+        self.committed.store(few.get(), Ordering::Release);
+        self.commits.store(1, Ordering::Relaxed);
+        few
     }
 
     /// How many pages to commit, for as many as are needed.

@@ -60,17 +60,20 @@ pub(crate) struct Prefix {
 
 impl Prefix {
     /// The first byte, with the provenance of the whole reservation. The same for the life of the prefix.
+    #[inline]
     pub(crate) fn base(&self) -> NonNull<u8> {
         self.inner.mapping.base()
     }
 
     /// How many bytes from the base on are committed. What is written there by a thread that has seen the number needs
     /// no further synchronisation with the growth.
+    #[inline]
     pub(crate) fn committed_bytes(&self) -> usize {
         self.inner.committed().bytes()
     }
 
     /// The bytes that can ever be committed, whatever the limits.
+    #[inline]
     pub(crate) fn usable_bytes(&self) -> usize {
         self.inner.usable.bytes()
     }
@@ -105,9 +108,22 @@ impl Prefix {
         Ok(self.committed_bytes())
     }
 
+    /// How many bytes are ready to be written.
+    #[inline]
+    fn ready_bytes(&mut self) -> usize {
+        let inner = &mut **self.inner;
+        let ready = inner.growing.get_mut().ready;
+        ready.min(inner.committed()).bytes()
+    }
+
     /// [`grow`](Prefix::grow), where nobody else can at the same time. Returns how many bytes are ready to be written:
     /// at least `needed` if that is what the extent says, and no more than are committed.
+    #[inline]
     pub(crate) fn grow_mut(&mut self, needed: usize, extent: Extent) -> Result<usize, Error> {
+        let ready = self.ready_bytes();
+        if needed <= ready {
+            return Ok(ready);
+        }
         let (ready, pending) = self.grow_from(0, needed, extent)?;
         pending.run();
         Ok(ready)
@@ -121,6 +137,10 @@ impl Prefix {
         needed: usize,
         extent: Extent,
     ) -> Result<(usize, PendingCallbacks), Error> {
+        let ready = self.ready_bytes();
+        if needed <= ready {
+            return Ok((ready, PendingCallbacks(None)));
+        }
         let inner = &mut **self.inner;
         let mut growing = *inner.growing.get_mut();
         growing.ready = growing.ready.max(PageCount::inside(written_from));
@@ -198,7 +218,7 @@ impl Prefix {
         // SAFETY: taken once (contract).
         let mut inner = unsafe { ManuallyDrop::take(&mut self.inner) };
         let charged = inner.committed();
-        let budget = inner.options.budget.take();
+        let budget = inner.end_options();
         let is_gone = match cache.put(inner) {
             Ok(()) => true,
             Err(inner) => inner.release(),

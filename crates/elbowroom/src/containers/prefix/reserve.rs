@@ -34,47 +34,50 @@ impl Inner {
 }
 
 impl Prefix {
-    /// Reserves room for `max_bytes`, at a multiple of `align` (a power of two). Nothing is committed. What committed
-    /// pages hold at first is unknown: perhaps what an earlier prefix left there.
+    /// Reserves room for `max_bytes`, at a multiple of `align` (a power of two), with options or the default ones. The
+    /// first `needed` bytes are about to be written. What committed pages hold at first is unknown: perhaps what an
+    /// earlier prefix left there. Only such pages are committed, if any.
     pub(crate) fn reserve(
         max_bytes: usize,
         align: usize,
-        options: Options,
+        options: Option<Options>,
+        needed: usize,
     ) -> Result<Prefix, Error> {
-        Prefix::reserve_from(&CACHE, max_bytes, align, options)
+        Prefix::reserve_from(&CACHE, max_bytes, align, options, needed)
     }
 
     pub(in super::super) fn reserve_from(
         cache: &'static Cache<Inner>,
         max_bytes: usize,
         align: usize,
-        options: Options,
+        mut options: Option<Options>,
+        needed: usize,
     ) -> Result<Prefix, Error> {
         let len = mapping::whole_pages(max_bytes)?;
         // A name would have to be taken off again.
-        if options.name.is_empty() {
-            if let Some(mut inner) = cache.take(|inner| inner.fits(len, align)) {
+        let is_plain = options
+            .as_ref()
+            .is_none_or(|options| options.name.is_empty());
+        if is_plain {
+            let begin = |inner: &mut Inner| {
                 inner.share = None;
-                return Ok(Prefix::begin(inner, len, options));
+                let usable = PageCount::inside(len);
+                inner.begin(usable, options.take(), PageCount::holding(needed))
+            };
+            if let Some(inner) = cache.take(|inner| inner.fits(len, align), begin) {
+                let inner = ManuallyDrop::new(inner);
+                return Ok(Prefix { inner });
             }
         }
         Prefix::reserve_zeroed(max_bytes, align, options)
     }
 
-    /// Has a new owner begin with the first `len` bytes of what an earlier one has left.
-    fn begin(mut inner: Box<Inner>, len: usize, options: Options) -> Prefix {
-        inner.begin(PageCount::inside(len), options);
-        Prefix {
-            inner: ManuallyDrop::new(inner),
-        }
-    }
-
-    /// Reserves a [`share`] of the address space, for a container that was told no maximum and needs
-    /// `needed` bytes now: at least twice that, if the system has it.
+    /// Reserves a [`share`] of the address space, for a container that was told no maximum and is about to write the
+    /// first `needed` bytes: at least twice that, if the system has it.
     pub(crate) fn reserve_share(
         needed: usize,
         align: usize,
-        options: impl Fn() -> Options,
+        mut options: Option<Options>,
     ) -> Result<Prefix, Error> {
         let least = needed.max(SHARE_BYTES_MIN);
         let mut bytes = share::next_bytes().max(least.saturating_mul(2));
@@ -83,12 +86,17 @@ impl Prefix {
             let share = inner.share.as_ref();
             share.is_some_and(|share| share.bytes() >= bytes) && inner.is_aligned(align)
         };
-        if let Some(inner) = CACHE.take(fits) {
-            let bytes = inner.share.as_ref().map_or(bytes, Share::bytes);
-            return Ok(Prefix::begin(inner, mapping::whole_pages(bytes)?, options()));
+        let begin = |inner: &mut Inner| {
+            let bytes = inner.share.as_ref().map_or(0, Share::bytes);
+            let needed = PageCount::holding(needed);
+            inner.begin(PageCount::inside(bytes), options.take(), needed)
+        };
+        if let Some(inner) = CACHE.take(fits, begin) {
+            let inner = ManuallyDrop::new(inner);
+            return Ok(Prefix { inner });
         }
         loop {
-            let refused = match Prefix::reserve(bytes, align, options()) {
+            let refused = match Prefix::reserve(bytes, align, options.clone(), needed) {
                 Ok(mut prefix) => {
                     prefix.count_as_share();
                     return Ok(prefix);
@@ -118,8 +126,9 @@ impl Prefix {
     pub(crate) fn reserve_zeroed(
         max_bytes: usize,
         align: usize,
-        mut options: Options,
+        options: Option<Options>,
     ) -> Result<Prefix, Error> {
+        let mut options = options.unwrap_or_default();
         let len = mapping::whole_pages(max_bytes)?;
         let usable = PageCount::inside(len);
         // Huge pages lie at multiples of their size. Address space is cheap.

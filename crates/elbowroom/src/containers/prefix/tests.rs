@@ -12,7 +12,7 @@ fn prefix(growth: Growth, budget: Option<&Budget>) -> Prefix {
         budget: budget.cloned(),
         ..Options::default()
     };
-    Prefix::reserve_zeroed(PAGES * page::size(), 1, options).unwrap()
+    Prefix::reserve_zeroed(PAGES * page::size(), 1, Some(options)).unwrap()
 }
 
 fn bytes(pages: usize) -> usize {
@@ -95,7 +95,7 @@ fn a_large_one_lies_where_huge_pages_do() {
     if page::huge_size() > 64 << 20 {
         return; // Too much for an emulator.
     }
-    let large = |options| Prefix::reserve_zeroed(page::huge_size() + 1, 1, options).unwrap();
+    let large = |options| Prefix::reserve_zeroed(page::huge_size() + 1, 1, Some(options)).unwrap();
     assert_eq!(
         large(Options::default()).base().addr().get() % page::huge_size(),
         0

@@ -52,11 +52,11 @@ impl Cached for Inner {
     }
 
     fn end(&mut self) {
-        self.set_unowned(None);
+        self.end();
     }
 
-    fn begin(&mut self, bin: Bin<Inner>) {
-        self.set_unowned(Some(bin));
+    fn set_bin(&mut self, bin: Bin<Inner>) {
+        self.growing.get_mut().bin = Some(bin);
     }
 
     fn release(mut self: Box<Self>) -> bool {

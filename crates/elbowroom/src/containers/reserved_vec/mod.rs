@@ -128,7 +128,8 @@ impl<T> ReservedVec<T> {
     /// is limited or if there are hundreds of such vectors, but at least twice what it needs at that moment, where
     /// the system has it. [`max_len`](ReservedVec::max_len) tells. The rule: half of the address space is left to
     /// everything else; of what the containers without a maximum have not taken of the other half, the next one takes
-    /// a part in 16 + 2n, where n is their number, rounded down to a power of two.
+    /// a part in 16 + 2n, where n is their number, rounded down to a power of two. Memory that is kept for the next
+    /// container (see [`trim`](crate::trim)) counts as one.
     pub const fn new() -> ReservedVec<T> {
         ReservedVec::unreserved(share::NO_MAX)
     }
@@ -174,12 +175,14 @@ impl<T> ReservedVec<T> {
         ContainerBuilder::new(max_len)
     }
 
-    /// Reserves the addresses, which has not been done.
-    fn reserve_addresses(&mut self, options: Options) -> Result<(), Error> {
+    /// Reserves the addresses, which has not been done, with options or the default ones. `needed` elements are needed
+    /// now.
+    fn reserve_addresses(&mut self, options: Option<Options>, needed: usize) -> Result<(), Error> {
         let max_bytes = self.max_len.checked_mul(size_of::<T>());
         let max_bytes = max_bytes
             .ok_or_else(|| Error::new(Operation::Reserve, 0..usize::MAX, Reason::TooLarge))?;
-        let prefix = Prefix::reserve(max_bytes, align_of::<T>(), options)?;
+        let needed = needed * size_of::<T>();
+        let prefix = Prefix::reserve(max_bytes, align_of::<T>(), options, needed)?;
         self.owned.ptr = prefix.base();
         self.prefix = Some(prefix);
         Ok(())
@@ -191,7 +194,7 @@ impl<T> ReservedVec<T> {
         let needed = needed
             .checked_mul(size)
             .ok_or_else(|| full(self.owned.len, needed, isize::MAX as usize / size, size))?;
-        let prefix = Prefix::reserve_share(needed, align_of::<T>(), Options::default)?;
+        let prefix = Prefix::reserve_share(needed, align_of::<T>(), None)?;
         self.max_len = prefix.usable_bytes() / size;
         self.owned.ptr = prefix.base();
         self.prefix = Some(prefix);
@@ -210,7 +213,9 @@ impl<T> ReservedVec<T> {
     fn like(&self) -> Result<ReservedVec<T>, Error> {
         let mut vec = self.with_same_max();
         match &self.prefix {
-            Some(prefix) if !prefix.is_share() => vec.reserve_addresses(prefix.options())?,
+            Some(prefix) if !prefix.is_share() => {
+                vec.reserve_addresses(Some(prefix.options()), 0)?
+            }
             _ => {}
         }
         Ok(vec)
@@ -225,7 +230,7 @@ impl<T> ReservedVec<T> {
             if self.max_len == share::NO_MAX {
                 self.reserve_share(needed)?;
             } else {
-                self.reserve_addresses(Options::default())?;
+                self.reserve_addresses(None, needed)?;
             }
             needed = self.may_hold(used, more)?;
         }
@@ -452,7 +457,7 @@ impl<T> ContainerBuilder<ReservedVec<T>> {
         let mut vec = ReservedVec::with_max_len(self.max);
         if self.max > 0 && !ReservedVec::<T>::IS_ZERO_SIZED {
             // A builder is told a maximum.
-            vec.reserve_addresses(self.options)?;
+            vec.reserve_addresses(Some(self.options), 0)?;
         }
         Ok(vec)
     }

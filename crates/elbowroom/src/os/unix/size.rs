@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Returns the page size in bytes: a power of two, at least 4096. Read from the system once;
 /// async-signal-safe after that.
+#[inline]
 pub(crate) fn page_size() -> usize {
     // 0 until first asked. Two threads may both ask; they store the same number.
     static SIZE: AtomicUsize = AtomicUsize::new(0);
@@ -24,6 +25,7 @@ pub(crate) fn huge_page_size() -> usize {
     page_size() * (page_size() / ENTRY_BYTES)
 }
 
+#[cold]
 fn ask() -> usize {
     // SAFETY: sysconf reads a number and has no preconditions (sysconf(3)).
     let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
