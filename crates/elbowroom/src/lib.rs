@@ -63,6 +63,11 @@
 //! - `zerocopy`: types with traits of the crate `zerocopy` in [`DemandArray`] and [`Region`], as `Zerocopy<T>`.
 //! - `inject`: makes the nth call of the operating system fail, for tests.
 //!
+//! # Documents
+//!
+//! [What each system guarantees](documents::platform), [other users of faults in the process](documents::coexistence),
+//! and [why it is built as it is](documents::design).
+//!
 //! # Units
 //!
 //! Ranges and lengths are in bytes; a method that works on pages takes every page that holds a byte of its range.
@@ -87,6 +92,8 @@
 mod budget;
 mod charge;
 mod containers;
+#[cfg(doc)]
+pub mod documents;
 mod error;
 pub mod fault;
 mod mapping;

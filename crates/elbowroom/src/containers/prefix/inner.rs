@@ -112,8 +112,8 @@ impl Inner {
         inner
     }
 
-    /// Makes it a new owner's, with options or the default ones, that needs the first `needed` pages at once. Returns how
-    /// many are warm.
+    /// Makes it a new owner's, with options or the default ones. The owner needs the first `needed` pages at once.
+    /// Returns how many are warm.
     pub(super) fn begin(
         &mut self,
         usable: PageCount,
@@ -194,8 +194,8 @@ impl Inner {
         Ok(self.get_ready(growing, before, needed_pages, extent))
     }
 
-    /// Takes over the first few warm pages at once, if a new owner needs some of them and no more: that commits nothing,
-    /// and to come back for each costs more than a push. Returns how many.
+    /// Takes over the first few warm pages at once, if a new owner needs some of them and no more. That commits
+    /// nothing, and coming back for each costs more than a push. Returns how many.
     fn take_over(&self, backed: PageCount, needed: PageCount) -> PageCount {
         let few = backed.min(PageCount::inside(WARM_BYTES));
         let few = few.min(self.commit_limit);

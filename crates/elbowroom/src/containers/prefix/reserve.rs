@@ -20,8 +20,8 @@ const SHARE_BYTES_MIN: usize = 1 << 20;
 const GIVE_WAY: usize = 16;
 
 impl Inner {
-    /// Returns whether a container may take this over that needs `len` bytes at a multiple of `align`: it is not so long
-    /// that others would miss its addresses.
+    /// Returns whether a container that needs `len` bytes at a multiple of `align` may take this over: it is not so
+    /// long that others would miss its addresses.
     pub(in super::super) fn fits(&self, len: usize, align: usize) -> bool {
         let longest = len.max(1 << 20).saturating_mul(4);
         let has = self.mapping.len();
