@@ -73,8 +73,10 @@ const STEPS: &[Step] = &[
         |sh| {
             run(sh, "fmt --manifest-path=clients/Cargo.toml --check")?;
             sh.set_var("CI", "true");
-            sh.set_var("CARGO_TARGET_DIR", build_folder().join("clients"));
-            run(sh, "test --locked --manifest-path=clients/Cargo.toml")
+            let folder = build_folder().join("clients");
+            sh.set_var("CARGO_TARGET_DIR", &folder);
+            run(sh, "test --locked --manifest-path=clients/Cargo.toml")?;
+            Ok(cmd!(sh, "clients/hashbrown/run {folder}").run()?)
         },
     ),
     ("windows", 15, WINDOWS, |sh| platforms::test(sh, Windows)),
