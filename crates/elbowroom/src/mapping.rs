@@ -119,7 +119,7 @@ impl Mapping {
     /// If the pages may be other than committed, readable and writable, the fault handler is installed.
     pub(crate) unsafe fn prefault(&self, pages: PageRange) {
         if !pages.is_empty() {
-            // SAFETY: the same contract, passed on.
+            // SAFETY: the pages are committed, readable and writable, or the fault handler is installed (contract).
             unsafe { os::populate(self.part(pages)) };
         }
     }
@@ -148,7 +148,7 @@ impl Mapping {
     /// # Safety
     /// The pages are committed, and no reference points into them.
     pub(crate) unsafe fn protect(&self, pages: PageRange, access: Access) -> Result<(), OsCode> {
-        // SAFETY: the same contract, passed on.
+        // SAFETY: the pages are committed, and no reference points into them (contract).
         unsafe { os::protect(self.part(pages), access) }
     }
 

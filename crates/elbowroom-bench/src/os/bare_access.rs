@@ -17,7 +17,7 @@ pub(crate) unsafe fn store(word: *mut u64, value: u64) {
             options(nostack, preserves_flags));
     }
     #[cfg(target_arch = "aarch64")]
-    // SAFETY: as above.
+    // SAFETY: one store (contract).
     unsafe {
         asm!("str {value}, [{word}]", word = in(reg) word, value = in(reg) value, options(nostack, preserves_flags));
     }
@@ -37,7 +37,7 @@ pub(crate) unsafe fn load(word: *const u64) -> u64 {
             options(nostack, preserves_flags));
     }
     #[cfg(target_arch = "aarch64")]
-    // SAFETY: as above.
+    // SAFETY: one load (contract).
     unsafe {
         asm!("ldr {value}, [{word}]", word = in(reg) word, value = out(reg) value, options(nostack, preserves_flags));
     }

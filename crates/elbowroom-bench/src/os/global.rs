@@ -59,7 +59,7 @@ unsafe impl GlobalAlloc for Chosen {
             // SAFETY: the caller's contract, passed on.
             unsafe { MiMalloc.alloc(layout) }
         } else {
-            // SAFETY: as above.
+            // SAFETY: the caller's contract, passed on to the allocator that all of its blocks are from.
             unsafe { System.alloc(layout) }
         }
     }
@@ -67,10 +67,10 @@ unsafe impl GlobalAlloc for Chosen {
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         if is_mimalloc() {
-            // SAFETY: as in `alloc`.
+            // SAFETY: the caller's contract, passed on to the allocator that all of its blocks are from.
             unsafe { MiMalloc.alloc_zeroed(layout) }
         } else {
-            // SAFETY: as in `alloc`.
+            // SAFETY: the caller's contract, passed on to the allocator that all of its blocks are from.
             unsafe { System.alloc_zeroed(layout) }
         }
     }
@@ -78,10 +78,10 @@ unsafe impl GlobalAlloc for Chosen {
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         if is_mimalloc() {
-            // SAFETY: as in `alloc`; the block is this allocator's.
+            // SAFETY: the caller's contract, passed on to the allocator that all of its blocks are from.
             unsafe { MiMalloc.realloc(block, layout, new_size) }
         } else {
-            // SAFETY: as above.
+            // SAFETY: the caller's contract, passed on to the allocator that all of its blocks are from.
             unsafe { System.realloc(block, layout, new_size) }
         }
     }
@@ -89,10 +89,10 @@ unsafe impl GlobalAlloc for Chosen {
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         if is_mimalloc() {
-            // SAFETY: as in `realloc`.
+            // SAFETY: the caller's contract, passed on to the allocator that all of its blocks are from.
             unsafe { MiMalloc.dealloc(block, layout) }
         } else {
-            // SAFETY: as in `realloc`.
+            // SAFETY: the caller's contract, passed on to the allocator that all of its blocks are from.
             unsafe { System.dealloc(block, layout) }
         }
     }

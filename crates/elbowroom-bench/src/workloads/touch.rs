@@ -65,9 +65,9 @@ impl Manner {
         match self {
             // SAFETY: the caller's contract, passed on.
             Manner::InOrder => unsafe { step_over(base, len, page_size()) },
-            // SAFETY: as above.
+            // SAFETY: the caller's contract, passed on.
             Manner::EveryWord => unsafe { step_over(base, len, size_of::<u64>()) },
-            // SAFETY: as above.
+            // SAFETY: the caller's contract, passed on; `order` has the pages' numbers.
             Manner::Scattered => unsafe { scatter(base, order) },
         }
     }

@@ -108,7 +108,8 @@ impl DropGlue {
     #[inline]
     pub(super) unsafe fn drop(self, first: *mut u8, range: Range<usize>) {
         if let Some(drop) = self.0 {
-            // SAFETY: the same contract, passed on; the function is that of the type (`of`).
+            // SAFETY: `drop` is the function for the type that this was made of. For that type, `first` is aligned, and
+            // the elements of `range` are initialised, in one allocation with it and used by nothing else (contract).
             unsafe { drop(first, range) };
         }
     }

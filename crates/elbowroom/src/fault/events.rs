@@ -275,7 +275,7 @@ pub struct Recorder {
 
 // SAFETY: a Tape is shared between threads by nature (asserted below), and the pointer is to it.
 unsafe impl Send for Recorder {}
-// SAFETY: as above.
+// SAFETY: `&self` gives shared access to the Tape only, which is Sync (asserted below).
 unsafe impl Sync for Recorder {}
 
 const _: () = {

@@ -173,7 +173,7 @@ pub(crate) fn commit_bookkeeping(pages: Pages<'_>) -> Result<(), OsCode> {
 /// No reference points into the pages.
 pub(crate) unsafe fn decommit(pages: Pages<'_>) -> Result<(), OsCode> {
     refusable!(Decommit);
-    // SAFETY: the same contract, passed on.
+    // SAFETY: no reference points into the pages (contract).
     unsafe { sys::decommit(pages) }
 }
 
@@ -181,7 +181,7 @@ pub(crate) unsafe fn decommit(pages: Pages<'_>) -> Result<(), OsCode> {
 /// No reference points into the pages.
 pub(crate) unsafe fn uncommit(pages: Pages<'_>) -> Result<(), OsCode> {
     refusable!(Decommit);
-    // SAFETY: the same contract, passed on.
+    // SAFETY: no reference points into the pages (contract).
     unsafe { sys::uncommit(pages) }
 }
 
@@ -189,7 +189,7 @@ pub(crate) unsafe fn uncommit(pages: Pages<'_>) -> Result<(), OsCode> {
 /// The pages are committed, and no reference points into them whose use the new access forbids.
 pub(crate) unsafe fn protect(pages: Pages<'_>, access: Access) -> Result<(), OsCode> {
     refusable!(Protect);
-    // SAFETY: the same contract, passed on.
+    // SAFETY: the pages are committed, and no reference points into them whose use the access forbids (contract).
     unsafe { sys::protect(pages, access) }
 }
 
@@ -200,7 +200,7 @@ pub(crate) unsafe fn populate(pages: Pages<'_>) {
     if inject::check(inject::Call::Populate).is_err() {
         return;
     }
-    // SAFETY: the same contract, passed on.
+    // SAFETY: the pages are committed, readable and writable, or the fault handler is installed (contract).
     unsafe { sys::populate(pages) };
 }
 
@@ -208,7 +208,7 @@ pub(crate) unsafe fn populate(pages: Pages<'_>) {
 /// `base` and `len` are those of one successful `reserve`, not released before; nothing uses the addresses after.
 pub(crate) unsafe fn release(base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
     refusable!(Release);
-    // SAFETY: the same contract, passed on.
+    // SAFETY: those of one successful `reserve`, released here for the first time, and not used after (contract).
     unsafe { sys::release(base, len) }
 }
 
@@ -241,7 +241,7 @@ pub(crate) fn fill_written(userfault: &Userfault, pages: Pages<'_>) -> Result<()
 /// No reference points into the pages.
 pub(crate) unsafe fn empty(userfault: &Userfault, pages: Pages<'_>) -> Result<(), OsCode> {
     refusable!(Decommit);
-    // SAFETY: the same contract, passed on.
+    // SAFETY: no reference points into the pages (contract).
     unsafe { userfault.empty(pages) }
 }
 

@@ -72,13 +72,13 @@ impl Region {
             [a] => unsafe { access::store_1(base, offset, a) },
             // SAFETY: in reach, aligned, and no reference of Rust's points into a region.
             [a, b] => unsafe { access::store_2(base, offset, u16::from_ne_bytes([a, b])) },
-            // SAFETY: as above.
+            // SAFETY: in reach, aligned, and no reference of Rust's points into a region.
             [a, b, c, d] => unsafe {
                 access::store_4(base, offset, u32::from_ne_bytes([a, b, c, d]))
             },
             [a, b, c, d, e, f, g, h] => {
                 let value = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
-                // SAFETY: as above.
+                // SAFETY: in reach, aligned, and no reference of Rust's points into a region.
                 unsafe { access::store_8(base, offset, value) }
             }
             _ => return self.write_in_pieces(offset, value),

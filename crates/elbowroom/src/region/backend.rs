@@ -175,7 +175,7 @@ impl Pager {
     /// The pages were not announced as committed, so no reference points into them.
     pub(super) unsafe fn uncommit(&self, mapping: &Mapping, pages: PageRange) {
         match self.attached() {
-            // SAFETY: the same contract, passed on.
+            // SAFETY: the pages were not announced as committed, so no reference points into them (contract).
             None => unsafe { mapping.uncommit(pages) },
             // SAFETY: no reference points into the pages (contract).
             Some(userfault) => drop(unsafe { mapping.empty(pages, userfault) }),
@@ -192,7 +192,7 @@ impl Pager {
         pages: PageRange,
     ) -> Result<(), OsCode> {
         match self.attached() {
-            // SAFETY: the same contract, passed on.
+            // SAFETY: no reference points into the pages (contract).
             None => unsafe { mapping.decommit(pages) },
             // SAFETY: no reference points into the pages (contract).
             Some(userfault) => unsafe { mapping.empty(pages, userfault) },

@@ -46,7 +46,7 @@ unsafe impl Allocator for &Arena {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        // SAFETY: the same contract.
+        // SAFETY: a block of this allocator's with the layout `old`, and the new size is no less (contract).
         let block = unsafe { self.grow(block, old, new) }?;
         // SAFETY: in the new block, which is no smaller than the old one (contract).
         let added = unsafe { block.cast::<u8>().add(old.size()) };
@@ -77,8 +77,9 @@ unsafe impl Allocator for &Arena {
 
 /// For what a scope holds: as that of its arena.
 //
-// SAFETY: as above. A scope's blocks are made free at its end, when it is not borrowed any more; a scope within it,
-// which makes free its own, is not opened while this one is borrowed.
+// SAFETY: the blocks are the arena's, which stay where they are and valid while the arena is borrowed. Those of a
+// scope are made free at its end, when it is not borrowed any more; a scope within it, which makes free its own, is
+// not opened while this one is borrowed. Copies of the reference are one allocator, because they are of one arena.
 unsafe impl Allocator for &Scope<'_> {
     #[inline]
     fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
@@ -87,7 +88,7 @@ unsafe impl Allocator for &Scope<'_> {
 
     #[inline]
     unsafe fn deallocate(&self, block: NonNull<u8>, layout: Layout) {
-        // SAFETY: the same contract.
+        // SAFETY: a block of the arena's with that layout (contract: every block of the scope is one).
         unsafe { self.arena().deallocate(block, layout) };
     }
 
@@ -98,7 +99,7 @@ unsafe impl Allocator for &Scope<'_> {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        // SAFETY: the same contract.
+        // SAFETY: a block of the arena's with the layout `old`, and the new size is no less (contract).
         unsafe { self.arena().grow(block, old, new) }
     }
 
@@ -109,7 +110,7 @@ unsafe impl Allocator for &Scope<'_> {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        // SAFETY: the same contract.
+        // SAFETY: a block of the arena's with the layout `old`, and the new size is no less (contract).
         unsafe { self.arena().grow_zeroed(block, old, new) }
     }
 
@@ -120,7 +121,7 @@ unsafe impl Allocator for &Scope<'_> {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        // SAFETY: the same contract.
+        // SAFETY: a block of the arena's with the layout `old`, and the new size is no more (contract).
         unsafe { self.arena().shrink(block, old, new) }
     }
 }

@@ -72,7 +72,7 @@ impl Arena {
     #[inline]
     pub fn try_alloc_with<T>(&self, make: impl FnOnce() -> T) -> Result<&mut T, Error> {
         let place = self.try_place(Layout::new::<T>(), Fit::Whole)?;
-        // SAFETY: as in `alloc_with`.
+        // SAFETY: a place for a T, from this moment the caller's.
         Ok(unsafe { room::<T>(place) }.write(make()))
     }
 
@@ -89,7 +89,7 @@ impl Arena {
     #[inline]
     pub fn try_alloc_slice_copy<T: Copy>(&self, values: &[T]) -> Result<&mut [T], Error> {
         let place = self.try_place(Layout::for_value(values), Fit::Whole)?;
-        // SAFETY: as in `alloc_slice_copy`.
+        // SAFETY: a place with the layout of `values`, from this moment the caller's.
         Ok(unsafe { copy_to(place, values) })
     }
 
@@ -190,7 +190,7 @@ impl Arena {
     #[inline]
     pub fn try_alloc_layout(&self, layout: Layout) -> Result<&mut [MaybeUninit<u8>], Error> {
         let place = self.try_place(layout, Fit::Any)?;
-        // SAFETY: as in `alloc_layout`.
+        // SAFETY: so many bytes, from this moment the caller's; MaybeUninit asks for nothing else.
         Ok(unsafe { slice::from_raw_parts_mut(place.cast().as_ptr(), layout.size()) })
     }
 }
@@ -222,6 +222,6 @@ unsafe fn copy_to<'a, T: Copy>(place: NonNull<u8>, values: &[T]) -> &'a mut [T] 
     let place = place.cast::<T>().as_ptr();
     // SAFETY: so many Ts are at one and have room at the other, which is nobody else's (contract).
     unsafe { ptr::copy_nonoverlapping(values.as_ptr(), place, values.len()) };
-    // SAFETY: as above, and just written.
+    // SAFETY: aligned, with room for so many Ts, for the lifetime nobody else's (contract), and just written.
     unsafe { slice::from_raw_parts_mut(place, values.len()) }
 }

@@ -108,7 +108,7 @@ impl<'a, T> SliceBuilder<'a, T> {
     unsafe fn write(&mut self, element: T) {
         // SAFETY: in the block, as there is room (contract).
         let place = unsafe { self.block.add(self.len) };
-        // SAFETY: as above, and nothing that would have to be dropped is there.
+        // SAFETY: in the block, aligned, and this builder's alone; nothing that would have to be dropped is there.
         unsafe { place.write(element) };
         self.len += 1;
     }

@@ -135,8 +135,8 @@ impl<T: Zeroable> DemandArray<T> {
     pub fn touch(&self, index: usize) -> Result<&T, Error> {
         self.check(Operation::Read, index)?;
         self.commit(index)?;
-        // SAFETY: on committed pages, which stay so while the array is borrowed; a T, as in `get`; written meanwhile
-        // only through interior mutability.
+        // SAFETY: on committed pages, which stay so while the array is borrowed. It was zero at first, which is a T,
+        // and only Ts were written; it is written meanwhile only through interior mutability.
         Ok(unsafe { &*self.element(index) })
     }
 
@@ -161,7 +161,8 @@ impl<T: Zeroable> DemandArray<T> {
     ) -> Result<R, Error> {
         self.check(Operation::Write, index)?;
         self.commit(index)?;
-        // SAFETY: as in `touch`, and the array is borrowed exclusively.
+        // SAFETY: on committed pages, which stay so while the array is borrowed. It was zero at first, which is a T,
+        // and only Ts were written. The borrow is exclusive, so there is no other reference to it.
         Ok(change(unsafe { &mut *self.element(index) }))
     }
 
@@ -171,8 +172,9 @@ impl<T: Zeroable> DemandArray<T> {
     /// See [above](DemandArray#errors); all of the range is committed, or nothing more than was.
     pub fn slice(&self, range: Range<usize>) -> Result<&[T], Error> {
         self.commit_range(&range)?;
-        // SAFETY: elements of the array in one piece, on committed pages, which stay so while the array is borrowed;
-        // Ts, as in `get`; written meanwhile only through interior mutability.
+        // SAFETY: elements of the array in one piece, on committed pages, which stay so while the array is borrowed.
+        // They were zero at first, which is a T, and only Ts were written; they are written meanwhile only through
+        // interior mutability.
         Ok(unsafe { slice::from_raw_parts(self.element(range.start), range.len()) })
     }
 
@@ -182,7 +184,9 @@ impl<T: Zeroable> DemandArray<T> {
     /// As for `slice`.
     pub fn slice_mut(&mut self, range: Range<usize>) -> Result<&mut [T], Error> {
         self.commit_range(&range)?;
-        // SAFETY: as in `slice`, and the array is borrowed exclusively.
+        // SAFETY: elements of the array in one piece, on committed pages, which stay so while the array is borrowed.
+        // They were zero at first, which is a T, and only Ts were written. The borrow is exclusive, so there is no
+        // other reference to them.
         Ok(unsafe { slice::from_raw_parts_mut(self.element(range.start), range.len()) })
     }
 

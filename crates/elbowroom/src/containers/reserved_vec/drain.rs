@@ -170,7 +170,7 @@ impl<T> DoubleEndedIterator for Drain<'_, T> {
     #[inline]
     fn next_back(&mut self) -> Option<T> {
         let index = self.remaining.next_back()?;
-        // SAFETY: as in `next`.
+        // SAFETY: initialised (invariant), and given out only once.
         Some(unsafe { self.place(index).read() })
     }
 }

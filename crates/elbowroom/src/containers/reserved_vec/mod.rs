@@ -29,6 +29,7 @@ mod peek;
 mod retain;
 #[cfg(feature = "serde")]
 mod serialized;
+mod spare;
 mod splice;
 mod traits;
 
@@ -79,7 +80,15 @@ pub use splice::Splice;
 /// vector takes at least a page once it has an element, and on Linux two of the 65,530 mappings that a process may
 /// have (`vm.max_map_count`): use `Vec` for tens of thousands of small vectors.
 ///
-/// Small vectors that come and go take over each other's memory without a system call: see [`trim`](crate::trim).
+/// Small vectors that come and go take over each other's memory without a system call: see [`trim`](crate::trim). A
+/// vector that is made, pushed to once and dropped takes about twice the time of a `Vec`. Where the library is compiled
+/// without optimisation, as in a debug build of a program, it is twenty times; with these lines in the `Cargo.toml` of
+/// the program, four times:
+///
+/// ```toml
+/// [profile.dev.package.elbowroom]
+/// opt-level = 3
+/// ```
 ///
 /// # Pointers
 ///
@@ -400,29 +409,9 @@ impl<T> ReservedVec<T> {
     /// Returns the elements.
     #[inline]
     pub const fn as_mut_slice(&mut self) -> &mut [T] {
-        // SAFETY: as in `as_slice`, and borrowed exclusively.
+        // SAFETY: so many elements are initialised, on committed pages (or of no size), and stay so while borrowed; the
+        // borrow is exclusive.
         unsafe { slice::from_raw_parts_mut(self.owned.ptr.cast().as_ptr(), self.owned.len) }
-    }
-
-    /// Returns the committed room behind the last element, to be filled and then counted with
-    /// [`set_len`](ReservedVec::set_len). What it holds is unknown: perhaps what a vector that is gone left there.
-    #[inline]
-    pub fn spare_capacity_mut(&mut self) -> &mut [MaybeUninit<T>] {
-        let spare = self.place(self.owned.len).cast();
-        // SAFETY: from the last element to the capacity the pages are committed (or T takes no space), and borrowed
-        // exclusively; MaybeUninit asks for nothing else.
-        unsafe { slice::from_raw_parts_mut(spare, self.capacity() - self.owned.len) }
-    }
-
-    /// Changes the length, and nothing else.
-    ///
-    /// # Safety
-    /// `len` is at most the [`capacity`](ReservedVec::capacity), and the first `len` elements are initialised.
-    #[inline]
-    pub unsafe fn set_len(&mut self, len: usize) {
-        debug_assert!(len <= self.capacity());
-        self.ready = self.ready.max(len);
-        self.owned.len = len;
     }
 
     /// The place of an element, which may be used up to the capacity.

@@ -146,7 +146,7 @@ impl<T> Iterator for Part<'_, T> {
 impl<T> DoubleEndedIterator for Part<'_, T> {
     fn next_back(&mut self) -> Option<T> {
         let element = self.elements.next_back()?;
-        // SAFETY: as in `next`.
+        // SAFETY: initialised (invariant), and not among the elements any more.
         Some(unsafe { ManuallyDrop::take(element) })
     }
 }

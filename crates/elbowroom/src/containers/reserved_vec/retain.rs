@@ -52,7 +52,8 @@ impl<'a, T> Sieve<'a, T> {
         let next = self.vec.place(self.read);
         // SAFETY: initialised and different elements (invariant: kept <= read); borrowed from the vector.
         let last = unsafe { &mut *last };
-        // SAFETY: as above.
+        // SAFETY: initialised, and another element than the last one kept (invariant: kept <= read); borrowed from the
+        // vector.
         (last, unsafe { &mut *next })
     }
 
