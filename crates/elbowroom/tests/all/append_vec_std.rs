@@ -31,6 +31,7 @@ enum Step {
     Push(u32),
     Hole(Vec<u32>),
     Extend(Vec<u32>),
+    PushSlice(Vec<u32>),
     Set(usize, u32),
     Fill(usize, usize, u32),
     Negate,
@@ -47,6 +48,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => any::<u32>().prop_map(Step::Push),
         2 => prop::collection::vec(any::<u32>(), 1..5).prop_map(Step::Hole),
         2 => values().prop_map(Step::Extend),
+        2 => values().prop_map(Step::PushSlice),
         3 => (0..60usize, any::<u32>()).prop_map(|(index, value)| Step::Set(index, value)),
         2 => (0..60usize, 0..60usize, any::<u32>())
             .prop_map(|(start, end, value)| Step::Fill(start, end, value)),
@@ -69,6 +71,17 @@ impl Model {
             Some(hole) => *hole = Some(value),
             None => self.0.push(Some(value)),
         }
+    }
+
+    /// Into the first gap that is long enough, or to the end.
+    fn push_slice(&mut self, values: &[u32]) -> usize {
+        let is_gap = |gap: &[Option<u32>]| gap.iter().all(Option::is_none);
+        let gap = self.0.windows(values.len()).position(is_gap);
+        let first = gap.unwrap_or(self.0.len());
+        self.0.resize(self.0.len().max(first + values.len()), None);
+        self.0[first..][..values.len()]
+            .copy_from_slice(&values.iter().copied().map(Some).collect::<Vec<_>>());
+        first
     }
 
     fn hole(&mut self, behind: &[u32]) {
@@ -112,6 +125,13 @@ fn run(vec: &mut AppendVec<u32>, model: &mut Model, step: Step) -> Result<(), Te
         Step::Extend(values) => {
             Extend::<&u32>::extend(vec, &values);
             values.iter().for_each(|&value| model.push(value));
+        }
+        Step::PushSlice(values) => {
+            let (first, stored) = vec.push_slice(&values);
+            prop_assert_eq!(stored, &values);
+            if !values.is_empty() {
+                prop_assert_eq!(first, model.push_slice(&values));
+            }
         }
         Step::Set(index, value) => {
             let expected = model.0.get_mut(index).and_then(Option::as_mut);
@@ -286,6 +306,98 @@ fn a_clone_that_panics_drops_what_was_cloned() {
     assert_eq!((all.len(), dropped()), (15, 0));
     drop(all);
     assert_eq!(dropped(), 15);
+}
+
+#[test]
+fn a_slice_whose_clone_panics_leaves_its_indices_to_others() {
+    static VEC: AppendVec<Odd> = AppendVec::with_max_len(1 << 20);
+    static DROPS: AtomicUsize = AtomicUsize::new(0);
+
+    #[derive(Debug, PartialEq)]
+    struct Odd(u32);
+
+    impl Clone for Odd {
+        fn clone(&self) -> Self {
+            match self.0 {
+                // Behind the slice, so that its indices are not just given out again.
+                6 => _ = VEC.push(Odd(100)),
+                7 => panic!("the seventh"),
+                _ => {}
+            }
+            Odd(self.0)
+        }
+    }
+
+    impl Drop for Odd {
+        fn drop(&mut self) {
+            DROPS.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    let shown = || VEC.iter().map(|odd| odd.0).collect::<Vec<_>>();
+    VEC.push(Odd(0));
+    let values = [5, 6, 7, 8].map(Odd);
+    assert!(catch_unwind(|| VEC.push_slice(&values)).is_err());
+    assert_eq!(DROPS.load(Ordering::Relaxed), 2, "the clones");
+    assert_eq!((shown(), VEC.get(5)), (vec![0], Some(&Odd(100))));
+    // What fits into the gap goes there, and what does not goes behind.
+    assert_eq!(VEC.push_slice(&[1, 2, 3].map(Odd)).0, 1);
+    assert_eq!(VEC.push_slice(&[10, 11].map(Odd)).0, 6);
+    assert_eq!(shown(), [0, 1, 2, 3]);
+    assert_eq!(VEC.push(Odd(4)).0, 4);
+    assert_eq!(shown(), [0, 1, 2, 3, 4, 100, 10, 11]);
+    // The clones, what was compared with, and the values.
+    assert_eq!(DROPS.load(Ordering::Relaxed), 2 + 1 + 3 + 2);
+}
+
+#[test]
+fn slices_of_many_threads_lie_in_one_piece() {
+    const ROUNDS: u32 = 200;
+    let vec = moderate();
+    let vec = &vec;
+    thread::scope(|scope| {
+        for thread in 0..4u32 {
+            scope.spawn(move || {
+                for round in 0..ROUNDS {
+                    let values: Vec<_> = (0..1 + round % 70).map(|n| (thread, round, n)).collect();
+                    let (first, stored) = vec.push_slice(&values);
+                    assert_eq!(stored, values);
+                    assert_eq!(vec.get(first + values.len() - 1), values.last());
+                    vec.push((thread, round, u32::MAX));
+                }
+            });
+        }
+    });
+    let all: Vec<_> = vec.iter().copied().collect();
+    let of_slices = all.iter().filter(|(.., n)| *n != u32::MAX).count() as u32;
+    assert_eq!(
+        of_slices,
+        4 * (0..ROUNDS).map(|round| 1 + round % 70).sum::<u32>()
+    );
+    for (at, &(thread, round, n)) in all.iter().enumerate() {
+        if n != u32::MAX && n < round % 70 {
+            assert_eq!(all[at + 1], (thread, round, n + 1));
+        }
+    }
+}
+
+#[test]
+fn a_slice_that_does_not_fit_is_refused_whole() {
+    let vec = AppendVec::with_max_len(10);
+    vec.push_slice(&[1, 2, 3]);
+    assert!(vec.try_push_slice(&[0; 8]).unwrap_err().is_limit());
+    assert!(vec.try_push_slice(&[0; 11]).unwrap_err().is_limit());
+    assert_eq!(vec, [1, 2, 3]);
+    assert_eq!(vec.push_slice(&[4; 7]), (3, &[4; 7][..]));
+    assert!(vec.try_push(0).is_err());
+    assert_eq!(vec.push_slice(&[]).1, []);
+    // More than there are addresses for the flags of elements of no size.
+    let units = AppendVec::with_max_len(usize::MAX);
+    assert!(units.try_push_slice(&[(); usize::MAX]).is_err());
+    let units = AppendVec::with_max_len(1000);
+    units.push_slice(&[(); 600]);
+    assert!(units.try_push_slice(&[(); 600]).is_err());
+    assert_eq!(units.len(), 600);
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod finished;
 mod into_iter;
 #[cfg(feature = "rayon")]
 mod parallel;
+mod push_slice;
 mod storage;
 mod traits;
 
@@ -247,7 +248,11 @@ impl<T> AppendVec<T> {
         struct GiveBack<'a, T>(&'a AppendVec<T>, usize);
         impl<T> Drop for GiveBack<'_, T> {
             fn drop(&mut self) {
-                self.0.owned.claims.give_back(self.1, &self.0.owned.storage);
+                let indices = self.1..self.1 + 1;
+                self.0
+                    .owned
+                    .claims
+                    .give_back(indices, &self.0.owned.storage);
             }
         }
         let unwinding = GiveBack(self, index);

@@ -75,6 +75,20 @@ impl Storage {
         }
     }
 
+    /// Reserves the addresses, and returns whether there can be `count` elements.
+    ///
+    /// # Errors
+    /// Returns the error of a vector that has no room for as many, or that of the system.
+    pub(super) fn may_hold(&self, count: usize) -> Result<(), Error> {
+        if count <= self.max_len() {
+            let prefixes = self.reserve_addresses(count, Options::default)?;
+            if count <= prefixes.max_len {
+                return Ok(());
+            }
+        }
+        Err(self.full(count))
+    }
+
     /// The first element, in memory if there is any.
     #[inline]
     pub(super) fn elements(&self) -> *mut u8 {
@@ -86,6 +100,13 @@ impl Storage {
     fn missing(&self, needed: usize) -> Range<usize> {
         let bytes = |count| saturating_bytes(count, self.layout.size());
         bytes(self.capacity().min(needed))..bytes(needed)
+    }
+
+    /// The error of a vector that has no room for `needed` elements.
+    #[cold]
+    fn full(&self, needed: usize) -> Error {
+        let missing = self.missing(needed);
+        Error::full(Operation::Commit, missing, self.max_len(), "elements")
     }
 
     /// Reserves the addresses, if that is not done, where `needed` elements are needed now.
@@ -226,13 +247,9 @@ impl Slots for Storage {
         if needed <= self.capacity() {
             return Ok(());
         }
-        let refuse = |max_len| {
-            let missing = self.missing(needed);
-            Error::full(Operation::Commit, missing, max_len, "elements")
-        };
         // Nothing is reserved for what there can never be.
         if needed > self.asked_max_len {
-            return Err(refuse(self.asked_max_len));
+            return Err(self.full(needed));
         }
         let &Prefixes {
             max_len,
@@ -240,7 +257,7 @@ impl Slots for Storage {
             ref flags,
         } = self.reserve_addresses(needed, Options::default)?;
         if needed > max_len {
-            return Err(refuse(max_len));
+            return Err(self.full(needed));
         }
         let size = self.layout.size();
         let extent = if elements.is_some() {

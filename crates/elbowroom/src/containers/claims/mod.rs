@@ -6,7 +6,7 @@
 //! ```
 //!
 //! *Claim.* A push takes a ticket, by one fetch-and-add. A ticket below `open` is the index to write, and no other
-//! thread has the same: that is the whole of it as a rule.
+//! thread has the same: that is the whole of it as a rule. A push of a slice takes as many tickets at once.
 //!
 //! *Publish.* Whoever finishes the element at `published` moves `published` on, by a plain store. Whoever finishes
 //! another sets its flag, and some thread that comes by later (a reader, or one push in 256) moves `published` over
@@ -22,6 +22,8 @@
 mod holes;
 #[cfg(all(test, loom))]
 mod models;
+
+use std::ops::Range;
 
 use holes::{Holes, LockedHoles};
 
@@ -58,7 +60,7 @@ pub(super) struct Claims {
     published: Padded<AtomicUsize>,
     // Tickets below it are indices. Invariant: at most the capacity; 0 while there are holes. Written under the lock.
     open: Padded<AtomicUsize>,
-    // In order, lowest first. Few: at most one a thread, and one a panic until the next push.
+    // Few: at most one a thread, and one a panic until the next push.
     holes: Holes,
 }
 
@@ -84,63 +86,88 @@ impl Claims {
         if ticket < self.open.0.load(Ordering::Acquire) {
             Ok(ticket)
         } else {
-            self.claim_slowly(ticket, slots)
+            self.claim_slowly(ticket, 1, slots)
+        }
+    }
+
+    /// The first of `count` indices that follow each other, below the capacity, that nobody else has; at least one. The
+    /// caller writes the elements and then calls [`publish_run`](Claims::publish_run), or
+    /// [`give_back`](Claims::give_back). There can be storage for so many.
+    pub(super) fn claim_run<S: Slots>(&self, count: usize, slots: &S) -> Result<usize, S::Error> {
+        debug_assert!(count > 0);
+        // No overflow: every thread that is here has a count for which addresses suffice, and of threads there are fewer
+        // than these go into the numbers.
+        // Relaxed: changes of one word have an order, which is what tells tickets apart.
+        let first = self.next.0.fetch_add(count, Ordering::Relaxed);
+        // Acquire: pairs with `settle`. The storage below `open` is there.
+        if first + count <= self.open.0.load(Ordering::Acquire) {
+            Ok(first)
+        } else {
+            self.claim_slowly(first, count, slots)
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn claim_slowly<S: Slots>(&self, ticket: usize, slots: &S) -> Result<usize, S::Error> {
+    fn claim_slowly<S: Slots>(
+        &self,
+        first: usize,
+        count: usize,
+        slots: &S,
+    ) -> Result<usize, S::Error> {
         let mut holes = self.holes.lock();
-        holes.insert(ticket);
+        holes.insert(first..first + count);
         loop {
-            match holes.lowest() {
-                Some(index) if index < slots.capacity() => {
-                    holes.remove_lowest();
+            match holes.lowest_run(count) {
+                Some(first) if first + count <= slots.capacity() => {
+                    holes.take(first, count);
                     self.settle(holes, slots);
-                    return Ok(index);
+                    return Ok(first);
                 }
-                Some(index) => {
+                Some(first) => {
                     // Not under the lock: it may call the program's code, and that may push.
                     drop(holes);
-                    let grown = slots.grow(index + 1);
+                    let grown = slots.grow(first + count);
                     holes = self.holes.lock();
                     if let Err(error) = grown {
-                        // This thread's ticket stays on the list, if it was not set back over.
+                        // This thread's tickets stay on the list, if they were not set back over.
                         self.settle(holes, slots);
                         return Err(error);
                     }
                 }
-                // `next` was set back over them while the lock was free.
-                // Relaxed: as in `claim`.
-                None => holes.insert(self.next.0.fetch_add(1, Ordering::Relaxed)),
+                None => {
+                    // `next` was set back over them while the lock was free, or others have taken some of them.
+                    // Relaxed: changes of one word have an order, which is what tells tickets apart.
+                    let first = self.next.0.fetch_add(count, Ordering::Relaxed);
+                    holes.insert(first..first + count);
+                }
             }
         }
     }
 
-    /// Gives up an index that was claimed, and not written.
+    /// Gives up indices that were claimed, and not written.
     #[cold]
-    pub(super) fn give_back<S: Slots>(&self, index: usize, slots: &S) {
+    pub(super) fn give_back<S: Slots>(&self, indices: Range<usize>, slots: &S) {
         let mut holes = self.holes.lock();
-        holes.insert(index);
+        holes.insert(indices);
         self.settle(holes, slots);
     }
 
     /// Sets `next` back over the tickets given out last, if they are holes, and `open` to what the holes left allow.
     fn settle<S: Slots>(&self, mut holes: LockedHoles<'_>, slots: &S) {
-        if let Some((first, end)) = holes.highest_run() {
-            // Relaxed: as in `claim`. If a ticket was given out meanwhile, its owner comes to the list itself, or the
-            // holes stay for the next who does.
+        if let Some(Range { start, end }) = holes.highest() {
+            // Relaxed: changes of one word have an order. If a ticket was given out meanwhile, its owner comes to the
+            // list itself, or the holes stay for the next who does.
             if self
                 .next
                 .0
-                .compare_exchange(end, first, Ordering::Relaxed, Ordering::Relaxed)
+                .compare_exchange(end, start, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
             {
-                holes.remove_from(first);
+                holes.remove_highest();
             }
         }
-        let open = if holes.lowest().is_none() {
+        let open = if holes.is_empty() {
             slots.capacity()
         } else {
             0
@@ -170,6 +197,28 @@ impl Claims {
             if index % HELP_EVERY == HELP_EVERY - 1 {
                 self.published(slots);
             }
+        }
+    }
+
+    /// [`publish`](Claims::publish) for all indices of a run.
+    pub(super) fn publish_run<S: Slots>(&self, indices: Range<usize>, slots: &S) {
+        // Acquire: what was finished before these elements happens before what this thread does from here on, so that
+        // its own store passes all of it on.
+        if self.published.0.load(Ordering::Acquire) == indices.start {
+            // Nobody else moves `published` from here: it takes the first element's flag, which is not set.
+            // Release: pairs with the loads in `published`, `is_finished` and above.
+            self.published.0.store(indices.end, Ordering::Release);
+            return;
+        }
+        let helps = indices.start / HELP_EVERY != indices.end / HELP_EVERY;
+        // The last one first: whoever sees the flag of the first one sees all of them, so that slices show the whole run
+        // or nothing of it.
+        for index in indices.rev() {
+            // Release: pairs with `is_flagged`.
+            slots.flag(index).store(1, Ordering::Release);
+        }
+        if helps {
+            self.published(slots);
         }
     }
 
@@ -228,10 +277,8 @@ impl Claims {
         let unfinished = unfinished.collect();
         *next = len.min(*next);
         *published = len.min(*published);
-        *self.open.0.get_mut() = match self.holes.truncate(len) {
-            0 => slots.capacity(),
-            _ => 0,
-        };
+        let has_holes = self.holes.truncate(len);
+        *self.open.0.get_mut() = if has_holes { 0 } else { slots.capacity() };
         (end.max(len), unfinished)
     }
 

@@ -73,6 +73,25 @@ impl Model {
         Ok(index)
     }
 
+    /// Pushes as many elements as there are values, at indices that follow each other.
+    fn push_run(&self, values: &[usize]) -> Result<usize, ()> {
+        let first = self.claims.claim_run(values.len(), &self.slots)?;
+        let indices = first..first + values.len();
+        assert!(
+            indices.end <= self.slots.capacity(),
+            "an index without storage"
+        );
+        for (index, &value) in indices.clone().zip(values) {
+            // SAFETY: the checker objects if another thread is here.
+            self.slots.elements[index].with_mut(|element| unsafe {
+                assert_eq!(*element, 0, "written twice");
+                *element = value;
+            });
+        }
+        self.claims.publish_run(indices, &self.slots);
+        Ok(first)
+    }
+
     fn read(&self, index: usize) -> usize {
         // SAFETY: the checker objects if a thread writes meanwhile.
         let value = self.slots.elements[index].with(|element| unsafe { *element });
@@ -179,6 +198,62 @@ fn storage_grows_under_pushes() {
 }
 
 #[test]
+fn runs_lie_in_one_piece_beside_pushes() {
+    loom::model(|| {
+        let model = Model::new(4, 4);
+        let other = spawn(&model, |model| {
+            let first = model.push_run(&[1, 2]).unwrap();
+            assert_eq!([model.get(first), model.get(first + 1)], [Some(1), Some(2)]);
+        });
+        model.push(3).unwrap();
+        let shown = model.slice();
+        assert!(
+            [&[][..], &[3], &[1, 2], &[1, 2, 3], &[3, 1, 2]].contains(&&shown[..]),
+            "{shown:?}"
+        );
+        other.join().unwrap();
+        let shown = model.slice();
+        assert!(shown == [1, 2, 3] || shown == [3, 1, 2], "{shown:?}");
+    });
+}
+
+#[test]
+fn runs_grow_storage_and_may_be_refused() {
+    loom::model(|| {
+        // Room for one of the two, and for the push.
+        let model = Model::new(1, 3);
+        let other = spawn(&model, |model| _ = model.push_run(&[1, 2]));
+        let mine = model.push_run(&[3, 4]);
+        other.join().unwrap();
+        let shown = model.slice();
+        assert!(shown == [1, 2] || shown == [3, 4], "{shown:?}");
+        assert_eq!(mine.is_ok(), shown == [3, 4]);
+        assert_eq!(model.push(5), Ok(2));
+        assert_eq!(model.claims.claimed(), 3);
+        assert_eq!(model.push_run(&[6, 7]), Err(()));
+        assert_eq!(model.slice().len(), 3);
+    });
+}
+
+#[test]
+fn a_run_that_is_given_back_is_used_again() {
+    loom::model(|| {
+        let model = Model::new(4, 4);
+        let other = spawn(&model, |model| {
+            let first = model.claims.claim_run(2, &model.slots).unwrap();
+            model.claims.give_back(first..first + 2, &model.slots);
+        });
+        model.push(1).unwrap();
+        other.join().unwrap();
+        // Into the gap, if there is one.
+        model.push(2).unwrap();
+        model.push(3).unwrap();
+        assert_eq!(sorted(model.slice()), [1, 2, 3]);
+        assert_eq!(model.claims.claimed(), 3);
+    });
+}
+
+#[test]
 fn refused_claims_leave_no_holes() {
     loom::model(|| {
         let model = Model::new(1, 1);
@@ -222,7 +297,7 @@ fn an_index_that_is_given_back_is_used_again() {
         let model = Model::new(4, 4);
         let other = spawn(&model, |model| {
             let index = model.claims.claim(&model.slots).unwrap();
-            model.claims.give_back(index, &model.slots);
+            model.claims.give_back(index..index + 1, &model.slots);
         });
         model.push(1).unwrap();
         other.join().unwrap();
