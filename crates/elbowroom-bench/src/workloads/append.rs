@@ -24,10 +24,18 @@ pub(crate) const BARE: &str = "a counter and an array";
 pub(crate) const SLICE: &str = "a plain slice";
 pub(crate) const ORX: &str = "orx-concurrent-vec";
 
+/// How many elements are pushed at a time.
+const SLICE_LEN: usize = 64;
+
 /// A vector that threads push to at once.
 trait Shared: Sync + 'static {
     fn new(max_len: usize) -> Self;
     fn push(&self, value: u64);
+    /// Pushes many, at once if the vector can.
+    #[inline(always)]
+    fn push_slice(&self, values: &[u64]) {
+        values.iter().for_each(|&value| self.push(value));
+    }
     /// The sum of the elements, as a reader comes to it.
     fn sum(&self) -> u64;
 }
@@ -41,6 +49,11 @@ impl Shared for AppendVec<u64> {
     #[inline(always)]
     fn push(&self, value: u64) {
         AppendVec::push(self, value);
+    }
+
+    #[inline(always)]
+    fn push_slice(&self, values: &[u64]) {
+        AppendVec::push_slice(self, values);
     }
 
     #[inline(never)]
@@ -171,6 +184,19 @@ impl Shared for Bare {
 
 /// Threads push so many elements in all into a new vector.
 fn pushes<V: Shared>(len: usize, threads: usize) -> impl Fn() -> Sample + Clone {
+    shared_out(len, threads, push_all::<V>)
+}
+
+/// The same, [`SLICE_LEN`] at a time.
+fn slice_pushes<V: Shared>(len: usize, threads: usize) -> impl Fn() -> Sample + Clone {
+    shared_out(len, threads, push_slices::<V>)
+}
+
+fn shared_out<V: Shared>(
+    len: usize,
+    threads: usize,
+    push: fn(&V, usize, usize),
+) -> impl Fn() -> Sample + Clone {
     move || {
         timed(|| {
             let vec = V::new(len);
@@ -180,7 +206,7 @@ fn pushes<V: Shared>(len: usize, threads: usize) -> impl Fn() -> Sample + Clone 
                     let (vec, start) = (&vec, &start);
                     let work = move || {
                         start.wait();
-                        push_all(vec, thread * len / threads, (thread + 1) * len / threads);
+                        push(vec, thread * len / threads, (thread + 1) * len / threads);
                     };
                     // One thread is this one: that much less to disturb it.
                     if threads == 1 {
@@ -199,6 +225,14 @@ fn pushes<V: Shared>(len: usize, threads: usize) -> impl Fn() -> Sample + Clone 
 fn push_all<V: Shared>(vec: &V, from: usize, to: usize) {
     for value in from..to {
         vec.push(value as u64);
+    }
+}
+
+#[inline(never)]
+fn push_slices<V: Shared>(vec: &V, from: usize, to: usize) {
+    for first in (from..to).step_by(SLICE_LEN) {
+        let values: [u64; SLICE_LEN] = std::array::from_fn(|n| (first + n) as u64);
+        vec.push_slice(black_box(&values));
     }
 }
 
@@ -266,6 +300,23 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
                 .goal(OURS, APPEND_ONLY_VEC, 0.4),
         );
     }
+    let contenders = vec![
+        Contender::plain(OURS, slice_pushes::<AppendVec<u64>>(len, 2)),
+        Contender::plain(
+            VIRTUAL_BUFFER,
+            slice_pushes::<virtual_buffer::concurrent::vec::Vec<u64>>(len, 2),
+        ),
+        Contender::plain(BOXCAR, slice_pushes::<boxcar::Vec<u64>>(len, 2)),
+    ];
+    let title = format!(
+        "u64 pushed into a shared vector from empty to 32 MiB, {SLICE_LEN} at a time where it can, threads: 2"
+    );
+    all.push(
+        Comparison::new("append-slices-2", title, (len, "element"), contenders)
+            .data(len * size_of::<u64>())
+            .goal(OURS, VIRTUAL_BUFFER, 0.5)
+            .goal(OURS, BOXCAR, 0.5),
+    );
     let (len, times) = (scale.of(4096, 512), scale.of(500, 1));
     let contenders = vec![
         reads::<AppendVec<u64>>(OURS, len, times),

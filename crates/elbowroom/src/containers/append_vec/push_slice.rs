@@ -52,8 +52,8 @@ impl<T: Clone> AppendVec<T> {
     ///
     /// One claim serves all of them, so that threads that append in batches meet less often. Slices of the vector show
     /// all of these elements or none, and end before them until all are cloned: see
-    /// [above](AppendVec#what-is-seen-when). If a clone panics, later pushes use the indices; a slice uses them if it is
-    /// no longer than the gap. For no values, the index is that of a push to come.
+    /// [above](AppendVec#what-is-seen-when). If a clone panics, later pushes use the indices; a slice uses them if it
+    /// is no longer than the gap. For no values, the index is that of a push to come.
     ///
     /// ```
     /// static NAMES: elbowroom::AppendVec<u8> = elbowroom::AppendVec::new();

@@ -95,8 +95,8 @@ impl Claims {
     /// [`give_back`](Claims::give_back). There can be storage for so many.
     pub(super) fn claim_run<S: Slots>(&self, count: usize, slots: &S) -> Result<usize, S::Error> {
         debug_assert!(count > 0);
-        // No overflow: every thread that is here has a count for which addresses suffice, and of threads there are fewer
-        // than these go into the numbers.
+        // No overflow: a count is one for which addresses suffice, 2^47 at most, and 2^16 threads that are here at the
+        // same time would not reach the end of the numbers.
         // Relaxed: changes of one word have an order, which is what tells tickets apart.
         let first = self.next.0.fetch_add(count, Ordering::Relaxed);
         // Acquire: pairs with `settle`. The storage below `open` is there.
@@ -211,8 +211,8 @@ impl Claims {
             return;
         }
         let helps = indices.start / HELP_EVERY != indices.end / HELP_EVERY;
-        // The last one first: whoever sees the flag of the first one sees all of them, so that slices show the whole run
-        // or nothing of it.
+        // The last one first: a thread that sees the flag of the first one sees all of them, so that slices show the
+        // whole run or nothing of it.
         for index in indices.rev() {
             // Release: pairs with `is_flagged`.
             slots.flag(index).store(1, Ordering::Release);
