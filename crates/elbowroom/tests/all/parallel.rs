@@ -146,3 +146,82 @@ fn what_has_no_room_is_not_appended_at_all() {
     assert!(panic::catch_unwind(extend).is_err());
     assert_eq!(vec, [1, 2, 3]);
 }
+
+/// An iterator that is wrong about how many elements it has, or panics at one of them.
+struct Wrong<I> {
+    elements: I,
+    says: usize,
+}
+
+impl<I: ParallelIterator> ParallelIterator for Wrong<I> {
+    type Item = I::Item;
+
+    fn drive_unindexed<C: rayon::iter::plumbing::UnindexedConsumer<I::Item>>(
+        self,
+        consumer: C,
+    ) -> C::Result {
+        self.elements.drive_unindexed(consumer)
+    }
+
+    fn opt_len(&self) -> Option<usize> {
+        Some(self.says)
+    }
+}
+
+#[test]
+fn what_is_made_in_place_is_dropped_once_if_not_all_of_it_is_made() {
+    const COUNT: usize = 1000;
+    let (made, drops) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let make = |number| {
+        made.fetch_add(1, Ordering::Relaxed);
+        Counted(&drops, number)
+    };
+    let counts = || [&made, &drops].map(|count| count.swap(0, Ordering::Relaxed));
+    let mut vec = vec_of([make(0)]);
+    vec.par_extend((1..COUNT).into_par_iter().map(make));
+    assert!(vec.iter().map(|element| element.1).eq(0..COUNT));
+    assert_eq!(counts(), [COUNT, 0]);
+
+    type Fails<'a, 'b> = &'a mut dyn FnMut(&mut ReservedVec<Counted<'b>>);
+    let panics = |number| {
+        if number == 300 {
+            panic::resume_unwind(Box::new(()))
+        }
+        make(number)
+    };
+    let numbers = |says| Wrong {
+        elements: (0..COUNT).into_par_iter(),
+        says,
+    };
+    let fails: [Fails<'_, '_>; 4] = [
+        &mut |vec| vec.par_extend((0..COUNT).into_par_iter().map(panics)),
+        &mut |vec| {
+            vec.par_extend(Wrong {
+                elements: numbers(0).elements.map(make),
+                says: COUNT - 1,
+            })
+        },
+        &mut |vec| {
+            vec.par_extend(Wrong {
+                elements: numbers(0).elements.map(make),
+                says: COUNT + 1,
+            })
+        },
+        // Splits as what has no length does.
+        &mut |vec| {
+            let some = numbers(0).elements.filter(|number| number % 3 == 0);
+            vec.par_extend(Wrong {
+                elements: some.map(make),
+                says: COUNT,
+            });
+        },
+    ];
+    for fail in fails {
+        let failed = panic::catch_unwind(AssertUnwindSafe(|| fail(&mut vec)));
+        assert!(failed.is_err());
+        let [made, dropped] = counts();
+        assert_eq!((vec.len(), made), (COUNT, dropped));
+    }
+    drop(vec);
+    assert_eq!(counts(), [0, COUNT]);
+}

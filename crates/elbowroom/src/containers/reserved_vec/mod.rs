@@ -18,6 +18,8 @@ use super::{ContainerBuilder, ContainerStats, Options, full};
 use crate::error::{Error, Operation, Reason};
 use crate::plain::Span;
 
+#[cfg(feature = "rayon")]
+mod collect;
 mod convert;
 mod drain;
 mod edit;

@@ -42,15 +42,20 @@ impl<T: Send> IntoParallelIterator for ReservedVec<T> {
 }
 
 impl<T: Send> ParallelExtend<T> for ReservedVec<T> {
-    /// Appends all elements, in their order. They are collected on the heap first, by many threads, and then moved in.
-    ///
-    /// To have them made in place, [`resize`](ReservedVec::resize), and write to the elements by `par_iter_mut`.
+    /// Appends all elements, in their order. If their number is known beforehand, as that of a range, a slice or what
+    /// is mapped from them, many threads make them where they stay. Otherwise (after a `filter`, for example) they are
+    /// collected on the heap first and then moved in.
     ///
     /// # Panics
     /// With the text of the error that [`try_reserve`](ReservedVec::try_reserve) would return; then nothing was
     /// appended.
     fn par_extend<I: IntoParallelIterator<Item = T>>(&mut self, elements: I) {
-        let parts = elements.into_par_iter().collect_vec_list();
+        let elements = elements.into_par_iter();
+        if let Some(count) = elements.opt_len() {
+            self.reserve(count);
+            return self.collect_in_place(count, elements);
+        }
+        let parts = elements.collect_vec_list();
         accept(self.make_room(parts.iter().map(Vec::len).sum()));
         self.extend(parts.into_iter().flatten());
     }
