@@ -390,7 +390,7 @@ fn a_slice_that_does_not_fit_is_refused_whole() {
     assert_eq!(vec, [1, 2, 3]);
     assert_eq!(vec.push_slice(&[4; 7]), (3, &[4; 7][..]));
     assert!(vec.try_push(0).is_err());
-    assert_eq!(vec.push_slice(&[]).1, []);
+    assert!(vec.push_slice(&[]).1.is_empty());
     // More than there are addresses for the flags of elements of no size.
     let units = AppendVec::with_max_len(usize::MAX);
     assert!(units.try_push_slice(&[(); usize::MAX]).is_err());

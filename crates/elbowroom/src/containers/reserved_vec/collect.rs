@@ -131,7 +131,7 @@ impl<T: Send> Folder<T> for Written<'_, T> {
 
     fn consume(mut self, element: T) -> Self {
         assert!(self.indices.end < self.end, "more elements than places");
-        // SAFETY: a place behind the elements written so far, with committed room, which nothing else uses (invariants).
+        // SAFETY: a place behind the elements written so far, with committed room, that nothing else uses (invariants).
         unsafe { self.first.wrapping_add(self.indices.end).write(element) };
         self.indices.end += 1;
         self
