@@ -66,6 +66,7 @@ mod error;
 mod evict;
 mod fetch;
 mod frames;
+mod npy;
 mod os;
 mod stats;
 mod store;
@@ -74,5 +75,6 @@ mod table;
 
 pub use array::{PagedArray, PagedOptions, Scan, Slice, SliceMut, Writer};
 pub use error::{Error, Operation};
+pub use npy::{NpyHeader, NpyType};
 pub use stats::Stats;
 pub use store::{FileStore, MemoryStore, Store, StoreError};

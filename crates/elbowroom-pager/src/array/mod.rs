@@ -68,6 +68,8 @@ pub struct PagedArray<T> {
     len: usize,
     max_len: usize,
     is_writable: bool,
+    // A header in the store says the length.
+    is_fixed: bool,
     elements: PhantomData<T>,
 }
 

@@ -13,6 +13,7 @@ use crate::error::{Cause, Error, Operation};
 use crate::evict::Pool;
 use crate::fetch::Fetch;
 use crate::frames::Frames;
+use crate::npy::{NpyHeader, NpyType, Refusal};
 use crate::store::{Source, Store, StoreError};
 use crate::table::Table;
 
@@ -152,6 +153,56 @@ impl<T: AnyBitPattern> PagedOptions<T> {
         self.open_boxed(store, &location.to_string_lossy())
     }
 
+    /// Opens the elements of a `.npy` file of NumPy, in the order of the file, and returns its header as well. An offset
+    /// and a length that were set do not matter.
+    ///
+    /// ```
+    /// # let path = std::env::temp_dir().join(format!("elbowroom-pager-npy-{}.npy", std::process::id()));
+    /// # let mut file = b"\x93NUMPY\x01\0\x46\0".to_vec();
+    /// # file.extend(format!("{:69}\n", "{'descr': '<i4', 'fortran_order': False, 'shape': (2, 3), }").bytes());
+    /// # file.extend((1..7).flat_map(i32::to_le_bytes));
+    /// # std::fs::write(&path, file).unwrap();
+    /// use elbowroom_pager::PagedArray;
+    ///
+    /// // numpy.save(path, numpy.array([[1, 2, 3], [4, 5, 6]], dtype="int32"))
+    /// let (array, header) = PagedArray::<i32>::options().open_npy(&path)?;
+    /// assert_eq!(header.shape(), [2, 3]);
+    /// assert_eq!(array.slice(3..)?[..], [4, 5, 6]);
+    /// # drop(array);
+    /// # std::fs::remove_file(&path).unwrap();
+    /// # Ok::<(), elbowroom_pager::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `is_invalid()` if it is no such file, if its elements are of another type or byte order, or if it is shorter than
+    /// its header says; otherwise as [`open`](PagedOptions::open).
+    pub fn open_npy(self, location: impl AsRef<OsStr>) -> Result<(PagedArray<T>, NpyHeader), Error>
+    where
+        T: NpyType,
+    {
+        let location = location.as_ref();
+        let store = location::open(location, self.is_writable, None)?;
+        let text = location.to_string_lossy();
+        let read = NpyHeader::read(&*store).and_then(|header| {
+            header.check::<T>()?;
+            Ok(header)
+        });
+        let header = read.map_err(|refusal| match refusal {
+            Refusal::Invalid(reason) => Error::invalid(&text, reason),
+            Refusal::Store(refusal) => refused(&text, refusal),
+        })?;
+        let Some(len) = header.elements() else {
+            return Err(Error::invalid(
+                &text,
+                "its shape is larger than can be addressed",
+            ));
+        };
+        let options = self.offset(header.data_offset()).len(len);
+        let mut array = options.open_boxed(store, &text)?;
+        array.is_fixed = true;
+        Ok((array, header))
+    }
+
     /// Opens a store of your own.
     ///
     /// # Errors
@@ -171,12 +222,7 @@ impl<T: AnyBitPattern> PagedOptions<T> {
         if self.is_writable && !store.is_writable() {
             return Err(refuse(Cause::ReadOnly));
         }
-        let store_len = store.len().map_err(|refusal| {
-            refuse(match refusal {
-                StoreError::Io(error) => Cause::Io(error),
-                StoreError::Changed(how) => Cause::Changed(how),
-            })
-        })?;
+        let store_len = store.len().map_err(|refusal| refused(location, refusal))?;
         let len = self.elements(store_len).map_err(invalid)?;
         let max_len = self.max_len.unwrap_or(len).max(len);
         let Some(max_bytes) = max_len.checked_mul(size_of::<T>()) else {
@@ -199,6 +245,7 @@ impl<T: AnyBitPattern> PagedOptions<T> {
             len,
             max_len,
             is_writable: self.is_writable,
+            is_fixed: false,
             elements: PhantomData,
         };
         for _ in 0..self.threads {
@@ -279,6 +326,15 @@ impl<T: AnyBitPattern> PagedOptions<T> {
         }
         Ok((budget, page_bytes))
     }
+}
+
+/// Returns the error of a store that refuses before the array is open.
+fn refused(location: &str, refusal: StoreError) -> Error {
+    let cause = match refusal {
+        StoreError::Io(error) => Cause::Io(error),
+        StoreError::Changed(how) => Cause::Changed(how),
+    };
+    Error::new(Operation::Open, location, 0..0, cause)
 }
 
 impl<T> Clone for PagedOptions<T> {

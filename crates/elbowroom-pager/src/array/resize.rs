@@ -29,13 +29,17 @@ impl<T: AnyBitPattern + NoUninit> PagedArray<T> {
     /// ```
     ///
     /// # Errors
-    /// `is_read_only()`; `is_limit()` beyond `max_len`; `is_unsupported()` if the store has a fixed length, or bytes follow
+    /// `is_read_only()`; `is_limit()` beyond `max_len`; `is_unsupported()` if the store has a fixed length, as a `.npy` file has, or bytes follow
     /// the array; `is_pinned()` if a guard of an element that would go was leaked; otherwise the failure of the store. Then
     /// nothing has changed.
     pub fn resize(&mut self, len: usize) -> Result<(), Error> {
         self.check_writable()?;
         let pool = &self.fetch.pool;
         let refuse = |cause: Cause| Err(pool.source.error(Operation::Resize, 0..0, cause));
+        if self.is_fixed {
+            let reason = "the header of a .npy file says its length, and is not changed";
+            return refuse(Cause::Unsupported(reason.into()));
+        }
         if len > self.max_len {
             return refuse(Cause::Full(self.max_len));
         }

@@ -1,5 +1,7 @@
 //! The page word and single flight, in every order of the threads.
 
+#![allow(unsafe_code, reason = "cells that the checker watches")]
+
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;

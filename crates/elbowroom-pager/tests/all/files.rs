@@ -122,6 +122,40 @@ fn errors_name_the_file() {
 }
 
 #[test]
+fn a_file_of_numpy() {
+    let text = "{'descr': '<u2', 'fortran_order': False, 'shape': (2, 300), }";
+    let mut bytes = b"\x93NUMPY\x01\0\x46\0".to_vec();
+    bytes.extend(format!("{text:69}\n").bytes());
+    bytes.extend((0..600u16).flat_map(u16::to_le_bytes));
+    let file = TempFile::with("numpy.npy", &bytes);
+    let options = || {
+        PagedArray::<u16>::options()
+            .writable(true)
+            .page_size(page_size())
+    };
+    let (mut array, header) = options().open_npy(&file).unwrap();
+    assert_eq!((header.shape(), header.data_offset()), (&[2, 300][..], 80));
+    assert_eq!(array.len(), 600);
+    assert_eq!(array.get(599).unwrap(), 599);
+    array.set(1, 7).unwrap();
+    assert!(array.resize(5).unwrap_err().is_unsupported());
+    drop(array);
+    assert_eq!(fs::read(&file).unwrap()[82], 7);
+    let error = PagedArray::<f32>::options().open_npy(&file).unwrap_err();
+    assert!(
+        error.is_invalid() && error.to_string().contains("`<u2`"),
+        "{error}"
+    );
+    OpenOptions::new()
+        .write(true)
+        .open(&file)
+        .unwrap()
+        .set_len(100)
+        .unwrap();
+    assert!(options().open_npy(&file).unwrap_err().is_invalid());
+}
+
+#[test]
 fn a_file_grows_and_shrinks_in_place() {
     let file = TempFile::new("resize");
     File::create(&file).unwrap();
