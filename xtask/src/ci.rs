@@ -45,7 +45,7 @@ const STEPS: &[Step] = &[
     ("tidy", 1, "", |_| tidy::check()),
     ("package", 10, "", |sh| {
         // A dry run builds the packages as their users will, and needs no account.
-        let packages = "-p elbowroom -p elbowroom-telemetry -p elbowroom-map";
+        let packages = "-p elbowroom -p elbowroom-telemetry -p elbowroom-map -p elbowroom-pager";
         run(sh, &format!("publish --dry-run --allow-dirty {packages}"))
     }),
     ("msrv", 10, "debian-archive-keyring", |_| msrv::check()),
@@ -61,7 +61,10 @@ const STEPS: &[Step] = &[
         // Every order of the threads' steps that the memory model allows.
         sh.set_var("RUSTFLAGS", "--cfg loom");
         sh.set_var("CARGO_TARGET_DIR", build_folder().join("models"));
-        run(sh, "test -p elbowroom --lib --release models::")
+        run(
+            sh,
+            "test -p elbowroom -p elbowroom-pager --lib --release models::",
+        )
     }),
     // Shows that the fuzz targets compile and run.
     ("fuzz", 10, "", |_| fuzz::check()),

@@ -29,7 +29,12 @@ pub(crate) fn check() -> Result<()> {
         is_promised,
         "the manifest says {promised}, this is {version}"
     );
-    let packages = ["-p=elbowroom", "-p=elbowroom-telemetry", "-p=elbowroom-map"];
+    let packages = [
+        "-p=elbowroom",
+        "-p=elbowroom-telemetry",
+        "-p=elbowroom-map",
+        "-p=elbowroom-pager",
+    ];
     let check = cmd!(sh, "cargo check {packages...} --all-features --locked");
     Ok(check
         .env("RUSTC", rustc)

@@ -1,0 +1,363 @@
+//! How an array is opened.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use bytemuck::AnyBitPattern;
+use elbowroom::Budget;
+
+use super::{PagedArray, location};
+use crate::error::{Cause, Error, Operation};
+use crate::evict::Pool;
+use crate::fetch::Fetch;
+use crate::frames::Frames;
+use crate::npy::{NpyHeader, NpyType, Refusal};
+use crate::store::{Source, Store, StoreError};
+use crate::table::Table;
+
+const RESIDENT_LIMIT_DEFAULT: usize = 64 << 20;
+const PAGE_BYTES_DEFAULT: usize = 64 << 10;
+/// Larger pages would make an access to one element slow.
+const PAGE_BYTES_DEFAULT_MAX: usize = 1 << 20;
+const READ_AHEAD_DEFAULT: usize = 1 << 20;
+const THREADS_DEFAULT: usize = 4;
+
+/// More pages at once would be more mappings than Linux gives a process by default (65,530, two for each page that has
+/// no resident neighbour).
+const PAGES_DEFAULT_MAX: usize = 16 << 10;
+/// Fewer pages at once leave no choice of what to evict.
+const PAGES_DEFAULT_MIN: usize = 16;
+
+/// Options to open a [`PagedArray`] with. Returned by [`PagedArray::options`].
+///
+/// ```
+/// # let path = std::env::temp_dir().join(format!("elbowroom-pager-options-{}", std::process::id()));
+/// # std::fs::write(&path, vec![0; 16 + 8 * 100]).unwrap();
+/// use elbowroom::Budget;
+/// use elbowroom_pager::PagedArray;
+///
+/// let process = Budget::new(256 << 20);
+/// let array = PagedArray::<f64>::options()
+///     .offset(16)              // bytes before the first element
+///     .budget(&process)        // shared with other arrays and regions
+///     .resident_limit(1 << 20) // and for this array alone
+///     .open(&path)?;
+/// assert_eq!(array.len(), 100);
+/// # drop(array);
+/// # std::fs::remove_file(&path).unwrap();
+/// # Ok::<(), elbowroom_pager::Error>(())
+/// ```
+#[must_use = "options open nothing until `open` is called"]
+pub struct PagedOptions<T> {
+    resident_limit: Option<usize>,
+    budget: Option<Budget>,
+    page_bytes: Option<usize>,
+    read_ahead_bytes: usize,
+    offset: u64,
+    len: Option<usize>,
+    max_len: Option<usize>,
+    is_writable: bool,
+    threads: usize,
+    elements: PhantomData<fn() -> T>,
+}
+
+impl<T: AnyBitPattern> PagedOptions<T> {
+    pub(super) fn new() -> PagedOptions<T> {
+        PagedOptions {
+            resident_limit: None,
+            budget: None,
+            page_bytes: None,
+            read_ahead_bytes: READ_AHEAD_DEFAULT,
+            offset: 0,
+            len: None,
+            max_len: None,
+            is_writable: false,
+            threads: THREADS_DEFAULT,
+            elements: PhantomData,
+        }
+    }
+
+    /// Limits the pages in memory to this many bytes, including pages that are being loaded or written. The default is
+    /// 64 MiB, or none if there is a [`budget`](PagedOptions::budget).
+    pub fn resident_limit(mut self, bytes: usize) -> PagedOptions<T> {
+        self.resident_limit = Some(bytes);
+        self
+    }
+
+    /// Charges the pages in memory to a budget. If the budget has no room, the array evicts pages of its own, but not those
+    /// of others.
+    pub fn budget(mut self, budget: &Budget) -> PagedOptions<T> {
+        self.budget = Some(budget.clone());
+        self
+    }
+
+    /// Sets the size of a page in bytes: the unit of loading and evicting, a power of two. Less than a page of the system
+    /// means a page of the system. The default is 64 KiB; up to 1 MiB for a limit above 1 GiB, and less for a limit below 1 MiB.
+    pub fn page_size(mut self, bytes: usize) -> PagedOptions<T> {
+        self.page_bytes = Some(bytes);
+        self
+    }
+
+    /// Sets how much is loaded ahead of sequential access in one read, in bytes. The default is 1 MiB. It is never more
+    /// than a quarter of the limit. Zero turns it off.
+    pub fn read_ahead(mut self, bytes: usize) -> PagedOptions<T> {
+        self.read_ahead_bytes = bytes;
+        self
+    }
+
+    /// Starts the array this many bytes into the store. The default is 0.
+    pub fn offset(mut self, bytes: u64) -> PagedOptions<T> {
+        self.offset = bytes;
+        self
+    }
+
+    /// Sets the number of elements. The default is all from the offset to the end, which must be a whole number.
+    pub fn len(mut self, elements: usize) -> PagedOptions<T> {
+        self.len = Some(elements);
+        self
+    }
+
+    /// Reserves address space for this many elements, up to which the array can be
+    /// [resized](PagedArray::resize). The default is its length.
+    pub fn max_len(mut self, elements: usize) -> PagedOptions<T> {
+        self.max_len = Some(elements);
+        self
+    }
+
+    /// Opens the array for writing as well.
+    pub fn writable(mut self, is_writable: bool) -> PagedOptions<T> {
+        self.is_writable = is_writable;
+        self
+    }
+
+    /// Sets how many threads load ahead ([`scan`](PagedArray::scan), [`gather`](PagedArray::gather),
+    /// [`prefetch`](PagedArray::prefetch)) and write behind. The default is 4. With 0, the calling threads do everything,
+    /// and [`prefetch`](PagedArray::prefetch) nothing.
+    pub fn threads(mut self, count: usize) -> PagedOptions<T> {
+        self.threads = count;
+        self
+    }
+
+    /// Opens a path, a `file://` URL, or `memory://` for zeros in memory, with a [`len`](PagedOptions::len).
+    ///
+    /// # Errors
+    /// `io_error()` if the file cannot be opened; `is_unsupported()` for another URL; otherwise as
+    /// [`open_store`](PagedOptions::open_store).
+    pub fn open(self, location: impl AsRef<OsStr>) -> Result<PagedArray<T>, Error> {
+        let location = location.as_ref();
+        let bytes = self.len.and_then(|len| len.checked_mul(size_of::<T>()));
+        let memory_len = bytes.and_then(|bytes| self.offset.checked_add(bytes as u64));
+        let store = location::open(location, self.is_writable, memory_len)?;
+        self.open_boxed(store, &location.to_string_lossy())
+    }
+
+    /// Opens the elements of a `.npy` file of NumPy, in the order of the file, and returns its header as well. An offset
+    /// and a length that were set do not matter.
+    ///
+    /// ```
+    /// # let path = std::env::temp_dir().join(format!("elbowroom-pager-npy-{}.npy", std::process::id()));
+    /// # let mut file = b"\x93NUMPY\x01\0\x46\0".to_vec();
+    /// # file.extend(format!("{:69}\n", "{'descr': '<i4', 'fortran_order': False, 'shape': (2, 3), }").bytes());
+    /// # file.extend((1..7).flat_map(i32::to_le_bytes));
+    /// # std::fs::write(&path, file).unwrap();
+    /// use elbowroom_pager::PagedArray;
+    ///
+    /// // numpy.save(path, numpy.array([[1, 2, 3], [4, 5, 6]], dtype="int32"))
+    /// let (array, header) = PagedArray::<i32>::options().open_npy(&path)?;
+    /// assert_eq!(header.shape(), [2, 3]);
+    /// assert_eq!(array.slice(3..)?[..], [4, 5, 6]);
+    /// # drop(array);
+    /// # std::fs::remove_file(&path).unwrap();
+    /// # Ok::<(), elbowroom_pager::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `is_invalid()` if it is no such file, if its elements are of another type or byte order, or if it is shorter than
+    /// its header says; otherwise as [`open`](PagedOptions::open).
+    pub fn open_npy(self, location: impl AsRef<OsStr>) -> Result<(PagedArray<T>, NpyHeader), Error>
+    where
+        T: NpyType,
+    {
+        let location = location.as_ref();
+        let store = location::open(location, self.is_writable, None)?;
+        let text = location.to_string_lossy();
+        let read = NpyHeader::read(&*store).and_then(|header| {
+            header.check::<T>()?;
+            Ok(header)
+        });
+        let header = read.map_err(|refusal| match refusal {
+            Refusal::Invalid(reason) => Error::invalid(&text, reason),
+            Refusal::Store(refusal) => refused(&text, refusal),
+        })?;
+        let Some(len) = header.elements() else {
+            return Err(Error::invalid(
+                &text,
+                "its shape is larger than can be addressed",
+            ));
+        };
+        let options = self.offset(header.data_offset()).len(len);
+        let mut array = options.open_boxed(store, &text)?;
+        array.is_fixed = true;
+        Ok((array, header))
+    }
+
+    /// Opens a store of your own.
+    ///
+    /// # Errors
+    /// `is_invalid()` if an option makes no sense, such as a limit of less than a page, or if the store is too short or not
+    /// a whole number of elements; `is_read_only()` if the store is; `is_limit()` or `is_out_of_memory()` if the address space
+    /// cannot be reserved; otherwise what the store or the system says.
+    pub fn open_store(self, store: impl Store + 'static) -> Result<PagedArray<T>, Error> {
+        self.open_boxed(Box::new(store), "the store")
+    }
+
+    fn open_boxed(self, store: Box<dyn Store>, location: &str) -> Result<PagedArray<T>, Error> {
+        let invalid = |reason: String| Error::invalid(location, reason);
+        let refuse = |cause: Cause| Error::new(Operation::Open, location, 0..0, cause);
+        if size_of::<T>() == 0 {
+            return Err(invalid("its elements have no bytes".into()));
+        }
+        if self.is_writable && !store.is_writable() {
+            return Err(refuse(Cause::ReadOnly));
+        }
+        let store_len = store.len().map_err(|refusal| refused(location, refusal))?;
+        let len = self.elements(store_len).map_err(invalid)?;
+        let max_len = self.max_len.unwrap_or(len).max(len);
+        let Some(max_bytes) = max_len.checked_mul(size_of::<T>()) else {
+            return Err(invalid(format!(
+                "{max_len} elements are more than can be addressed"
+            )));
+        };
+        let (budget, page_bytes) = self.memory().map_err(invalid)?;
+        let frames = Frames::new(max_bytes, len * size_of::<T>(), page_bytes, &budget);
+        let frames = frames.map_err(|refusal| refuse(Cause::NoRoom(refusal)))?;
+        let Some(table) = Table::new(frames.max_bytes() / page_bytes) else {
+            return Err(refuse(Cause::Io(std::io::ErrorKind::OutOfMemory.into())));
+        };
+        let pool = Pool::new(frames, table, Source::new(store, location, self.offset));
+        let fetch = Fetch::new(pool, self.read_ahead_bytes, self.threads > 0);
+        // Dropping it ends the threads.
+        let mut array = PagedArray {
+            fetch: Arc::new(fetch),
+            threads: Vec::new(),
+            len,
+            max_len,
+            is_writable: self.is_writable,
+            is_fixed: false,
+            elements: PhantomData,
+        };
+        for _ in 0..self.threads {
+            let fetch = Arc::clone(&array.fetch);
+            let thread = std::thread::Builder::new().name("elbowroom-pager".into());
+            let thread = thread.spawn(move || fetch.queue.work(|job| fetch.work(job)));
+            array
+                .threads
+                .push(thread.map_err(|error| refuse(Cause::Io(error)))?);
+        }
+        Ok(array)
+    }
+
+    /// Returns the number of elements in a store of `store_len` bytes.
+    fn elements(&self, store_len: u64) -> Result<usize, String> {
+        let (offset, size) = (self.offset, size_of::<T>() as u64);
+        let Some(bytes) = store_len.checked_sub(offset) else {
+            return Err(format!(
+                "it has {store_len} bytes, fewer than the offset {offset}"
+            ));
+        };
+        if let Some(len) = self.len {
+            if (len as u64)
+                .checked_mul(size)
+                .is_none_or(|asked| asked > bytes)
+            {
+                return Err(format!(
+                    "{len} elements of {size} bytes were asked for, and from the offset {offset} on it has {bytes} bytes"
+                ));
+            }
+            return Ok(len);
+        }
+        if bytes % size != 0 {
+            return Err(format!(
+                "from the offset {offset} on it has {bytes} bytes, which are not a whole number of elements of {size} \
+                 bytes; give the number of elements with `len`"
+            ));
+        }
+        usize::try_from(bytes / size).map_err(|_| "it is larger than can be addressed".into())
+    }
+
+    /// Returns what pages are charged to, and their size.
+    fn memory(&self) -> Result<(Budget, usize), String> {
+        let own = |bytes| Budget::builder(bytes).name("resident limit");
+        let budget = match (self.resident_limit, &self.budget) {
+            (Some(bytes), Some(budget)) => own(bytes).child_of(budget).build(),
+            (None, Some(budget)) => budget.clone(),
+            (bytes, None) => own(bytes.unwrap_or(RESIDENT_LIMIT_DEFAULT)).build(),
+        };
+        let limit = budget.limit_bytes();
+        let system = elbowroom::page_size();
+        let page_bytes = match self.page_bytes {
+            Some(bytes) if !bytes.is_power_of_two() => {
+                return Err(format!("the page size {bytes} is not a power of two"));
+            }
+            Some(bytes) => bytes.max(system),
+            None => {
+                let mut bytes = PAGE_BYTES_DEFAULT.max(system);
+                while bytes > system && limit / bytes < PAGES_DEFAULT_MIN {
+                    bytes /= 2;
+                }
+                while limit / bytes > PAGES_DEFAULT_MAX && bytes < PAGE_BYTES_DEFAULT_MAX {
+                    bytes *= 2;
+                }
+                bytes
+            }
+        };
+        if limit < page_bytes {
+            return Err(format!(
+                "the limit of {limit} bytes is less than a page of {page_bytes} bytes"
+            ));
+        }
+        if align_of::<T>() > page_bytes {
+            let align = align_of::<T>();
+            return Err(format!(
+                "elements are aligned to {align} bytes, more than a page of {page_bytes}"
+            ));
+        }
+        Ok((budget, page_bytes))
+    }
+}
+
+/// Returns the error of a store that refuses before the array is open.
+fn refused(location: &str, refusal: StoreError) -> Error {
+    let cause = match refusal {
+        StoreError::Io(error) => Cause::Io(error),
+        StoreError::Changed(how) => Cause::Changed(how),
+    };
+    Error::new(Operation::Open, location, 0..0, cause)
+}
+
+impl<T> Clone for PagedOptions<T> {
+    fn clone(&self) -> PagedOptions<T> {
+        PagedOptions {
+            budget: self.budget.clone(),
+            ..*self
+        }
+    }
+}
+
+impl<T> fmt::Debug for PagedOptions<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PagedOptions")
+            .field("resident_limit", &self.resident_limit)
+            .field("budget", &self.budget)
+            .field("page_bytes", &self.page_bytes)
+            .field("read_ahead_bytes", &self.read_ahead_bytes)
+            .field("offset", &self.offset)
+            .field("len", &self.len)
+            .field("max_len", &self.max_len)
+            .field("is_writable", &self.is_writable)
+            .field("threads", &self.threads)
+            .finish()
+    }
+}

@@ -1,0 +1,238 @@
+//! Brings pages in: one load for each page, whoever asks for it, and adjacent pages in one read.
+
+#![allow(unsafe_code, reason = "reads into the memory of pages in transit")]
+
+use std::ops::Range;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Mutex, PoisonError};
+
+use crate::error::{Cause, Error, Operation};
+use crate::evict::{Patience, Pool};
+use crate::table::{Entered, Pin, Table};
+
+mod queue;
+mod streams;
+
+pub(crate) use queue::{Job, Queue};
+use streams::Streams;
+
+/// Pins pages, and loads those that are absent.
+pub(crate) struct Fetch {
+    pub(crate) pool: Pool,
+    pub(crate) queue: Queue,
+    streams: Mutex<Streams>,
+    // The most pages that one read takes beyond those that are wanted.
+    read_ahead_pages: usize,
+    // More dirty pages than this are written behind, if there are threads for it.
+    dirty_pages_max: usize,
+}
+
+impl Fetch {
+    /// Returns the means to load pages. Read-ahead takes at most a quarter of the limit.
+    pub(crate) fn new(pool: Pool, read_ahead_bytes: usize, has_threads: bool) -> Fetch {
+        let pages_max = pool.frames.pages_max();
+        let read_ahead_pages = read_ahead_bytes / pool.frames.page_bytes();
+        Fetch {
+            read_ahead_pages: read_ahead_pages.min(pages_max / 4),
+            dirty_pages_max: if has_threads {
+                pages_max / 2
+            } else {
+                usize::MAX
+            },
+            pool,
+            queue: Queue::default(),
+            streams: Mutex::default(),
+        }
+    }
+
+    /// Returns how many pages a sequential reader is given at once.
+    pub(crate) fn chunk_pages(&self) -> usize {
+        self.read_ahead_pages.max(1)
+    }
+
+    /// Pins pages, all or none.
+    ///
+    /// # Errors
+    /// `is_limit()` if there is no room, otherwise what the store says. Nothing is pinned then.
+    pub(crate) fn pin(&self, pages: Range<usize>, pin: Pin) -> Result<(), Error> {
+        let Pool { table, frames, .. } = &self.pool;
+        let mut pinned = Pinned {
+            table,
+            pin,
+            pages: pages.start..pages.start,
+        };
+        while pinned.pages.end < pages.end {
+            let page = pinned.pages.end;
+            match table.enter(page, pin) {
+                Entered::Pinned => {
+                    self.pool.source.counters.hit();
+                    pinned.pages.end += 1;
+                }
+                Entered::Claimed => {
+                    let wanted = pages.end - page;
+                    let window = self.streams().note(page, wanted, self.read_ahead_pages);
+                    let end = frames.pages().min(page + window);
+                    let loaded = self.load(page..end, wanted, Some(pin), Patience::Wait)?;
+                    pinned.pages.end += loaded.min(wanted);
+                }
+                Entered::Full => {
+                    let bytes = frames.bytes_of(page..page + 1);
+                    let (source, cause) = (&self.pool.source, Cause::TooManyGuards);
+                    return Err(source.error(Operation::Read, bytes, cause));
+                }
+            }
+        }
+        std::mem::forget(pinned);
+        if pin.is_mut() && table.dirty_pages() > self.dirty_pages_max {
+            self.queue.push(Job::WriteBehind);
+        }
+        Ok(())
+    }
+
+    /// Takes pins off.
+    pub(crate) fn unpin(&self, pages: Range<usize>, pin: Pin) {
+        for page in pages {
+            self.pool.table.unpin(page, pin);
+        }
+    }
+
+    /// Does a job, on a thread of the array.
+    pub(crate) fn work(&self, job: Job) {
+        match job {
+            Job::WriteBehind => self.pool.write_behind(self.dirty_pages_max / 2),
+            Job::Load(pages) => {
+                let mut next = pages.start;
+                while next < pages.end {
+                    if !self.pool.table.try_claim(next) {
+                        next += 1;
+                        continue;
+                    }
+                    match self.load(next..pages.end, 0, None, Patience::None) {
+                        Ok(loaded) if loaded > 0 => next += loaded,
+                        // No room. A failure is that of the access that needs the page, which tries again.
+                        _ => return,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Loads a claimed page, and those behind it as far as they are absent and have room, in one read. The first
+    /// `wanted` ones are pinned. Returns how many were loaded; with patience, at least one.
+    fn load(
+        &self,
+        pages: Range<usize>,
+        wanted: usize,
+        pin: Option<Pin>,
+        patience: Patience,
+    ) -> Result<usize, Error> {
+        let Pool { table, source, .. } = &self.pool;
+        let first = pages.start;
+        let mut loading = Loading {
+            pool: &self.pool,
+            claimed: Some(first),
+            pages: first..first,
+        };
+        if !self.pool.admit(first, patience)? {
+            return Ok(0);
+        }
+        loading.admitted();
+        for page in first + 1..pages.end {
+            if !table.try_claim(page) {
+                break;
+            }
+            loading.claimed = Some(page);
+            // A thread with pages in transit waits for nothing: others wait for it.
+            match self.pool.admit(page, Patience::None) {
+                Ok(true) => loading.admitted(),
+                Ok(false) | Err(_) => break,
+            }
+        }
+        loading.unclaim();
+        if let Err(error) = self.read(loading.pages.clone()) {
+            if loading.pages.len() == 1 {
+                return Err(error);
+            }
+            // The failure may be that of a page that nobody asked for.
+            loading.give_up(first + 1);
+            self.read(first..first + 1)?;
+        }
+        let loaded = loading.pages.len();
+        let misses = loaded.min(wanted) as u64;
+        source.counters.misses.fetch_add(misses, Relaxed);
+        while !loading.pages.is_empty() {
+            let page = loading.pages.start;
+            loading.pages.start += 1;
+            table.publish(page, pin.filter(|_| page - first < wanted));
+        }
+        Ok(loaded)
+    }
+
+    /// Reads pages in transit, which this thread put there.
+    fn read(&self, pages: Range<usize>) -> Result<(), Error> {
+        let bytes = self.pool.frames.bytes_of(pages);
+        let start = bytes.start;
+        // SAFETY: the pages are committed, and until they leave their transit, which only this thread can end, nothing
+        // else touches or decommits them (`Table`). The slice is gone before that.
+        let buffer = unsafe { self.pool.frames.bytes_mut(bytes) };
+        self.pool.source.read(start, buffer)
+    }
+
+    fn streams(&self) -> std::sync::MutexGuard<'_, Streams> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Pages that were pinned for a caller that did not get all it asked for.
+struct Pinned<'a> {
+    table: &'a Table,
+    pin: Pin,
+    pages: Range<usize>,
+}
+
+impl Drop for Pinned<'_> {
+    fn drop(&mut self) {
+        for page in self.pages.clone() {
+            self.table.unpin(page, self.pin);
+        }
+    }
+}
+
+/// Pages that this thread is to load. Dropping it gives up those that are left, also after a panic of the store.
+struct Loading<'a> {
+    pool: &'a Pool,
+    // Invariant: claimed by this thread.
+    claimed: Option<usize>,
+    // Invariant: put in transit by this thread.
+    pages: Range<usize>,
+}
+
+impl Loading<'_> {
+    /// Says that the claimed page is in transit now.
+    fn admitted(&mut self) {
+        self.claimed = None;
+        self.pages.end += 1;
+    }
+
+    fn unclaim(&mut self) {
+        if let Some(page) = self.claimed.take() {
+            self.pool.table.unclaim(page);
+        }
+    }
+
+    /// Gives up the pages from this one on.
+    fn give_up(&mut self, from: usize) {
+        let rest = from..self.pages.end;
+        self.pages.end = from;
+        self.pool.expel(rest);
+    }
+}
+
+impl Drop for Loading<'_> {
+    fn drop(&mut self) {
+        self.unclaim();
+        if !self.pages.is_empty() {
+            self.give_up(self.pages.start);
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! One typed array larger than memory, with a hard limit, and with failures of input and output as errors.
+//!
+//! A [`PagedArray<T>`] is over a file, or over a [`Store`] of your own. It has one range of addresses, which never
+//! changes. Pages come in when a range is asked for, stay while a guard lends them, and go when room is needed.
+//!
+//! ```
+//! # let path = std::env::temp_dir().join(format!("elbowroom-pager-{}", std::process::id()));
+//! # std::fs::write(&path, vec![0; 8 << 20]).unwrap();
+//! use elbowroom_pager::PagedArray;
+//!
+//! let mut array = PagedArray::<u64>::options()
+//!     .writable(true)
+//!     .resident_limit(1 << 20) // of a file of any size
+//!     .open(&path)?;
+//!
+//! array.slice_mut(500_000..500_003)?.copy_from_slice(&[3, 1, 2]);
+//! array.flush()?; // a full disk is an error here, and nothing is lost
+//!
+//! let mut sum = 0;
+//! for chunk in array.scan(..)? {
+//!     sum += chunk?.iter().sum::<u64>();
+//! }
+//! assert_eq!(sum, 6);
+//! # drop(array);
+//! # std::fs::remove_file(&path).unwrap();
+//! # Ok::<(), elbowroom_pager::Error>(())
+//! ```
+//!
+//! # The contract
+//!
+//! | | |
+//! |---|---|
+//! | addresses | Element `i` is at `as_ptr().add(i)` for the life of the array, and may be touched while a guard lends it. |
+//! | limit | Pages in memory, and pages that are loaded or written, never exceed the limit. They are read in place: there are no other buffers. |
+//! | outside the limit | 8 bytes for each page of the array that was ever touched, 8 for each resident page, page tables of the kernel, the stacks of the threads, and the page cache of the file system. |
+//! | no room | `is_limit()` if guards pin everything. No call waits for a guard to be dropped. |
+//! | failures | Each is an [`Error`] that says what was asked, of which bytes, and what the store said. None is remembered: the next access tries again. There are no signals. |
+//! | changes by others | `is_changed()` where the store shows it: a read-only file by length and time of modification, a writable one by becoming shorter. |
+//! | writes | A changed page is written when room is needed, behind when half of the limit is dirty, or by [`flush`](PagedArray::flush). A page that cannot be written stays in memory and dirty. |
+//! | a kill or a crash | Only pages that were written since the last flush may differ. Each is old or new, or a mixture if its write-back was interrupted. |
+//! | threads | Any number read at once. A page is loaded once, whoever asks. [`Writer`]s split an array between threads. |
+//! | elements | Types with any bit pattern (`bytemuck::AnyBitPattern`), to be written also without padding (`NoUninit`). The byte order is the machine's: little-endian on all supported systems. |
+//! | platforms | The same on Linux, Windows and macOS. Elsewhere opening is an error. |
+//!
+//! # Glossary
+//!
+//! - *Page*: the unit of loading and evicting, 64 KiB by default, and a multiple of the system's page.
+//! - *Resident*: in memory, with its contents.
+//! - *Pin*: what keeps a page resident. Guards pin, and so does a copy of an element while it lasts.
+//! - *Dirty*: changed in memory, and not yet in the store.
+//! - *Write back*: to copy a dirty page to the store, which makes it clean.
+//! - *Evict*: to give the memory of a clean page back.
+//!
+//! # Not there yet
+//!
+//! Object stores (`s3://` and others), an array as one plain slice by page faults, reading past the page cache
+//! (O_DIRECT), Zarr and Icechunk.
+
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)
+)]
+
+mod array;
+mod error;
+mod evict;
+mod fetch;
+mod frames;
+mod npy;
+mod os;
+mod stats;
+mod store;
+mod sync;
+mod table;
+
+pub use array::{PagedArray, PagedOptions, Scan, Slice, SliceMut, Writer};
+pub use error::{Error, Operation};
+pub use npy::{NpyHeader, NpyType};
+pub use stats::Stats;
+pub use store::{FileStore, MemoryStore, Store, StoreError};

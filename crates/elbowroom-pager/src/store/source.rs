@@ -1,0 +1,87 @@
+//! The part of a store that an array covers, with the store's refusals as errors that say what was asked.
+
+use std::ops::Range;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::{Store, StoreError};
+use crate::error::{Cause, Error, Operation};
+use crate::stats::Counters;
+
+/// A store, and where in it the array starts.
+pub(crate) struct Source {
+    store: Box<dyn Store>,
+    location: Box<str>,
+    offset: u64,
+    pub(crate) counters: Counters,
+}
+
+impl Source {
+    pub(crate) fn new(store: Box<dyn Store>, location: &str, offset: u64) -> Source {
+        Source {
+            store,
+            location: location.into(),
+            offset,
+            counters: Counters::default(),
+        }
+    }
+
+    pub(crate) fn location(&self) -> &str {
+        &self.location
+    }
+
+    pub(crate) fn version(&self) -> Option<String> {
+        self.store.version()
+    }
+
+    /// Returns an error about these bytes of the array.
+    pub(crate) fn error(&self, operation: Operation, bytes: Range<usize>, cause: Cause) -> Error {
+        let place = |byte: usize| self.offset.saturating_add(byte as u64);
+        let range = place(bytes.start)..place(bytes.end);
+        Error::new(operation, &self.location, range, cause)
+    }
+
+    fn refused(&self, operation: Operation, bytes: Range<usize>, refusal: StoreError) -> Error {
+        self.counters.failures.fetch_add(1, Relaxed);
+        let cause = match refusal {
+            StoreError::Io(error) => Cause::Io(error),
+            StoreError::Changed(how) => Cause::Changed(how),
+        };
+        self.error(operation, bytes, cause)
+    }
+
+    /// Fills the buffer with the array's bytes from `start` on.
+    pub(crate) fn read(&self, start: usize, buffer: &mut [u8]) -> Result<(), Error> {
+        let (len, at) = (buffer.len(), self.offset + start as u64);
+        self.counters.reads.fetch_add(1, Relaxed);
+        self.counters.bytes_read.fetch_add(len as u64, Relaxed);
+        let read = self.store.read_at(at, buffer);
+        read.map_err(|refusal| self.refused(Operation::Read, start..start + len, refusal))
+    }
+
+    /// Writes the array's bytes from `start` on.
+    pub(crate) fn write(&self, start: usize, buffer: &[u8]) -> Result<(), Error> {
+        let (len, at) = (buffer.len(), self.offset + start as u64);
+        self.counters.writes.fetch_add(1, Relaxed);
+        self.counters.bytes_written.fetch_add(len as u64, Relaxed);
+        let written = self.store.write_at(at, buffer);
+        written.map_err(|refusal| self.refused(Operation::WriteBack, start..start + len, refusal))
+    }
+
+    pub(crate) fn flush(&self) -> Result<(), Error> {
+        let flushed = self.store.flush();
+        flushed.map_err(|refusal| self.refused(Operation::Flush, 0..0, refusal))
+    }
+
+    /// Changes the length of the array from `old` to `new` bytes. The array must be the end of the store.
+    pub(crate) fn resize(&self, old: usize, new: usize) -> Result<(), Error> {
+        let refused = |refusal| self.refused(Operation::Resize, 0..0, refusal);
+        let len = self.store.len().map_err(refused)?;
+        if len != self.offset + old as u64 {
+            let text = "bytes follow the array, which a change of its length would move or cut off";
+            return Err(self.error(Operation::Resize, 0..0, Cause::Unsupported(text.into())));
+        }
+        self.store
+            .set_len(self.offset + new as u64)
+            .map_err(refused)
+    }
+}

@@ -1,0 +1,16 @@
+//! All tests of the public interface, in one program.
+
+#[path = "all/common.rs"]
+mod common;
+#[path = "all/failures.rs"]
+mod failures;
+#[path = "all/files.rs"]
+mod files;
+#[path = "all/limits.rs"]
+mod limits;
+#[path = "all/linux.rs"]
+mod linux;
+#[path = "all/model.rs"]
+mod model;
+#[path = "all/threads.rs"]
+mod threads;

@@ -1,0 +1,246 @@
+//! What only Linux shows: the memory of a process under a limit, and a full disk.
+#![cfg(target_os = "linux")]
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use elbowroom_pager::PagedArray;
+
+use crate::common::{Random, TempFile, is_emulated};
+
+const LIMIT: usize = 8 << 20;
+/// What the process has besides the pages: its program, the stacks of its threads, and tables.
+const OTHER: usize = 12 << 20;
+
+/// 8 threads read and write at random in a file 16 times larger than the limit, for a moment, or for
+/// `ELBOWROOM_PAGER_SECONDS`.
+#[test]
+fn the_limit_holds_for_the_process() {
+    if is_emulated() {
+        return;
+    }
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "linux::in_a_small_control_group",
+            "--exact",
+            "--ignored",
+            "--nocapture",
+        ])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    println!("{text}");
+    let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM: "));
+    let peak: usize = peak
+        .unwrap()
+        .trim_end_matches(" kB")
+        .trim()
+        .parse()
+        .unwrap();
+    assert!(peak << 10 <= LIMIT + OTHER, "{text}");
+    assert!(peak << 10 >= LIMIT, "the limit is used: {text}");
+}
+
+#[test]
+#[ignore = "run by the_limit_holds_for_the_process in a process of its own"]
+fn in_a_small_control_group() {
+    const THREADS: usize = 8;
+    let group = ControlGroup::enter(LIMIT + OTHER);
+    println!(
+        "control group: {}",
+        if group.is_some() {
+            "yes"
+        } else {
+            "none can be made here"
+        }
+    );
+    let seconds = std::env::var("ELBOWROOM_PAGER_SECONDS");
+    let seconds = seconds.map_or(2, |seconds| seconds.parse().unwrap());
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let file = TempFile::new("limit");
+    File::create(&file)
+        .unwrap()
+        .set_len(16 * LIMIT as u64)
+        .unwrap();
+    let mut array = PagedArray::<u64>::options()
+        .writable(true)
+        .page_size(16 << 10)
+        .resident_limit(LIMIT)
+        .open(&file)
+        .unwrap();
+    let writers = array.writers(THREADS).unwrap();
+    let operations: usize = std::thread::scope(|scope| {
+        let run = |(seed, mut writer): (usize, elbowroom_pager::Writer<'_, u64>)| {
+            let mut random = Random::new(seed as u64 + 7);
+            let mut operations = 0;
+            // Each element is zero, or says where it is.
+            while Instant::now() < end {
+                for _ in 0..100 {
+                    let index = random.below(writer.len());
+                    if random.below(2) == 0 {
+                        writer.set(index, index as u64 + 1).unwrap();
+                    } else {
+                        let value = writer.get(index).unwrap();
+                        assert!(value == 0 || value == index as u64 + 1);
+                    }
+                    operations += 1;
+                }
+                let start = random.below(writer.len() - 5000);
+                let slice = writer.slice(start..start + 5000).unwrap();
+                let mut values = slice.iter().zip(start as u64 + 1..);
+                assert!(values.all(|(&value, expected)| value == 0 || value == expected));
+            }
+            operations
+        };
+        let writers = writers.into_iter().enumerate();
+        let threads: Vec<_> = writers
+            .map(|writer| scope.spawn(move || run(writer)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .sum()
+    });
+    array.flush().unwrap();
+    let stats = array.stats();
+    assert!(stats.bytes_resident_max <= LIMIT);
+    println!("{operations} operations in {seconds} s\n{stats:#?}");
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    for name in ["VmHWM:", "VmPTE:"] {
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .unwrap();
+        println!("{name} {}", line.trim());
+    }
+}
+
+/// A control group with a memory limit, with this process in it, where one can be made.
+struct ControlGroup {
+    group: PathBuf,
+    home: PathBuf,
+}
+
+impl ControlGroup {
+    fn enter(limit: usize) -> Option<ControlGroup> {
+        for (home, file) in [
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+            ("/sys/fs/cgroup", "memory.max"),
+        ] {
+            let home = PathBuf::from(home);
+            let group = home.join(format!("elbowroom-pager-{}", std::process::id()));
+            if fs::create_dir(&group).is_err() {
+                continue;
+            }
+            let id = std::process::id().to_string();
+            let put = fs::write(group.join(file), limit.to_string());
+            if put
+                .and_then(|()| fs::write(group.join("cgroup.procs"), id))
+                .is_ok()
+            {
+                return Some(ControlGroup { group, home });
+            }
+            let _ = fs::remove_dir(&group);
+        }
+        None
+    }
+}
+
+impl Drop for ControlGroup {
+    fn drop(&mut self) {
+        // A group that is in use cannot be removed.
+        let _ = fs::write(
+            self.home.join("cgroup.procs"),
+            std::process::id().to_string(),
+        );
+        let _ = fs::remove_dir(&self.group);
+    }
+}
+
+/// A small file system in memory, unmounted in the end.
+struct Tmpfs(PathBuf);
+
+impl Tmpfs {
+    fn mount(bytes: usize) -> Option<Tmpfs> {
+        let folder =
+            std::env::temp_dir().join(format!("elbowroom-pager-tmpfs-{}", std::process::id()));
+        fs::create_dir_all(&folder).ok()?;
+        let size = format!("size={bytes}");
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(&folder)
+            .status();
+        if mount.is_ok_and(|status| status.success()) {
+            return Some(Tmpfs(folder));
+        }
+        let _ = fs::remove_dir(&folder);
+        None
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+fn is_full(path: &Path, array: &PagedArray<u8>) -> bool {
+    let error = array.flush().unwrap_err();
+    assert!(
+        error.to_string().contains(path.to_str().unwrap()),
+        "{error}"
+    );
+    error.io_error().unwrap().raw_os_error() == Some(libc::ENOSPC)
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_nothing_is_lost() {
+    let Some(disk) = Tmpfs::mount(1 << 20).filter(|_| !is_emulated()) else {
+        return println!("no file system can be mounted here");
+    };
+    let (path, filler) = (disk.0.join("data"), disk.0.join("filler"));
+    // A file with holes, and a disk that has no room for them.
+    File::create(&path).unwrap().set_len(2 << 20).unwrap();
+    fs::write(&filler, vec![1; 768 << 10]).unwrap();
+    let mut array = PagedArray::<u8>::options()
+        .writable(true)
+        .page_size(64 << 10)
+        .resident_limit(1 << 20)
+        .threads(0)
+        .open(&path)
+        .unwrap();
+    array.slice_mut(..512 << 10).unwrap().fill(5);
+    assert!(is_full(&path, &array));
+    assert_eq!(array.slice(..512 << 10).unwrap()[(512 << 10) - 1], 5);
+    // Pages that are not dirty make room for others still. There is none for more dirty ones than that.
+    assert_eq!(array.get(1 << 20).unwrap(), 0);
+    let error = (0..32)
+        .find_map(|page| array.set(page * (64 << 10), 6).err())
+        .unwrap();
+    assert_eq!(error.io_error().unwrap().raw_os_error(), Some(libc::ENOSPC));
+    assert_eq!(array.get(1).unwrap(), 5);
+    fs::remove_file(&filler).unwrap();
+    array.flush().unwrap();
+    let bytes = fs::read(&path).unwrap();
+    assert_eq!((bytes[0], bytes[1], bytes[(512 << 10) - 1]), (6, 5, 5));
+    drop(array);
+}
+
+#[test]
+fn a_file_that_is_replaced_stays_the_old_one() {
+    let (file, new) = (
+        TempFile::with("replaced", &[1; 100]),
+        TempFile::with("new", &[2; 10]),
+    );
+    let array = PagedArray::<u8>::open(&file).unwrap();
+    fs::rename(&new, &file).unwrap();
+    assert_eq!(array.slice(..).unwrap()[..], [1; 100]);
+}
