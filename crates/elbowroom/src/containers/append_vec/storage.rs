@@ -222,7 +222,7 @@ impl Prefixes {
             return Ok(prefixes);
         }
         let bytes = needed.saturating_mul(size);
-        let elements = Prefix::reserve_share(bytes, layout.align(), None)?;
+        let elements = Prefix::reserve_share(bytes, bytes, layout.align(), None)?;
         let max_len = elements.usable_bytes() / size;
         let mut flags = Prefix::reserve_zeroed(max_len, align_of::<AtomicU8>(), None)?;
         flags.count_as_share();

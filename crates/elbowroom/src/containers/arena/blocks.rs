@@ -332,7 +332,7 @@ impl Arena {
         if self.prefix.borrow().is_none() {
             // The alignment may take as much again.
             let needed = layout.size().saturating_add(layout.align());
-            self.reserve_addresses(self.options(), needed)?;
+            self.reserve_addresses(self.options(), needed, needed)?;
         }
         let (start, end) = self.next_of(layout, Fit::Any);
         let pending = self.get_ready(start, end, Extent::Ahead)?;
@@ -350,16 +350,18 @@ impl Arena {
         })
     }
 
-    /// Reserves the addresses, which has not been done, where `needed` bytes are needed now.
+    /// Reserves the addresses, which has not been done, where `needed` bytes are needed now. The first `written` bytes are
+    /// about to be written.
     pub(super) fn reserve_addresses(
         &self,
         options: Option<Options>,
         needed: usize,
+        written: usize,
     ) -> Result<(), Error> {
         let prefix = match self.max_bytes {
             0 => return Err(Error::full(Operation::Commit, 0..0, 0, "bytes")),
-            share::NO_MAX => Prefix::reserve_share(needed, 1, options)?,
-            max_bytes => Prefix::reserve(max_bytes, 1, options, needed)?,
+            share::NO_MAX => Prefix::reserve_share(needed, written, 1, options)?,
+            max_bytes => Prefix::reserve(max_bytes, 1, options, written)?,
         };
         let base = prefix.base();
         // The invariant of `end`; no system of 64 bits gives programs the upper half of the addresses.
@@ -498,7 +500,7 @@ impl ContainerBuilder<Arena> {
     pub fn build(self) -> Result<Arena, Error> {
         let arena = Arena::with_max_bytes(self.max);
         if self.max > 0 {
-            arena.reserve_addresses(Some(self.options), 0)?;
+            arena.reserve_addresses(Some(self.options), 0, 0)?;
         }
         Ok(arena)
     }

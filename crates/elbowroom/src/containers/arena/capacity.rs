@@ -65,7 +65,7 @@ impl Arena {
             return Ok(());
         }
         if self.stats().reserved_bytes == 0 {
-            self.reserve_addresses(self.options(), bytes)?;
+            self.reserve_addresses(self.options(), bytes, 0)?;
         }
         let start = self.next_address();
         // No overflow: both are at most isize::MAX, which no arena reaches.

@@ -99,6 +99,15 @@ fn a_few_warm_pages_are_taken_over_at_once() {
         drop(owner);
         bins.give_back_all();
     }
+    // When the addresses are reserved, if it is known what will be written, and not if that is nothing or too much.
+    for (written, taken) in [(1, few), (0, 0), (few * page::size() + 1, 0)] {
+        end(bins, committed(bins, 2 * few));
+        let owner = Prefix::reserve_from(bins, LEN, 1, None, written).unwrap();
+        assert_eq!(owner.committed_bytes(), taken * page::size());
+        assert_eq!(bins.counts(), (2 * few - taken, 0));
+        drop(owner);
+        bins.give_back_all();
+    }
     // What a budget is charged for is what is needed.
     end(bins, committed(bins, 2 * few));
     let budget = Budget::new(1 << 30);

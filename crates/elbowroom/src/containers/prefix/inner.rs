@@ -112,13 +112,13 @@ impl Inner {
         inner
     }
 
-    /// Makes it a new owner's, with options or the default ones. The owner needs the first `needed` pages at once.
+    /// Makes it a new owner's, with options or the default ones. The first `written` pages are about to be written.
     /// Returns how many are warm.
     pub(super) fn begin(
         &mut self,
         usable: PageCount,
         options: Option<Options>,
-        needed: PageCount,
+        written: PageCount,
     ) -> PageCount {
         self.usable = usable;
         self.commit_limit = usable;
@@ -127,7 +127,7 @@ impl Inner {
             self.options = options;
         }
         let backed = self.growing.get_mut().backed;
-        let taken = self.take_over(backed, needed);
+        let taken = self.take_over(backed, written);
         backed.saturating_sub(taken)
     }
 

@@ -35,15 +35,15 @@ impl Inner {
 
 impl Prefix {
     /// Reserves room for `max_bytes`, at a multiple of `align` (a power of two), with options or the default ones. The
-    /// first `needed` bytes are about to be written. What committed pages hold at first is unknown: perhaps what an
+    /// first `written` bytes are about to be written. What committed pages hold at first is unknown: perhaps what an
     /// earlier prefix left there. Only such pages are committed, if any.
     pub(crate) fn reserve(
         max_bytes: usize,
         align: usize,
         options: Option<Options>,
-        needed: usize,
+        written: usize,
     ) -> Result<Prefix, Error> {
-        Prefix::reserve_from(&CACHE, max_bytes, align, options, needed)
+        Prefix::reserve_from(&CACHE, max_bytes, align, options, written)
     }
 
     pub(in super::super) fn reserve_from(
@@ -51,7 +51,7 @@ impl Prefix {
         max_bytes: usize,
         align: usize,
         mut options: Option<Options>,
-        needed: usize,
+        written: usize,
     ) -> Result<Prefix, Error> {
         let len = mapping::whole_pages(max_bytes)?;
         // A name would have to be taken off again.
@@ -62,7 +62,7 @@ impl Prefix {
             let begin = |inner: &mut Inner| {
                 inner.share = None;
                 let usable = PageCount::inside(len);
-                inner.begin(usable, options.take(), PageCount::holding(needed))
+                inner.begin(usable, options.take(), PageCount::holding(written))
             };
             if let Some(inner) = cache.take(|inner| inner.fits(len, align), begin) {
                 let inner = ManuallyDrop::new(inner);
@@ -72,10 +72,11 @@ impl Prefix {
         Prefix::reserve_zeroed(max_bytes, align, options)
     }
 
-    /// Reserves a [`share`] of the address space, for a container that was told no maximum and is about to write the
-    /// first `needed` bytes: at least twice that, if the system has it.
+    /// Reserves a [`share`] of the address space, for a container that was told no maximum and needs `needed` bytes
+    /// now: at least twice that, if the system has it. The first `written` bytes are about to be written.
     pub(crate) fn reserve_share(
         needed: usize,
+        written: usize,
         align: usize,
         mut options: Option<Options>,
     ) -> Result<Prefix, Error> {
@@ -88,15 +89,15 @@ impl Prefix {
         };
         let begin = |inner: &mut Inner| {
             let bytes = inner.share.as_ref().map_or(0, Share::bytes);
-            let needed = PageCount::holding(needed);
-            inner.begin(PageCount::inside(bytes), options.take(), needed)
+            let written = PageCount::holding(written);
+            inner.begin(PageCount::inside(bytes), options.take(), written)
         };
         if let Some(inner) = CACHE.take(fits, begin) {
             let inner = ManuallyDrop::new(inner);
             return Ok(Prefix { inner });
         }
         loop {
-            let refused = match Prefix::reserve(bytes, align, options.clone(), needed) {
+            let refused = match Prefix::reserve(bytes, align, options.clone(), written) {
                 Ok(mut prefix) => {
                     prefix.count_as_share();
                     return Ok(prefix);

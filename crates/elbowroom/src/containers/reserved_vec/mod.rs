@@ -186,26 +186,27 @@ impl<T> ReservedVec<T> {
         ContainerBuilder::new(max_len)
     }
 
-    /// Reserves the addresses, which has not been done, with options or the default ones. `needed` elements are needed
-    /// now.
-    fn reserve_addresses(&mut self, options: Option<Options>, needed: usize) -> Result<(), Error> {
+    /// Reserves the addresses, which has not been done, with options or the default ones. `written` elements are about
+    /// to be written.
+    fn reserve_addresses(&mut self, options: Option<Options>, written: usize) -> Result<(), Error> {
         let max_bytes = self.max_len.checked_mul(size_of::<T>());
         let max_bytes = max_bytes
             .ok_or_else(|| Error::new(Operation::Reserve, 0..usize::MAX, Reason::TooLarge))?;
-        let needed = needed * size_of::<T>();
-        let prefix = Prefix::reserve(max_bytes, align_of::<T>(), options, needed)?;
+        let written = written * size_of::<T>();
+        let prefix = Prefix::reserve(max_bytes, align_of::<T>(), options, written)?;
         self.owned.ptr = prefix.base();
         self.prefix = Some(prefix);
         Ok(())
     }
 
-    /// Reserves the addresses of a vector that was told no maximum, of which `needed` elements are needed now.
-    fn reserve_share(&mut self, needed: usize) -> Result<(), Error> {
+    /// Reserves the addresses of a vector that was told no maximum, for `needed` elements at least. `written` of them
+    /// are about to be written.
+    fn reserve_share(&mut self, needed: usize, written: usize) -> Result<(), Error> {
         let size = size_of::<T>();
         let needed = needed
             .checked_mul(size)
             .ok_or_else(|| full(self.owned.len, needed, isize::MAX as usize / size, size))?;
-        let prefix = Prefix::reserve_share(needed, align_of::<T>(), None)?;
+        let prefix = Prefix::reserve_share(needed, written * size, align_of::<T>(), None)?;
         self.max_len = prefix.usable_bytes() / size;
         self.owned.ptr = prefix.base();
         self.prefix = Some(prefix);
@@ -238,10 +239,11 @@ impl<T> ReservedVec<T> {
     fn grow(&mut self, used: usize, more: usize, extent: Extent) -> Result<(), Error> {
         let mut needed = self.may_hold(used, more)?;
         if self.prefix.is_none() {
+            let written = if extent == Extent::Ahead { needed } else { 0 };
             if self.max_len == share::NO_MAX {
-                self.reserve_share(needed)?;
+                self.reserve_share(needed, written)?;
             } else {
-                self.reserve_addresses(None, needed)?;
+                self.reserve_addresses(None, written)?;
             }
             needed = self.may_hold(used, more)?;
         }
