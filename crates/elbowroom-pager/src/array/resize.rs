@@ -29,9 +29,9 @@ impl<T: AnyBitPattern + NoUninit> PagedArray<T> {
     /// ```
     ///
     /// # Errors
-    /// `is_read_only()`; `is_limit()` beyond `max_len`; `is_unsupported()` if the store has a fixed length, as a `.npy` file has, or bytes follow
-    /// the array; `is_pinned()` if a guard of an element that would go was leaked; otherwise the failure of the store. Then
-    /// nothing has changed.
+    /// `is_read_only()`; `is_limit()` beyond `max_len`; `is_unsupported()` if the store has a fixed length, as a `.npy`
+    /// file has, or bytes follow the array; `is_pinned()` if a guard of an element that would go was leaked; otherwise
+    /// the failure of the store. Then nothing has changed.
     pub fn resize(&mut self, len: usize) -> Result<(), Error> {
         self.check_writable()?;
         let pool = &self.fetch.pool;

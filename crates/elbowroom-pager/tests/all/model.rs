@@ -9,7 +9,7 @@ use elbowroom::page_size;
 use elbowroom_pager::{Error, PagedArray};
 use proptest::prelude::*;
 
-use crate::common::{Failure, Flaky, is_injected};
+use crate::common::{Failure, Flaky, is_emulated, is_injected};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -286,7 +286,8 @@ where
 
 fn cases() -> u32 {
     let asked = std::env::var("PROPTEST_CASES").ok();
-    asked.and_then(|cases| cases.parse().ok()).unwrap_or(150)
+    let cases = if is_emulated() { 10 } else { 100 };
+    asked.and_then(|cases| cases.parse().ok()).unwrap_or(cases)
 }
 
 proptest! {
