@@ -121,8 +121,13 @@ impl Pool {
     fn try_admit(&self, page: usize) -> Result<(), (Found, elbowroom::Error)> {
         let mut clock = self.clock();
         if let Some(index) = clock.stranded.iter().position(|&other| other == page) {
-            // It still has its memory.
             clock.stranded.swap_remove(index);
+            let page_bytes = self.frames.page_bytes();
+            let place = page * page_bytes..(page + 1) * page_bytes;
+            // A fresh page is zero, also behind the end of the array.
+            // SAFETY: the page still has its memory, and keeps it: only this thread, which has claimed the page and holds
+            // the lock, could decommit it. Nothing else touches a claimed page.
+            unsafe { self.frames.bytes_mut(place) }.fill(0);
             clock.insert(page);
             self.table.start_loading(page);
             return Ok(());
@@ -134,16 +139,16 @@ impl Pool {
                 Ok(())
             }
             // Evictions help against these. Mappings count as memory.
-            Err(refusal) if refusal.is_limit() || refusal.is_out_of_memory() => {
-                Err((self.turn(&mut clock), refusal))
+            Err(mut refusal) if refusal.is_limit() || refusal.is_out_of_memory() => {
+                Err((self.turn(&mut clock, &mut refusal), refusal))
             }
             Err(refusal) => Err((Found::Nothing, refusal)),
         }
     }
 
     /// Evicts the next clean page that was not touched since the hand was there. In the second round, no page counts as
-    /// touched that was not touched meanwhile.
-    fn turn(&self, clock: &mut Clock) -> Found {
+    /// touched that was not touched meanwhile. If the system does not take a page back, `refusal` says why.
+    fn turn(&self, clock: &mut Clock, refusal: &mut elbowroom::Error) -> Found {
         let frames = &self.frames;
         let stranded = clock.stranded.iter();
         if let Some(index) = { stranded }.position(|&page| frames.decommit(page).is_ok()) {
@@ -169,14 +174,15 @@ impl Pool {
                 dirty.get_or_insert(page);
             } else if !self.table.try_leave(page) {
                 was_visited = true;
-            } else if self.frames.decommit(page).is_ok() {
+            } else if let Err(kept) = self.frames.decommit(page) {
+                // The kernel has no mapping left to split this run of pages with. Another page may need none.
+                self.table.stay(page);
+                *refusal = kept;
+            } else {
                 clock.remove(slot);
                 self.table.abandon(page);
                 self.source.counters.evictions.fetch_add(1, Relaxed);
                 return Found::Room;
-            } else {
-                // The kernel has no mapping left to split this run of pages with. Another page may need none.
-                self.table.stay(page);
             }
         }
         match (dirty, busy) {

@@ -30,16 +30,20 @@
 //!
 //! | | |
 //! |---|---|
-//! | addresses | Element `i` is at `as_ptr().add(i)` for the life of the array, and may be touched while a guard lends it. |
-//! | limit | Pages in memory, and pages that are loaded or written, never exceed the limit. They are read in place: there are no other buffers. |
-//! | outside the limit | 8 bytes for each page of the array that was ever touched, 8 for each resident page, page tables of the kernel, the stacks of the threads, and the page cache of the file system. |
+//! | addresses | Element `i` is at `as_ptr().add(i)`, always. It may be touched while a guard lends it. |
+//! | limit | Pages in memory, also while they are loaded or written, never exceed it. There are no other buffers. |
+//! | outside it | 8 bytes a touched page, 8 a resident page, page tables, threads' stacks, the system's file cache. |
 //! | no room | `is_limit()` if guards pin everything. No call waits for a guard to be dropped. |
-//! | failures | Each is an [`Error`] that says what was asked, of which bytes, and what the store said. None is remembered: the next access tries again. There are no signals. |
-//! | changes by others | `is_changed()` where the store shows it: a read-only file by length and time of modification, a writable one by becoming shorter. |
-//! | writes | A changed page is written when room is needed, behind when half of the limit is dirty, or by [`flush`](PagedArray::flush). A page that cannot be written stays in memory and dirty. |
-//! | a kill or a crash | Only pages that were written since the last flush may differ. Each is old or new, or a mixture if its write-back was interrupted. |
-//! | threads | Any number read at once. A page is loaded once, whoever asks. [`Writer`]s split an array between threads. |
-//! | elements | Types with any bit pattern (`bytemuck::AnyBitPattern`), to be written also without padding (`NoUninit`). The byte order is the machine's: little-endian on all supported systems. |
+//! | failures | An [`Error`] with the operation, the bytes, and what the store said. There are no signals. |
+//! | after a failure | The array works as before, and the next access tries again. |
+//! | changes by others | `is_changed()`, for a read-only file by its length and time of modification. |
+//! | | For a writable file only if it becomes shorter. |
+//! | writes | A changed page is stored when room is needed, behind, or by [`flush`](PagedArray::flush). |
+//! | full disk | A page that cannot be written stays in memory and dirty, and `flush` says so. |
+//! | kill or crash | Pages written since the last flush are old or new each, or mixed if the crash hit their write. |
+//! | threads | Any number reads. A page is loaded once, whoever asks. [`Writer`]s split an array between threads. |
+//! | elements | Types with any bit pattern (`AnyBitPattern`); to be written, also without padding (`NoUninit`). |
+//! | byte order | The machine's: little-endian on all supported systems. |
 //! | platforms | The same on Linux, Windows and macOS. Elsewhere opening is an error. |
 //!
 //! # Glossary

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytemuck::AnyBitPattern;
 
-use super::{bytes_of, copy_out};
+use super::elements::{bytes_of, copy_out};
 use crate::error::Error;
 use crate::fetch::{Fetch, Job};
 

@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 
 use bytemuck::{AnyBitPattern, NoUninit};
 
-use super::bytes_of;
+use super::elements::bytes_of;
 use crate::error::Error;
 use crate::fetch::Fetch;
 use crate::table::Pin;
@@ -50,10 +50,10 @@ impl<'a, T> Pinned<'a, T> {
     where
         T: AnyBitPattern,
     {
-        // SAFETY: `len` elements in one reservation of at most isize::MAX bytes (invariant of `start`), aligned, because
-        // the base is aligned to a page, of which the alignment of `T` is a divisor (checked at opening). Their pages are
-        // committed and have their contents while this lives, and any bytes make a `T` (`AnyBitPattern`). Nothing writes
-        // them (contract).
+        // SAFETY: `len` elements in one reservation of at most isize::MAX bytes (invariant of `start`), aligned,
+        // because the base is aligned to a page, of which the alignment of `T` is a divisor (checked at opening). Their
+        // pages are committed and have their contents while this lives, and any bytes make a `T` (`AnyBitPattern`).
+        // Nothing writes them (contract).
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }
@@ -136,9 +136,9 @@ impl<T: AnyBitPattern> Deref for SliceMut<'_, T> {
 impl<T: AnyBitPattern + NoUninit> DerefMut for SliceMut<'_, T> {
     fn deref_mut(&mut self) -> &mut [T] {
         let Pinned { start, len, .. } = self.pinned;
-        // SAFETY: as in `Pinned::elements`. Nothing else reads or writes the elements: this borrows them exclusively and
-        // is itself borrowed exclusively; a page with a pin for writing is neither loaded nor written back nor evicted.
-        // What is stored has no uninitialised bytes (`NoUninit`), so the memory stays initialised.
+        // SAFETY: as in `Pinned::elements`. Nothing else reads or writes the elements: this borrows them exclusively
+        // and is itself borrowed exclusively; a page with a pin for writing is neither loaded nor written back nor
+        // evicted. What is stored has no uninitialised bytes (`NoUninit`), so the memory stays initialised.
         unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), len) }
     }
 }

@@ -1,11 +1,9 @@
 //! The public array: a thin typed shell around [`Fetch`].
 
-#![allow(unsafe_code, reason = "copies elements out of pinned pages")]
-
 use std::ffi::OsStr;
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::{Bound, Range, RangeBounds};
+use std::ops::{Range, RangeBounds};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -14,8 +12,8 @@ use bytemuck::{AnyBitPattern, NoUninit};
 use crate::error::{Cause, Error, Operation};
 use crate::fetch::{Fetch, Job};
 use crate::stats::Stats;
-use crate::table::Pin;
 
+mod elements;
 mod gather;
 mod guards;
 mod location;
@@ -24,6 +22,7 @@ mod resize;
 mod scan;
 mod writer;
 
+use elements::{bytes_of, check, copy_out, resolve};
 pub use guards::{Slice, SliceMut};
 pub use options::PagedOptions;
 pub use scan::Scan;
@@ -37,8 +36,8 @@ pub use writer::Writer;
 /// Any number of threads may read. Writing takes `&mut`, or [`Writer`]s, which split the array into parts for threads.
 ///
 /// Dropping a writable array writes its changed pages to the store, but cannot tell of a failure: call
-/// [`flush`](PagedArray::flush) before. After a kill or a crash, each page that was written since the last flush is old or
-/// new in the store, or, if the crash hit during its write-back, a mixture of both.
+/// [`flush`](PagedArray::flush) before. After a kill or a crash, each page that was written since the last flush is old
+/// or new in the store, or, if the crash hit during its write-back, a mixture of both.
 ///
 /// ```
 /// use elbowroom_pager::{MemoryStore, PagedArray};
@@ -113,8 +112,8 @@ impl<T: AnyBitPattern> PagedArray<T> {
 
     /// Returns the elements of `range` in order, in chunks that are read ahead.
     ///
-    /// A chunk is as long as the [read-ahead](PagedOptions::read_ahead), and shorter at the end. While one is used, threads of
-    /// the array load the next. Drop each chunk before the next to stay within the limit.
+    /// A chunk is as long as the [read-ahead](PagedOptions::read_ahead), and shorter at the end. While one is used,
+    /// threads of the array load the next. Drop each chunk before the next to stay within the limit.
     ///
     /// ```
     /// use elbowroom_pager::{MemoryStore, PagedArray};
@@ -136,8 +135,8 @@ impl<T: AnyBitPattern> PagedArray<T> {
         Ok(Scan::new(&self.fetch, elements))
     }
 
-    /// Returns the elements at `indices`, in this order. Loads each page once if the limit allows, and adjacent pages in
-    /// one read; threads of the array load ahead of the copying.
+    /// Returns the elements at `indices`, in this order. Loads each page once if the limit allows, and adjacent pages
+    /// in one read; threads of the array load ahead of the copying.
     ///
     /// The result, and a word for each index to sort by, are memory outside the limit.
     ///
@@ -165,8 +164,15 @@ impl<T: AnyBitPattern> PagedArray<T> {
             let pages = frames.pages_of(bytes_of::<T>(&range));
             let pages = pages.start..pages.end.min(pages.start.saturating_add(left));
             left -= pages.len();
-            if !pages.is_empty() && !self.threads.is_empty() {
-                self.fetch.queue.push(Job::Load(pages));
+            if self.threads.is_empty() {
+                continue;
+            }
+            // In pieces, which several threads load at once.
+            let mut next = pages.start;
+            while next < pages.end {
+                let end = pages.end.min(next + self.fetch.chunk_pages());
+                self.fetch.queue.push(Job::Load(next..end));
+                next = end;
             }
         }
         Ok(())
@@ -203,8 +209,8 @@ impl<T: AnyBitPattern + NoUninit> PagedArray<T> {
         Ok(Writer::new(&self.fetch, 0..self.len))
     }
 
-    /// Returns `count` writers, which share the array in equal parts of whole pages, as far as that is possible. There are
-    /// fewer if there are fewer pages.
+    /// Returns `count` writers, which share the array in equal parts of whole pages, as far as that is possible. There
+    /// are fewer if there are fewer pages.
     ///
     /// ```
     /// use elbowroom_pager::{MemoryStore, PagedArray};
@@ -266,8 +272,8 @@ impl<T> PagedArray<T> {
         self.fetch.pool.source.location()
     }
 
-    /// Returns a name of the contents that every read is checked against, or `None` if the store does not notice changes by
-    /// others. For a read-only file: its length and its time of modification.
+    /// Returns a name of the contents that every read is checked against, or `None` if the store does not notice
+    /// changes by others. For a read-only file: its length and its time of modification.
     pub fn version(&self) -> Option<String> {
         self.fetch.pool.source.version()
     }
@@ -275,8 +281,8 @@ impl<T> PagedArray<T> {
     /// Writes all changed pages to the store and makes them durable.
     ///
     /// # Errors
-    /// The first failure of the store, for example a full disk. The pages that were not written stay changed and in memory,
-    /// so nothing is lost, and a later flush writes them. `is_pinned()` if a guard for writing was leaked.
+    /// The first failure of the store, for example a full disk. The pages that were not written stay changed and in
+    /// memory, so nothing is lost, and a later flush writes them. `is_pinned()` if a guard for writing was leaked.
     pub fn flush(&self) -> Result<(), Error> {
         self.fetch.pool.write_all_back()?;
         if self.is_writable {
@@ -330,65 +336,4 @@ impl<T> fmt::Debug for PagedArray<T> {
             .field("is_writable", &self.is_writable)
             .finish_non_exhaustive()
     }
-}
-
-/// Returns the elements that a range means.
-fn resolve(range: &impl RangeBounds<usize>, len: usize) -> Range<usize> {
-    let start = match range.start_bound() {
-        Bound::Included(&start) => start,
-        Bound::Excluded(&before) => before.saturating_add(1),
-        Bound::Unbounded => 0,
-    };
-    let end = match range.end_bound() {
-        Bound::Included(&last) => last.saturating_add(1),
-        Bound::Excluded(&end) => end,
-        Bound::Unbounded => len,
-    };
-    start..end
-}
-
-/// Refuses elements that are not among the first `len`.
-fn check(
-    fetch: &Fetch,
-    operation: Operation,
-    elements: Range<usize>,
-    len: usize,
-    size: usize,
-) -> Result<(), Error> {
-    if elements.start <= elements.end && elements.end <= len {
-        return Ok(());
-    }
-    let byte = |element: usize| element.saturating_mul(size);
-    let bytes = byte(elements.start)..byte(elements.end);
-    let cause = Cause::OutOfRange(elements, len);
-    Err(fetch.pool.source.error(operation, bytes, cause))
-}
-
-/// Returns the bytes of elements that are inside the array.
-fn bytes_of<T>(elements: &Range<usize>) -> Range<usize> {
-    elements.start * size_of::<T>()..elements.end * size_of::<T>()
-}
-
-/// Copies an element out that is inside the array.
-fn copy_out<T: AnyBitPattern>(fetch: &Fetch, index: usize) -> Result<T, Error> {
-    let bytes = bytes_of::<T>(&(index..index + 1));
-    let pages = fetch.pool.frames.pages_of(bytes.clone());
-    // A visit pins one page, so that it waits for nothing while it pins.
-    let pin = if pages.len() == 1 {
-        Pin::Visit
-    } else {
-        Pin::Read
-    };
-    fetch.pin(pages.clone(), pin)?;
-    let base = fetch.pool.frames.base();
-    // SAFETY: inside the reservation, since the element is inside the array (contract of this function's callers, which
-    // check the index against the length).
-    let place = unsafe { base.add(bytes.start) }.cast::<T>();
-    // SAFETY: the pages are committed and have their contents while they are pinned, so `size_of::<T>()` initialised bytes
-    // are there, which make a `T` whatever they are (`AnyBitPattern`). The base is aligned to a page, of which the
-    // alignment of `T` is a divisor (checked at opening), and elements are a multiple of it apart. Nothing writes the
-    // element: writing takes an exclusive borrow of the array or of the part that has it, which the caller borrows.
-    let value = unsafe { place.read() };
-    fetch.unpin(pages, pin);
-    Ok(value)
 }

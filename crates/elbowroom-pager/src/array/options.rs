@@ -86,15 +86,16 @@ impl<T: AnyBitPattern> PagedOptions<T> {
         self
     }
 
-    /// Charges the pages in memory to a budget. If the budget has no room, the array evicts pages of its own, but not those
-    /// of others.
+    /// Charges the pages in memory to a budget. If the budget has no room, the array evicts pages of its own, but not
+    /// those of others.
     pub fn budget(mut self, budget: &Budget) -> PagedOptions<T> {
         self.budget = Some(budget.clone());
         self
     }
 
-    /// Sets the size of a page in bytes: the unit of loading and evicting, a power of two. Less than a page of the system
-    /// means a page of the system. The default is 64 KiB; up to 1 MiB for a limit above 1 GiB, and less for a limit below 1 MiB.
+    /// Sets the size of a page in bytes: the unit of loading and evicting, a power of two. Less than a page of the
+    /// system means a page of the system. The default is 64 KiB; up to 1 MiB for a limit above 1 GiB, and less for a
+    /// limit below 1 MiB.
     pub fn page_size(mut self, bytes: usize) -> PagedOptions<T> {
         self.page_bytes = Some(bytes);
         self
@@ -133,8 +134,8 @@ impl<T: AnyBitPattern> PagedOptions<T> {
     }
 
     /// Sets how many threads load ahead ([`scan`](PagedArray::scan), [`gather`](PagedArray::gather),
-    /// [`prefetch`](PagedArray::prefetch)) and write behind. The default is 4. With 0, the calling threads do everything,
-    /// and [`prefetch`](PagedArray::prefetch) nothing.
+    /// [`prefetch`](PagedArray::prefetch)) and write behind. The default is 4. With 0, the calling threads do
+    /// everything, and [`prefetch`](PagedArray::prefetch) nothing.
     pub fn threads(mut self, count: usize) -> PagedOptions<T> {
         self.threads = count;
         self
@@ -153,8 +154,8 @@ impl<T: AnyBitPattern> PagedOptions<T> {
         self.open_boxed(store, &location.to_string_lossy())
     }
 
-    /// Opens the elements of a `.npy` file of NumPy, in the order of the file, and returns its header as well. An offset
-    /// and a length that were set do not matter.
+    /// Opens the elements of a `.npy` file of NumPy, in the order of the file, and returns its header as well. An
+    /// offset and a length that were set do not matter.
     ///
     /// ```
     /// # let path = std::env::temp_dir().join(format!("elbowroom-pager-npy-{}.npy", std::process::id()));
@@ -174,8 +175,8 @@ impl<T: AnyBitPattern> PagedOptions<T> {
     /// ```
     ///
     /// # Errors
-    /// `is_invalid()` if it is no such file, if its elements are of another type or byte order, or if it is shorter than
-    /// its header says; otherwise as [`open`](PagedOptions::open).
+    /// `is_invalid()` if it is no such file, if its elements are of another type or byte order, or if it is shorter
+    /// than its header says; otherwise as [`open`](PagedOptions::open).
     pub fn open_npy(self, location: impl AsRef<OsStr>) -> Result<(PagedArray<T>, NpyHeader), Error>
     where
         T: NpyType,
@@ -206,9 +207,9 @@ impl<T: AnyBitPattern> PagedOptions<T> {
     /// Opens a store of your own.
     ///
     /// # Errors
-    /// `is_invalid()` if an option makes no sense, such as a limit of less than a page, or if the store is too short or not
-    /// a whole number of elements; `is_read_only()` if the store is; `is_limit()` or `is_out_of_memory()` if the address space
-    /// cannot be reserved; otherwise what the store or the system says.
+    /// `is_invalid()` if an option makes no sense, such as a limit of less than a page, or if the store is too short or
+    /// not a whole number of elements; `is_read_only()` if the store is; `is_limit()` or `is_out_of_memory()` if the
+    /// address space cannot be reserved; otherwise what the store or the system says.
     pub fn open_store(self, store: impl Store + 'static) -> Result<PagedArray<T>, Error> {
         self.open_boxed(Box::new(store), "the store")
     }
@@ -273,7 +274,8 @@ impl<T: AnyBitPattern> PagedOptions<T> {
                 .is_none_or(|asked| asked > bytes)
             {
                 return Err(format!(
-                    "{len} elements of {size} bytes were asked for, and from the offset {offset} on it has {bytes} bytes"
+                    "{len} elements of {size} bytes were asked for, and from the offset {offset} on it has {bytes} \
+                     bytes"
                 ));
             }
             return Ok(len);

@@ -29,9 +29,9 @@ impl<T: AnyBitPattern + NoUninit> PagedArray<T> {
     /// ```
     ///
     /// # Errors
-    /// `is_read_only()`; `is_limit()` beyond `max_len`; `is_unsupported()` if the store has a fixed length, as a `.npy` file has, or bytes follow
-    /// the array; `is_pinned()` if a guard of an element that would go was leaked; otherwise the failure of the store. Then
-    /// nothing has changed.
+    /// `is_read_only()`; `is_limit()` beyond `max_len`; `is_unsupported()` if the store has a fixed length, as a `.npy`
+    /// file has, or bytes follow the array; `is_pinned()` if a guard of an element that would go was leaked; otherwise
+    /// the failure of the store. Then nothing has changed.
     pub fn resize(&mut self, len: usize) -> Result<(), Error> {
         self.check_writable()?;
         let pool = &self.fetch.pool;
@@ -44,20 +44,22 @@ impl<T: AnyBitPattern + NoUninit> PagedArray<T> {
             return refuse(Cause::Full(self.max_len));
         }
         let (old, new) = (self.len * size_of::<T>(), len * size_of::<T>());
-        // The threads of the array use no page from here on, and get no job: this borrow is exclusive.
-        self.fetch.queue.settle();
         let kept = new.div_ceil(pool.frames.page_bytes());
         let gone = kept..pool.frames.pages().max(kept);
-        if gone.clone().any(|page| pool.table.look(page).is_pinned()) {
-            return refuse(Cause::Pinned);
-        }
         let tail = new..(kept * pool.frames.page_bytes()).min(old).max(new);
         let has_tail = !tail.is_empty();
         if has_tail {
             // Behind the end are zeros, so that they are there when the array grows again.
             self.fetch.pin(kept - 1..kept, Pin::Write)?;
         }
-        let resized = pool.source.resize(old, new);
+        // From here on the threads of the array use no page: a pin was the last to give them a job, and this borrow is
+        // exclusive. So none of them writes behind the new end, which would make the store longer again.
+        self.fetch.queue.settle();
+        let resized = if gone.clone().any(|page| pool.table.look(page).is_pinned()) {
+            refuse(Cause::Pinned)
+        } else {
+            pool.source.resize(old, new)
+        };
         if resized.is_ok() && has_tail {
             // SAFETY: the page is pinned. Nothing else touches its bytes: the array is borrowed exclusively, and a page
             // with a pin for writing is neither loaded nor written back.

@@ -6,7 +6,8 @@ use std::ops::Range;
 
 use bytemuck::AnyBitPattern;
 
-use super::{Slice, bytes_of};
+use super::elements::bytes_of;
+use super::guards::Slice;
 use crate::error::Error;
 use crate::fetch::{Fetch, Job};
 

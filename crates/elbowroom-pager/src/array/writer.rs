@@ -8,15 +8,17 @@ use std::ops::{Range, RangeBounds};
 
 use bytemuck::{AnyBitPattern, NoUninit};
 
-use super::{Slice, SliceMut, bytes_of, check, copy_out, resolve};
+use super::elements::{bytes_of, check, copy_out, resolve};
+use super::guards::{Slice, SliceMut};
 use crate::error::{Error, Operation};
 use crate::fetch::Fetch;
 use crate::table::Pin;
 
 /// Exclusive access to a part of an array. Indices start at the part's first element.
 ///
-/// Writers of different parts may be used by different threads at once, also where the parts meet inside a page. Returned
-/// by [`PagedArray::writer`](crate::PagedArray::writer) and [`PagedArray::writers`](crate::PagedArray::writers).
+/// Writers of different parts may be used by different threads at once, also where the parts meet inside a page.
+/// Returned by [`PagedArray::writer`](crate::PagedArray::writer) and
+/// [`PagedArray::writers`](crate::PagedArray::writers).
 pub struct Writer<'a, T> {
     fetch: &'a Fetch,
     // Invariant: inside the array, and no other writer has any of them.

@@ -17,8 +17,8 @@ use crate::os;
 ///
 /// Changes by others are noticed when pages are loaded. A read-only file must keep its length and its time of
 /// modification; a change within one tick of the file system's clock after opening may be missed. A writable file must
-/// not become shorter: its time of modification changes with each write of the array itself, so a foreign write cannot be told from one
-/// of ours.
+/// not become shorter: its time of modification changes with each write of the array itself, so a foreign write cannot
+/// be told from one of ours.
 #[derive(Debug)]
 pub struct FileStore {
     file: File,

@@ -200,3 +200,27 @@ fn a_file_grows_and_shrinks_in_place() {
     assert!(array.resize(4).unwrap_err().is_unsupported());
     assert_eq!(array.len(), 5);
 }
+
+#[test]
+fn nothing_is_written_behind_the_end_of_an_array_that_shrinks() {
+    let file = TempFile::with("behind", &[]);
+    let mut array = PagedArray::<u8>::options()
+        .writable(true)
+        .max_len(8 * page_size())
+        .page_size(page_size())
+        .resident_limit(8 * page_size())
+        .open(&file)
+        .unwrap();
+    for round in 0..300 {
+        array.resize(8 * page_size()).unwrap();
+        // More than half of the limit: the threads of the array begin to write.
+        array.slice_mut(..).unwrap().fill(round as u8 | 1);
+        let len = page_size() + round;
+        array.resize(len).unwrap();
+        assert_eq!(fs::metadata(&file).unwrap().len(), len as u64);
+        array.resize(8 * page_size()).unwrap();
+        let slice = array.slice(..).unwrap();
+        assert!(slice[..len].iter().all(|&byte| byte == round as u8 | 1));
+        assert!(slice[len..].iter().all(|&byte| byte == 0));
+    }
+}

@@ -141,7 +141,7 @@ fn sequential_access_is_read_ahead_and_merged() {
         .read_ahead(16 * page_size())
         .open_store(pages(100))
         .unwrap();
-    for byte in 0..array.len() {
+    for byte in (0..array.len()).step_by(page_size() / 4) {
         array.get(byte).unwrap();
     }
     let stats = array.stats();

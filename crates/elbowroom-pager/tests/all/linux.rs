@@ -2,8 +2,9 @@
 #![cfg(target_os = "linux")]
 
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use elbowroom_pager::PagedArray;
@@ -243,4 +244,85 @@ fn a_file_that_is_replaced_stays_the_old_one() {
     let array = PagedArray::<u8>::open(&file).unwrap();
     fs::rename(&new, &file).unwrap();
     assert_eq!(array.slice(..).unwrap()[..], [1; 100]);
+}
+
+const GENERATIONS_PAGE: usize = 16 << 10;
+
+/// After a kill, each page is what it was at the last flush, or something that was written since, or the beginning of
+/// that and the rest of the other.
+#[test]
+fn a_kill_during_write_back_leaves_pages_old_or_new() {
+    if is_emulated() {
+        return;
+    }
+    let file = TempFile::new("killed");
+    File::create(&file).unwrap().set_len(8 << 20).unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "linux::writes_until_it_is_killed",
+            "--exact",
+            "--ignored",
+            "--nocapture",
+        ])
+        .env("ELBOWROOM_PAGER_FILE", &file.0)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("flushed")));
+    std::thread::sleep(Duration::from_millis(150));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let bytes = fs::read(&file).unwrap();
+    assert_eq!(bytes.len(), 8 << 20);
+    let mut generations = Vec::new();
+    for page in bytes.chunks(GENERATIONS_PAGE) {
+        let values = page
+            .chunks(8)
+            .map(|value| u64::from_ne_bytes(value.try_into().unwrap()));
+        let values: Vec<u64> = values.collect();
+        assert!(values.iter().all(|&value| (1..1_000_000).contains(&value)));
+        assert!(
+            values.is_sorted_by(|before, after| before >= after),
+            "new, and then old"
+        );
+        generations.extend([values[0], values[values.len() - 1]]);
+    }
+    generations.sort_unstable();
+    generations.dedup();
+    println!("generations: {generations:?}");
+    assert!(generations.len() > 1, "the kill came in the middle");
+}
+
+#[test]
+#[ignore = "run by a_kill_during_write_back_leaves_pages_old_or_new in a process of its own"]
+fn writes_until_it_is_killed() {
+    let Some(path) = std::env::var_os("ELBOWROOM_PAGER_FILE") else {
+        return;
+    };
+    let mut array = PagedArray::<u64>::options()
+        .writable(true)
+        .page_size(GENERATIONS_PAGE)
+        .resident_limit(1 << 20)
+        .open(path)
+        .unwrap();
+    let mut random = Random::new(5);
+    let elements = GENERATIONS_PAGE / 8;
+    let pages = array.len() / elements;
+    for page in 0..pages {
+        array
+            .slice_mut(page * elements..(page + 1) * elements)
+            .unwrap()
+            .fill(1);
+    }
+    array.flush().unwrap();
+    println!("flushed");
+    std::io::stdout().flush().unwrap();
+    for generation in 2.. {
+        let page = random.below(pages);
+        array
+            .slice_mut(page * elements..(page + 1) * elements)
+            .unwrap()
+            .fill(generation);
+    }
 }

@@ -5,11 +5,12 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use bytemuck::{AnyBitPattern, NoUninit};
+use elbowroom::inject::{self, Call};
 use elbowroom::page_size;
 use elbowroom_pager::{Error, PagedArray};
 use proptest::prelude::*;
 
-use crate::common::{Failure, Flaky, is_injected};
+use crate::common::{Failure, Flaky, is_emulated, is_injected};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -26,6 +27,8 @@ enum Step {
     Resize(u16),
     Fail(u8, u8, bool),
     Heal,
+    /// The next step has a system call refused.
+    Refuse(bool, u8),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -45,6 +48,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => place().prop_map(Step::Resize),
         1 => (0..4u8, 1..4u8, any::<bool>()).prop_map(|(after, count, half)| Step::Fail(after, count, half)),
         1 => Just(Step::Heal),
+        1 => (any::<bool>(), 1..4u8).prop_map(|(is_commit, nth)| Step::Refuse(is_commit, nth)),
     ]
 }
 
@@ -80,10 +84,12 @@ fn setting() -> impl Strategy<Value = Setting> {
 }
 
 /// Checks an error against what can go wrong: the store, and the limit for elements on more pages than it allows.
-fn judge(error: &Error, flaky: &Flaky, failed: usize, may_exceed: bool) {
+fn judge(error: &Error, flaky: &Flaky, failed: usize, may_exceed: bool, is_refused: bool) {
     let failed_now = flaky.failed.load(Ordering::Relaxed) > failed;
     assert!(
-        is_injected(error) && failed_now || error.is_limit() && may_exceed,
+        is_injected(error) && failed_now
+            || error.is_limit() && may_exceed
+            || error.is_out_of_memory() && is_refused,
         "{error} (failed: {failed_now}, may exceed: {may_exceed})"
     );
 }
@@ -117,10 +123,17 @@ where
             (range.end * size).div_ceil(setting.page) - first > setting.limit_pages
         }
     };
+    let mut refusal = None;
     for step in steps {
+        // In force until the end of the step after the one that made it.
+        let plan = refusal.take();
         let len = model.len();
         let failed = flaky.failed.load(Ordering::Relaxed);
         let index = |at: u16| (len > 0).then(|| at as usize % len);
+        let is_refused = plan.is_some();
+        let judge_step = |error: &Error, flaky: &Flaky, failed: usize, may_exceed: bool| {
+            judge(error, flaky, failed, may_exceed, is_refused);
+        };
         let part = |at: u16, count: u16| {
             let start = at as usize % (len + 1);
             start..(start + count as usize).min(len)
@@ -130,7 +143,7 @@ where
                 let Some(index) = index(at) else { continue };
                 match array.get(index) {
                     Ok(value) => assert_eq!(value, model[index]),
-                    Err(error) => judge(&error, &flaky, failed, exceeds(&(index..index + 1))),
+                    Err(error) => judge_step(&error, &flaky, failed, exceeds(&(index..index + 1))),
                 }
                 assert!(array.get(len).unwrap_err().is_out_of_range());
             }
@@ -139,7 +152,7 @@ where
                 let value = make(u64::from(value));
                 match array.set(index, value) {
                     Ok(()) => model[index] = value,
-                    Err(error) => judge(&error, &flaky, failed, exceeds(&(index..index + 1))),
+                    Err(error) => judge_step(&error, &flaky, failed, exceeds(&(index..index + 1))),
                 }
             }
             &Step::Slice(at, count) => {
@@ -149,7 +162,7 @@ where
                         assert_eq!(slice[..], model[range.clone()]);
                         assert_eq!(slice.as_ptr(), base.wrapping_add(range.start));
                     }
-                    Err(error) => judge(&error, &flaky, failed, exceeds(&range)),
+                    Err(error) => judge_step(&error, &flaky, failed, exceeds(&range)),
                 }
             }
             &Step::Fill(at, count, value) => {
@@ -160,7 +173,7 @@ where
                         slice.fill(value);
                         model[range].fill(value);
                     }
-                    Err(error) => judge(&error, &flaky, failed, exceeds(&range)),
+                    Err(error) => judge_step(&error, &flaky, failed, exceeds(&range)),
                 }
             }
             &Step::Scan(at, count) => {
@@ -175,7 +188,7 @@ where
                         }
                         Err(error) => {
                             // The element on a border makes a chunk a page longer.
-                            judge(&error, &flaky, failed, setting.page % size != 0);
+                            judge_step(&error, &flaky, failed, setting.page % size != 0);
                             is_whole = false;
                         }
                     }
@@ -189,7 +202,7 @@ where
                         let expected: Vec<T> = indices.iter().map(|&index| model[index]).collect();
                         assert_eq!(values, expected);
                     }
-                    Err(error) => judge(&error, &flaky, failed, setting.page % size != 0),
+                    Err(error) => judge_step(&error, &flaky, failed, setting.page % size != 0),
                 }
             }
             &Step::Prefetch(at, count) => array.prefetch([part(at, count)]).unwrap(),
@@ -206,7 +219,7 @@ where
                     };
                     match writer.set(last, value) {
                         Ok(()) => model[end - 1] = value,
-                        Err(error) => judge(&error, &flaky, failed, exceeds(&(end - 1..end))),
+                        Err(error) => judge_step(&error, &flaky, failed, exceeds(&(end - 1..end))),
                     }
                 }
                 assert_eq!(end, len);
@@ -221,7 +234,7 @@ where
                 match array.get(index) {
                     Ok(value) => assert_eq!(value, model[index]),
                     // What is lent leaves no room, perhaps.
-                    Err(error) => judge(&error, &flaky, failed, true),
+                    Err(error) => judge_step(&error, &flaky, failed, true),
                 }
                 assert_eq!(slice[..], model[range]);
             }
@@ -234,7 +247,7 @@ where
                         *bytemuck::cast_slice::<T, u8>(&model)
                     );
                 }
-                Err(error) => judge(&error, &flaky, failed, false),
+                Err(error) => judge_step(&error, &flaky, failed, false),
             },
             &Step::Resize(to) => {
                 let to = to as usize % (len_max + 3);
@@ -243,7 +256,7 @@ where
                         assert!(to <= len_max);
                         model.resize(to, T::zeroed());
                     }
-                    Err(error) => judge(&error, &flaky, failed, to > len_max),
+                    Err(error) => judge_step(&error, &flaky, failed, to > len_max),
                 }
                 assert_eq!(array.len(), model.len());
             }
@@ -256,11 +269,22 @@ where
                 flaky.fail(after.into(), count.into(), failure);
             }
             Step::Heal => flaky.heal(),
+            &Step::Refuse(is_commit, nth) => {
+                drop(plan);
+                let call = if is_commit {
+                    Call::Commit
+                } else {
+                    Call::Decommit
+                };
+                refusal = Some(inject::refuse(call, nth.into()));
+                continue;
+            }
         }
         let stats = array.stats();
         assert!(stats.bytes_resident_max <= limit, "{stats:?}");
         assert!(stats.bytes_dirty <= stats.bytes_resident_max, "{stats:?}");
     }
+    drop(refusal);
     flaky.heal();
     array.flush().unwrap();
     let stored = flaky.memory.to_vec();
@@ -286,7 +310,8 @@ where
 
 fn cases() -> u32 {
     let asked = std::env::var("PROPTEST_CASES").ok();
-    asked.and_then(|cases| cases.parse().ok()).unwrap_or(150)
+    let cases = if is_emulated() { 10 } else { 100 };
+    asked.and_then(|cases| cases.parse().ok()).unwrap_or(cases)
 }
 
 proptest! {

@@ -350,8 +350,8 @@ impl Arena {
         })
     }
 
-    /// Reserves the addresses, which has not been done, where `needed` bytes are needed now. The first `written` bytes are
-    /// about to be written.
+    /// Reserves the addresses, which has not been done, where `needed` bytes are needed now. The first `written` bytes
+    /// are about to be written.
     pub(super) fn reserve_addresses(
         &self,
         options: Option<Options>,
