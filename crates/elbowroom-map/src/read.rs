@@ -3,7 +3,7 @@
 use std::fmt;
 use std::process;
 
-use crate::cells::CELLS_MAX;
+use crate::cells::{COLUMNS, cells_max};
 use crate::error::Error;
 use crate::escape::escaped;
 use crate::os;
@@ -73,14 +73,14 @@ pub struct Pages<'a> {
 }
 
 impl Pages<'_> {
-    /// Returns the text.
-    pub fn draw(&self, paint: Paint) -> String {
+    /// Returns the text. Its picture has lines of at most so many columns.
+    pub fn draw(&self, paint: Paint, columns: usize) -> String {
         let Pages {
             snapshot,
             region,
             runs,
         } = self;
-        let picture = Picture::new(runs, snapshot.page_size_bytes, CELLS_MAX);
+        let picture = Picture::new(runs, snapshot.page_size_bytes, cells_max(columns));
         format!(
             "process {} {}\n{}: {} at {:x}\n\n{}",
             snapshot.pid,
@@ -88,14 +88,14 @@ impl Pages<'_> {
             region.label(escaped),
             human(region.end - region.start),
             region.start,
-            picture.draw(paint)
+            picture.draw(paint, columns)
         )
     }
 }
 
 impl fmt::Display for Pages<'_> {
-    /// Writes the text without colours.
+    /// Writes the text in 80 columns without colours.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.draw(Paint::Plain))
+        f.write_str(&self.draw(Paint::Plain, COLUMNS))
     }
 }

@@ -44,8 +44,9 @@ impl Paint {
 /// The rows of regions in a text, unless all are wanted.
 const ROWS: usize = 24;
 
-/// The width of the longest bar.
+/// The width of the longest bar, and of what stands before it.
 const BAR_COLUMNS: usize = 48;
+const BAR_START: usize = 23;
 const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
 
 /// The regions of one kind and name.
@@ -72,16 +73,17 @@ impl Snapshot {
     }
 
     /// Returns the text: the sums as bars on one scale, the sums by kind, and the largest regions by kind and name, or
-    /// with `all` every region.
-    pub fn draw(&self, all: bool, paint: Paint) -> String {
-        text(self, if all { usize::MAX } else { ROWS }, paint)
+    /// with `all` every region. Where lines may have few columns, the tables have fewer figures, and long names lose
+    /// their first characters.
+    pub fn draw(&self, all: bool, paint: Paint, columns: usize) -> String {
+        text(self, if all { usize::MAX } else { ROWS }, paint, columns)
     }
 }
 
 impl fmt::Display for Snapshot {
     /// Writes the text with the largest regions, or with `{:#}` all regions, without colours.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.draw(f.alternate(), Paint::Plain))
+        f.write_str(&self.draw(f.alternate(), Paint::Plain, usize::MAX))
     }
 }
 
@@ -116,8 +118,8 @@ fn rows(regions: &[Region]) -> Vec<Row> {
     rows
 }
 
-/// Returns the text with at most `rows_max` rows of regions.
-fn text(snapshot: &Snapshot, rows_max: usize, paint: Paint) -> String {
+/// Returns the text with at most `rows_max` rows of regions, in lines of at most `columns`.
+fn text(snapshot: &Snapshot, rows_max: usize, paint: Paint, columns: usize) -> String {
     let program = escaped(&snapshot.program);
     let mut text = format!(
         "process {} {program}, pages of {}\n\n",
@@ -125,23 +127,24 @@ fn text(snapshot: &Snapshot, rows_max: usize, paint: Paint) -> String {
         human(snapshot.page_size_bytes)
     );
     let total = snapshot.total();
-    bars(&mut text, &total);
-    text += &format!("\n{}", paint.bold(&header("kind", "regions")));
+    let table = Table::fitting(&total, columns);
+    bars(&mut text, &total, columns);
+    text += &format!("\n{}\n", paint.bold(&table.header()));
     for (kind, count, figures) in snapshot.kinds() {
-        line(&mut text, kind.word(), count, &figures, "");
+        text += &table.line(kind.word(), count, &figures, "");
     }
     let regions = snapshot.regions();
-    line(&mut text, "all", regions.len(), &total, "");
+    text += &table.line("all", regions.len(), &total, "");
 
     let rows = rows(&regions);
-    text += &format!("\n{}", paint.bold(&header("kind", "regions")));
+    text += &format!("\n{}\n", paint.bold(&table.header()));
     for row in rows.iter().take(rows_max) {
         let name = if row.name.is_empty() {
             format!("at {:x}", row.start)
         } else {
             row.name.clone()
         };
-        line(&mut text, row.kind.word(), row.regions, &row.figures, &name);
+        text += &table.line(row.kind.word(), row.regions, &row.figures, &name);
     }
     if let Some(more) = rows.len().checked_sub(rows_max).filter(|&more| more > 0) {
         let _ = writeln!(text, "and {more} more");
@@ -149,27 +152,25 @@ fn text(snapshot: &Snapshot, rows_max: usize, paint: Paint) -> String {
     text
 }
 
-fn bars(text: &mut String, total: &Figures) {
+fn bars(text: &mut String, total: &Figures, columns: usize) {
     let scale = total.reserved_bytes;
+    let longest = columns.saturating_sub(BAR_START).min(BAR_COLUMNS);
     for (name, bytes) in total.named() {
         let (size, bar) = match bytes {
-            Some(bytes) => (human(bytes), bar(bytes, scale)),
+            Some(bytes) => (human(bytes), bar(bytes, scale, longest)),
             None => ("not known".to_owned(), String::new()),
         };
-        let _ = writeln!(
-            text,
-            "{}",
-            format!("{name:<10}{size:>11}  {bar}").trim_end()
-        );
+        let line = format!("{name:<10}{size:>11}  {bar}");
+        let _ = writeln!(text, "{}", line.trim_end());
     }
 }
 
 /// Returns a bar in eighths of a character. A size above 0 has at least one eighth.
-fn bar(bytes: u64, scale: u64) -> String {
+fn bar(bytes: u64, scale: u64, longest: usize) -> String {
     if scale == 0 {
         return String::new();
     }
-    let eighths = (u128::from(bytes) * 8 * BAR_COLUMNS as u128 / u128::from(scale)) as usize;
+    let eighths = (u128::from(bytes) * 8 * longest as u128 / u128::from(scale)) as usize;
     let eighths = eighths.max(usize::from(bytes > 0));
     let mut bar = "█".repeat(eighths / 8);
     if eighths % 8 > 0 {
@@ -178,25 +179,97 @@ fn bar(bytes: u64, scale: u64) -> String {
     bar
 }
 
-fn header(first: &str, second: &str) -> String {
-    let mut text = format!("{first:<12}{second:>8}");
-    for (name, _) in Figures::NONE.named() {
-        let _ = write!(text, "{name:>11}");
-    }
-    text + "\n"
+/// The columns of the tables of regions.
+struct Table {
+    // Whether there is a column for each figure, in their order.
+    shown: [bool; FIGURES],
+    // Whether there is one for the number of regions.
+    has_count: bool,
+    // The columns that a line may have.
+    columns: usize,
 }
 
-fn line(text: &mut String, first: &str, count: usize, figures: &Figures, name: &str) {
-    let mut line = format!("{first:<12}{count:>8}");
-    for (_, bytes) in figures.named() {
-        let size = match bytes {
-            Some(0) => "-".to_owned(),
-            Some(bytes) => human(bytes),
-            None => "?".to_owned(),
+const FIGURES: usize = 7;
+/// Of the figures, in their order: those that give way first where lines are short. The last ones never do.
+const GIVE_WAY: [usize; 4] = [6, 5, 4, 2];
+/// The widths of the first two columns and of a figure.
+const KIND_COLUMNS: usize = 12;
+const COUNT_COLUMNS: usize = 8;
+const FIGURE_COLUMNS: usize = 11;
+/// The least for names, before a figure gives way, and before the number of regions does.
+const NAME_COLUMNS: [usize; 2] = [22, 13];
+
+impl Table {
+    /// A table of the figures that are not 0 in all, as far as there is room beside the names.
+    fn fitting(total: &Figures, columns: usize) -> Table {
+        let mut table = Table {
+            shown: total.named().map(|(_, bytes)| bytes != Some(0)),
+            has_count: true,
+            columns,
         };
-        let _ = write!(line, "{size:>11}");
+        let [for_figures, for_count] = NAME_COLUMNS;
+        for figure in GIVE_WAY {
+            table.shown[figure] &= table.room() >= for_figures;
+        }
+        table.has_count = table.room() >= for_count;
+        table
     }
-    let _ = writeln!(text, "{}", format!("{line}  {}", escaped(name)).trim_end());
+
+    fn width(&self) -> usize {
+        let figures = self.shown.iter().filter(|shown| **shown).count();
+        let count = if self.has_count { COUNT_COLUMNS } else { 0 };
+        KIND_COLUMNS + count + figures * FIGURE_COLUMNS
+    }
+
+    /// The columns for names.
+    fn room(&self) -> usize {
+        self.columns.saturating_sub(self.width() + 2)
+    }
+
+    /// The first two columns.
+    fn start(&self, kind: &str, count: &dyn fmt::Display) -> String {
+        match self.has_count {
+            true => format!("{kind:<KIND_COLUMNS$}{count:>COUNT_COLUMNS$}"),
+            false => format!("{kind:<KIND_COLUMNS$}"),
+        }
+    }
+
+    fn shown<T>(&self, figures: [T; FIGURES]) -> impl Iterator<Item = T> {
+        let shown = figures.into_iter().zip(self.shown);
+        shown.filter_map(|(figure, is_shown)| is_shown.then_some(figure))
+    }
+
+    fn header(&self) -> String {
+        let mut text = self.start("kind", &"regions");
+        for (name, _) in self.shown(Figures::NONE.named()) {
+            let _ = write!(text, "{name:>FIGURE_COLUMNS$}");
+        }
+        text
+    }
+
+    fn line(&self, kind: &str, count: usize, figures: &Figures, name: &str) -> String {
+        let mut line = self.start(kind, &count);
+        for (_, bytes) in self.shown(figures.named()) {
+            let size = match bytes {
+                Some(0) => "-".to_owned(),
+                Some(bytes) => human(bytes),
+                None => "?".to_owned(),
+            };
+            let _ = write!(line, "{size:>FIGURE_COLUMNS$}");
+        }
+        let name = shortened(&escaped(name), self.room());
+        format!("{}\n", format!("{line}  {name}").trim_end())
+    }
+}
+
+/// Returns the end of a name that has more than `columns` characters: of a path, it says the most.
+fn shortened(name: &str, columns: usize) -> String {
+    match name.chars().count().checked_sub(columns) {
+        None | Some(0) => name.to_owned(),
+        Some(more) => std::iter::once('…')
+            .chain(name.chars().skip(more + 1))
+            .collect(),
+    }
 }
 
 #[cfg(test)]
@@ -217,21 +290,21 @@ dirty             0 B
 huge              0 B
 swapped           0 B
 
-kind         regions   reserved  committed    charged   resident      dirty       huge    swapped
-named              2      8 KiB      8 KiB          -      8 KiB          -          -          -
-heap               1     16 KiB     16 KiB          -      4 KiB          -          -          -
-anonymous          1     32 KiB     32 KiB          -      4 KiB          -          -          -
-image              1     12 KiB     12 KiB          -      8 KiB          -          -          -
-all                5     68 KiB     68 KiB          -     24 KiB          -          -          -
+kind         regions   reserved  committed   resident
+named              2      8 KiB      8 KiB      8 KiB
+heap               1     16 KiB     16 KiB      4 KiB
+anonymous          1     32 KiB     32 KiB      4 KiB
+image              1     12 KiB     12 KiB      8 KiB
+all                5     68 KiB     68 KiB     24 KiB
 
-kind         regions   reserved  committed    charged   resident      dirty       huge    swapped
-image              1     12 KiB     12 KiB          -      8 KiB          -          -          -  /bin/prog
-anonymous          1     32 KiB     32 KiB          -      4 KiB          -          -          -  at 400000
-heap               1     16 KiB     16 KiB          -      4 KiB          -          -          -  [heap]
-named              1      4 KiB      4 KiB          -      4 KiB          -          -          -  cache of pages
+kind         regions   reserved  committed   resident
+image              1     12 KiB     12 KiB      8 KiB  /bin/prog
+anonymous          1     32 KiB     32 KiB      4 KiB  at 400000
+heap               1     16 KiB     16 KiB      4 KiB  [heap]
+named              1      4 KiB      4 KiB      4 KiB  cache of pages
 and 1 more
 ";
-        assert_eq!(text(&snapshot(), 4, Paint::Plain), expected);
+        assert_eq!(text(&snapshot(), 4, Paint::Plain, usize::MAX), expected);
     }
 
     #[test]
@@ -257,13 +330,32 @@ and 1 more
     }
 
     #[test]
+    fn it_fits_its_columns() {
+        let mut snapshot = snapshot();
+        let figures = &mut snapshot.mappings[0].figures;
+        (figures.dirty_bytes, figures.huge_bytes) = (Some(PAGE), Some(PAGE));
+        snapshot.mappings[0].name = format!("/a/long/path/{}/of-a-library.so", "x/".repeat(40));
+        for columns in [60, 80, 120, 200] {
+            let text = text(&snapshot, 9, Paint::Plain, columns);
+            let widest = text.lines().skip(2).map(|line| line.chars().count());
+            assert!(widest.max() <= Some(columns), "{columns}: {text}");
+            assert!(text.contains("a-library.so\n"), "{columns}: {text}");
+            assert_eq!(
+                text.contains("dirty       huge\n"),
+                columns >= 120,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
     fn small_bars_are_seen_and_names_are_escaped() {
-        assert_eq!(bar(1, 1 << 60), "▏");
-        assert_eq!(bar(0, 1 << 60), "");
-        assert_eq!(bar(u64::MAX, u64::MAX).chars().count(), BAR_COLUMNS);
+        assert_eq!(bar(1, 1 << 60, 48), "▏");
+        assert_eq!(bar(0, 1 << 60, 48), "");
+        assert_eq!(bar(u64::MAX, u64::MAX, 48).chars().count(), BAR_COLUMNS);
         let mut snapshot = snapshot();
         snapshot.mappings[0].name = "\x1b[2J\n".to_owned();
-        let text = text(&snapshot, 9, Paint::Plain);
+        let text = text(&snapshot, 9, Paint::Plain, usize::MAX);
         assert!(
             !text.contains('\x1b') && text.contains("  \\u{1b}[2J\\u{a}\n"),
             "{text}"
@@ -274,7 +366,7 @@ and 1 more
     fn what_is_not_known_is_said() {
         let mut snapshot = snapshot();
         snapshot.mappings[0].figures.dirty_bytes = None;
-        let text = text(&snapshot, 9, Paint::Plain);
+        let text = text(&snapshot, 9, Paint::Plain, usize::MAX);
         assert!(
             text.contains("dirty       not known\n") && text.contains("          ?"),
             "{text}"

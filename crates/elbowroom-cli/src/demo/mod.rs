@@ -19,7 +19,7 @@ use elbowroom_map::{Picture, Run};
 use crate::args::{Char, Demo, Transcript};
 use crate::map;
 use crate::os;
-use crate::output::{complain, line, paint, write_file};
+use crate::output::{self, complain, line, paint, write_file};
 use crate::picture::{CELLS_MAX, Trace};
 use crate::usage::Usage;
 
@@ -369,7 +369,8 @@ impl Program<'_> {
         }
         let page = page_size() as u64;
         if self.settings.picture {
-            let text = Picture::new(&self.runs, page, CELLS_MAX).draw(paint());
+            let columns = output::columns().unwrap_or(80);
+            let text = Picture::new(&self.runs, page, CELLS_MAX).draw(paint(), columns);
             line(format_args!("\n{}", text.trim_end()))
                 .map_err(|error| Stop::CannotPrint(error).to_string())?;
         }
