@@ -1,4 +1,5 @@
-//! `cargo xtask sanitize`: the tests of the library and of the pager under AddressSanitizer and ThreadSanitizer, with nightly Rust.
+//! `cargo xtask sanitize`: the tests of the library and of the pager under AddressSanitizer and ThreadSanitizer, with
+//! nightly Rust.
 //!
 //! What has to be set, and why:
 //! - both: `handle_segv=0:handle_sigbus=0`. With the sanitizer's own handlers below ours, regions work as well
