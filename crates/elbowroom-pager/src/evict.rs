@@ -124,10 +124,11 @@ impl Pool {
             clock.stranded.swap_remove(index);
             let page_bytes = self.frames.page_bytes();
             let place = page * page_bytes..(page + 1) * page_bytes;
-            // A fresh page is zero, also behind the end of the array.
-            // SAFETY: the page still has its memory, and keeps it: only this thread, which has claimed the page and holds
-            // the lock, could decommit it. Nothing else touches a claimed page.
-            unsafe { self.frames.bytes_mut(place) }.fill(0);
+            // SAFETY: the page still has its memory, and keeps it: only this thread, which has claimed the page and
+            // holds the lock, could decommit it. Nothing else touches a claimed page.
+            let memory = unsafe { self.frames.bytes_mut(place) };
+            // As a fresh page is, also behind the end of the array.
+            memory.fill(0);
             clock.insert(page);
             self.table.start_loading(page);
             return Ok(());

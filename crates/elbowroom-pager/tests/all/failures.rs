@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use elbowroom::page_size;
 use elbowroom_pager::{Error, Operation, PagedArray};
 
-use crate::common::{Failure, Flaky, is_injected};
+use crate::common::{Failure, Flaky, is_emulated, is_injected};
 
 const PAGES: usize = 12;
 
@@ -43,7 +43,7 @@ fn script(array: &mut PagedArray<u64>, written: &mut Vec<usize>) -> Result<(), E
 #[test]
 fn a_failure_at_every_call_loses_nothing() {
     for failure in [Failure::Refused, Failure::HalfWay] {
-        for count in [1, 3] {
+        for count in if is_emulated() { 1..2 } else { 1..4 } {
             let mut call = 0;
             loop {
                 let flaky = Flaky::new(vec![0; PAGES * page_size()]);
