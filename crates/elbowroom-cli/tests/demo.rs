@@ -244,7 +244,10 @@ fn the_picture_follows_the_transcript() {
         );
         let cells: String = picture
             .lines()
-            .filter(|line| line.starts_with("    "))
+            .filter(|line| {
+                let address = line.trim_start().split("  ").next();
+                address.is_some_and(|address| u64::from_str_radix(address, 16).is_ok())
+            })
             .collect();
         let count = |glyphs: &[char]| cells.chars().filter(|char| glyphs.contains(char)).count();
         let per_cell = pages.div_ceil(64 * 24).next_power_of_two();
