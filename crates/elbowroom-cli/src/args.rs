@@ -259,7 +259,8 @@ pub(crate) struct Bench {
 /// Report what this machine lets you reserve and commit, and what to change
 ///
 /// Everything is tested by trying it. Calls that may be forbidden are tried in a child process, and no change
-/// remains. Each entry says what was found, what it means for elbowroom, and what to change:
+/// remains. What needs attention is shown, the worst first. Each entry says what was found, what it means for
+/// elbowroom, and what to change:
 ///
 ///   ok        as it should be
 ///   note      works, but differs from most machines; or a feature that only some programs need is absent
@@ -270,6 +271,9 @@ pub(crate) struct Bench {
 #[derive(Args)]
 #[command(after_help = DOCTOR_EXAMPLES, verbatim_doc_comment)]
 pub(crate) struct Doctor {
+    /// Show everything, not only what needs attention
+    #[arg(long)]
+    pub(crate) all: bool,
     /// Print one JSON object with exact figures
     #[arg(long)]
     pub(crate) json: bool,

@@ -242,13 +242,7 @@ fn the_picture_follows_the_transcript() {
             before.ends_with("Release succeeded.") || before.ends_with("Exiting process."),
             "{args}: {outcome:?}"
         );
-        let cells: String = picture
-            .lines()
-            .filter(|line| {
-                let address = line.trim_start().split("  ").next();
-                address.is_some_and(|address| u64::from_str_radix(address, 16).is_ok())
-            })
-            .collect();
+        let cells = common::cells(picture);
         let count = |glyphs: &[char]| cells.chars().filter(|char| glyphs.contains(char)).count();
         let per_cell = pages.div_ceil(64 * 24).next_power_of_two();
         let committed: usize = committed;

@@ -46,7 +46,7 @@ fn it_finds_what_the_library_finds() {
 
 #[test]
 fn the_text_has_a_line_for_each_finding() {
-    let outcome = run("doctor");
+    let (outcome, urgent) = (run("doctor --all"), run("doctor"));
     let json = run("doctor --json").json();
     assert_eq!(outcome.stdout.lines().next(), json["system"].as_str());
     for finding in json["findings"].as_array().unwrap() {
@@ -55,6 +55,13 @@ fn the_text_has_a_line_for_each_finding() {
             outcome.stdout.contains(&format!(" {what} ")),
             "{what}: {}",
             outcome.stdout
+        );
+        let level = finding["level"].as_str().unwrap();
+        assert_eq!(
+            urgent.stdout.contains(&format!("  {level:<9}{what}")),
+            level != "ok",
+            "{what}: {}",
+            urgent.stdout
         );
     }
     // Into a pipe, so without colours; and for people, so in short lines.
@@ -67,8 +74,10 @@ fn the_text_has_a_line_for_each_finding() {
         "{}",
         outcome.stdout
     );
-    let last = outcome.stdout.lines().last().unwrap();
-    assert!(last.ends_with('.') && last.contains(" note"), "{last}");
+    for outcome in [outcome, urgent] {
+        let summary = outcome.stdout.lines().nth(1).unwrap();
+        assert!(summary.contains(" note"), "{summary}");
+    }
 }
 
 /// Natively: an emulator has limits, signals and a /proc of its own.
@@ -626,7 +635,7 @@ mod linux {
         // SAFETY: reads a winsize.
         let result = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
         assert_eq!(result, 0);
-        let mut command = elbowroom("doctor");
+        let mut command = elbowroom("doctor --all");
         command
             .env("TERM", "xterm")
             .env_remove("NO_COLOR")

@@ -77,11 +77,7 @@ fn a_region_is_drawn() {
     }
     let outcome = run("map --self --region sample");
     assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""));
-    let cells: String = outcome
-        .stdout
-        .lines()
-        .filter(|line| line.starts_with("    "))
-        .collect();
+    let cells = common::cells(&outcome.stdout);
     let count = |glyph| cells.chars().filter(|&char| char == glyph).count();
     assert_eq!(
         [count('░'), count('▒'), count('█')],

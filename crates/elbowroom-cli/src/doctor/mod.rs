@@ -16,7 +16,7 @@ pub(crate) fn run(settings: &Doctor) -> Result<i32, String> {
     let text = if settings.json {
         view::json(&report)
     } else {
-        view::text(&report, paint(), columns)
+        view::text(&report, settings.all, paint(), columns)
     };
     print(text.trim_end_matches('\n')).map(|_| report.status())
 }

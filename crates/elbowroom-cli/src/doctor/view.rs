@@ -14,6 +14,11 @@ pub(super) const DEFAULT_COLUMNS: usize = 100;
 const LEVEL_COLUMNS: usize = 9;
 const WHAT_COLUMNS: usize = 26;
 const INDENT: usize = 2 + LEVEL_COLUMNS + WHAT_COLUMNS;
+/// Where less than this is left beside what was looked at, the rest goes below it.
+const BESIDE_COLUMNS: usize = 30;
+const NARROW_INDENT: usize = 6;
+/// The least width that lines are wrapped to.
+const COLUMNS_MIN: usize = 40;
 
 /// The JSON object.
 #[derive(Serialize)]
@@ -30,23 +35,48 @@ pub(super) fn json(report: &Report) -> String {
     })
 }
 
-/// Returns all findings by section, wrapped to `columns`.
-pub(super) fn text(report: &Report, paint: Paint, columns: usize) -> String {
-    let columns = columns.clamp(INDENT + 30, 120);
+/// Returns what needs attention, the worst first, and with `is_all` all findings by section; wrapped to `columns`.
+pub(super) fn text(report: &Report, is_all: bool, paint: Paint, columns: usize) -> String {
+    let columns = columns.clamp(COLUMNS_MIN, 120);
     let mut text = String::new();
     push(&mut text, &report.system);
+    wrapped(&mut text, &summary(report), columns);
+    if is_all {
+        by_section(&mut text, report, paint, columns);
+    } else {
+        urgent(&mut text, report, paint, columns);
+    }
+    text
+}
+
+fn by_section(text: &mut String, report: &Report, paint: Paint, columns: usize) {
     let mut section = None;
     for finding in &report.findings {
         if section != Some(finding.section) {
             section = Some(finding.section);
-            push(&mut text, "");
-            push(&mut text, &paint.bold(finding.section.title()));
+            push(text, "");
+            push(text, &paint.bold(finding.section.title()));
         }
-        show(&mut text, finding, paint, columns);
+        show(text, finding, paint, columns);
     }
-    push(&mut text, "");
-    push(&mut text, &summary(report));
-    text
+}
+
+fn urgent(text: &mut String, report: &Report, paint: Paint, columns: usize) {
+    let mut urgent: Vec<&Finding> = report.findings.iter().collect();
+    urgent.retain(|finding| finding.level != Level::Ok);
+    // Of one level in their order.
+    urgent.sort_by_key(|finding| std::cmp::Reverse(finding.level));
+    for finding in urgent {
+        push(text, "");
+        show(text, finding, paint, columns);
+    }
+    let rest = match report.count(Level::Ok) {
+        0 => return,
+        1 => "One thing is as it should be.".to_owned(),
+        count => format!("{count} things are as they should be."),
+    };
+    push(text, "");
+    wrapped(text, &format!("{rest} --all shows everything."), columns);
 }
 
 fn show(text: &mut String, finding: &Finding, paint: Paint, columns: usize) {
@@ -59,35 +89,39 @@ fn show(text: &mut String, finding: &Finding, paint: Paint, columns: usize) {
         ..
     } = finding;
     let (word, colour) = (level.word(), colour(*level));
-    // Paths of control groups and libraries are in it.
-    let mut found = wrap(&escaped(found), columns - INDENT).into_iter();
-    let first = found.next().unwrap_or_default();
     let level = paint.colour(colour, &format!("{word:<LEVEL_COLUMNS$}"));
-    push(
-        text,
-        format!("  {level}{what:<WHAT_COLUMNS$}{first}").trim_end(),
-    );
-    for line in found {
-        push(text, &format!("{:INDENT$}{line}", ""));
+    let is_narrow = columns < INDENT + BESIDE_COLUMNS;
+    let indent = if is_narrow { NARROW_INDENT } else { INDENT };
+    // Paths of control groups and libraries are in it.
+    let mut found = wrap(&escaped(found), columns - indent).into_iter();
+    if is_narrow {
+        push(text, &format!("  {level}{what}"));
+    } else {
+        let first = found.next().unwrap_or_default();
+        let line = format!("  {level}{what:<WHAT_COLUMNS$}{first}");
+        push(text, line.trim_end());
     }
-    for line in wrap(means, columns - INDENT) {
-        push(text, &format!("{:INDENT$}{}", "", paint.dim(&line)));
+    for line in found {
+        push(text, &format!("{:indent$}{line}", ""));
+    }
+    for line in wrap(means, columns - indent) {
+        push(text, &format!("{:indent$}{}", "", paint.dim(&line)));
     }
     let change = change
         .as_deref()
-        .map(|change| wrap(change, columns - INDENT - 2))
+        .map(|change| wrap(change, columns - indent - 2))
         .unwrap_or_default();
     for (index, line) in change.iter().enumerate() {
         let mark = if index == 0 { "> " } else { "  " };
-        push(
-            text,
-            &format!(
-                "{:INDENT$}{}",
-                "",
-                paint.colour(colour, &format!("{mark}{line}"))
-            ),
-        );
+        let line = paint.colour(colour, &format!("{mark}{line}"));
+        push(text, &format!("{:indent$}{line}", ""));
     }
+}
+
+fn wrapped(text: &mut String, words: &str, columns: usize) {
+    wrap(words, columns)
+        .iter()
+        .for_each(|line| push(text, line));
 }
 
 fn colour(level: Level) -> Colour {
@@ -144,22 +178,40 @@ mod tests {
 
     #[test]
     fn it_is_laid_out() {
-        let expected = "\
+        let report = report(&[Level::Ok, Level::Note, Level::Warning]);
+        let all = "\
 A machine
+Nothing that a region needs is missing. 1 warning, 1 note.
 
 commit
   ok       a thing                   17 MiB
                                      It is so.
+  note     a thing                   17 MiB
+                                     It is not so.
+                                     > Make it so.
   warning  a thing                   17 MiB
                                      It is not so.
                                      > Make it so.
-
-Nothing that a region needs is missing. 1 warning, 0 notes.
 ";
-        assert_eq!(
-            text(&report(&[Level::Ok, Level::Warning]), Paint::Plain, 100),
-            expected
-        );
+        assert_eq!(text(&report, true, Paint::Plain, 100), all);
+        let urgent = "\
+A machine
+Nothing that a region needs is missing. 1 warning, 1
+note.
+
+  warning  a thing
+      17 MiB
+      It is not so.
+      > Make it so.
+
+  note     a thing
+      17 MiB
+      It is not so.
+      > Make it so.
+
+One thing is as it should be. --all shows everything.
+";
+        assert_eq!(text(&report, false, Paint::Plain, 54), urgent);
     }
 
     #[test]
@@ -171,22 +223,24 @@ Nothing that a region needs is missing. 1 warning, 0 notes.
                 .clone()
                 .found(&*long, 1)
                 .but(Level::Missing, &*long, &*long);
-        for columns in [0, 70, 100, 1000] {
-            let text = text(&report, Paint::Plain, columns);
-            let longest = text.lines().map(|line| line.chars().count()).max().unwrap();
-            assert!(
-                longest <= columns.clamp(INDENT + 30, 120),
-                "{columns}:\n{text}"
-            );
+        for columns in [0, 60, 70, 100, 1000] {
+            for is_all in [false, true] {
+                let text = text(&report, is_all, Paint::Plain, columns);
+                let longest = text.lines().map(|line| line.chars().count()).max();
+                assert!(
+                    longest <= Some(columns.clamp(COLUMNS_MIN, 120)),
+                    "{columns}:\n{text}"
+                );
+            }
         }
     }
 
     #[test]
     fn colours_are_only_painted_where_asked() {
         let report = report(&[Level::Ok, Level::Note, Level::Warning, Level::Missing]);
-        let plain = text(&report, Paint::Plain, 100);
+        let plain = text(&report, true, Paint::Plain, 100);
         assert!(!plain.contains('\x1b'));
-        let painted = text(&report, Paint::Colours, 100);
+        let painted = text(&report, true, Paint::Colours, 100);
         let mut stripped = String::new();
         for (index, part) in painted.split('\x1b').enumerate() {
             stripped += if index == 0 {
@@ -205,8 +259,8 @@ Nothing that a region needs is missing. 1 warning, 0 notes.
         assert_eq!(report(&[Level::Warning, Level::Note]).status(), 0);
         assert_eq!(report(&[Level::Missing, Level::Ok]).status(), 1);
         assert!(
-            text(&report(&[Level::Missing; 2]), Paint::Plain, 100)
-                .ends_with("Missing: 2. 0 warnings, 0 notes.\n")
+            text(&report(&[Level::Missing; 2]), false, Paint::Plain, 100)
+                .contains("\nMissing: 2. 0 warnings, 0 notes.\n")
         );
     }
 

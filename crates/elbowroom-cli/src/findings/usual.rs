@@ -49,7 +49,7 @@ pub(crate) fn commit_limit(limit: u64, committed: u64, is_enforced: bool, change
         value,
     );
     if !is_enforced {
-        return finding.means("Not enforced in this mode.");
+        return finding.note("Not enforced in this mode: no commit fails because of it.");
     }
     let means = format!(
         "{} can still be committed before commits fail.",

@@ -58,3 +58,12 @@ impl Outcome {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
+
+/// Returns the cells of a picture: what is in its lines behind the addresses.
+pub(crate) fn cells(picture: &str) -> String {
+    let lines = picture.lines().filter_map(|line| {
+        let (address, cells) = line.trim_start().split_once("  ")?;
+        u64::from_str_radix(address, 16).is_ok().then_some(cells)
+    });
+    lines.collect()
+}

@@ -120,7 +120,10 @@ fn the_mode_of_overcommit_decides_what_a_limit_means() {
     });
     assert_eq!(
         (finding.level, finding.means.as_str()),
-        (Level::Ok, "Not enforced in this mode.")
+        (
+            Level::Note,
+            "Not enforced in this mode: no commit fails because of it."
+        )
     );
     let finding = judged("commit_limit", |facts| {
         facts.memory.as_mut().unwrap().committed_bytes = 37 * GIB
