@@ -71,9 +71,9 @@ pub struct Slice<'a, T> {
     borrow: PhantomData<&'a [T]>,
 }
 
-// SAFETY: as `&[T]`, which it lends; unpinning is for any thread.
+// SAFETY: it lends `&[T]`, which may be sent if `T` is Sync; any thread may unpin.
 unsafe impl<T: Sync> Send for Slice<'_, T> {}
-// SAFETY: as `&[T]`, which it lends.
+// SAFETY: it lends `&[T]`, which may be shared if `T` is Sync.
 unsafe impl<T: Sync> Sync for Slice<'_, T> {}
 
 impl<'a, T: AnyBitPattern> Slice<'a, T> {
@@ -109,7 +109,7 @@ pub struct SliceMut<'a, T> {
     borrow: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: as `&mut [T]`, which it lends; unpinning is for any thread.
+// SAFETY: it lends `&mut [T]`, which may be sent if `T` is Send; any thread may unpin.
 unsafe impl<T: Send> Send for SliceMut<'_, T> {}
 // SAFETY: shared, it lends `&[T]` only.
 unsafe impl<T: Sync> Sync for SliceMut<'_, T> {}
@@ -136,9 +136,12 @@ impl<T: AnyBitPattern> Deref for SliceMut<'_, T> {
 impl<T: AnyBitPattern + NoUninit> DerefMut for SliceMut<'_, T> {
     fn deref_mut(&mut self) -> &mut [T] {
         let Pinned { start, len, .. } = self.pinned;
-        // SAFETY: as in `Pinned::elements`. Nothing else reads or writes the elements: this borrows them exclusively
-        // and is itself borrowed exclusively; a page with a pin for writing is neither loaded nor written back nor
-        // evicted. What is stored has no uninitialised bytes (`NoUninit`), so the memory stays initialised.
+        // SAFETY: `len` elements in one reservation of at most isize::MAX bytes (invariant of `start`), aligned, because
+        // the base is aligned to a page, of which the alignment of `T` is a divisor (checked at opening). Their pages
+        // are committed and have their contents while this lives, and any bytes make a `T` (`AnyBitPattern`). Nothing
+        // else reads or writes the elements: this borrows them exclusively and is itself borrowed exclusively; a page
+        // with a pin for writing is neither loaded nor written back nor evicted. What is stored has no uninitialised
+        // bytes (`NoUninit`), so the memory stays initialised.
         unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), len) }
     }
 }
