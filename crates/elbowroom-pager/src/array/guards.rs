@@ -136,12 +136,12 @@ impl<T: AnyBitPattern> Deref for SliceMut<'_, T> {
 impl<T: AnyBitPattern + NoUninit> DerefMut for SliceMut<'_, T> {
     fn deref_mut(&mut self) -> &mut [T] {
         let Pinned { start, len, .. } = self.pinned;
-        // SAFETY: `len` elements in one reservation of at most isize::MAX bytes (invariant of `start`), aligned, because
-        // the base is aligned to a page, of which the alignment of `T` is a divisor (checked at opening). Their pages
-        // are committed and have their contents while this lives, and any bytes make a `T` (`AnyBitPattern`). Nothing
-        // else reads or writes the elements: this borrows them exclusively and is itself borrowed exclusively; a page
-        // with a pin for writing is neither loaded nor written back nor evicted. What is stored has no uninitialised
-        // bytes (`NoUninit`), so the memory stays initialised.
+        // SAFETY: `len` elements in one reservation of at most isize::MAX bytes (invariant of `start`), aligned,
+        // because the base is aligned to a page, of which the alignment of `T` is a divisor (checked at opening). Their
+        // pages are committed and have their contents while this lives, and any bytes make a `T` (`AnyBitPattern`).
+        // Nothing else reads or writes the elements: this borrows them exclusively and is itself borrowed exclusively;
+        // a page with a pin for writing is neither loaded nor written back nor evicted. What is stored has no
+        // uninitialised bytes (`NoUninit`), so the memory stays initialised.
         unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), len) }
     }
 }
