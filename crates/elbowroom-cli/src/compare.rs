@@ -10,7 +10,7 @@ use crate::bench::Room;
 use crate::meter::{Change, human_time, known, nanoseconds};
 use crate::os::{self, Accounting, UpFront};
 use crate::output::{complain, json, print};
-use crate::size::{human, human_change};
+use crate::size::{Sizes, human};
 use crate::usage::Usage;
 
 /// What to do in both ways.
@@ -134,7 +134,7 @@ fn measure<H>(take: impl FnOnce() -> Result<H, Error>) -> Result<(H, Change, u64
 }
 
 fn table(plan: Plan, up_front: &Result<Cost, Error>, on_touch: &Result<Cost, Error>) -> String {
-    let show = |result: &Result<Cost, Error>, figure: fn(&Cost) -> String| match result {
+    let show = |result: &Result<Cost, Error>, figure: &dyn Fn(&Cost) -> String| match result {
         Ok(cost) => figure(cost),
         Err(_) => "-".to_owned(),
     };
@@ -144,7 +144,20 @@ fn table(plan: Plan, up_front: &Result<Cost, Error>, on_touch: &Result<Cost, Err
             .os_code()
             .map_or("failed".to_owned(), |code| format!("failed: error {code}")),
     };
-    let row = |name: &'static str, figure: fn(&Cost) -> String| {
+    let bytes = |cost: &Cost| {
+        let change = &cost.change;
+        let changes = [
+            change.system_commit_growth_bytes,
+            change.process_commit_growth_bytes,
+            change.resident_growth_bytes,
+        ];
+        let changes = changes.into_iter().flatten().map(i64::unsigned_abs);
+        changes
+            .chain([cost.reserved_bytes as u64])
+            .collect::<Vec<_>>()
+    };
+    let sizes = Sizes::of([up_front, on_touch].into_iter().flatten().flat_map(bytes));
+    let row = |name: &'static str, figure: &dyn Fn(&Cost) -> String| {
         [
             name.to_owned(),
             show(up_front, figure),
@@ -154,23 +167,29 @@ fn table(plan: Plan, up_front: &Result<Cost, Error>, on_touch: &Result<Cost, Err
     let rows = [
         ["".to_owned(), "up front".to_owned(), "on touch".to_owned()],
         ["outcome".to_owned(), outcome(up_front), outcome(on_touch)],
-        row("reserved", |cost| human(cost.reserved_bytes as u64)),
-        row("commit charge, system", |cost| {
-            known(cost.change.system_commit_growth_bytes, human_change)
+        row("reserved", &|cost| sizes.text(cost.reserved_bytes as u64)),
+        row("commit charge, system", &|cost| {
+            known(cost.change.system_commit_growth_bytes, |bytes| {
+                sizes.change(bytes)
+            })
         }),
-        row("commit charge, this process", |cost| {
-            known(cost.change.process_commit_growth_bytes, human_change)
+        row("commit charge, this process", &|cost| {
+            known(cost.change.process_commit_growth_bytes, |bytes| {
+                sizes.change(bytes)
+            })
         }),
-        row("resident", |cost| {
-            known(cost.change.resident_growth_bytes, human_change)
+        row("resident", &|cost| {
+            known(cost.change.resident_growth_bytes, |bytes| {
+                sizes.change(bytes)
+            })
         }),
-        row("faults, the library's", |cost| {
+        row("faults, the library's", &|cost| {
             cost.library_faults.to_string()
         }),
-        row("faults, the kernel's", |cost| {
+        row("faults, the kernel's", &|cost| {
             known(cost.change.kernel_faults, |faults| faults)
         }),
-        row("time", |cost| {
+        row("time", &|cost| {
             human_time(Duration::from_nanos(cost.elapsed_ns))
         }),
     ];

@@ -47,5 +47,6 @@ pub use escape::{escaped, is_hidden};
 pub use pages::{Run, State};
 pub use picture::{Counts, Picture};
 pub use read::Pages;
+pub use size::Sizes;
 pub use snapshot::{Figures, Kind, Mapping, Region, Snapshot, Wanted};
 pub use text::{Paint, Row};

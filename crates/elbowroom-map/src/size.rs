@@ -1,9 +1,76 @@
 //! Sizes in bytes, as people read them.
 
-use humansize::{BINARY, format_size};
+use elbowroom::Size;
 
-/// Returns a number of bytes in the largest unit that leaves at least 1, with one decimal where it does not come out
-/// even.
+/// Returns a number of bytes as text. See [`Size`].
 pub(crate) fn human(bytes: u64) -> String {
-    format_size(bytes, BINARY.decimal_places(1))
+    Size(bytes).to_string()
+}
+
+/// How the sizes of a table are written: those of one unit have the same number of decimals.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    // The units of which a size has a decimal.
+    with_decimal: Vec<&'static str>,
+}
+
+impl Sizes {
+    /// Returns how the sizes of this table are written.
+    pub fn of(bytes: impl IntoIterator<Item = u64>) -> Sizes {
+        let mut with_decimal = Vec::new();
+        for unit in bytes
+            .into_iter()
+            .filter_map(|bytes| Size(bytes).unit_with_decimal())
+        {
+            if !with_decimal.contains(&unit) {
+                with_decimal.push(unit);
+            }
+        }
+        Sizes { with_decimal }
+    }
+
+    /// Returns a size of the table as text.
+    pub fn text(&self, bytes: u64) -> String {
+        let size = Size(bytes);
+        if self.with_decimal.contains(&size.unit()) {
+            format!("{size:.1}")
+        } else {
+            size.to_string()
+        }
+    }
+
+    /// Returns a difference with its sign. Its size is one of those that the table was made of.
+    pub fn change(&self, bytes: i64) -> String {
+        let sign = match bytes {
+            0 => "",
+            1.. => "+",
+            _ => "-",
+        };
+        format!("{sign}{}", self.text(bytes.unsigned_abs()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_of_one_unit_have_the_same_decimals() {
+        let sizes = [1u64 << 30, 3 << 29, 4 << 20, 4096, 4097];
+        let table = Sizes::of(sizes);
+        assert_eq!(
+            sizes.map(|bytes| table.text(bytes)),
+            ["1.0 GiB", "1.5 GiB", "4 MiB", "4 KiB", "4097 B"]
+        );
+        assert_eq!(Sizes::of([1 << 30]).text(1 << 30), "1 GiB");
+    }
+
+    #[test]
+    fn differences_have_a_sign() {
+        let table = Sizes::of([3 << 29]);
+        assert_eq!(
+            [4096, 0, -1536, -(3 << 29), 1 << 30].map(|bytes| table.change(bytes)),
+            ["+4 KiB", "0 B", "-1536 B", "-1.5 GiB", "+1.0 GiB"]
+        );
+    }
 }

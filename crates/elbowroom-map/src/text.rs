@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use anstyle::{AnsiColor, Style};
 
 use crate::escape::escaped;
-use crate::size::human;
+use crate::size::{Sizes, human};
 use crate::snapshot::{Figures, Kind, Region, Snapshot};
 
 /// Whether a text contains escape sequences for colours. Colours only repeat what characters say.
@@ -127,16 +127,24 @@ fn text(snapshot: &Snapshot, rows_max: usize, paint: Paint, columns: usize) -> S
         human(snapshot.page_size_bytes)
     );
     let total = snapshot.total();
-    let table = Table::fitting(&total, columns);
+    let regions = snapshot.regions();
+    let rows = rows(&regions);
+    let kinds = snapshot.kinds();
+    let parts = kinds.iter().map(|(_, _, figures)| figures);
+    let parts = parts.chain(rows.iter().take(rows_max).map(|row| &row.figures));
+    let mut table = Table::fitting(&total, columns);
+    table.sizes = Sizes::of(
+        parts
+            .chain([&total])
+            .flat_map(|figures| table.bytes(figures)),
+    );
     bars(&mut text, &total, columns);
     text += &format!("\n{}\n", paint.bold(&table.header()));
-    for (kind, count, figures) in snapshot.kinds() {
-        text += &table.line(kind.word(), count, &figures, "");
+    for (kind, count, figures) in &kinds {
+        text += &table.line(kind.word(), *count, figures, "");
     }
-    let regions = snapshot.regions();
     text += &table.line("all", regions.len(), &total, "");
 
-    let rows = rows(&regions);
     text += &format!("\n{}\n", paint.bold(&table.header()));
     for row in rows.iter().take(rows_max) {
         let name = if row.name.is_empty() {
@@ -154,10 +162,11 @@ fn text(snapshot: &Snapshot, rows_max: usize, paint: Paint, columns: usize) -> S
 
 fn bars(text: &mut String, total: &Figures, columns: usize) {
     let scale = total.reserved_bytes;
+    let sizes = Sizes::of(total.named().into_iter().filter_map(|(_, bytes)| bytes));
     let longest = columns.saturating_sub(BAR_START).min(BAR_COLUMNS);
     for (name, bytes) in total.named() {
         let (size, bar) = match bytes {
-            Some(bytes) => (human(bytes), bar(bytes, scale, longest)),
+            Some(bytes) => (sizes.text(bytes), bar(bytes, scale, longest)),
             None => ("not known".to_owned(), String::new()),
         };
         let line = format!("{name:<10}{size:>11}  {bar}");
@@ -187,6 +196,7 @@ struct Table {
     has_count: bool,
     // The columns that a line may have.
     columns: usize,
+    sizes: Sizes,
 }
 
 const FIGURES: usize = 7;
@@ -206,6 +216,7 @@ impl Table {
             shown: total.named().map(|(_, bytes)| bytes != Some(0)),
             has_count: true,
             columns,
+            sizes: Sizes::default(),
         };
         let [for_figures, for_count] = NAME_COLUMNS;
         for figure in GIVE_WAY {
@@ -239,6 +250,12 @@ impl Table {
         shown.filter_map(|(figure, is_shown)| is_shown.then_some(figure))
     }
 
+    /// The sizes in a line.
+    fn bytes(&self, figures: &Figures) -> Vec<u64> {
+        let shown = self.shown(figures.named());
+        shown.filter_map(|(_, bytes)| bytes).collect()
+    }
+
     fn header(&self) -> String {
         let mut text = self.start("kind", &"regions");
         for (name, _) in self.shown(Figures::NONE.named()) {
@@ -252,7 +269,7 @@ impl Table {
         for (_, bytes) in self.shown(figures.named()) {
             let size = match bytes {
                 Some(0) => "-".to_owned(),
-                Some(bytes) => human(bytes),
+                Some(bytes) => self.sizes.text(bytes),
                 None => "?".to_owned(),
             };
             let _ = write!(line, "{size:>FIGURE_COLUMNS$}");

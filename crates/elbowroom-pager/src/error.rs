@@ -221,11 +221,11 @@ impl fmt::Display for Error {
         write!(f, "cannot {} ", operation.verb())?;
         if !range.is_empty() {
             let bytes = range.end - range.start;
-            write!(
-                f,
-                "bytes {}..{} ({bytes} bytes) of ",
-                range.start, range.end
-            )?;
+            match Size(bytes) {
+                size if size.unit() == Size(0).unit() => write!(f, "{bytes} bytes")?,
+                size => write!(f, "{size} ({bytes} bytes)")?,
+            }
+            write!(f, " at byte {} of ", range.start)?;
         }
         write!(f, "{location}: ")?;
         match cause {

@@ -117,7 +117,7 @@ pub use containers::{
 pub use error::{Error, Operation};
 #[cfg(feature = "inject")]
 pub use os::inject;
-pub use plain::{Access, FaultAccess, FaultCode, PageState, Span, SystemLimit};
+pub use plain::{Access, FaultAccess, FaultCode, PageState, Size, Span, SystemLimit};
 pub use region::{
     Backend, Fault, Growth, Region, RegionBuilder, RegionInfo, Stats, Verdict, regions,
 };

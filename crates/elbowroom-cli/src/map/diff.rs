@@ -7,7 +7,7 @@ use elbowroom_map::{Figures, Kind, Region, Snapshot, escaped};
 use serde::Serialize;
 
 use crate::output::Paint;
-use crate::size::human_change;
+use crate::size::Sizes;
 
 /// A difference of figures, in bytes.
 pub(crate) type Changes = [Option<i64>; 7];
@@ -167,7 +167,10 @@ pub(crate) fn text(diff: &Diff, rows_max: usize, paint: Paint) -> String {
     }
     text += &paint.bold(&head);
     text.push('\n');
-    line(&mut text, "", "all", &diff.total, "");
+    let shown = diff.regions.iter().take(rows_max);
+    let changes = shown.flat_map(|region| region.changes).chain(diff.total);
+    let sizes = Sizes::of(changes.flatten().map(i64::unsigned_abs));
+    line(&mut text, "", "all", &diff.total, &sizes, "");
     for region in diff.regions.iter().take(rows_max) {
         let what = match region.what {
             What::New => "new",
@@ -175,7 +178,14 @@ pub(crate) fn text(diff: &Diff, rows_max: usize, paint: Paint) -> String {
             What::Changed => "changed",
         };
         let name = format!("{:x} {}", region.start, escaped(&region.name));
-        line(&mut text, what, region.kind.word(), &region.changes, &name);
+        line(
+            &mut text,
+            what,
+            region.kind.word(),
+            &region.changes,
+            &sizes,
+            &name,
+        );
     }
     if let Some(more) = diff
         .regions
@@ -191,12 +201,12 @@ pub(crate) fn text(diff: &Diff, rows_max: usize, paint: Paint) -> String {
     text
 }
 
-fn line(text: &mut String, what: &str, kind: &str, changes: &Changes, name: &str) {
+fn line(text: &mut String, what: &str, kind: &str, changes: &Changes, sizes: &Sizes, name: &str) {
     let mut line = format!("{what:<9}{kind:<12}");
     for change in changes {
         let change = match change {
             Some(0) => "-".to_owned(),
-            Some(bytes) => human_change(*bytes),
+            Some(bytes) => sizes.change(*bytes),
             None => "?".to_owned(),
         };
         let _ = write!(line, "{change:>12}");

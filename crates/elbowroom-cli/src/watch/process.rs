@@ -15,7 +15,7 @@ use super::ink::{Ink, bold};
 use super::keys::{self, Key};
 use super::pages::{Pages, Strip};
 use super::view::{draw_footer, draw_help, draw_title, is_too_small};
-use crate::size::{human, human_change};
+use crate::size::{Sizes, human};
 
 /// The points of the history that are kept.
 const SAMPLES: usize = 256;
@@ -272,12 +272,26 @@ impl Process {
             "  {:<12}{:>10}{:>11}{:>11}{:>12}  name",
             "kind", "reserved", "committed", "resident", "change"
         );
+        let first_of = |region: &Region| self.first.get(&region.start).copied().unwrap_or(0);
+        let shown = || self.seen.regions.iter().skip(top).take(rows);
+        let sizes = Sizes::of(shown().flat_map(|region| {
+            let (figures, resident) = (&region.figures, region.figures.resident_bytes.unwrap_or(0));
+            let change = resident.abs_diff(first_of(region));
+            [
+                figures.reserved_bytes,
+                figures.committed_bytes,
+                resident,
+                change,
+            ]
+        }));
         let mut lines = vec![Line::styled(cut(&header, columns, ink.is_unicode), bold())];
         for (at, region) in self.seen.regions.iter().enumerate().skip(top).take(rows) {
             let figures = &region.figures;
-            let first = self.first.get(&region.start).copied().unwrap_or(0);
             let (resident, change) = match figures.resident_bytes {
-                Some(bytes) => (human(bytes), human_change(bytes as i64 - first as i64)),
+                Some(bytes) => {
+                    let change = bytes as i64 - first_of(region) as i64;
+                    (sizes.text(bytes), sizes.change(change))
+                }
                 None => ("?".to_owned(), "?".to_owned()),
             };
             let name = if region.name.is_empty() {
@@ -289,8 +303,8 @@ impl Process {
                 "{} {:<12}{:>10}{:>11}{resident:>11}{change:>12}  {name}",
                 if at == chosen { ">" } else { " " },
                 region.kind.word(),
-                human(figures.reserved_bytes),
-                human(figures.committed_bytes),
+                sizes.text(figures.reserved_bytes),
+                sizes.text(figures.committed_bytes),
             );
             let style = if at == chosen {
                 Style::new().add_modifier(Modifier::REVERSED)

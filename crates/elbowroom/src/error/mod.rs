@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use crate::budget::Budget;
 use crate::os;
-use crate::plain::OsCode;
+use crate::plain::{OsCode, Size};
 
 mod cause;
 
@@ -316,7 +316,9 @@ impl Error {
 
     fn fmt_why(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.cause.reason(), &self.quoted) {
-            (_, Quoted::Len(len)) => write!(f, "the range is not inside the {len} bytes there are"),
+            (_, Quoted::Len(len)) => {
+                write!(f, "the range is not inside the {} there are", Exactly(*len))
+            }
             (_, Quoted::Alignment(alignment)) => write!(
                 f,
                 "the address must be a multiple of {alignment} bytes, the alignment"
@@ -329,15 +331,16 @@ impl Error {
                 },
             ) => write!(
                 f,
-                "the commit limit of {limit_bytes} bytes leaves no room ({committed_bytes} committed); \
-                 raise the limit or decommit pages"
+                "the commit limit of {} leaves no room ({} committed); raise the limit or decommit pages",
+                Exactly(*limit_bytes),
+                Exactly(*committed_bytes),
             ),
             (_, Quoted::Budget(budget)) => write!(
                 f,
-                "the budget {:?} of {} bytes leaves no room ({} committed); raise it or decommit pages",
+                "the budget {:?} of {} leaves no room ({} committed); raise it or decommit pages",
                 budget.name(),
-                budget.limit_bytes(),
-                budget.committed_bytes(),
+                Exactly(budget.limit_bytes()),
+                Exactly(budget.committed_bytes()),
             ),
             (_, Quoted::Maximum { max, unit }) => {
                 write!(
@@ -398,13 +401,29 @@ fn text(reason: Reason) -> &'static str {
     }
 }
 
+/// A size as people read it, and the number of bytes unless that is the same: `128 GiB (137438953472 bytes)`.
+struct Exactly(usize);
+
+impl fmt::Display for Exactly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Exactly(bytes) = *self;
+        let size = Size(bytes as u64);
+        if size.unit() == Size(0).unit() {
+            write!(f, "{bytes} bytes")
+        } else {
+            write!(f, "{size} ({bytes} bytes)")
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Range { start, end } = &self.range;
         write!(f, "cannot {} ", self.operation.verb())?;
         match end.saturating_sub(*start) {
             0 | 1 => write!(f, "byte {start}")?,
-            bytes => write!(f, "bytes {start}..{end} ({bytes} bytes)")?,
+            bytes if *start == 0 => write!(f, "{}", Exactly(bytes))?,
+            bytes => write!(f, "{} at byte {start}", Exactly(bytes))?,
         }
         write!(f, ": {}", self.why())
     }

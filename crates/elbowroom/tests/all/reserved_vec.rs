@@ -172,7 +172,7 @@ fn a_full_vector_says_so() {
     let mut vec = ReservedVec::with_max_len(3);
     vec.extend([1, 2, 3]);
     assert_eq!((vec.capacity(), vec.max_len()), (3, 3));
-    let text = "cannot commit bytes 12..16 (4 bytes): that is more than its maximum of 3 elements; \
+    let text = "cannot commit 4 bytes at byte 12: that is more than its maximum of 3 elements; \
         make it with a larger one";
     assert_eq!(vec.try_reserve(1).unwrap_err().to_string(), text);
     assert_eq!(vec.try_push(4).unwrap_err().to_string(), text);

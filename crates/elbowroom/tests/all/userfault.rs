@@ -20,7 +20,7 @@ fn refused_or_not_auto_works() {
             assert!(
                 error
                     .to_string()
-                    .starts_with("cannot set up userfaultfd for bytes 0..1048576"),
+                    .starts_with("cannot set up userfaultfd for 1 MiB (1048576 bytes)"),
                 "{error}"
             );
             assert!(
