@@ -112,7 +112,8 @@ fn what_is_too_much_up_front_is_committed_on_touch() {
     );
     let told = outcome
         .stderr
-        .starts_with("elbowroom: up front: cannot commit bytes ");
+        .starts_with("elbowroom: up front: cannot commit 1 ")
+        && outcome.stderr.contains(&format!("iB ({reserve} bytes): "));
     assert_eq!(told, !json["up_front"]["error"].is_null(), "{outcome:?}");
 
     if common::runner().is_none() && refuses_a_tebibyte() {

@@ -455,3 +455,28 @@ impl From<Error> for io::Error {
         io::Error::new(error.kind(), error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_for_people_with_the_bytes_behind() {
+        for (range, text) in [
+            (0..128 << 20, "cannot reserve 128 MiB (134217728 bytes): "),
+            (
+                4096..12 << 10,
+                "cannot reserve 8 KiB (8192 bytes) at byte 4096: ",
+            ),
+            (12..16, "cannot reserve 4 bytes at byte 12: "),
+            (7..8, "cannot reserve byte 7: "),
+        ] {
+            let error = Error::new(Operation::Reserve, range, Reason::TooLarge);
+            assert!(error.to_string().starts_with(text), "{error}");
+        }
+        let error = Error::limit(Operation::Commit, 0..1, 64 << 10, 5000);
+        let text =
+            "the commit limit of 64 KiB (65536 bytes) leaves no room (5000 bytes committed); ";
+        assert!(error.to_string().contains(text), "{error}");
+    }
+}
