@@ -235,7 +235,7 @@ pub(crate) struct Compare {
 #[derive(Args)]
 #[command(after_help = BENCH_EXAMPLES, verbatim_doc_comment)]
 pub(crate) struct Bench {
-    /// Size of the memory, rounded to multiples of 2 MiB [default: 64MiB, or what fits]
+    /// Size of the memory, rounded up to a multiple of 2 MiB [default: 64MiB, or what fits]
     #[arg(long = "size", value_name = "SIZE", value_parser = size::parse)]
     pub(crate) size_bytes: Option<usize>,
 

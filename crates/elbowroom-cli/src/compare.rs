@@ -6,7 +6,7 @@ use elbowroom::{Error, Growth, Region, page_size};
 use serde::Serialize;
 
 use crate::args::Compare;
-use crate::bench::Room;
+use crate::bench::{Room, busy_by};
 use crate::meter::{Change, human_time, known, nanoseconds};
 use crate::os::{self, Accounting, UpFront};
 use crate::output::{complain, json, print};
@@ -66,6 +66,9 @@ struct Cost {
     #[serde(flatten)]
     change: Change,
     elapsed_ns: u64,
+    /// What of it the processors worked for this thread, if the system tells.
+    #[serde(skip)]
+    cpu_ns: Option<u64>,
 }
 
 /// Runs both, and prints what each cost.
@@ -86,7 +89,7 @@ pub(crate) fn run(settings: &Compare) -> Result<i32, String> {
 }
 
 fn up_front(plan: Plan) -> Result<Cost, Error> {
-    let (block, change, elapsed_ns) = measure(|| {
+    let (block, change, [elapsed_ns, cpu_ns]) = measure(|| {
         let mut block = UpFront::new(plan.reserve_bytes)?;
         for offset in touched(plan) {
             block.write(offset, 1);
@@ -97,12 +100,13 @@ fn up_front(plan: Plan) -> Result<Cost, Error> {
         reserved_bytes: block.len(),
         library_faults: 0,
         change,
-        elapsed_ns,
+        elapsed_ns: elapsed_ns.unwrap_or(0),
+        cpu_ns,
     })
 }
 
 fn on_touch(plan: Plan) -> Result<Cost, Error> {
-    let (region, change, elapsed_ns) = measure(|| {
+    let (region, change, [elapsed_ns, cpu_ns]) = measure(|| {
         let region = Region::builder(plan.reserve_bytes)
             .growth(plan.growth)
             .build()?;
@@ -115,7 +119,8 @@ fn on_touch(plan: Plan) -> Result<Cost, Error> {
         reserved_bytes: region.len(),
         library_faults: region.stats().faults,
         change,
-        elapsed_ns,
+        elapsed_ns: elapsed_ns.unwrap_or(0),
+        cpu_ns,
     })
 }
 
@@ -124,13 +129,28 @@ fn touched(plan: Plan) -> impl Iterator<Item = usize> {
     (0..plan.touch_bytes).step_by(page_size())
 }
 
-/// Measures `take`. The figures are read while its result is held.
-fn measure<H>(take: impl FnOnce() -> Result<H, Error>) -> Result<(H, Change, u64), Error> {
+/// Measures `take`, by the wall clock and in processor time. The figures are read while its result is held.
+fn measure<H>(
+    take: impl FnOnce() -> Result<H, Error>,
+) -> Result<(H, Change, [Option<u64>; 2]), Error> {
     let before = Usage::before();
+    let cpu_before = os::cpu_time();
     let start = Instant::now();
     let held = take()?;
-    let elapsed_ns = nanoseconds(start.elapsed());
-    Ok((held, os::usage().since(&before), elapsed_ns))
+    let elapsed = Some(start.elapsed());
+    let cpu = cpu_before.and_then(|before| os::cpu_time()?.checked_sub(before));
+    let times = [elapsed, cpu].map(|time| time.map(nanoseconds));
+    Ok((held, os::usage().since(&before), times))
+}
+
+/// Returns the share of the time that others had the processors, if the system tells.
+fn lost_share<'a>(costs: impl IntoIterator<Item = &'a Cost>) -> Option<f64> {
+    let (mut wall, mut cpu) = (0, 0);
+    for cost in costs {
+        wall += cost.elapsed_ns;
+        cpu += cost.cpu_ns?;
+    }
+    (wall > 0).then(|| 1.0 - cpu as f64 / wall as f64)
 }
 
 fn table(plan: Plan, up_front: &Result<Cost, Error>, on_touch: &Result<Cost, Error>) -> String {
@@ -209,6 +229,11 @@ fn table(plan: Plan, up_front: &Result<Cost, Error>, on_touch: &Result<Cost, Err
     }
     text += "\nCommit charge is memory that the system has promised, resident is memory that is in use.\n\
              The figures were read while it was held; the system's include what other programs did meanwhile.";
+    let costs = [up_front, on_touch].into_iter().flatten();
+    if let Some(busy) = lost_share(costs).and_then(busy_by) {
+        text.push('\n');
+        text += &busy;
+    }
     match os::accounting() {
         Accounting::Limited => text,
         Accounting::Unlimited => {
@@ -267,4 +292,54 @@ fn json_of(plan: Plan, up_front: &Result<Cost, Error>, on_touch: &Result<Cost, E
         up_front: report(up_front),
         on_touch: report(on_touch),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cost(elapsed_ns: u64, cpu_ns: Option<u64>) -> Cost {
+        Cost {
+            reserved_bytes: 3 << 29,
+            library_faults: 1,
+            change: Change {
+                system_commit_growth_bytes: Some(1 << 30),
+                process_commit_growth_bytes: None,
+                resident_growth_bytes: Some(4096),
+                kernel_faults: Some(1),
+            },
+            elapsed_ns,
+            cpu_ns,
+        }
+    }
+
+    fn text(elapsed_ns: u64, cpu_ns: Option<u64>) -> String {
+        let plan = Plan {
+            reserve_bytes: 3 << 29,
+            touch_bytes: 4096,
+            growth: Growth::default(),
+        };
+        table(
+            plan,
+            &Ok(cost(1000, Some(1000))),
+            &Ok(cost(elapsed_ns, cpu_ns)),
+        )
+    }
+
+    #[test]
+    fn a_busy_machine_is_told() {
+        assert!(text(3000, Some(1000)).contains("This machine was busy: 50 %"));
+        for (elapsed_ns, cpu_ns) in [(3000, Some(2900)), (3000, None)] {
+            assert!(!text(elapsed_ns, cpu_ns).contains("busy"));
+        }
+    }
+
+    #[test]
+    fn sizes_of_one_unit_have_the_same_decimals() {
+        let text = text(1000, None);
+        assert!(
+            text.contains(" 1.5 GiB") && text.contains("+1.0 GiB"),
+            "{text}"
+        );
+    }
 }

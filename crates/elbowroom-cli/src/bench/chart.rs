@@ -29,7 +29,7 @@ pub(super) fn svg(outcome: &Outcome) -> String {
     }
     let note = format!(
         "Each bar is the median time of making the memory and touching it, {}; the line through its end spans what \
-         half of the runs took. An arrow is a bar that goes on. The ratio is to {BASELINE}, of the same round.",
+         half of the runs took. An arrow is a bar that goes on. The ratio is that of two bars: to {BASELINE}.",
         clocks(outcome)
     );
     let refusals = outcome
@@ -134,8 +134,8 @@ fn draw(svg: &mut Svg, table: &Table, size_bytes: usize) {
             );
         }
         let ratio = table
-            .ratio(row)
-            .map_or_else(|| "-".to_owned(), |ratio| three_digits(ratio.median));
+            .ratio_of_medians(row)
+            .map_or_else(|| "-".to_owned(), three_digits);
         let committed = row.committed_bytes().map_or_else(String::new, size);
         for (column, text) in [(0.0, time(page.median)), (76.0, ratio), (160.0, committed)] {
             svg.text(
@@ -222,6 +222,22 @@ mod tests {
             );
         }
         assert!(svg.contains("&lt;not&gt; permitted &amp; so on"), "{svg}");
+    }
+
+    #[test]
+    fn ratios_are_those_of_the_bars() {
+        let mut outcome = outcome();
+        // The median of the ratios within a round stays what it was; the bar grows.
+        let table = &mut outcome.tables[0];
+        let before = table.ratio_of_medians(&table.rows[1]).unwrap();
+        let last = table.rows[1].samples.len() - 1;
+        for sample in &mut table.rows[1].samples[..last] {
+            (sample.wall_ns, sample.cpu_ns) = (123_000_000, Some(123_000_000));
+        }
+        let ratio = table.ratio_of_medians(&table.rows[1]).unwrap();
+        let bars = [1, 0].map(|row| table.rows[row].time_ns().unwrap().median);
+        assert!(ratio > before && (ratio - bars[0] / bars[1]).abs() < 1e-9);
+        assert!(svg(&outcome).contains(&format!(">{}<", three_digits(ratio))));
     }
 
     #[test]

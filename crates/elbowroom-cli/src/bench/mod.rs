@@ -23,6 +23,7 @@ use outcome::{Outcome, Table};
 use progress::Progress;
 pub(crate) use room::Room;
 use sample::{Manner, Order, Place};
+pub(crate) use view::busy_by;
 
 const ROUNDS: usize = 9;
 const QUICK_ROUNDS: usize = 3;
@@ -45,6 +46,9 @@ pub(crate) fn run(settings: &Bench) -> i32 {
 
 fn measure(settings: &Bench) -> Result<Outcome, String> {
     let size_bytes = room::size(settings.size_bytes, settings.is_quick, &Room::now())?;
+    if let Some(told) = room::rounded(settings.size_bytes, size_bytes) {
+        complain(told);
+    }
     let place = Place::choose(size_bytes);
     let mechanisms = mechanism::all();
     let mut tables = Manner::ALL.map(|manner| Table::new(manner, size_bytes, &mechanisms));

@@ -133,6 +133,12 @@ impl Table {
         Some(row.time_ns()?.map(|ns| ns / self.touched_pages as f64))
     }
 
+    /// Returns a row's median relative to that of committing up front.
+    pub(crate) fn ratio_of_medians(&self, row: &Row) -> Option<f64> {
+        let baseline = self.measured().find(|row| row.mechanism == BASELINE)?;
+        Some(row.time_ns()?.median / baseline.time_ns()?.median.max(1.0))
+    }
+
     /// How many times the time of committing up front a row takes: of the ratios within each round.
     pub(crate) fn ratio(&self, row: &Row) -> Option<Spread> {
         let baseline = self.measured().find(|row| row.mechanism == BASELINE)?;

@@ -54,6 +54,17 @@ pub(crate) fn usual_bytes(is_quick: bool) -> usize {
     if is_quick { QUICK_BYTES } else { DEFAULT_BYTES }
 }
 
+/// Says that another size is measured than was asked for, if it is.
+pub(crate) fn rounded(asked: Option<usize>, taken: usize) -> Option<String> {
+    let asked = asked.filter(|&asked| asked != taken)?;
+    Some(format!(
+        "--size {} is rounded up to {}, a multiple of {}, so that huge pages fit",
+        human(asked as u64),
+        human(taken as u64),
+        human(UNIT_BYTES as u64)
+    ))
+}
+
 /// How much to measure, a multiple of [`UNIT_BYTES`]; or why nothing can be. Asked for nothing in particular, it takes
 /// less where there is less. A quarter of the room is left to others.
 pub(crate) fn size(asked: Option<usize>, is_quick: bool, room: &Room) -> Result<usize, String> {
@@ -109,6 +120,18 @@ mod tests {
         assert!(
             refused.contains("60 MiB") && refused.contains("cgroup memory.max"),
             "{refused}"
+        );
+    }
+
+    #[test]
+    fn another_size_than_the_one_asked_for_is_told() {
+        assert_eq!(
+            rounded(Some(3 << 20), 4 << 20).unwrap(),
+            "--size 3 MiB is rounded up to 4 MiB, a multiple of 2 MiB, so that huge pages fit"
+        );
+        assert_eq!(
+            [rounded(Some(4 << 20), 4 << 20), rounded(None, 4 << 20)],
+            [None, None]
         );
     }
 

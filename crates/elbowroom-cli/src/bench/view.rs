@@ -213,7 +213,12 @@ const LOST_SHARE_MAX: f64 = 0.1;
 
 /// A warning where others had the processors.
 pub(super) fn busy(outcome: &Outcome) -> Option<String> {
-    let lost = outcome.lost_share().filter(|&lost| lost > LOST_SHARE_MAX)?;
+    busy_by(outcome.lost_share()?)
+}
+
+/// The same, for a share of the time that the processors worked for others.
+pub(crate) fn busy_by(lost: f64) -> Option<String> {
+    let lost = Some(lost).filter(|&lost| lost > LOST_SHARE_MAX)?;
     let percent = (lost * 100.0).round();
     Some(format!(
         "This machine was busy: {percent} % of the time the processors worked for others. Processor time is longer \
