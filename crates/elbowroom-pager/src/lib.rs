@@ -1,6 +1,6 @@
 //! One typed array larger than memory, with a hard limit, and with failures of input and output as errors.
 //!
-//! A [`PagedArray<T>`] is over a file, or over a [`Store`] of your own. It has one range of addresses, which never
+//! A [`PagedArray<T>`] is over a file, or over a custom [`Store`]. It has one range of addresses, which never
 //! changes. Pages come in when a range is asked for, stay while a guard lends them, and go when room is needed.
 //!
 //! ```
@@ -41,7 +41,7 @@
 //! | writes | A changed page is stored when room is needed, behind, or by [`flush`](PagedArray::flush). |
 //! | full disk | A page that cannot be written stays in memory and dirty, and `flush` says so. |
 //! | kill or crash | Pages written since the last flush are old or new each, or mixed if the crash hit their write. |
-//! | threads | Any number reads. A page is loaded once, whoever asks. [`Writer`]s split an array between threads. |
+//! | threads | Any number reads. A page is loaded once, however many ask. [`Writer`]s split an array between threads. |
 //! | elements | Types with any bit pattern (`AnyBitPattern`); to be written, also without padding (`NoUninit`). |
 //! | byte order | The machine's: little-endian on all supported systems. |
 //! | platforms | The same on Linux, Windows and macOS. Elsewhere opening is an error. |

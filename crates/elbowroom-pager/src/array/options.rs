@@ -204,7 +204,7 @@ impl<T: AnyBitPattern> PagedOptions<T> {
         Ok((array, header))
     }
 
-    /// Opens a store of your own.
+    /// Opens a custom store.
     ///
     /// # Errors
     /// `is_invalid()` if an option makes no sense, such as a limit of less than a page, or if the store is too short or
