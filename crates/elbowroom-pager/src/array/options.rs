@@ -141,10 +141,11 @@ impl<T: AnyBitPattern> PagedOptions<T> {
         self
     }
 
-    /// Opens a path, a `file://` URL, or `memory://` for zeros in memory, with a [`len`](PagedOptions::len).
+    /// Opens a path, a `file://` URL, or `memory://` for zeros in memory, with a [`len`](PagedOptions::len). With the
+    /// feature `remote` also `s3://`, `gs://`, `az://`, `http://` and `https://`, for reading.
     ///
     /// # Errors
-    /// `io_error()` if the file cannot be opened; `is_unsupported()` for another URL; otherwise as
+    /// `io_error()` if the file or object cannot be opened; `is_unsupported()` for another URL; otherwise as
     /// [`open_store`](PagedOptions::open_store).
     pub fn open(self, location: impl AsRef<OsStr>) -> Result<PagedArray<T>, Error> {
         let location = location.as_ref();
