@@ -62,8 +62,8 @@
 //!
 //! # Features
 //!
-//! `remote` opens `s3://`, `gs://`, `az://`, `http://` and `https://` for reading, by the crate `object_store`. It is off
-//! by default, because it multiplies the time of a build.
+//! `remote` opens `s3://`, `gs://`, `az://`, `http://` and `https://` for reading, by the crate `object_store`. It is
+//! off by default, because it multiplies the time of a build.
 
 #![cfg_attr(
     not(test),

@@ -23,16 +23,16 @@ const BODIES_MAX: usize = 4;
 /// Variables of the environment that are options of a store: those of the vendors' own tools.
 const OPTION_PREFIXES: [&str; 3] = ["AWS_", "AZURE_", "GOOGLE_"];
 
-/// An object in S3, Google Cloud Storage, Azure or behind HTTP, or in any other store of the crate `object_store`. It is
-/// read-only. Needs the feature `remote`.
+/// An object in S3, Google Cloud Storage, Azure or behind HTTP, or in any other store of the crate `object_store`. It
+/// is read-only. Needs the feature `remote`.
 ///
-/// The object keeps the version it had at opening, which its entity tag (ETag) names. Each request asks for that version
-/// (`If-Match`), and each response must name it, so an object that is overwritten meanwhile is a
+/// The object keeps the version it had at opening, which its entity tag (ETag) names. Each request asks for that
+/// version (`If-Match`), and each response must name it, so an object that is overwritten meanwhile is a
 /// [`StoreError::Changed`], and no read mixes two versions. An object without an entity tag is refused.
 ///
-/// A request that fails is repeated as the store was configured: by default at most 10 times, with growing pauses, after
-/// a status of 429 or 5xx and after a lost connection. A body that breaks off is continued where it ended. A read that takes
-/// longer than the [deadline](RemoteStore::deadline), with all of this, is an error of the kind `TimedOut`.
+/// A request that fails is repeated as the store was configured: by default at most 10 times, with growing pauses,
+/// after a status of 429 or 5xx and after a lost connection. A body that breaks off is continued where it ended. A read
+/// that takes longer than the [deadline](RemoteStore::deadline), with all of this, is an error of the kind `TimedOut`.
 ///
 /// Two threads of the process do the work of all remote stores. While a response is read, its parts are memory outside
 /// the limit of the array: some hundred kilobytes for each request.
@@ -73,8 +73,8 @@ impl RemoteStore {
     /// Opens `s3://bucket/key`, `gs://bucket/key`, `az://container/key`, `http://…` or `https://…`.
     ///
     /// Keys, regions and endpoints come from the variables of the environment that the vendors' tools use, such as
-    /// `AWS_REGION`, `GOOGLE_SERVICE_ACCOUNT` and `AZURE_STORAGE_ACCOUNT_NAME`. `AWS_ENDPOINT` is another server with S3's
-    /// protocol, and `AWS_ALLOW_HTTP=true` permits one without encryption.
+    /// `AWS_REGION`, `GOOGLE_SERVICE_ACCOUNT` and `AZURE_STORAGE_ACCOUNT_NAME`. `AWS_ENDPOINT` is another server with
+    /// S3's protocol, and `AWS_ALLOW_HTTP=true` permits one without encryption.
     ///
     /// # Errors
     /// As [`new`](RemoteStore::new); also if the URL is malformed or has a query.
