@@ -82,8 +82,8 @@ impl Claims {
         self.claim_run(1, slots)
     }
 
-    /// Claims `count` indices that follow each other, at least one. They are below the capacity, and no other thread has
-    /// them. Returns the first. The caller writes the elements and then calls [`publish_run`](Claims::publish_run), or
+    /// Claims `count` indices that follow each other, at least one. They are below the capacity, and no other thread
+    /// has them. Returns the first. The caller writes the elements and then calls [`publish_run`](Claims::publish_run), or
     /// [`give_back`](Claims::give_back). The vector can have `count` elements.
     #[inline]
     pub(super) fn claim_run<S: Slots>(&self, count: usize, slots: &S) -> Result<usize, S::Error> {
