@@ -19,8 +19,11 @@ pub(crate) const WINDOWS: &str = "rustc-web rust-web-src gcc-mingw-w64-x86-64-wi
 pub(crate) const ARM64: &str = "rustc-web rust-web-src gcc-aarch64-linux-gnu libc6-dev-arm64-cross \
     qemu-user debian-archive-keyring";
 
-/// The packages for other platforms, as arguments of cargo's.
-pub(crate) const ALL: &str = "--all-features --workspace --exclude=xtask";
+/// The packages for other platforms and their features, as arguments of cargo's. The pager's `remote` is not among
+/// them: the cryptography below it is in C, for which most of these platforms have no compiler here.
+pub(crate) const ALL: &str = "--workspace --exclude=xtask \
+    --features=elbowroom/allocator-api2,elbowroom/inject,elbowroom/rayon,elbowroom/serde,elbowroom/tracing \
+    --features=elbowroom/zerocopy,elbowroom-map/serde,elbowroom-telemetry/metrics";
 
 /// Another platform whose programs can run on this machine.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -2,8 +2,10 @@
 
 mod choices;
 mod help;
+mod page;
 
 pub(crate) use choices::{Means, Workload};
+pub(crate) use page::{Dtype, Limits, Page, PageCat, PageCommand, PageCopy, PageGather, Source};
 
 use std::path::PathBuf;
 
@@ -27,9 +29,10 @@ pub(crate) enum Command {
     Doctor(Doctor),
     Map(Map),
     Watch(Watch),
+    Page(Page),
     Completions(Shell),
     /// The manual page of one command, or of all.
-    Man(Option<String>),
+    Man(Vec<String>),
 }
 
 /// Where the transcript goes.
@@ -78,11 +81,10 @@ pub(crate) fn parse() -> Command {
         RawCommand::Doctor(doctor) => Command::Doctor(doctor),
         RawCommand::Map(map) => Command::Map(map),
         RawCommand::Watch(watch) => Command::Watch(watch),
+        RawCommand::Page(page) => Command::Page(page),
         RawCommand::Completions(Completions { shell }) => Command::Completions(shell),
-        RawCommand::Man(Man {
-            command: Some(name),
-        }) if command().find_subcommand(&name).is_none() => {
-            refuse("man", format!("there is no command {name:?}"))
+        RawCommand::Man(Man { command: names }) if find(&command(), &names).is_none() => {
+            refuse("man", format!("there is no command {:?}", names.join(" ")))
         }
         RawCommand::Man(Man { command }) => Command::Man(command),
     }
@@ -94,6 +96,12 @@ pub(crate) fn command() -> clap::Command {
     // So that each command knows that it is part of `elbowroom`.
     cli.build();
     cli
+}
+
+/// Returns the command that these names lead to, from the outermost to the innermost.
+pub(crate) fn find<'a>(command: &'a clap::Command, names: &[String]) -> Option<&'a clap::Command> {
+    let mut names = names.iter();
+    names.try_fold(command, |command, name| command.find_subcommand(name))
 }
 
 /// Ends the process with a message, as clap does for its own errors.
@@ -119,6 +127,7 @@ enum RawCommand {
     Doctor(Doctor),
     Map(Map),
     Watch(Watch),
+    Page(Page),
     Completions(Completions),
     Man(Man),
 }
@@ -375,9 +384,9 @@ struct Completions {
 #[derive(Args)]
 #[command(after_help = MAN_EXAMPLES, verbatim_doc_comment)]
 struct Man {
-    /// Command whose page to print [default: the page of elbowroom]
+    /// Command whose page to print, such as `map` or `page sum` [default: the page of elbowroom]
     #[arg(value_name = "COMMAND")]
-    command: Option<String>,
+    command: Vec<String>,
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

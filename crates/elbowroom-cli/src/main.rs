@@ -13,7 +13,9 @@ mod map;
 mod meter;
 mod os;
 mod output;
+mod page;
 mod picture;
+mod progress;
 mod size;
 mod usage;
 mod watch;
@@ -28,8 +30,9 @@ fn main() {
         Command::Doctor(settings) => doctor::run(&settings),
         Command::Map(settings) => map::run(&settings),
         Command::Watch(settings) => watch::run(&settings),
+        Command::Page(settings) => page::run(&settings.command),
         Command::Completions(shell) => manual::completions(shell),
-        Command::Man(name) => manual::page(name.as_deref()),
+        Command::Man(names) => manual::page(&names),
     };
     let status = result.unwrap_or_else(|message| {
         output::complain(message);

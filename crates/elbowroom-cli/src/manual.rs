@@ -17,13 +17,10 @@ pub(crate) fn completions(shell: Shell) -> Result<i32, String> {
 }
 
 /// `elbowroom man`, of one command or of all.
-pub(crate) fn page(name: Option<&str>) -> Result<i32, String> {
+pub(crate) fn page(names: &[String]) -> Result<i32, String> {
     let all = args::command();
     // An unknown name was refused before.
-    let command = name
-        .and_then(|name| all.find_subcommand(name))
-        .unwrap_or(&all)
-        .clone();
+    let command = args::find(&all, names).unwrap_or(&all).clone();
     print(&render(command).map_err(|error| format!("cannot make the page: {error}"))?)
 }
 
@@ -104,7 +101,10 @@ mod tests {
     #[test]
     fn every_command_has_a_page() {
         let all = args::command();
-        for command in all.get_subcommands().chain([&all]) {
+        let nested = all
+            .get_subcommands()
+            .flat_map(clap::Command::get_subcommands);
+        for command in all.get_subcommands().chain(nested).chain([&all]) {
             let page = String::from_utf8(render(command.clone()).unwrap()).unwrap();
             assert!(
                 page.starts_with(".TH elbowroom") && page.contains(".SH SYNOPSIS"),

@@ -14,6 +14,9 @@ use serde::Serialize;
 use terminal_size::{Width, terminal_size_of};
 use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
 
+/// The columns that are drawn where there is no terminal to fit.
+pub(crate) const COLUMNS: usize = 80;
+
 /// Writes a line to standard output, at once.
 pub(crate) fn line(line: impl fmt::Display) -> io::Result<()> {
     let mut out = io::stdout().lock();

@@ -9,13 +9,14 @@ use std::process::{Command, Stdio};
 
 use common::run;
 
-const COMMANDS: [&str; 8] = [
+const COMMANDS: [&str; 9] = [
     "demo",
     "compare",
     "bench",
     "doctor",
     "map",
     "watch",
+    "page",
     "completions",
     "man",
 ];
@@ -113,6 +114,14 @@ fn every_command_has_a_manual() {
             .iter()
             .all(|command| whole.contains(&format!("elbowroom\\-{command}(1)"))),
         "{whole}"
+    );
+    let nested = run("man page sum").stdout;
+    assert!(nested.contains(".TH elbowroom-page-sum 1"), "{nested}");
+    let outcome = run("man page nope");
+    assert_eq!((outcome.status, outcome.stdout.as_str()), (2, ""));
+    assert!(
+        outcome.stderr.contains("there is no command \"page nope\""),
+        "{outcome:?}"
     );
     let outcome = run("man nope");
     assert_eq!((outcome.status, outcome.stdout.as_str()), (2, ""));

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 
 use anstyle::AnsiColor;
+use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
 
 use crate::pages::State;
 use crate::picture::Picture;
@@ -16,13 +17,13 @@ const ADDRESS_COLUMNS: usize = 14;
 /// The lines of cells that a terminal has room for.
 const LINES: usize = 24;
 
-/// Returns the cells in a line of so many columns: a power of two, so that lines begin at round addresses.
+/// Returns the cells in a line of `columns`: a power of two, so that lines begin at round addresses.
 fn cells_in_line(columns: usize) -> usize {
     let most = columns.saturating_sub(ADDRESS_COLUMNS);
     most.checked_ilog2().map_or(1, |bits| 1 << bits)
 }
 
-/// Returns as many cells as a terminal of so many columns can show.
+/// Returns the number of cells that a terminal of `columns` can show.
 pub(crate) fn cells_max(columns: usize) -> u64 {
     (cells_in_line(columns) * LINES) as u64
 }
@@ -80,25 +81,21 @@ fn legend(picture: &Picture, paint: Paint, columns: usize) -> String {
             human(picture.cell_bytes())
         ),
     };
-    // In lines, each with a margin.
-    let mut line = String::from(" ");
-    for word in scale.split(' ') {
-        if line.len() + 1 + word.len() > columns && line != " " {
-            text += &line;
-            text.push('\n');
-            line = String::from(" ");
-        }
-        line.push(' ');
-        line += word;
-    }
-    text += &line;
+    let lines = Options::new(columns)
+        .initial_indent("  ")
+        .subsequent_indent("  ")
+        .break_words(false)
+        .word_separator(WordSeparator::AsciiSpace)
+        .word_splitter(WordSplitter::NoHyphenation)
+        .wrap_algorithm(WrapAlgorithm::FirstFit);
+    text += &textwrap::fill(&scale, lines);
     text.push('\n');
     text
 }
 
 impl Picture {
-    /// Returns the picture as text: lines of characters, one a cell, and what they mean. A line has at most so many
-    /// columns, if that is room for an address and one cell.
+    /// Returns the picture as text: lines of characters, one a cell, and what they mean. A line has at most
+    /// `columns`, if that is room for an address and one cell.
     pub fn draw(&self, paint: Paint, columns: usize) -> String {
         draw(self, paint, columns)
     }

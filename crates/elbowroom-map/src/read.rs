@@ -73,7 +73,7 @@ pub struct Pages<'a> {
 }
 
 impl Pages<'_> {
-    /// Returns the text. Its picture has lines of at most so many columns.
+    /// Returns the text. Its picture has lines of at most `columns`.
     pub fn draw(&self, paint: Paint, columns: usize) -> String {
         let Pages {
             snapshot,

@@ -254,7 +254,7 @@ fn a_process_whose_first_thread_has_ended_is_seen() {
     });
     // SAFETY: a child of this process, which is waited for once.
     unsafe { libc::kill(child, libc::SIGKILL) };
-    // SAFETY: as above; the status is not asked for.
+    // SAFETY: a child of this process, which is waited for here alone; a null pointer asks for no status.
     unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
     let (program, pages) = seen.unwrap();
     assert_eq!(program, std::env::current_exe().unwrap().to_string_lossy());

@@ -268,7 +268,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Writes dirty pages back until no more than so many are left. Ends at the first refusal, which the next flush
+    /// Writes dirty pages back until no more than `most` are left. Ends at the first refusal, which the next flush
     /// repeats.
     pub(crate) fn write_behind(&self, dirty_pages_max: usize) {
         for page in self.dirty_pages() {

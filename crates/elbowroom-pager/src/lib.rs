@@ -1,6 +1,6 @@
 //! One typed array larger than memory, with a hard limit, and with failures of input and output as errors.
 //!
-//! A [`PagedArray<T>`] is over a file, or over a [`Store`] of your own. It has one range of addresses, which never
+//! A [`PagedArray<T>`] is over a file, or over a custom [`Store`]. It has one range of addresses, which never
 //! changes. Pages come in when a range is asked for, stay while a guard lends them, and go when room is needed.
 //!
 //! ```
@@ -37,11 +37,11 @@
 //! | failures | An [`Error`] with the operation, the bytes, and what the store said. There are no signals. |
 //! | after a failure | The array works as before, and the next access tries again. |
 //! | changes by others | `is_changed()`, for a read-only file by its length and time of modification. |
-//! | | For a writable file only if it becomes shorter. |
+//! | | For a writable file only if it becomes shorter; for an object by its entity tag. |
 //! | writes | A changed page is stored when room is needed, behind, or by [`flush`](PagedArray::flush). |
 //! | full disk | A page that cannot be written stays in memory and dirty, and `flush` says so. |
 //! | kill or crash | Pages written since the last flush are old or new each, or mixed if the crash hit their write. |
-//! | threads | Any number reads. A page is loaded once, whoever asks. [`Writer`]s split an array between threads. |
+//! | threads | Any number reads. A page is loaded once, however many ask. [`Writer`]s split an array between threads. |
 //! | elements | Types with any bit pattern (`AnyBitPattern`); to be written, also without padding (`NoUninit`). |
 //! | byte order | The machine's: little-endian on all supported systems. |
 //! | platforms | The same on Linux, Windows and macOS. Elsewhere opening is an error. |
@@ -57,8 +57,13 @@
 //!
 //! # Not there yet
 //!
-//! Object stores (`s3://` and others), an array as one plain slice by page faults, reading past the page cache
-//! (O_DIRECT), Zarr and Icechunk.
+//! Writing to object stores, an array as one plain slice by page faults, reading past the page cache (O_DIRECT), Zarr
+//! and Icechunk.
+//!
+//! # Features
+//!
+//! `remote` opens `s3://`, `gs://`, `az://`, `http://` and `https://` for reading, by the crate `object_store`. It is
+//! off by default, because it multiplies the time of a build.
 
 #![cfg_attr(
     not(test),
@@ -81,4 +86,6 @@ pub use array::{PagedArray, PagedOptions, Scan, Slice, SliceMut, Writer};
 pub use error::{Error, Operation};
 pub use npy::{NpyHeader, NpyType};
 pub use stats::Stats;
+#[cfg(feature = "remote")]
+pub use store::RemoteStore;
 pub use store::{FileStore, MemoryStore, Store, StoreError};

@@ -12,5 +12,8 @@ mod limits;
 mod linux;
 #[path = "all/model.rs"]
 mod model;
+#[cfg(feature = "remote")]
+#[path = "all/remote.rs"]
+mod remote;
 #[path = "all/threads.rs"]
 mod threads;

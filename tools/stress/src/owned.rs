@@ -568,7 +568,7 @@ impl Slot {
                 unsafe { address.write_volatile(value) };
             }
             None => {
-                // SAFETY: as above.
+                // SAFETY: inside the region, which commits on touch (the model has just looked that nothing refuses).
                 let seen = unsafe { address.read_volatile() };
                 check!(seen == *byte, "byte {at} is {seen}, should be {byte}");
             }

@@ -275,6 +275,11 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
     );
     for (name, title, bytes) in [
         (
+            "come-and-go-8",
+            "vectors of one u64 that are filled and dropped",
+            size_of::<u64>(),
+        ),
+        (
             "come-and-go-1k",
             "vectors of 1 KiB that are filled and dropped",
             1 << 10,

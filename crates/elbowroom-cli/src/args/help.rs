@@ -17,7 +17,8 @@ Examples:
   elbowroom bench                                     measures the ways of committing
   elbowroom doctor                                    what this machine permits, and what to change
   elbowroom map 1234                                  what a process has reserved, committed and resident
-  elbowroom watch                                     pages that turn from reserved to committed";
+  elbowroom watch                                     pages that turn from reserved to committed
+  elbowroom page sum samples.npy --resident 16MiB     the sum of a file that does not fit in memory";
 
 pub(super) const DEMO_EXAMPLES: &str = concat!(
     size_help!(),
@@ -77,6 +78,77 @@ Examples:
   elbowroom watch 1234                             another process, twice a second
   elbowroom watch 1234 --json | jq .total          one snapshot";
 
+pub(super) const PAGE_EXAMPLES: &str = "\
+Examples:
+  elbowroom page info samples.npy
+  elbowroom page sum samples.f64 --dtype f64 --resident 16MiB
+  elbowroom page cat samples.npy --range 1000..1010
+  elbowroom page gather samples.npy 5 1000000 7
+  elbowroom page copy samples.npy backup.npy";
+
+pub(super) const PAGE_INFO_EXAMPLES: &str = concat!(
+    size_help!(),
+    "
+
+Examples:
+  elbowroom page info samples.npy
+  elbowroom page info records.bin --dtype u32 --offset 512 --json"
+);
+
+pub(super) const PAGE_SUM_EXAMPLES: &str = concat!(
+    size_help!(),
+    "
+
+Examples:
+  elbowroom page sum samples.npy
+  elbowroom page sum samples.f64 --dtype f64 --resident 16MiB --json"
+);
+
+pub(super) const PAGE_MIN_EXAMPLES: &str = concat!(
+    size_help!(),
+    "
+
+Examples:
+  elbowroom page min samples.npy
+  elbowroom page min samples.f64 --dtype f64 --json | jq .index"
+);
+
+pub(super) const PAGE_MAX_EXAMPLES: &str = concat!(
+    size_help!(),
+    "
+
+Examples:
+  elbowroom page max samples.npy
+  elbowroom page max samples.f64 --dtype f64 --json | jq .index"
+);
+
+pub(super) const PAGE_CAT_EXAMPLES: &str = concat!(
+    size_help!(),
+    "
+
+Examples:
+  elbowroom page cat samples.npy --range ..10            the first 10
+  elbowroom page cat samples.i32 --dtype i32 | sort -n | tail -1"
+);
+
+pub(super) const PAGE_GATHER_EXAMPLES: &str = concat!(
+    size_help!(),
+    "
+
+Examples:
+  elbowroom page gather samples.npy 5 1000000 7
+  elbowroom page gather samples.f64 --dtype f64 --page 4KiB < indices.txt"
+);
+
+pub(super) const PAGE_COPY_EXAMPLES: &str = concat!(
+    size_help!(),
+    "
+
+Examples:
+  elbowroom page copy samples.npy backup.npy
+  elbowroom page copy records.bin body.bin --offset 512 --force"
+);
+
 pub(super) const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
   elbowroom completions bash > ~/.local/share/bash-completion/completions/elbowroom
@@ -87,4 +159,5 @@ Examples:
 pub(super) const MAN_EXAMPLES: &str = "\
 Examples:
   elbowroom man | man -l -
-  elbowroom man map > ~/.local/share/man/man1/elbowroom-map.1";
+  elbowroom man map > ~/.local/share/man/man1/elbowroom-map.1
+  elbowroom man page sum | man -l -";

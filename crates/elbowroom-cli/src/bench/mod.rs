@@ -8,7 +8,6 @@
 mod chart;
 mod mechanism;
 mod outcome;
-mod progress;
 mod room;
 mod sample;
 mod stats;
@@ -19,8 +18,8 @@ use std::time::{Duration, Instant};
 use crate::args::Bench;
 use crate::os;
 use crate::output::{self, complain, line, paint, write_file};
+use crate::progress::Progress;
 use outcome::{Outcome, Table};
-use progress::Progress;
 pub(crate) use room::Room;
 use sample::{Manner, Order, Place};
 pub(crate) use view::busy_by;

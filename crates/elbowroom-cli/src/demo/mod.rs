@@ -369,7 +369,7 @@ impl Program<'_> {
         }
         let page = page_size() as u64;
         if self.settings.picture {
-            let columns = output::columns().unwrap_or(80);
+            let columns = output::columns().unwrap_or(output::COLUMNS);
             let text = Picture::new(&self.runs, page, CELLS_MAX).draw(paint(), columns);
             line(format_args!("\n{}", text.trim_end()))
                 .map_err(|error| Stop::CannotPrint(error).to_string())?;

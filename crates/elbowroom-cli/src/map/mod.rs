@@ -60,7 +60,7 @@ pub(crate) fn run(settings: &Map) -> Result<i32, String> {
             if settings.all { usize::MAX } else { DIFF_ROWS },
             paint,
         ),
-        (None, Some(pages)) => pages.draw(paint, output::columns().unwrap_or(80)),
+        (None, Some(pages)) => pages.draw(paint, output::columns().unwrap_or(output::COLUMNS)),
         (None, None) => snapshot.draw(settings.all, paint, output::columns().unwrap_or(usize::MAX)),
     };
     print(text.trim_end_matches('\n'))

@@ -142,7 +142,7 @@ fn put_out(svg: Option<&Path>, draw: impl FnOnce(Ink, Rect, &mut Buffer)) -> Res
 /// Returns a drawing as lines, as wide as the terminal if there is one.
 fn lines(draw: impl FnOnce(Ink, Rect, &mut Buffer)) -> String {
     let columns = output::columns()
-        .unwrap_or(80)
+        .unwrap_or(output::COLUMNS)
         .clamp(usize::from(view::LEAST.0), 200);
     let area = Rect::new(0, 0, columns as u16, ROWS);
     let mut buffer = Buffer::empty(area);

@@ -6,6 +6,9 @@ use crate::error::{Cause, Error, Operation};
 use crate::os;
 use crate::store::{FileStore, MemoryStore, Store};
 
+/// The schemes of object stores.
+const REMOTE: [&str; 5] = ["s3", "gs", "az", "http", "https"];
+
 /// A location, told apart by its scheme.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Location<'a> {
@@ -13,7 +16,7 @@ pub(super) enum Location<'a> {
     /// The path of a `file://` URL.
     FileUrl(String),
     Memory,
-    /// The scheme of a URL that this build cannot open.
+    /// The scheme of any other URL.
     Foreign(&'a str),
     /// A URL that means nothing, and why.
     Malformed(&'static str),
@@ -87,9 +90,22 @@ pub(super) fn open(
                 Err(_) => Err(refuse(Cause::Io(std::io::ErrorKind::OutOfMemory.into()))),
             }
         }
+        #[cfg(feature = "remote")]
+        Location::Foreign(scheme) if REMOTE.contains(&scheme) => {
+            let store = crate::store::RemoteStore::open(&text);
+            Ok(Box::new(store.map_err(|error| refuse(Cause::Io(error)))?))
+        }
+        #[cfg(not(feature = "remote"))]
+        Location::Foreign(scheme) if REMOTE.contains(&scheme) => {
+            Err(refuse(Cause::Unsupported(format!(
+                "{scheme}:// is not in this build; build the program with the feature `remote` of elbowroom-pager (the \
+                 command: cargo install --features remote), or copy the object to a file"
+            ))))
+        }
         Location::Foreign(scheme) => Err(refuse(Cause::Unsupported(format!(
-            "there is no store for {scheme}://; use a path, file:// or memory://, or give a store of \
-             your own to `open_store`"
+            "there is no store for {scheme}://; use a path, file://, memory://, {}://, or give a store of your own to \
+             `open_store`",
+            REMOTE.join("://, ")
         )))),
         Location::Malformed(reason) => Err(refuse(Cause::Invalid(reason.into()))),
     }

@@ -63,7 +63,7 @@ pub use writer::Writer;
 pub struct PagedArray<T> {
     fetch: Arc<Fetch>,
     threads: Vec<JoinHandle<()>>,
-    // Invariant: so many elements are in the bytes in use of the frames.
+    // Invariant: the number of elements in the bytes in use of the frames.
     len: usize,
     max_len: usize,
     is_writable: bool,

@@ -141,10 +141,11 @@ impl<T: AnyBitPattern> PagedOptions<T> {
         self
     }
 
-    /// Opens a path, a `file://` URL, or `memory://` for zeros in memory, with a [`len`](PagedOptions::len).
+    /// Opens a path, a `file://` URL, or `memory://` for zeros in memory, with a [`len`](PagedOptions::len). With the
+    /// feature `remote` also `s3://`, `gs://`, `az://`, `http://` and `https://`, for reading.
     ///
     /// # Errors
-    /// `io_error()` if the file cannot be opened; `is_unsupported()` for another URL; otherwise as
+    /// `io_error()` if the file or object cannot be opened; `is_unsupported()` for another URL; otherwise as
     /// [`open_store`](PagedOptions::open_store).
     pub fn open(self, location: impl AsRef<OsStr>) -> Result<PagedArray<T>, Error> {
         let location = location.as_ref();
@@ -188,10 +189,7 @@ impl<T: AnyBitPattern> PagedOptions<T> {
             header.check::<T>()?;
             Ok(header)
         });
-        let header = read.map_err(|refusal| match refusal {
-            Refusal::Invalid(reason) => Error::invalid(&text, reason),
-            Refusal::Store(refusal) => refused(&text, refusal),
-        })?;
+        let header = read.map_err(|refusal| no_npy(&text, refusal))?;
         let Some(len) = header.elements() else {
             return Err(Error::invalid(
                 &text,
@@ -204,7 +202,7 @@ impl<T: AnyBitPattern> PagedOptions<T> {
         Ok((array, header))
     }
 
-    /// Opens a store of your own.
+    /// Opens a custom store.
     ///
     /// # Errors
     /// `is_invalid()` if an option makes no sense, such as a limit of less than a page, or if the store is too short or
@@ -327,6 +325,26 @@ impl<T: AnyBitPattern> PagedOptions<T> {
             ));
         }
         Ok((budget, page_bytes))
+    }
+}
+
+impl NpyHeader {
+    /// Reads the header of a `.npy` file, for a program that does not know the type of the elements before.
+    ///
+    /// # Errors
+    /// `is_invalid()` if it is no such file; otherwise as [`PagedOptions::open`].
+    pub fn open(location: impl AsRef<OsStr>) -> Result<NpyHeader, Error> {
+        let location = location.as_ref();
+        let store = location::open(location, false, None)?;
+        NpyHeader::read(&*store).map_err(|refusal| no_npy(&location.to_string_lossy(), refusal))
+    }
+}
+
+/// Returns the error of a location that is not read as `.npy`.
+fn no_npy(location: &str, refusal: Refusal) -> Error {
+    match refusal {
+        Refusal::Invalid(reason) => Error::invalid(location, reason),
+        Refusal::Store(refusal) => refused(location, refusal),
     }
 }
 

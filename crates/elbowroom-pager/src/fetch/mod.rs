@@ -1,4 +1,4 @@
-//! Brings pages in: one load for each page, whoever asks for it, and adjacent pages in one read.
+//! Brings pages in: one load for each page, however many threads ask for it, and adjacent pages in one read.
 
 #![allow(unsafe_code, reason = "reads into the memory of pages in transit")]
 
@@ -153,7 +153,7 @@ impl Fetch {
             if loading.pages.len() == 1 {
                 return Err(error);
             }
-            // The failure may be that of a page that nobody asked for.
+            // The failure may be that of a page that no caller asked for.
             loading.give_up(first + 1);
             self.read(first..first + 1)?;
         }

@@ -5,10 +5,14 @@ use std::sync::Arc;
 
 mod file;
 mod memory;
+#[cfg(feature = "remote")]
+mod remote;
 mod source;
 
 pub use file::FileStore;
 pub use memory::MemoryStore;
+#[cfg(feature = "remote")]
+pub use remote::RemoteStore;
 pub(crate) use source::Source;
 
 /// Bytes that can be read and written at any offset, by any number of threads.

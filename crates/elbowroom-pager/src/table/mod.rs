@@ -135,7 +135,8 @@ struct Gate {
 
 /// The states of all pages, and the threads that wait for them.
 pub(crate) struct Table {
-    // Invariant of a word: pins and flags are zero unless the state is RESIDENT. Who may change it stands above.
+    // Invariant of a word: pins and flags are zero unless the state is RESIDENT. The first lines of this
+    // file says which thread may change it.
     words: Box<[AtomicU64]>,
     gates: [Gate; GATES],
     // The number of words with DIRTY, possibly a moment late.

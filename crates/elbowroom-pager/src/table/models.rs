@@ -34,7 +34,7 @@ impl Page {
                 self.loads.fetch_add(1, Ordering::Relaxed);
                 // SAFETY: the checker objects if another thread is here.
                 let stored = self.stored.with(|stored| unsafe { *stored });
-                // SAFETY: as above.
+                // SAFETY: the checker objects if another thread is here.
                 self.memory.with_mut(|memory| unsafe { *memory = stored });
                 self.table.publish(0, Some(pin));
             }

@@ -245,10 +245,10 @@ fn run(allocator: impl Allocator, steps: &[Step]) {
                     // SAFETY: a block of the allocator's with that layout, forgotten for the new one, which is smaller.
                     unsafe { allocator.shrink(at, layout, new) }
                 } else if zeroed {
-                    // SAFETY: the same, but no smaller.
+                    // SAFETY: the allocator's block with that layout, forgotten for the new one, which is no smaller.
                     unsafe { allocator.grow_zeroed(at, layout, new) }
                 } else {
-                    // SAFETY: as above.
+                    // SAFETY: the allocator's block with that layout, forgotten for the new one, which is no smaller.
                     unsafe { allocator.grow(at, layout, new) }
                 };
                 let zeroed = zeroed && new.size() >= layout.size();

@@ -364,6 +364,6 @@ fn a_region_released_in_its_own_filter_is_an_error_and_stays_valid() {
     *own.lock().unwrap() = Some(region);
     // SAFETY: inside the region, which commits on touch; released in its filter, it is leaked and so still there.
     unsafe { address.write_volatile(1) };
-    // SAFETY: as above.
+    // SAFETY: inside the region, which is leaked and so still there; written just now.
     assert_eq!(unsafe { address.read_volatile() }, 1);
 }

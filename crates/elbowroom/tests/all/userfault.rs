@@ -163,7 +163,7 @@ mod linux {
             let pointer = region.as_ptr().wrapping_add(page(2)).cast::<u64>();
             // SAFETY: in the region, which commits it.
             unsafe { pointer.write_volatile(9) };
-            // SAFETY: as above.
+            // SAFETY: in the region, aligned, and written just now.
             assert_eq!(unsafe { pointer.read_volatile() }, 9);
         });
     }

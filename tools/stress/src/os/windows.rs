@@ -33,7 +33,7 @@ pub(crate) fn prepare(_seed: u64) {
 unsafe extern "system" fn on_exception(pointers: *mut EXCEPTION_POINTERS) -> i32 {
     // SAFETY: Windows passes a valid structure.
     let record = unsafe { (*pointers).ExceptionRecord };
-    // SAFETY: as above.
+    // SAFETY: Windows passes a valid record in the structure.
     let record = unsafe { &*record };
     let address = record.ExceptionInformation[1];
     let page = address & !(page_size() - 1);

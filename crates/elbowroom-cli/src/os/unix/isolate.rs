@@ -64,7 +64,7 @@ pub(crate) fn isolated(probe: impl FnOnce() -> Result<u64, i32>) -> Probe {
         let (code, value) = bytes.split_at(4);
         // PANIC: 4 bytes and 8 of an array of 12.
         let code = i32::from_ne_bytes(code.try_into().expect("4 bytes"));
-        // PANIC: as above.
+        // PANIC: the other 8 bytes of an array of 12.
         let value = u64::from_ne_bytes(value.try_into().expect("8 bytes"));
         return if code == 0 {
             Ok(value)

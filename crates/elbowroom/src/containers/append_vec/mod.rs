@@ -353,7 +353,7 @@ impl<T> AppendVec<T> {
         let last = self.owned.claims.last_finished(&self.owned.storage)?;
         self.owned.take_from(last).forget();
         // SAFETY: the element is finished: it lies in committed pages, was written before this call, and is aligned. It
-        // was the vector's until the line before; nobody else has it now.
+        // was the vector's until the line before, and nothing else has it now.
         Some(unsafe { self.place(last).read() })
     }
 

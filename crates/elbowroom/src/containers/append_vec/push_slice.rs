@@ -9,7 +9,7 @@ use super::super::reserved_vec::accept;
 use super::AppendVec;
 use crate::error::Error;
 
-/// Claimed indices whose elements are being written. Dropped, it gives them back.
+/// Indices that are claimed and whose elements are being written. Dropping this gives them back.
 struct Run<'a, T> {
     vec: &'a AppendVec<T>,
     // Invariant: claimed by this thread, not empty, and neither published nor given back.
@@ -78,7 +78,7 @@ impl<T: Clone> AppendVec<T> {
             return Ok((self.owned.claims.claimed(), &[]));
         }
         let storage = &self.owned.storage;
-        storage.may_hold(values.len())?;
+        storage.reserve_for(values.len())?;
         let first = self.owned.claims.claim_run(values.len(), storage)?;
         let mut run = Run {
             vec: self,
@@ -89,7 +89,8 @@ impl<T: Clone> AppendVec<T> {
         let indices = run.indices.clone();
         mem::forget(run);
         self.owned.claims.publish_run(indices, storage);
-        // SAFETY: written just now, so many in one piece, and never again while `self` is borrowed.
+        // SAFETY: as many elements as there are values, in one piece, written just now and never again while `self` is
+        // borrowed.
         Ok((first, unsafe {
             slice::from_raw_parts(self.place(first), values.len())
         }))

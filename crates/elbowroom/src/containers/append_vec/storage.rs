@@ -75,20 +75,6 @@ impl Storage {
         }
     }
 
-    /// Reserves the addresses, and returns whether there can be `count` elements.
-    ///
-    /// # Errors
-    /// Returns the error of a vector that has no room for as many, or that of the system.
-    pub(super) fn may_hold(&self, count: usize) -> Result<(), Error> {
-        if count <= self.max_len() {
-            let prefixes = self.reserve_addresses(count, Options::default)?;
-            if count <= prefixes.max_len {
-                return Ok(());
-            }
-        }
-        Err(self.full(count))
-    }
-
     /// The first element, in memory if there is any.
     #[inline]
     pub(super) fn elements(&self) -> *mut u8 {
@@ -100,6 +86,21 @@ impl Storage {
     fn missing(&self, needed: usize) -> Range<usize> {
         let bytes = |count| saturating_bytes(count, self.layout.size());
         bytes(self.capacity().min(needed))..bytes(needed)
+    }
+
+    /// Reserves the addresses, if that is not done, for a vector that can have `needed` elements.
+    ///
+    /// # Errors
+    /// Returns the error of a vector that can have no more than its maximum, or that of the system.
+    pub(super) fn reserve_for(&self, needed: usize) -> Result<&Prefixes, Error> {
+        // Nothing is reserved for what there can never be.
+        if needed <= self.asked_max_len {
+            let prefixes = self.reserve_addresses(needed, Options::default)?;
+            if needed <= prefixes.max_len {
+                return Ok(prefixes);
+            }
+        }
+        Err(self.full(needed))
     }
 
     /// The error of a vector that has no room for `needed` elements.
@@ -247,18 +248,11 @@ impl Slots for Storage {
         if needed <= self.capacity() {
             return Ok(());
         }
-        // Nothing is reserved for what there can never be.
-        if needed > self.asked_max_len {
-            return Err(self.full(needed));
-        }
         let &Prefixes {
             max_len,
             ref elements,
             ref flags,
-        } = self.reserve_addresses(needed, Options::default)?;
-        if needed > max_len {
-            return Err(self.full(needed));
-        }
+        } = self.reserve_for(needed)?;
         let size = self.layout.size();
         let extent = if elements.is_some() {
             Extent::Exact

@@ -293,10 +293,10 @@ fn threads_share_the_bins() {
                 for round in 0..500 {
                     let mut prefix = committed(bins, 1 + (thread + round) % 9);
                     let tag = thread * 10_000 + round;
-                    // SAFETY: committed, aligned, and nobody else's.
+                    // SAFETY: committed and aligned, and no other thread has the prefix.
                     unsafe { prefix.base().cast::<usize>().write(tag) };
                     prefix.grow_mut(12 * page::size(), Extent::Exact).unwrap();
-                    // SAFETY: as above.
+                    // SAFETY: committed, aligned, written above, and no other thread has the prefix.
                     assert_eq!(unsafe { prefix.base().cast::<usize>().read() }, tag);
                     end(bins, prefix);
                 }

@@ -75,29 +75,23 @@ impl Claims {
         }
     }
 
-    /// An index below the capacity that nobody else has. The caller writes the element and then calls
+    /// Claims an index, as [`claim_run`](Claims::claim_run) does. The caller writes the element and then calls
     /// [`publish`](Claims::publish), or [`give_back`](Claims::give_back).
     #[inline]
     pub(super) fn claim<S: Slots>(&self, slots: &S) -> Result<usize, S::Error> {
-        // Relaxed: changes of one word have an order, which is what tells tickets apart. Nothing that other threads
-        // wrote is reached through a ticket; the storage is, and that `open` is there for.
-        let ticket = self.next.0.fetch_add(1, Ordering::Relaxed);
-        // Acquire: pairs with `settle`. The storage below `open` is there.
-        if ticket < self.open.0.load(Ordering::Acquire) {
-            Ok(ticket)
-        } else {
-            self.claim_slowly(ticket, 1, slots)
-        }
+        self.claim_run(1, slots)
     }
 
-    /// The first of `count` indices that follow each other, below the capacity, that nobody else has; at least one. The
-    /// caller writes the elements and then calls [`publish_run`](Claims::publish_run), or
-    /// [`give_back`](Claims::give_back). There can be storage for so many.
+    /// Claims `count` indices that follow each other, at least one. They are below the capacity, and no other thread
+    /// has them. Returns the first. The caller writes the elements and then calls [`publish_run`](Claims::publish_run), or
+    /// [`give_back`](Claims::give_back). The vector can have `count` elements.
+    #[inline]
     pub(super) fn claim_run<S: Slots>(&self, count: usize, slots: &S) -> Result<usize, S::Error> {
         debug_assert!(count > 0);
         // No overflow: a count is one for which addresses suffice, 2^47 at most, and 2^16 threads that are here at the
         // same time would not reach the end of the numbers.
-        // Relaxed: changes of one word have an order, which is what tells tickets apart.
+        // Relaxed: changes of one word have an order, which is what tells tickets apart. Nothing that other threads
+        // wrote is reached through a ticket; the storage is, and that `open` is there for.
         let first = self.next.0.fetch_add(count, Ordering::Relaxed);
         // Acquire: pairs with `settle`. The storage below `open` is there.
         if first + count <= self.open.0.load(Ordering::Acquire) {
@@ -184,32 +178,27 @@ impl Claims {
     /// Makes the element at an index that the caller claimed, and has written, one of those finished.
     #[inline]
     pub(super) fn publish<S: Slots>(&self, index: usize, slots: &S) {
-        // Acquire: what was finished before this element happens before what this thread does from here on, so that
-        // its own store passes all of it on.
-        if self.published.0.load(Ordering::Acquire) == index {
-            // Nobody else moves `published` from here: it takes this element's flag, which is not set. So it is a store
-            // and no read-modify-write.
-            // Release: pairs with the loads in `published`, `is_finished` and above.
-            self.published.0.store(index + 1, Ordering::Release);
-        } else {
-            // Release: pairs with `is_flagged`.
-            slots.flag(index).store(1, Ordering::Release);
-            if index % HELP_EVERY == HELP_EVERY - 1 {
-                self.published(slots);
-            }
-        }
+        self.publish_run(index..index + 1, slots);
     }
 
-    /// [`publish`](Claims::publish) for all indices of a run.
+    /// Makes the elements at indices that the caller claimed, and has written, some of those finished.
+    #[inline]
     pub(super) fn publish_run<S: Slots>(&self, indices: Range<usize>, slots: &S) {
         // Acquire: what was finished before these elements happens before what this thread does from here on, so that
         // its own store passes all of it on.
         if self.published.0.load(Ordering::Acquire) == indices.start {
-            // Nobody else moves `published` from here: it takes the first element's flag, which is not set.
+            // No other thread moves `published` from here: it takes the first element's flag, which is not set. So it
+            // is a store and no read-modify-write.
             // Release: pairs with the loads in `published`, `is_finished` and above.
             self.published.0.store(indices.end, Ordering::Release);
-            return;
+        } else {
+            self.flag(indices, slots);
         }
+    }
+
+    /// Marks elements that finish out of order.
+    #[inline]
+    fn flag<S: Slots>(&self, indices: Range<usize>, slots: &S) {
         let helps = indices.start / HELP_EVERY != indices.end / HELP_EVERY;
         // The last one first: a thread that sees the flag of the first one sees all of them, so that slices show the
         // whole run or nothing of it.

@@ -137,10 +137,6 @@ impl Prefix {
         needed: usize,
         extent: Extent,
     ) -> Result<(usize, PendingCallbacks), Error> {
-        let ready = self.ready_bytes();
-        if needed <= ready {
-            return Ok((ready, PendingCallbacks(None)));
-        }
         let inner = &mut **self.inner;
         let mut growing = *inner.growing.get_mut();
         growing.ready = growing.ready.max(PageCount::inside(written_from));

@@ -27,7 +27,7 @@ impl Progress {
     /// Says what is done next.
     pub(crate) fn step(&mut self, next: impl Display) {
         if self.is_shown {
-            // There is nobody to tell if that fails.
+            // A failure cannot be reported.
             let _ = write!(
                 io::stderr(),
                 "\r{:<COLUMNS$}",

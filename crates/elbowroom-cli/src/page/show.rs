@@ -1,0 +1,202 @@
+//! What a file holds: its description, its elements in order, and elements at indices.
+
+use std::fmt::Write as _;
+use std::io::{self, BufRead, BufWriter, Write};
+
+use elbowroom_pager::{NpyHeader, PagedArray};
+use serde::Serialize;
+
+use super::number::Number;
+use super::open::{self, told};
+use super::typed::{Work, typed};
+use crate::args::{Dtype, PageCat, PageGather, Source};
+use crate::output::{cannot_print, json, print};
+use crate::size::human;
+
+/// The indices that are looked up at once.
+const BATCH: usize = 1 << 16;
+
+#[derive(Serialize)]
+struct Info<'a> {
+    location: &'a str,
+    /// Null if it is not known.
+    dtype: Option<&'static str>,
+    /// Null without a type.
+    elements: Option<usize>,
+    bytes: usize,
+    offset: u64,
+    version: Option<String>,
+    /// Null for a raw file.
+    npy: Option<Npy<'a>>,
+}
+
+#[derive(Serialize)]
+struct Npy<'a> {
+    descr: &'a str,
+    shape: &'a [usize],
+    fortran_order: bool,
+}
+
+/// `elbowroom page info`.
+pub(super) fn info(source: &Source) -> Result<i32, String> {
+    let header = open::header(source)?;
+    let header = header.as_ref();
+    match source.dtype.or_else(|| header.and_then(open::dtype_of)) {
+        Some(dtype) => typed(dtype, Describe(source, header)),
+        // The type of a .npy file is missing here: says so.
+        None if header.is_some() => open::dtype(source).map(|_| 0),
+        None => describe::<u8>(source, None, None),
+    }
+}
+
+struct Describe<'a>(&'a Source, Option<&'a NpyHeader>);
+
+impl Work for Describe<'_> {
+    fn run<T: Number>(self) -> Result<i32, String> {
+        describe::<T>(self.0, self.1, Some(T::DTYPE))
+    }
+}
+
+fn describe<T: Number>(
+    source: &Source,
+    header: Option<&NpyHeader>,
+    dtype: Option<Dtype>,
+) -> Result<i32, String> {
+    let array = open::array::<T>(source)?;
+    let bytes = array.len() * size_of::<T>();
+    let info = Info {
+        location: array.location(),
+        dtype: dtype.map(Dtype::name),
+        elements: dtype.map(|_| array.len()),
+        bytes,
+        offset: header.map_or(source.offset.unwrap_or(0) as u64, NpyHeader::data_offset),
+        version: array.version(),
+        npy: header.map(|header| Npy {
+            descr: header.descr(),
+            shape: header.shape(),
+            fortran_order: header.is_fortran_order(),
+        }),
+    };
+    if source.limits.json {
+        return print(json(&info));
+    }
+    let mut text = format!("location  {}", info.location);
+    let mut row = |name: &str, value: String| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "\n{name:<8}  {value}");
+    };
+    let unknown = || "not known without --dtype".to_owned();
+    row(
+        "elements",
+        info.elements
+            .map_or_else(unknown, |count| count.to_string()),
+    );
+    if let Some(dtype) = info.dtype {
+        row("type", dtype.to_owned());
+    }
+    row("bytes", format!("{bytes} ({})", human(bytes as u64)));
+    row("offset", info.offset.to_string());
+    if let Some(npy) = &info.npy {
+        let order = if npy.fortran_order {
+            "the first axis"
+        } else {
+            "the last axis"
+        };
+        row("shape", format!("{:?}, {order} varies fastest", npy.shape));
+    }
+    if let Some(version) = &info.version {
+        row("version", version.clone());
+    }
+    print(text)
+}
+
+/// Elements on standard output: one a line, or as the values of one JSON object.
+struct Elements<'a> {
+    out: BufWriter<io::StdoutLock<'a>>,
+    is_json: bool,
+    is_first: bool,
+}
+
+impl Elements<'_> {
+    fn start(location: &str, is_json: bool) -> io::Result<Self> {
+        let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+        if is_json {
+            let location = json(&location);
+            write!(out, "{{\"location\":{location},\"values\":[")?;
+        }
+        Ok(Elements {
+            out,
+            is_json,
+            is_first: true,
+        })
+    }
+
+    fn write<T: Number>(&mut self, element: T) -> io::Result<()> {
+        if !self.is_json {
+            return writeln!(self.out, "{element:?}");
+        }
+        let comma = if self.is_first { "" } else { "," };
+        self.is_first = false;
+        write!(self.out, "{comma}{}", element.json())
+    }
+
+    fn end(mut self) -> io::Result<()> {
+        if self.is_json {
+            writeln!(self.out, "]}}")?;
+        }
+        self.out.flush()
+    }
+}
+
+/// `elbowroom page cat`.
+pub(super) fn cat<T: Number>(settings: &PageCat) -> Result<i32, String> {
+    let array = open::array::<T>(&settings.source)?;
+    let range = settings.range.as_ref();
+    let range = range.map_or(0..array.len(), |range| range.of(array.len()));
+    let scan = array.scan(range).map_err(told)?;
+    let is_json = settings.source.limits.json;
+    let mut elements = Elements::start(array.location(), is_json).map_err(cannot_print)?;
+    for chunk in scan {
+        for &element in &*chunk.map_err(told)? {
+            elements.write(element).map_err(cannot_print)?;
+        }
+    }
+    elements.end().map(|()| 0).map_err(cannot_print)
+}
+
+/// `elbowroom page gather`.
+pub(super) fn gather<T: Number>(settings: &PageGather) -> Result<i32, String> {
+    let array = open::array::<T>(&settings.source)?;
+    let is_json = settings.source.limits.json;
+    let mut elements = Elements::start(array.location(), is_json).map_err(cannot_print)?;
+    if settings.indices.is_empty() {
+        let mut batch = Vec::with_capacity(BATCH);
+        for line in io::stdin().lock().lines() {
+            let line = line.map_err(|error| format!("cannot read standard input: {error}"))?;
+            for word in line.split_whitespace() {
+                let index = word.parse::<usize>();
+                batch.push(index.map_err(|_| format!("standard input: {word:?} is not an index"))?);
+                if batch.len() == BATCH {
+                    look_up(&array, &batch, &mut elements)?;
+                    batch.clear();
+                }
+            }
+        }
+        look_up(&array, &batch, &mut elements)?;
+    }
+    for batch in settings.indices.chunks(BATCH) {
+        look_up(&array, batch, &mut elements)?;
+    }
+    elements.end().map(|()| 0).map_err(cannot_print)
+}
+
+fn look_up<T: Number>(
+    array: &PagedArray<T>,
+    indices: &[usize],
+    elements: &mut Elements<'_>,
+) -> Result<(), String> {
+    for element in array.gather(indices).map_err(told)? {
+        elements.write(element).map_err(cannot_print)?;
+    }
+    Ok(())
+}
