@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::process::ExitCode;
 
 use common::run;
-use elbowroom::{Growth, Region, Verdict, page_size};
+use elbowroom::{Growth, Region, Size, Verdict, page_size};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() -> ExitCode {
@@ -145,7 +145,11 @@ fn declined_store() -> Result<(), Failed> {
 }
 
 fn limit_store() -> Result<(), Failed> {
-    let limit = format!("commit limit of {} bytes", 2 * page_size());
+    let limit = format!(
+        "commit limit of {} ({} bytes)",
+        Size(2 * page_size() as u64),
+        2 * page_size()
+    );
     reported("limit store", &["write at 0x", "region \"\"", &limit])
 }
 

@@ -331,13 +331,13 @@ impl Error {
                 },
             ) => write!(
                 f,
-                "the commit limit of {} leaves no room ({} committed); raise the limit or decommit pages",
+                "the commit limit of {} leaves no room, with {} committed; raise the limit or decommit pages",
                 Exactly(*limit_bytes),
                 Exactly(*committed_bytes),
             ),
             (_, Quoted::Budget(budget)) => write!(
                 f,
-                "the budget {:?} of {} leaves no room ({} committed); raise it or decommit pages",
+                "the budget {:?} of {} leaves no room, with {} committed; raise it or decommit pages",
                 budget.name(),
                 Exactly(budget.limit_bytes()),
                 Exactly(budget.committed_bytes()),
@@ -476,7 +476,7 @@ mod tests {
         }
         let error = Error::limit(Operation::Commit, 0..1, 64 << 10, 5000);
         let text =
-            "the commit limit of 64 KiB (65536 bytes) leaves no room (5000 bytes committed); ";
+            "the commit limit of 64 KiB (65536 bytes) leaves no room, with 5000 bytes committed; ";
         assert!(error.to_string().contains(text), "{error}");
     }
 }
