@@ -83,8 +83,8 @@ impl Claims {
     }
 
     /// Claims `count` indices that follow each other, at least one. They are below the capacity, and no other thread
-    /// has them. Returns the first. The caller writes the elements and then calls [`publish_run`](Claims::publish_run), or
-    /// [`give_back`](Claims::give_back). The vector can have `count` elements.
+    /// has them. Returns the first. The caller writes the elements and then calls [`publish_run`](Claims::publish_run),
+    /// or [`give_back`](Claims::give_back). The vector can have `count` elements.
     #[inline]
     pub(super) fn claim_run<S: Slots>(&self, count: usize, slots: &S) -> Result<usize, S::Error> {
         debug_assert!(count > 0);
