@@ -219,8 +219,8 @@ pub unsafe extern "C" fn er_region_new(
             let user = User(options.user);
             builder = builder.filter(move |fault| {
                 let fault: *const Fault<'_> = fault;
-                // SAFETY: a function of the program that takes a fault, which is valid until it returns, and the pointer
-                // that came with it (contract of `er_region_new`). It does not unwind (contract of `er_filter`).
+                // SAFETY: a function of the program that takes a fault, which is valid until it returns, and the
+                // pointer that came with it (contract of `er_region_new`). It does not unwind (`er_filter`).
                 let verdict = unsafe { filter(fault.cast(), user.get()) };
                 if verdict == er_verdict::ER_COMMIT as i32 {
                     Verdict::Commit
@@ -469,7 +469,8 @@ pub unsafe extern "C" fn er_region_get_spans(
 /// # Safety
 /// `fault` is what the library gave to a filter that has not returned.
 unsafe fn fault_of<'a>(fault: *const er_fault) -> &'a Fault<'a> {
-    // SAFETY: the library gave a pointer to a `Fault`, which lives until the filter returns (contract of this function).
+    // SAFETY: the library gave a pointer to a `Fault`, which lives until the filter returns (contract of this
+    // function).
     unsafe { &*fault.cast::<Fault<'a>>() }
 }
 
