@@ -4,6 +4,7 @@ mod ci;
 mod counts;
 mod debian;
 mod fuzz;
+mod header;
 mod msrv;
 mod pictures;
 mod platforms;
@@ -44,6 +45,8 @@ enum Command {
     },
     /// Runs the checks that no compiler makes
     Tidy,
+    /// Makes the header of the C interface again
+    Header,
     /// Makes the pictures in docs/images again
     Pictures,
     /// Runs a cargo command for Windows, under Wine
@@ -79,6 +82,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Counts { check } => counts::run(check),
         Command::Fuzz { seconds } => fuzz::run(seconds),
         Command::Tidy => tidy::check(),
+        Command::Header => header::make(),
         Command::Pictures => pictures::make(),
         Command::Win { cargo } => cargo_for(Platform::Windows, &cargo),
         Command::Arm64 { page_size, cargo } => cargo_for(Platform::Arm64(page_size), &cargo),

@@ -11,6 +11,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use walkdir::{DirEntry, WalkDir};
 
+use crate::header;
 use crate::workspace::root;
 
 /// Folders of git, cargo and cargo-fuzz.
@@ -52,6 +53,14 @@ pub(crate) fn check() -> Result<()> {
     let architecture = std::fs::read_to_string(root().join("ARCHITECTURE.md"))?;
     for layers in layers::read(&architecture)? {
         findings.extend(layers::check(&layers, &sources)?);
+    }
+    let header = Path::new(header::FILE);
+    if std::fs::read_to_string(root().join(header))? != header::text()? {
+        findings.push(finding(
+            header,
+            1,
+            "not what the sources ask for; run cargo xtask header",
+        ));
     }
     findings.iter().for_each(|finding| println!("{finding}"));
     ensure!(findings.is_empty(), "tidy: {} findings", findings.len());

@@ -1,0 +1,652 @@
+/* The C interface of elbowroom: reserve address space once, commit pages when they are touched, never move the data.
+ *
+ * Made by `cargo xtask header`; do not edit. Sizes and offsets are in bytes. Handles are opaque. A function that can
+ * fail returns an `er_code` and fills the `er_error` that it is given, unless that is NULL.
+ */
+
+#ifndef ELBOWROOM_H
+#define ELBOWROOM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// The bytes of a message, with the zero byte at its end.
+#define ER_MESSAGE_BYTES 512
+
+// Large windows ask for no huge pages (Linux).
+#define ER_REGION_NO_HUGE_PAGES 1
+
+// A refused touch through a plain pointer writes no line to standard error.
+#define ER_REGION_QUIET 2
+
+// Core dumps do not have the committed pages (Linux).
+#define ER_REGION_NO_CORE_DUMPS 4
+
+// Why an operation failed. `ER_OK` is 0 and means that it did not.
+enum er_code
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // The operation succeeded.
+  ER_OK = 0,
+  // An argument is null or makes no sense.
+  ER_INVALID_ARGUMENT = 1,
+  // The range is empty, inverted or not inside.
+  ER_INVALID_RANGE = 2,
+  // An alignment is not a power of two, or an address not a multiple of it.
+  ER_INVALID_ALIGNMENT = 3,
+  // A limit that the program set refused: a commit limit, a budget or a maximum.
+  ER_LIMIT = 4,
+  // The filter of the region declined.
+  ER_DECLINED = 5,
+  // The system has no more memory, commit charge or address space.
+  ER_OUT_OF_MEMORY = 6,
+  // The process has as many mappings as the system allows (Linux: vm.max_map_count).
+  ER_OUT_OF_MAPPINGS = 7,
+  // Something else lies at the address.
+  ER_ADDRESS_IN_USE = 8,
+  // A page is not committed.
+  ER_NOT_COMMITTED = 9,
+  // The page is committed, and its protection forbids the access.
+  ER_PROTECTED = 10,
+  // The platform lacks the operation.
+  ER_UNSUPPORTED = 11,
+  // The system refused for another reason; `os_code` says which.
+  ER_OS = 12,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum er_code er_code;
+#else
+typedef int32_t er_code;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// The access of the instruction that faulted.
+enum er_access
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Reading.
+  ER_READ = 0,
+  // Writing.
+  ER_WRITE = 1,
+  // Fetching an instruction.
+  ER_EXECUTE = 2,
+  // An access that this version has no name for.
+  ER_OTHER_ACCESS = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum er_access er_access;
+#else
+typedef int32_t er_access;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// How pages are committed when they are touched. `ER_PROTECTION` is the default.
+enum er_backend
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Reserved pages may not be accessed (mprotect, VirtualAlloc).
+  ER_PROTECTION = 0,
+  // userfaultfd that raises SIGBUS (Linux). A region is one mapping, however its pages lie.
+  ER_USERFAULT = 1,
+  // userfaultfd served by threads (Linux). System calls may touch reserved pages.
+  ER_USERFAULT_MONITOR = 2,
+  // `ER_USERFAULT` where the system allows it, else `ER_PROTECTION`.
+  ER_AUTO = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum er_backend er_backend;
+#else
+typedef int32_t er_backend;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// The answer of a filter. Any other number declines.
+enum er_verdict
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Refuse the touch.
+  ER_DECLINE = 0,
+  // Commit the page, within the region's limits, and run the instruction that faulted again.
+  ER_COMMIT = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum er_verdict er_verdict;
+#else
+typedef int32_t er_verdict;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// What may be done with committed pages.
+enum er_protection
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Nothing: a touch faults.
+  ER_NO_ACCESS = 0,
+  // Reading.
+  ER_READ_ONLY = 1,
+  // Reading and writing.
+  ER_READ_WRITE = 2,
+  // Reading and running code.
+  ER_READ_EXECUTE = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum er_protection er_protection;
+#else
+typedef int32_t er_protection;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// An arena. One thread at a time may use it.
+typedef struct er_arena er_arena;
+
+// A budget. Thread-safe. Regions that are charged to it keep it alive, so it may be freed before them.
+typedef struct er_budget er_budget;
+
+// A fault that a filter is asked about. Valid until the filter returns.
+typedef struct er_fault er_fault;
+
+// A region. Thread-safe, except for [`er_region_release`].
+typedef struct er_region er_region;
+
+// A reservation. Thread-safe, except for [`er_reservation_release`].
+typedef struct er_reservation er_reservation;
+
+// A vector of bytes. One thread at a time may change it. Its bytes never move, so a pointer to a byte is valid for as
+// long as the byte is in the vector.
+typedef struct er_vec er_vec;
+
+// What an arena should be like. Set `size` to the size of the structure; zero in any other member is the default.
+typedef struct er_arena_options {
+  // The size of this structure in bytes.
+  size_t size;
+  // The most bytes it can hold; as many addresses are reserved. 0: 64 GiB.
+  size_t max_bytes;
+  // The most bytes that are committed at once, rounded down to whole pages. 0: the maximum.
+  size_t commit_limit;
+  // A budget to charge as well, or null.
+  const struct er_budget *budget;
+  // A name for diagnosis, or null. Copied.
+  const char *name;
+} er_arena_options;
+
+// A failure. A function fills it where it fails, and leaves it alone where it does not.
+typedef struct er_error {
+  // The code that the function returned.
+  er_code code;
+  // The number of the system's error: errno, or GetLastError on Windows. 0 if the system did not refuse.
+  int32_t os_code;
+  // The first byte that the operation could not be done for.
+  size_t offset;
+  // The number of bytes from there on.
+  size_t size;
+  // What was asked, what refused and what to try, in UTF-8, cut where it does not fit.
+  char message[ER_MESSAGE_BYTES];
+} er_error;
+
+// What a budget has.
+typedef struct er_budget_stats {
+  // How many bytes may be committed at once.
+  size_t limit;
+  // How many bytes are committed.
+  size_t committed;
+  // The most that was ever charged at once.
+  size_t peak;
+  // How many bytes may still be committed before this budget or one above it refuses.
+  size_t available;
+} er_budget_stats;
+
+// Decides about a fault. Called on the thread that faulted, in the middle of the touch, on a stack of at least 128 KiB
+// of its own (on Windows, the thread's). It returns an `er_verdict`.
+//
+// It may call `er_region_commit`, `er_region_decommit` and `er_region_get_stats` for its own region, and may touch
+// committed pages. It must return: neither longjmp nor a C++ exception may leave it. If the touch may come from inside
+// the allocator, the filter must not allocate.
+typedef int32_t (*er_filter)(const struct er_fault *fault, void *user);
+
+// What a region should be like. Set `size` to the size of the structure; zero in any other member is the default.
+typedef struct er_region_options {
+  // The size of this structure in bytes.
+  size_t size;
+  // The most bytes that are committed at once, rounded down to whole pages. 0: the whole region.
+  size_t commit_limit;
+  // A budget to charge as well, or null.
+  const struct er_budget *budget;
+  // How many pages a fault commits: an aligned window of as many. 0: a window that follows the program.
+  size_t growth_pages;
+  // The size of the largest window that follows the program, in bytes. 0: 2 MiB.
+  size_t growth_max_bytes;
+  // An `er_backend`.
+  int32_t backend;
+  // `ER_REGION_NO_HUGE_PAGES` and the like, together.
+  uint32_t flags;
+  // The filter, or null: then every touch is committed.
+  er_filter filter;
+  // Handed to the filter. What it points to must live as long as the region.
+  void *user;
+  // Runs the filter on as many threads of the region's. 0: on the thread that faulted.
+  size_t filter_threads;
+  // A name for messages, or null. Copied.
+  const char *name;
+} er_region_options;
+
+// What a region has used and done. Times and counts since it was made.
+typedef struct er_region_stats {
+  // The length of the region in bytes.
+  size_t reserved;
+  // The bytes that are committed now.
+  size_t committed;
+  // The most bytes that may be committed at once.
+  size_t commit_limit;
+  // The number of faults.
+  uint64_t faults;
+  // How many times pages were committed.
+  uint64_t commits;
+  // The number of faults that were refused.
+  uint64_t refused;
+} er_region_stats;
+
+// Pages that are alike.
+typedef struct er_span {
+  // The first byte, from the base.
+  size_t offset;
+  // The number of bytes.
+  size_t size;
+  // 1 if the pages are committed, 0 if they are only reserved.
+  int32_t committed;
+} er_span;
+
+// What a reservation should be like. Set `size` to the size of the structure; zero in any other member is the default.
+typedef struct er_reservation_options {
+  // The size of this structure in bytes.
+  size_t size;
+  // The alignment of the base in bytes, a power of two. 0: that of the system.
+  size_t align;
+  // The exact address of the base, or null. What is mapped there is never replaced.
+  void *at;
+  // The address of the base if it is free, or null.
+  void *near_to;
+  // A budget to charge, or null.
+  const struct er_budget *budget;
+  // A name for diagnosis, or null. Copied.
+  const char *name;
+} er_reservation_options;
+
+// What a vector should be like. Set `size` to the size of the structure; zero in any other member is the default.
+typedef struct er_vec_options {
+  // The size of this structure in bytes.
+  size_t size;
+  // The most bytes that are committed at once, rounded down to whole pages. 0: the maximum.
+  size_t commit_limit;
+  // A budget to charge as well, or null.
+  const struct er_budget *budget;
+  // A name for diagnosis, or null. Copied.
+  const char *name;
+} er_vec_options;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// Returns the size of a page in bytes.
+size_t er_page_size(void);
+
+// Returns the alignment of a reservation's base in bytes.
+size_t er_allocation_granularity(void);
+
+// Makes an arena. The options may be null.
+//
+// # Safety
+// `options` is null or valid, with a budget that lives and a name that is a string; `out` is valid, `error` null or
+// valid.
+er_code er_arena_new(const struct er_arena_options *options,
+                     struct er_arena **out,
+                     struct er_error *error);
+
+// Gives the arena back, with all that was allocated from it. Null is ignored.
+//
+// # Safety
+// `arena` is null or a living arena. Neither it nor its memory is used any more.
+void er_arena_free(struct er_arena *arena);
+
+// Allocates `size` bytes at a multiple of `align`, a power of two. The memory is not initialised. Returns null where
+// this fails, and fills the error.
+//
+// # Safety
+// `arena` is null or a living arena that no other thread uses at the same time; `error` is null or valid.
+void *er_arena_alloc(struct er_arena *arena,
+                     size_t size,
+                     size_t align,
+                     struct er_error *error);
+
+// Returns how many bytes are allocated: a checkpoint for [`er_arena_reset_to`]. 0 for null.
+//
+// # Safety
+// `arena` is null or a living arena that no other thread uses at the same time.
+size_t er_arena_allocated(const struct er_arena *arena);
+
+// Makes free again what was allocated after a checkpoint; 0 is the beginning. Pages stay committed for what comes
+// next. Null is ignored.
+//
+// # Safety
+// `arena` is null or a living arena that no other thread uses at the same time. What was allocated after the
+// checkpoint is not used any more.
+void er_arena_reset_to(struct er_arena *arena,
+                       size_t checkpoint);
+
+// Gives back the pages behind what is allocated. Null is ignored.
+//
+// # Safety
+// `arena` is null or a living arena that no other thread uses at the same time.
+void er_arena_shrink(struct er_arena *arena);
+
+// Makes a budget of `bytes`, rounded down to whole pages, inside `parent` unless that is null. The name may be null.
+//
+// # Safety
+// `parent` is null or a living budget, `name` null or a string, `out` valid, `error` null or valid.
+er_code er_budget_new(size_t bytes,
+                      const struct er_budget *parent,
+                      const char *name,
+                      struct er_budget **out,
+                      struct er_error *error);
+
+// Gives the handle back. Null is ignored.
+//
+// # Safety
+// `budget` is null or a living budget, which the program does not use again.
+void er_budget_free(struct er_budget *budget);
+
+// Returns what the budget has; all zero for null.
+//
+// # Safety
+// `budget` is null or a living budget.
+struct er_budget_stats er_budget_get_stats(const struct er_budget *budget);
+
+// Returns the name of a code, such as `"ER_LIMIT"`. It lives as long as the program.
+const char *er_code_name(int32_t code);
+
+// Returns 1 if a touch of an uncommitted page reaches its region, as far as can be known, and 0 otherwise: where
+// another handler has taken the place of the library's, or a thread blocks SIGSEGV or SIGBUS.
+int32_t er_fault_handler_is_good(void);
+
+// Puts the fault handler of the library in front of all others again. Call it after other code has installed a handler
+// that does not forward faults. Without a living region it does nothing.
+//
+// # Safety
+// `error` is null or valid.
+er_code er_fault_handler_reinstall(struct er_error *error);
+
+// Reserves `len` bytes, rounded up to whole pages, that commit on touch. The options may be null.
+//
+// # Safety
+// `options` is null or valid, with a budget that lives and a name that is a string; `out` is valid, `error` null or
+// valid. The filter does what `er_filter` asks.
+er_code er_region_new(size_t len,
+                      const struct er_region_options *options,
+                      struct er_region **out,
+                      struct er_error *error);
+
+// Gives everything back to the system. The handle is gone also where this fails: in the region's own filter, where the
+// pages stay until the process ends. Null is ignored.
+//
+// # Safety
+// `region` is null or a living region that no thread uses any more. `error` is null or valid.
+er_code er_region_release(struct er_region *region,
+                          struct er_error *error);
+
+// Returns the address of the first byte; null for null.
+//
+// # Safety
+// `region` is null or a living region.
+void *er_region_base(const struct er_region *region);
+
+// Returns the length in bytes; 0 for null.
+//
+// # Safety
+// `region` is null or a living region.
+size_t er_region_len(const struct er_region *region);
+
+// Commits the pages of a range, within the limits, and without a fault and a filter.
+//
+// # Safety
+// `region` is null or a living region, `error` null or valid.
+er_code er_region_commit(const struct er_region *region,
+                         size_t offset,
+                         size_t size,
+                         struct er_error *error);
+
+// Decommits the pages of a range. Their contents are lost.
+//
+// # Safety
+// `region` is null or a living region, `error` null or valid. No other thread is in the middle of using the pages.
+er_code er_region_decommit(const struct er_region *region,
+                           size_t offset,
+                           size_t size,
+                           struct er_error *error);
+
+// Writes `size` bytes from `from` into the region. A touch that is refused is an error: what lies before `offset` of
+// the error was written, and nothing after it.
+//
+// # Safety
+// `region` is null or a living region, `from` valid for reading `size` bytes, `error` null or valid.
+er_code er_region_write(const struct er_region *region,
+                        size_t offset,
+                        const void *from,
+                        size_t size,
+                        struct er_error *error);
+
+// Reads `size` bytes of the region into `to`. A touch that is refused is an error: what lies before `offset` of the
+// error was read.
+//
+// # Safety
+// `region` is null or a living region, `to` valid for writing `size` bytes, which are initialised; `error` is null or
+// valid.
+er_code er_region_read(const struct er_region *region,
+                       size_t offset,
+                       void *to,
+                       size_t size,
+                       struct er_error *error);
+
+// Sets `size` bytes of the region to `byte`. A touch that is refused is an error.
+//
+// # Safety
+// `region` is null or a living region, `error` null or valid.
+er_code er_region_fill(const struct er_region *region,
+                       size_t offset,
+                       size_t size,
+                       uint8_t byte,
+                       struct er_error *error);
+
+// Returns what the region has used and done; all zero for null.
+//
+// # Safety
+// `region` is null or a living region.
+struct er_region_stats er_region_get_stats(const struct er_region *region);
+
+// Writes the first `capacity` runs of pages that are alike to `spans`, and returns how many there are.
+//
+// # Safety
+// `region` is null or a living region; `spans` is valid for writing `capacity` elements.
+size_t er_region_get_spans(const struct er_region *region,
+                           struct er_span *spans,
+                           size_t capacity);
+
+// Returns the address that was touched.
+//
+// # Safety
+// `fault` is what the library gave to a filter that has not returned.
+void *er_fault_address(const struct er_fault *fault);
+
+// Returns the offset of the byte that was touched, from the base of the region.
+//
+// # Safety
+// `fault` is what the library gave to a filter that has not returned.
+size_t er_fault_offset(const struct er_fault *fault);
+
+// Returns the kind of access.
+//
+// # Safety
+// `fault` is what the library gave to a filter that has not returned.
+er_access er_fault_access(const struct er_fault *fault);
+
+// Returns the number of the signal, or the exception code as the signed number that Windows programs print.
+//
+// # Safety
+// `fault` is what the library gave to a filter that has not returned.
+int32_t er_fault_code(const struct er_fault *fault);
+
+// Returns 1 if a commit can cure the fault, as it is a touch of an uncommitted page, and 0 otherwise.
+//
+// # Safety
+// `fault` is what the library gave to a filter that has not returned.
+int32_t er_fault_is_page_fault(const struct er_fault *fault);
+
+// Returns how many bytes of the region are committed.
+//
+// # Safety
+// `fault` is what the library gave to a filter that has not returned.
+size_t er_fault_committed(const struct er_fault *fault);
+
+// Commits what the fault would, and reports why if that does not work.
+//
+// # Safety
+// `fault` is what the library gave to a filter that has not returned; `error` is null or valid.
+er_code er_fault_commit(const struct er_fault *fault, struct er_error *error);
+
+// Reserves `len` bytes, rounded up to whole pages. The options may be null.
+//
+// # Safety
+// `options` is null or valid, with a budget that lives and a name that is a string; `out` is valid, `error` null or
+// valid.
+er_code er_reservation_new(size_t len,
+                           const struct er_reservation_options *options,
+                           struct er_reservation **out,
+                           struct er_error *error);
+
+// Gives everything back to the system. The handle is gone also where this fails. Null is ignored.
+//
+// # Safety
+// `reservation` is null or a living reservation that no thread uses any more. `error` is null or valid.
+er_code er_reservation_release(struct er_reservation *reservation,
+                               struct er_error *error);
+
+// Returns the address of the first byte; null for null.
+//
+// # Safety
+// `reservation` is null or a living reservation.
+void *er_reservation_base(const struct er_reservation *reservation);
+
+// Returns the length in bytes; 0 for null.
+//
+// # Safety
+// `reservation` is null or a living reservation.
+size_t er_reservation_len(const struct er_reservation *reservation);
+
+// Commits the pages of a range. They are zero, unless they were committed before.
+//
+// # Safety
+// `reservation` is null or a living reservation, `error` null or valid.
+er_code er_reservation_commit(const struct er_reservation *reservation,
+                              size_t offset,
+                              size_t size,
+                              struct er_error *error);
+
+// Decommits the pages of a range. Their contents are lost.
+//
+// # Safety
+// `reservation` is null or a living reservation, `error` null or valid. No thread is in the middle of using the pages.
+er_code er_reservation_decommit(const struct er_reservation *reservation,
+                                size_t offset,
+                                size_t size,
+                                struct er_error *error);
+
+// Sets what may be done with the committed pages of a range: an `er_protection`.
+//
+// # Safety
+// `reservation` is null or a living reservation, `error` null or valid.
+er_code er_reservation_protect(const struct er_reservation *reservation,
+                               size_t offset,
+                               size_t size,
+                               int32_t protection,
+                               struct er_error *error);
+
+// Makes a vector of at most `max` bytes, for which it reserves addresses. The options may be null.
+//
+// # Safety
+// `options` is null or valid, with a budget that lives and a name that is a string; `out` is valid, `error` null or
+// valid.
+er_code er_vec_new(size_t max,
+                   const struct er_vec_options *options,
+                   struct er_vec **out,
+                   struct er_error *error);
+
+// Gives the vector back, with its bytes. Null is ignored.
+//
+// # Safety
+// `vec` is null or a living vector. Neither it nor its bytes are used any more.
+void er_vec_free(struct er_vec *vec);
+
+// Returns the address of the first byte. It does not change. Null for null.
+//
+// # Safety
+// `vec` is null or a living vector that no other thread changes at the same time.
+void *er_vec_data(struct er_vec *vec);
+
+// Returns the number of bytes; 0 for null.
+//
+// # Safety
+// `vec` is null or a living vector that no other thread changes at the same time.
+size_t er_vec_len(const struct er_vec *vec);
+
+// Appends `size` bytes, which may be bytes of the vector. If it fails, the vector is as it was.
+//
+// # Safety
+// `vec` is null or a living vector that no other thread uses at the same time; `from` is valid for reading `size`
+// bytes; `error` is null or valid.
+er_code er_vec_append(struct er_vec *vec,
+                      const void *from,
+                      size_t size,
+                      struct er_error *error);
+
+// Makes the vector `len` bytes long. Bytes that are new are zero. If it fails, the vector is as it was.
+//
+// # Safety
+// `vec` is null or a living vector that no other thread uses at the same time. Bytes from `len` on are not used any
+// more. `error` is null or valid.
+er_code er_vec_resize(struct er_vec *vec,
+                      size_t len,
+                      struct er_error *error);
+
+// Commits room for `additional` more bytes, so that appending them cannot fail.
+//
+// # Safety
+// `vec` is null or a living vector that no other thread uses at the same time; `error` is null or valid.
+er_code er_vec_reserve(struct er_vec *vec,
+                       size_t additional,
+                       struct er_error *error);
+
+// Gives back the pages behind the last byte. Null is ignored.
+//
+// # Safety
+// `vec` is null or a living vector that no other thread uses at the same time.
+void er_vec_shrink(struct er_vec *vec);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* ELBOWROOM_H */

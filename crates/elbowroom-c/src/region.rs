@@ -1,0 +1,553 @@
+//! Ranges of addresses that commit on touch.
+
+#![allow(unsafe_code, reason = "follows handles of C, and exports functions")]
+
+use std::ffi::{c_char, c_void};
+use std::mem::MaybeUninit;
+use std::slice;
+
+use room::{Backend, Fault, FaultAccess, Growth, PageState, Region, Verdict};
+
+use crate::budget::er_budget;
+use crate::error::{Failure, er_code, er_error, hand_out, null, object, report, take_back, text};
+use crate::options::{Options, read};
+
+/// A region. Thread-safe, except for [`er_region_release`].
+pub struct er_region(Region);
+
+/// A fault that a filter is asked about. Valid until the filter returns.
+pub struct er_fault {
+    // A `Fault` stands behind the pointer.
+    _opaque: [u8; 0],
+}
+
+/// How pages are committed when they are touched. `ER_PROTECTION` is the default.
+#[repr(i32)]
+#[derive(Clone, Copy)]
+pub enum er_backend {
+    /// Reserved pages may not be accessed (mprotect, VirtualAlloc).
+    ER_PROTECTION = 0,
+    /// userfaultfd that raises SIGBUS (Linux). A region is one mapping, however its pages lie.
+    ER_USERFAULT = 1,
+    /// userfaultfd served by threads (Linux). System calls may touch reserved pages.
+    ER_USERFAULT_MONITOR = 2,
+    /// `ER_USERFAULT` where the system allows it, else `ER_PROTECTION`.
+    ER_AUTO = 3,
+}
+
+/// The answer of a filter. Any other number declines.
+#[repr(i32)]
+#[derive(Clone, Copy)]
+pub enum er_verdict {
+    /// Refuse the touch.
+    ER_DECLINE = 0,
+    /// Commit the page, within the region's limits, and run the instruction that faulted again.
+    ER_COMMIT = 1,
+}
+
+/// The access of the instruction that faulted.
+#[repr(i32)]
+#[derive(Clone, Copy)]
+pub enum er_access {
+    /// Reading.
+    ER_READ = 0,
+    /// Writing.
+    ER_WRITE = 1,
+    /// Fetching an instruction.
+    ER_EXECUTE = 2,
+    /// An access that this version has no name for.
+    ER_OTHER_ACCESS = 3,
+}
+
+/// Decides about a fault. Called on the thread that faulted, in the middle of the touch, on a stack of at least 128 KiB
+/// of its own (on Windows, the thread's). It returns an `er_verdict`.
+///
+/// It may call `er_region_commit`, `er_region_decommit` and `er_region_get_stats` for its own region, and may touch
+/// committed pages. It must return: neither longjmp nor a C++ exception may leave it. If the touch may come from inside
+/// the allocator, the filter must not allocate.
+pub type er_filter =
+    Option<unsafe extern "C-unwind" fn(fault: *const er_fault, user: *mut c_void) -> i32>;
+
+/// Large windows ask for no huge pages (Linux).
+pub const ER_REGION_NO_HUGE_PAGES: u32 = 1;
+/// A refused touch through a plain pointer writes no line to standard error.
+pub const ER_REGION_QUIET: u32 = 2;
+/// Core dumps do not have the committed pages (Linux).
+pub const ER_REGION_NO_CORE_DUMPS: u32 = 4;
+
+/// What a region should be like. Set `size` to the size of the structure; zero in any other member is the default.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct er_region_options {
+    /// The size of this structure in bytes.
+    pub size: usize,
+    /// The most bytes that are committed at once, rounded down to whole pages. 0: the whole region.
+    pub commit_limit: usize,
+    /// A budget to charge as well, or null.
+    pub budget: *const er_budget,
+    /// How many pages a fault commits: an aligned window of as many. 0: a window that follows the program.
+    pub growth_pages: usize,
+    /// The size of the largest window that follows the program, in bytes. 0: 2 MiB.
+    pub growth_max_bytes: usize,
+    /// An `er_backend`.
+    pub backend: i32,
+    /// `ER_REGION_NO_HUGE_PAGES` and the like, together.
+    pub flags: u32,
+    /// The filter, or null: then every touch is committed.
+    pub filter: er_filter,
+    /// Handed to the filter. What it points to must live as long as the region.
+    pub user: *mut c_void,
+    /// Runs the filter on as many threads of the region's. 0: on the thread that faulted.
+    pub filter_threads: usize,
+    /// A name for messages, or null. Copied.
+    pub name: *const c_char,
+}
+
+// SAFETY: `repr(C)`, a `usize` first, and integers, pointers and an optional function.
+unsafe impl Options for er_region_options {}
+
+/// What a region has used and done. Times and counts since it was made.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct er_region_stats {
+    /// The length of the region in bytes.
+    pub reserved: usize,
+    /// The bytes that are committed now.
+    pub committed: usize,
+    /// The most bytes that may be committed at once.
+    pub commit_limit: usize,
+    /// The number of faults.
+    pub faults: u64,
+    /// How many times pages were committed.
+    pub commits: u64,
+    /// The number of faults that were refused.
+    pub refused: u64,
+}
+
+/// Pages that are alike.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct er_span {
+    /// The first byte, from the base.
+    pub offset: usize,
+    /// The number of bytes.
+    pub size: usize,
+    /// 1 if the pages are committed, 0 if they are only reserved.
+    pub committed: i32,
+}
+
+/// The pointer that a C program gave for its filter.
+struct User(*mut c_void);
+
+impl User {
+    fn get(&self) -> *mut c_void {
+        self.0
+    }
+}
+
+// SAFETY: the pointer is handed to the C filter and not followed here. That the filter is called on any thread, several
+// at once, is what `er_filter` says.
+unsafe impl Send for User {}
+// SAFETY: the pointer is handed to the C filter and not followed here. That the filter is called on any thread, several
+// at once, is what `er_filter` says.
+unsafe impl Sync for User {}
+
+fn backend(number: i32) -> Result<Backend, Failure> {
+    Ok(match number {
+        0 => Backend::Protection,
+        1 => Backend::Userfault,
+        2 => Backend::UserfaultMonitor,
+        3 => Backend::Auto,
+        _ => {
+            let text = format!("there is no backend {number}; take one of `er_backend`");
+            return Err(Failure::Argument(text));
+        }
+    })
+}
+
+/// Reserves `len` bytes, rounded up to whole pages, that commit on touch. The options may be null.
+///
+/// # Safety
+/// `options` is null or valid, with a budget that lives and a name that is a string; `out` is valid, `error` null or
+/// valid. The filter does what `er_filter` asks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn er_region_new(
+    len: usize,
+    options: *const er_region_options,
+    out: *mut *mut er_region,
+    error: *mut er_error,
+) -> er_code {
+    let make = || {
+        if out.is_null() {
+            return Err(null("out"));
+        }
+        // SAFETY: null or valid options with their size (contract of this function).
+        let options = unsafe { read(options) }?;
+        let known = ER_REGION_NO_HUGE_PAGES | ER_REGION_QUIET | ER_REGION_NO_CORE_DUMPS;
+        if options.flags & !known != 0 {
+            let text = format!("there are no flags {:#x}", options.flags & !known);
+            return Err(Failure::Argument(text));
+        }
+        let growth = match (options.growth_pages, options.growth_max_bytes) {
+            (0, 0) => Growth::default(),
+            (0, max_bytes) => Growth::Adaptive { max_bytes },
+            (pages, 0) => Growth::Pages(pages),
+            _ => {
+                let text = "`growth_pages` and `growth_max_bytes` exclude each other; set one of them to 0";
+                return Err(Failure::Argument(text.into()));
+            }
+        };
+        let mut builder = Region::builder(len)
+            .growth(growth)
+            .backend(backend(options.backend)?)
+            .huge_pages(options.flags & ER_REGION_NO_HUGE_PAGES == 0)
+            .report_refusals(options.flags & ER_REGION_QUIET == 0)
+            .filter_threads(options.filter_threads)
+            // SAFETY: a string or null (contract of this function).
+            .name(unsafe { text(options.name, "name") }?);
+        if options.flags & ER_REGION_NO_CORE_DUMPS != 0 {
+            builder = builder.core_dumps(false);
+        }
+        if options.commit_limit > 0 {
+            builder = builder.commit_limit(options.commit_limit);
+        }
+        // SAFETY: null or a living budget (contract of this function).
+        if let Some(budget) = unsafe { options.budget.as_ref() } {
+            builder = builder.budget(&budget.0);
+        }
+        if let Some(filter) = options.filter {
+            let user = User(options.user);
+            builder = builder.filter(move |fault| {
+                let fault: *const Fault<'_> = fault;
+                // SAFETY: a function of the program that takes a fault, which is valid until it returns, and the
+                // pointer that came with it (contract of `er_region_new`). It does not unwind (`er_filter`).
+                let verdict = unsafe { filter(fault.cast(), user.get()) };
+                if verdict == er_verdict::ER_COMMIT as i32 {
+                    Verdict::Commit
+                } else {
+                    Verdict::Decline
+                }
+            });
+        }
+        // SAFETY: valid for writing (contract of this function).
+        unsafe { hand_out(out, er_region(builder.build()?)) }
+    };
+    // SAFETY: null or valid (contract of this function).
+    unsafe { report(error, make()) }
+}
+
+/// Gives everything back to the system. The handle is gone also where this fails: in the region's own filter, where the
+/// pages stay until the process ends. Null is ignored.
+///
+/// # Safety
+/// `region` is null or a living region that no thread uses any more. `error` is null or valid.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn er_region_release(
+    region: *mut er_region,
+    error: *mut er_error,
+) -> er_code {
+    // SAFETY: null or a living handle that nothing uses any more (contract of this function).
+    let region = unsafe { take_back(region) };
+    let released = region.map_or(Ok(()), |region| region.0.release());
+    // SAFETY: null or valid (contract of this function).
+    unsafe { report(error, released.map_err(Failure::from)) }
+}
+
+/// Returns the address of the first byte; null for null.
+///
+/// # Safety
+/// `region` is null or a living region.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn er_region_base(region: *const er_region) -> *mut c_void {
+    // SAFETY: null or a living region (contract of this function).
+    let region = unsafe { region.as_ref() };
+    region.map_or(std::ptr::null_mut(), |region| region.0.as_ptr().cast())
+}
+
+/// Returns the length in bytes; 0 for null.
+///
+/// # Safety
+/// `region` is null or a living region.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn er_region_len(region: *const er_region) -> usize {
+    // SAFETY: null or a living region (contract of this function).
+    unsafe { region.as_ref() }.map_or(0, |region| region.0.len())
+}
+
+/// Does something to a region, and reports how it went.
+///
+/// # Safety
+/// `region` is null or a living region, `error` null or valid.
+unsafe fn act(
+    region: *const er_region,
+    error: *mut er_error,
+    action: impl FnOnce(&Region) -> Result<(), Failure>,
+) -> er_code {
+    // SAFETY: null or a living region (contract of this function).
+    let done = unsafe { object(region, "region") }.and_then(|region| action(&region.0));
+    // SAFETY: null or valid (contract of this function).
+    unsafe { report(error, done) }
+}
+
+/// Commits the pages of a range, within the limits, and without a fault and a filter.
+///
+/// # Safety
+/// `region` is null or a living region, `error` null or valid.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn er_region_commit(
+    region: *const er_region,
+    offset: usize,
+    size: usize,
+    error: *mut er_error,
+) -> er_code {
+    let commit = |region: &Region| Ok(region.commit(offset..offset.saturating_add(size))?);
+    // SAFETY: null or a living region, and null or a valid error (contract of this function).
+    unsafe { act(region, error, commit) }
+}
+
+/// Decommits the pages of a range. Their contents are lost.
+///
+/// # Safety
+/// `region` is null or a living region, `error` null or valid. No other thread is in the middle of using the pages.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn er_region_decommit(
+    region: *const er_region,
+    offset: usize,
+    size: usize,
+    error: *mut er_error,
+) -> er_code {
+    let decommit = |region: &Region| Ok(region.decommit(offset..offset.saturating_add(size))?);
+    // SAFETY: null or a living region, and null or a valid error (contract of this function).
+    unsafe { act(region, error, decommit) }
+}
+
+/// Writes `size` bytes from `from` into the region. A touch that is refused is an error: what lies before `offset` of
+/// the error was written, and nothing after it.
+///
+/// # Safety
+/// `region` is null or a living region, `from` valid for reading `size` bytes, `error` null or valid.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn er_region_write(
+    region: *const er_region,
+    offset: usize,
+    from: *const c_void,
+    size: usize,
+    error: *mut er_error,
+) -> er_code {
+    let write = |region: &Region| {
+        if size == 0 {
+            return Ok(());
+        }
+        if from.is_null() {
+            return Err(null("from"));
+        }
+        // SAFETY: not null, and valid for reading as many bytes (contract of this function), so no more than
+        // `isize::MAX`; nothing writes them while this function runs.
+        let bytes = unsafe { slice::from_raw_parts(from.cast(), size) };
+        Ok(region.try_copy_from_slice(offset, bytes)?)
+    };
+    // SAFETY: null or a living region, and null or a valid error (contract of this function).
+    unsafe { act(region, error, write) }
+}
+
+/// Reads `size` bytes of the region into `to`. A touch that is refused is an error: what lies before `offset` of the
+/// error was read.
+///
+/// # Safety
+/// `region` is null or a living region, `to` valid for writing `size` bytes, which are initialised; `error` is null or
+/// valid.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn er_region_read(
+    region: *const er_region,
+    offset: usize,
+    to: *mut c_void,
+    size: usize,
+    error: *mut er_error,
+) -> er_code {
+    let read = |region: &Region| {
+        if size == 0 {
+            return Ok(());
+        }
+        if to.is_null() {
+            return Err(null("to"));
+        }
+        // The bytes of C may be uninitialised, which a slice must not be.
+        // SAFETY: not null, and valid for writing as many bytes (contract of this function).
+        unsafe { to.cast::<u8>().write_bytes(0, size) };
+        // SAFETY: not null, valid for as many bytes (contract of this function), initialised just now, and used by
+        // nothing else while this function runs.
+        let bytes = unsafe { slice::from_raw_parts_mut(to.cast(), size) };
+        Ok(region.try_copy_to_slice(offset, bytes)?)
+    };
+    // SAFETY: null or a living region, and null or a valid error (contract of this function).
+    unsafe { act(region, error, read) }
+}
+
+/// Sets `size` bytes of the region to `byte`. A touch that is refused is an error.
+///
+/// # Safety
+/// `region` is null or a living region, `error` null or valid.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn er_region_fill(
+    region: *const er_region,
+    offset: usize,
+    size: usize,
+    byte: u8,
+    error: *mut er_error,
+) -> er_code {
+    let fill = |region: &Region| Ok(region.try_fill(offset..offset.saturating_add(size), byte)?);
+    // SAFETY: null or a living region, and null or a valid error (contract of this function).
+    unsafe { act(region, error, fill) }
+}
+
+/// Returns what the region has used and done; all zero for null.
+///
+/// # Safety
+/// `region` is null or a living region.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn er_region_get_stats(region: *const er_region) -> er_region_stats {
+    // SAFETY: null or a living region (contract of this function).
+    let Some(er_region(region)) = (unsafe { region.as_ref() }) else {
+        return er_region_stats {
+            reserved: 0,
+            committed: 0,
+            commit_limit: 0,
+            faults: 0,
+            commits: 0,
+            refused: 0,
+        };
+    };
+    let stats = region.stats();
+    er_region_stats {
+        reserved: stats.reserved_bytes,
+        committed: stats.committed_bytes,
+        commit_limit: stats.commit_limit_bytes,
+        faults: stats.faults,
+        commits: stats.commits,
+        refused: stats.refused,
+    }
+}
+
+/// Writes the first `capacity` runs of pages that are alike to `spans`, and returns how many there are.
+///
+/// # Safety
+/// `region` is null or a living region; `spans` is valid for writing `capacity` elements.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn er_region_get_spans(
+    region: *const er_region,
+    spans: *mut er_span,
+    capacity: usize,
+) -> usize {
+    // SAFETY: null or a living region (contract of this function).
+    let Some(er_region(region)) = (unsafe { region.as_ref() }) else {
+        return 0;
+    };
+    let found = region.spans();
+    let fits = if spans.is_null() {
+        0
+    } else {
+        capacity.min(found.len())
+    };
+    if fits > 0 {
+        // SAFETY: not null, and valid for writing `capacity` elements (contract of this function), of which these are
+        // the first. A `MaybeUninit` asks for no initialised bytes.
+        let places =
+            unsafe { slice::from_raw_parts_mut(spans.cast::<MaybeUninit<er_span>>(), fits) };
+        for (place, span) in places.iter_mut().zip(&found) {
+            place.write(er_span {
+                offset: span.range.start,
+                size: span.range.len(),
+                committed: i32::from(span.state == PageState::Committed),
+            });
+        }
+    }
+    found.len()
+}
+
+/// Returns the fault behind the pointer that a filter was given.
+///
+/// # Safety
+/// `fault` is what the library gave to a filter that has not returned.
+unsafe fn fault_of<'a>(fault: *const er_fault) -> &'a Fault<'a> {
+    // SAFETY: the library gave a pointer to a `Fault`, which lives until the filter returns (contract of this
+    // function).
+    unsafe { &*fault.cast::<Fault<'a>>() }
+}
+
+/// Returns the address that was touched.
+///
+/// # Safety
+/// `fault` is what the library gave to a filter that has not returned.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn er_fault_address(fault: *const er_fault) -> *mut c_void {
+    // SAFETY: the fault of a filter that has not returned (contract of this function).
+    let address = unsafe { fault_of(fault) }.address();
+    std::ptr::with_exposed_provenance_mut(address)
+}
+
+/// Returns the offset of the byte that was touched, from the base of the region.
+///
+/// # Safety
+/// `fault` is what the library gave to a filter that has not returned.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn er_fault_offset(fault: *const er_fault) -> usize {
+    // SAFETY: the fault of a filter that has not returned (contract of this function).
+    unsafe { fault_of(fault) }.offset()
+}
+
+/// Returns the kind of access.
+///
+/// # Safety
+/// `fault` is what the library gave to a filter that has not returned.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn er_fault_access(fault: *const er_fault) -> er_access {
+    // SAFETY: the fault of a filter that has not returned (contract of this function).
+    match unsafe { fault_of(fault) }.access() {
+        FaultAccess::Read => er_access::ER_READ,
+        FaultAccess::Write => er_access::ER_WRITE,
+        FaultAccess::Execute => er_access::ER_EXECUTE,
+        _ => er_access::ER_OTHER_ACCESS,
+    }
+}
+
+/// Returns the number of the signal, or the exception code as the signed number that Windows programs print.
+///
+/// # Safety
+/// `fault` is what the library gave to a filter that has not returned.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn er_fault_code(fault: *const er_fault) -> i32 {
+    // SAFETY: the fault of a filter that has not returned (contract of this function).
+    unsafe { fault_of(fault) }.code().number()
+}
+
+/// Returns 1 if a commit can cure the fault, as it is a touch of an uncommitted page, and 0 otherwise.
+///
+/// # Safety
+/// `fault` is what the library gave to a filter that has not returned.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn er_fault_is_page_fault(fault: *const er_fault) -> i32 {
+    // SAFETY: the fault of a filter that has not returned (contract of this function).
+    i32::from(unsafe { fault_of(fault) }.is_page_fault())
+}
+
+/// Returns how many bytes of the region are committed.
+///
+/// # Safety
+/// `fault` is what the library gave to a filter that has not returned.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn er_fault_committed(fault: *const er_fault) -> usize {
+    // SAFETY: the fault of a filter that has not returned (contract of this function).
+    unsafe { fault_of(fault) }.committed_bytes()
+}
+
+/// Commits what the fault would, and reports why if that does not work.
+///
+/// # Safety
+/// `fault` is what the library gave to a filter that has not returned; `error` is null or valid.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn er_fault_commit(fault: *const er_fault, error: *mut er_error) -> er_code {
+    // SAFETY: the fault of a filter that has not returned (contract of this function).
+    let committed = unsafe { fault_of(fault) }.commit();
+    // SAFETY: null or valid (contract of this function).
+    unsafe { report(error, committed.map(drop).map_err(Failure::from)) }
+}
