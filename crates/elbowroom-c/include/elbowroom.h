@@ -160,10 +160,10 @@ typedef struct er_budget er_budget;
 // A fault that a filter is asked about. Valid until the filter returns.
 typedef struct er_fault er_fault;
 
-// A region. Thread-safe, except for [`er_region_release`].
+// A region. Thread-safe, except for `er_region_release`.
 typedef struct er_region er_region;
 
-// A reservation. Thread-safe, except for [`er_reservation_release`].
+// A reservation. Thread-safe, except for `er_reservation_release`.
 typedef struct er_reservation er_reservation;
 
 // A vector of bytes. One thread at a time may change it. Its bytes never move, so a pointer to a byte is valid for as
@@ -333,7 +333,7 @@ void *er_arena_alloc(struct er_arena *arena,
                      size_t align,
                      struct er_error *error);
 
-// Returns how many bytes are allocated: a checkpoint for [`er_arena_reset_to`]. 0 for null.
+// Returns how many bytes are allocated: a checkpoint for `er_arena_reset_to`. 0 for null.
 //
 // # Safety
 // `arena` is null or a living arena that no other thread uses at the same time.
@@ -442,7 +442,8 @@ er_code er_region_decommit(const struct er_region *region,
 // the error was written, and nothing after it.
 //
 // # Safety
-// `region` is null or a living region, `from` valid for reading `size` bytes, `error` null or valid.
+// `region` is null or a living region, `from` valid for reading `size` bytes, none of which is in the region; `error`
+// is null or valid.
 er_code er_region_write(const struct er_region *region,
                         size_t offset,
                         const void *from,
@@ -450,11 +451,11 @@ er_code er_region_write(const struct er_region *region,
                         struct er_error *error);
 
 // Reads `size` bytes of the region into `to`. A touch that is refused is an error: what lies before `offset` of the
-// error was read.
+// error was read, and the rest of `to` is zero.
 //
 // # Safety
-// `region` is null or a living region, `to` valid for writing `size` bytes, which are initialised; `error` is null or
-// valid.
+// `region` is null or a living region, `to` valid for writing `size` bytes, none of which is in the region; `error` is
+// null or valid.
 er_code er_region_read(const struct er_region *region,
                        size_t offset,
                        void *to,

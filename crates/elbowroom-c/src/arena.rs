@@ -9,7 +9,9 @@ use std::ptr;
 use room::Arena;
 
 use crate::budget::er_budget;
-use crate::error::{Failure, er_code, er_error, hand_out, null, report, take_back, text};
+use crate::container::configured;
+use crate::error::{Failure, er_code, er_error};
+use crate::handle::{act, create, take_back};
 use crate::options::{Options, read};
 
 /// An arena. One thread at a time may use it.
@@ -48,30 +50,20 @@ pub unsafe extern "C" fn er_arena_new(
     error: *mut er_error,
 ) -> er_code {
     let make = || {
-        if out.is_null() {
-            return Err(null("out"));
-        }
         // SAFETY: null or valid options with their size (contract of this function).
         let options = unsafe { read(options) }?;
         let max_bytes = match options.max_bytes {
             0 => MAX_BYTES_DEFAULT,
             bytes => bytes,
         };
-        // SAFETY: a string or null (contract of this function).
-        let name = unsafe { text(options.name, "name") }?;
-        let mut builder = Arena::builder(max_bytes).name(name);
-        if options.commit_limit > 0 {
-            builder = builder.commit_limit(options.commit_limit);
-        }
-        // SAFETY: null or a living budget (contract of this function).
-        if let Some(budget) = unsafe { options.budget.as_ref() } {
-            builder = builder.budget(&budget.0);
-        }
-        // SAFETY: valid for writing (contract of this function).
-        unsafe { hand_out(out, er_arena(builder.build()?)) }
+        let builder = Arena::builder(max_bytes);
+        // SAFETY: null or a living budget, and null or a string (contract of this function).
+        let builder =
+            unsafe { configured(builder, options.commit_limit, options.budget, options.name) }?;
+        Ok(er_arena(builder.build()?))
     };
-    // SAFETY: null or valid (contract of this function).
-    unsafe { report(error, make()) }
+    // SAFETY: null or valid for writing, and null or a valid error (contract of this function).
+    unsafe { create(out, error, make) }
 }
 
 /// Gives the arena back, with all that was allocated from it. Null is ignored.
@@ -96,25 +88,21 @@ pub unsafe extern "C" fn er_arena_alloc(
     align: usize,
     error: *mut er_error,
 ) -> *mut c_void {
-    let allocate = || {
-        // SAFETY: null or a living arena that no other thread uses (contract of this function).
-        let arena = unsafe { arena.as_ref() }.ok_or_else(|| null("arena"))?;
+    let mut block = ptr::null_mut();
+    let allocate = |arena: &er_arena| {
         let layout = Layout::from_size_align(size, align).map_err(|_| {
             let text = format!("no {size} bytes can lie at a multiple of {align}");
             Failure::Argument(format!("{text}; the alignment is a power of two"))
         })?;
-        Ok(arena.0.try_alloc_layout(layout)?.as_mut_ptr().cast())
+        block = arena.0.try_alloc_layout(layout)?.as_mut_ptr().cast();
+        Ok(())
     };
-    let (block, allocated) = match allocate() {
-        Ok(block) => (block, Ok(())),
-        Err(failure) => (ptr::null_mut(), Err(failure)),
-    };
-    // SAFETY: null or valid (contract of this function).
-    unsafe { report(error, allocated) };
+    // SAFETY: null or a living arena that no other thread uses, and null or a valid error (contract of this function).
+    unsafe { act(arena, "arena", error, allocate) };
     block
 }
 
-/// Returns how many bytes are allocated: a checkpoint for [`er_arena_reset_to`]. 0 for null.
+/// Returns how many bytes are allocated: a checkpoint for `er_arena_reset_to`. 0 for null.
 ///
 /// # Safety
 /// `arena` is null or a living arena that no other thread uses at the same time.

@@ -6,14 +6,15 @@ use std::ffi::c_char;
 
 use room::Budget;
 
-use crate::error::{er_code, er_error, object, report, text};
+use crate::error::{er_code, er_error, text};
+use crate::handle::{create, take_back};
 
 /// A budget. Thread-safe. Regions that are charged to it keep it alive, so it may be freed before them.
 pub struct er_budget(pub(crate) Budget);
 
 /// What a budget has.
 #[repr(C)]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct er_budget_stats {
     /// How many bytes may be committed at once.
     pub limit: usize,
@@ -41,15 +42,14 @@ pub unsafe extern "C" fn er_budget_new(
         // SAFETY: a string or null (contract of this function).
         let name = unsafe { text(name, "name") }?;
         let mut builder = Budget::builder(bytes).name(name);
-        if !parent.is_null() {
-            // SAFETY: a living budget (contract of this function).
-            builder = builder.child_of(&unsafe { object(parent, "parent") }?.0);
+        // SAFETY: null or a living budget (contract of this function).
+        if let Some(parent) = unsafe { parent.as_ref() } {
+            builder = builder.child_of(&parent.0);
         }
-        // SAFETY: valid for writing, or null (contract of this function).
-        unsafe { crate::error::hand_out(out, er_budget(builder.build())) }
+        Ok(er_budget(builder.build()))
     };
-    // SAFETY: null or valid (contract of this function).
-    unsafe { report(error, make()) }
+    // SAFETY: null or valid for writing, and null or a valid error (contract of this function).
+    unsafe { create(out, error, make) }
 }
 
 /// Gives the handle back. Null is ignored.
@@ -59,7 +59,7 @@ pub unsafe extern "C" fn er_budget_new(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_budget_free(budget: *mut er_budget) {
     // SAFETY: a living handle that nothing uses any more, or null (contract of this function).
-    drop(unsafe { crate::error::take_back(budget) });
+    drop(unsafe { take_back(budget) });
 }
 
 /// Returns what the budget has; all zero for null.
@@ -70,12 +70,7 @@ pub unsafe extern "C" fn er_budget_free(budget: *mut er_budget) {
 pub unsafe extern "C" fn er_budget_get_stats(budget: *const er_budget) -> er_budget_stats {
     // SAFETY: a living budget or null (contract of this function).
     let Some(er_budget(budget)) = (unsafe { budget.as_ref() }) else {
-        return er_budget_stats {
-            limit: 0,
-            committed: 0,
-            peak: 0,
-            available: 0,
-        };
+        return er_budget_stats::default();
     };
     er_budget_stats {
         limit: budget.limit_bytes(),

@@ -144,42 +144,6 @@ fn end_of_character(text: &str, at: usize) -> usize {
     at
 }
 
-/// Returns the object behind a handle.
-///
-/// # Safety
-/// `handle` is null or points to a valid `T`, which is not freed or changed while the reference lives.
-pub(crate) unsafe fn object<'a, T>(handle: *const T, name: &str) -> Result<&'a T, Failure> {
-    // SAFETY: null, or valid for as long as the reference lives (contract of this function).
-    unsafe { handle.as_ref() }.ok_or_else(|| null(name))
-}
-
-/// Makes a handle of an object, and hands it to C.
-///
-/// # Safety
-/// `out` is null or valid for writing a pointer.
-pub(crate) unsafe fn hand_out<T>(out: *mut *mut T, object: T) -> Result<(), Failure> {
-    if out.is_null() {
-        return Err(null("out"));
-    }
-    let handle = Box::into_raw(Box::new(object));
-    // SAFETY: not null, so valid for writing a pointer (contract of this function).
-    unsafe { out.write(handle) };
-    Ok(())
-}
-
-/// Returns the object of a handle, which is gone with it; `None` for null.
-///
-/// # Safety
-/// `handle` is null or was handed out by [`hand_out`], and was not taken back; nothing uses it any more.
-pub(crate) unsafe fn take_back<T>(handle: *mut T) -> Option<T> {
-    if handle.is_null() {
-        return None;
-    }
-    // SAFETY: from `Box::into_raw` in `hand_out`, not taken back before, and nothing else uses it (contract of this
-    // function).
-    Some(*unsafe { Box::from_raw(handle) })
-}
-
 /// Returns the text behind a pointer, or the empty text for null.
 ///
 /// # Safety

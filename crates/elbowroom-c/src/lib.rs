@@ -1,7 +1,7 @@
 //! The C interface of elbowroom. `include/elbowroom.h` is made from this crate, and documents it for C.
 //!
 //! Handles are opaque pointers. A function that can fail returns a code and, if it is given one, fills an
-//! [`er_error`](error::er_error). A panic inside ends the process with its message, since it cannot unwind into C.
+//! `er_error`. A panic inside ends the process with its message, since it cannot unwind into C.
 
 #![allow(
     unsafe_code,
@@ -14,8 +14,10 @@
 
 pub mod arena;
 pub mod budget;
+mod container;
 pub mod error;
 pub mod fault;
+mod handle;
 mod options;
 pub mod region;
 pub mod reservation;

@@ -9,10 +9,11 @@ use std::slice;
 use room::{Backend, Fault, FaultAccess, Growth, PageState, Region, Verdict};
 
 use crate::budget::er_budget;
-use crate::error::{Failure, er_code, er_error, hand_out, null, object, report, take_back, text};
+use crate::error::{Failure, er_code, er_error, null, report, text};
+use crate::handle::{act, bytes, create, release};
 use crate::options::{Options, read};
 
-/// A region. Thread-safe, except for [`er_region_release`].
+/// A region. Thread-safe, except for `er_region_release`.
 pub struct er_region(Region);
 
 /// A fault that a filter is asked about. Valid until the filter returns.
@@ -108,7 +109,7 @@ unsafe impl Options for er_region_options {}
 
 /// What a region has used and done. Times and counts since it was made.
 #[repr(C)]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct er_region_stats {
     /// The length of the region in bytes.
     pub reserved: usize,
@@ -153,15 +154,17 @@ unsafe impl Send for User {}
 unsafe impl Sync for User {}
 
 fn backend(number: i32) -> Result<Backend, Failure> {
-    Ok(match number {
-        0 => Backend::Protection,
-        1 => Backend::Userfault,
-        2 => Backend::UserfaultMonitor,
-        3 => Backend::Auto,
-        _ => {
-            let text = format!("there is no backend {number}; take one of `er_backend`");
-            return Err(Failure::Argument(text));
-        }
+    let all = [
+        (er_backend::ER_PROTECTION, Backend::Protection),
+        (er_backend::ER_USERFAULT, Backend::Userfault),
+        (er_backend::ER_USERFAULT_MONITOR, Backend::UserfaultMonitor),
+        (er_backend::ER_AUTO, Backend::Auto),
+    ];
+    let found = all.into_iter().find(|&(known, _)| known as i32 == number);
+    found.map(|(_, backend)| backend).ok_or_else(|| {
+        Failure::Argument(format!(
+            "there is no backend {number}; take one of `er_backend`"
+        ))
     })
 }
 
@@ -178,9 +181,6 @@ pub unsafe extern "C" fn er_region_new(
     error: *mut er_error,
 ) -> er_code {
     let make = || {
-        if out.is_null() {
-            return Err(null("out"));
-        }
         // SAFETY: null or valid options with their size (contract of this function).
         let options = unsafe { read(options) }?;
         let known = ER_REGION_NO_HUGE_PAGES | ER_REGION_QUIET | ER_REGION_NO_CORE_DUMPS;
@@ -229,11 +229,10 @@ pub unsafe extern "C" fn er_region_new(
                 }
             });
         }
-        // SAFETY: valid for writing (contract of this function).
-        unsafe { hand_out(out, er_region(builder.build()?)) }
+        Ok(er_region(builder.build()?))
     };
-    // SAFETY: null or valid (contract of this function).
-    unsafe { report(error, make()) }
+    // SAFETY: null or valid for writing, and null or a valid error (contract of this function).
+    unsafe { create(out, error, make) }
 }
 
 /// Gives everything back to the system. The handle is gone also where this fails: in the region's own filter, where the
@@ -246,11 +245,8 @@ pub unsafe extern "C" fn er_region_release(
     region: *mut er_region,
     error: *mut er_error,
 ) -> er_code {
-    // SAFETY: null or a living handle that nothing uses any more (contract of this function).
-    let region = unsafe { take_back(region) };
-    let released = region.map_or(Ok(()), |region| region.0.release());
-    // SAFETY: null or valid (contract of this function).
-    unsafe { report(error, released.map_err(Failure::from)) }
+    // SAFETY: null or a living handle that nothing uses any more; null or a valid error (contract of this function).
+    unsafe { release(region, error, |region| region.0.release()) }
 }
 
 /// Returns the address of the first byte; null for null.
@@ -274,21 +270,6 @@ pub unsafe extern "C" fn er_region_len(region: *const er_region) -> usize {
     unsafe { region.as_ref() }.map_or(0, |region| region.0.len())
 }
 
-/// Does something to a region, and reports how it went.
-///
-/// # Safety
-/// `region` is null or a living region, `error` null or valid.
-unsafe fn act(
-    region: *const er_region,
-    error: *mut er_error,
-    action: impl FnOnce(&Region) -> Result<(), Failure>,
-) -> er_code {
-    // SAFETY: null or a living region (contract of this function).
-    let done = unsafe { object(region, "region") }.and_then(|region| action(&region.0));
-    // SAFETY: null or valid (contract of this function).
-    unsafe { report(error, done) }
-}
-
 /// Commits the pages of a range, within the limits, and without a fault and a filter.
 ///
 /// # Safety
@@ -300,9 +281,9 @@ pub unsafe extern "C" fn er_region_commit(
     size: usize,
     error: *mut er_error,
 ) -> er_code {
-    let commit = |region: &Region| Ok(region.commit(offset..offset.saturating_add(size))?);
+    let commit = |er_region(region): &er_region| Ok(region.commit(bytes(offset, size))?);
     // SAFETY: null or a living region, and null or a valid error (contract of this function).
-    unsafe { act(region, error, commit) }
+    unsafe { act(region, "region", error, commit) }
 }
 
 /// Decommits the pages of a range. Their contents are lost.
@@ -316,16 +297,17 @@ pub unsafe extern "C" fn er_region_decommit(
     size: usize,
     error: *mut er_error,
 ) -> er_code {
-    let decommit = |region: &Region| Ok(region.decommit(offset..offset.saturating_add(size))?);
+    let decommit = |er_region(region): &er_region| Ok(region.decommit(bytes(offset, size))?);
     // SAFETY: null or a living region, and null or a valid error (contract of this function).
-    unsafe { act(region, error, decommit) }
+    unsafe { act(region, "region", error, decommit) }
 }
 
 /// Writes `size` bytes from `from` into the region. A touch that is refused is an error: what lies before `offset` of
 /// the error was written, and nothing after it.
 ///
 /// # Safety
-/// `region` is null or a living region, `from` valid for reading `size` bytes, `error` null or valid.
+/// `region` is null or a living region, `from` valid for reading `size` bytes, none of which is in the region; `error`
+/// is null or valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_region_write(
     region: *const er_region,
@@ -334,7 +316,7 @@ pub unsafe extern "C" fn er_region_write(
     size: usize,
     error: *mut er_error,
 ) -> er_code {
-    let write = |region: &Region| {
+    let write = |er_region(region): &er_region| {
         if size == 0 {
             return Ok(());
         }
@@ -343,19 +325,19 @@ pub unsafe extern "C" fn er_region_write(
         }
         // SAFETY: not null, and valid for reading as many bytes (contract of this function), so no more than
         // `isize::MAX`; nothing writes them while this function runs.
-        let bytes = unsafe { slice::from_raw_parts(from.cast(), size) };
-        Ok(region.try_copy_from_slice(offset, bytes)?)
+        let given = unsafe { slice::from_raw_parts(from.cast(), size) };
+        Ok(region.try_copy_from_slice(offset, given)?)
     };
     // SAFETY: null or a living region, and null or a valid error (contract of this function).
-    unsafe { act(region, error, write) }
+    unsafe { act(region, "region", error, write) }
 }
 
 /// Reads `size` bytes of the region into `to`. A touch that is refused is an error: what lies before `offset` of the
-/// error was read.
+/// error was read, and the rest of `to` is zero.
 ///
 /// # Safety
-/// `region` is null or a living region, `to` valid for writing `size` bytes, which are initialised; `error` is null or
-/// valid.
+/// `region` is null or a living region, `to` valid for writing `size` bytes, none of which is in the region; `error` is
+/// null or valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_region_read(
     region: *const er_region,
@@ -364,7 +346,7 @@ pub unsafe extern "C" fn er_region_read(
     size: usize,
     error: *mut er_error,
 ) -> er_code {
-    let read = |region: &Region| {
+    let read = |er_region(region): &er_region| {
         if size == 0 {
             return Ok(());
         }
@@ -376,11 +358,11 @@ pub unsafe extern "C" fn er_region_read(
         unsafe { to.cast::<u8>().write_bytes(0, size) };
         // SAFETY: not null, valid for as many bytes (contract of this function), initialised just now, and used by
         // nothing else while this function runs.
-        let bytes = unsafe { slice::from_raw_parts_mut(to.cast(), size) };
-        Ok(region.try_copy_to_slice(offset, bytes)?)
+        let given = unsafe { slice::from_raw_parts_mut(to.cast(), size) };
+        Ok(region.try_copy_to_slice(offset, given)?)
     };
     // SAFETY: null or a living region, and null or a valid error (contract of this function).
-    unsafe { act(region, error, read) }
+    unsafe { act(region, "region", error, read) }
 }
 
 /// Sets `size` bytes of the region to `byte`. A touch that is refused is an error.
@@ -395,9 +377,9 @@ pub unsafe extern "C" fn er_region_fill(
     byte: u8,
     error: *mut er_error,
 ) -> er_code {
-    let fill = |region: &Region| Ok(region.try_fill(offset..offset.saturating_add(size), byte)?);
+    let fill = |er_region(region): &er_region| Ok(region.try_fill(bytes(offset, size), byte)?);
     // SAFETY: null or a living region, and null or a valid error (contract of this function).
-    unsafe { act(region, error, fill) }
+    unsafe { act(region, "region", error, fill) }
 }
 
 /// Returns what the region has used and done; all zero for null.
@@ -408,14 +390,7 @@ pub unsafe extern "C" fn er_region_fill(
 pub unsafe extern "C" fn er_region_get_stats(region: *const er_region) -> er_region_stats {
     // SAFETY: null or a living region (contract of this function).
     let Some(er_region(region)) = (unsafe { region.as_ref() }) else {
-        return er_region_stats {
-            reserved: 0,
-            committed: 0,
-            commit_limit: 0,
-            faults: 0,
-            commits: 0,
-            refused: 0,
-        };
+        return er_region_stats::default();
     };
     let stats = region.stats();
     er_region_stats {

@@ -8,10 +8,11 @@ use std::ptr;
 use room::{Access, Reservation};
 
 use crate::budget::er_budget;
-use crate::error::{Failure, er_code, er_error, hand_out, null, object, report, take_back, text};
+use crate::error::{Failure, er_code, er_error, text};
+use crate::handle::{act, bytes, create, release};
 use crate::options::{Options, read};
 
-/// A reservation. Thread-safe, except for [`er_reservation_release`].
+/// A reservation. Thread-safe, except for `er_reservation_release`.
 pub struct er_reservation(Reservation);
 
 /// What may be done with committed pages.
@@ -62,9 +63,6 @@ pub unsafe extern "C" fn er_reservation_new(
     error: *mut er_error,
 ) -> er_code {
     let make = || {
-        if out.is_null() {
-            return Err(null("out"));
-        }
         // SAFETY: null or valid options with their size (contract of this function).
         let options = unsafe { read(options) }?;
         // SAFETY: a string or null (contract of this function).
@@ -86,11 +84,10 @@ pub unsafe extern "C" fn er_reservation_new(
         if let Some(budget) = unsafe { options.budget.as_ref() } {
             builder = builder.budget(&budget.0);
         }
-        // SAFETY: valid for writing (contract of this function).
-        unsafe { hand_out(out, er_reservation(builder.build()?)) }
+        Ok(er_reservation(builder.build()?))
     };
-    // SAFETY: null or valid (contract of this function).
-    unsafe { report(error, make()) }
+    // SAFETY: null or valid for writing, and null or a valid error (contract of this function).
+    unsafe { create(out, error, make) }
 }
 
 /// Gives everything back to the system. The handle is gone also where this fails. Null is ignored.
@@ -102,11 +99,8 @@ pub unsafe extern "C" fn er_reservation_release(
     reservation: *mut er_reservation,
     error: *mut er_error,
 ) -> er_code {
-    // SAFETY: null or a living handle that nothing uses any more (contract of this function).
-    let reservation = unsafe { take_back(reservation) };
-    let released = reservation.map_or(Ok(()), |reservation| reservation.0.release());
-    // SAFETY: null or valid (contract of this function).
-    unsafe { report(error, released.map_err(Failure::from)) }
+    // SAFETY: null or a living handle that nothing uses any more; null or a valid error (contract of this function).
+    unsafe { release(reservation, error, |reservation| reservation.0.release()) }
 }
 
 /// Returns the address of the first byte; null for null.
@@ -141,12 +135,9 @@ pub unsafe extern "C" fn er_reservation_commit(
     size: usize,
     error: *mut er_error,
 ) -> er_code {
-    // SAFETY: null or a living reservation (contract of this function).
-    let found = unsafe { object(reservation, "reservation") };
-    let commit = |found: &er_reservation| found.0.commit(offset..offset.saturating_add(size));
-    let committed = found.and_then(|found| commit(found).map_err(Failure::from));
-    // SAFETY: null or valid (contract of this function).
-    unsafe { report(error, committed) }
+    let commit = |found: &er_reservation| Ok(found.0.commit(bytes(offset, size))?);
+    // SAFETY: null or a living reservation, and null or a valid error (contract of this function).
+    unsafe { act(reservation, "reservation", error, commit) }
 }
 
 /// Decommits the pages of a range. Their contents are lost.
@@ -160,12 +151,9 @@ pub unsafe extern "C" fn er_reservation_decommit(
     size: usize,
     error: *mut er_error,
 ) -> er_code {
-    // SAFETY: null or a living reservation (contract of this function).
-    let found = unsafe { object(reservation, "reservation") };
-    let decommit = |found: &er_reservation| found.0.decommit(offset..offset.saturating_add(size));
-    let decommitted = found.and_then(|found| decommit(found).map_err(Failure::from));
-    // SAFETY: null or valid (contract of this function).
-    unsafe { report(error, decommitted) }
+    let decommit = |found: &er_reservation| Ok(found.0.decommit(bytes(offset, size))?);
+    // SAFETY: null or a living reservation, and null or a valid error (contract of this function).
+    unsafe { act(reservation, "reservation", error, decommit) }
 }
 
 /// Sets what may be done with the committed pages of a range: an `er_protection`.
@@ -180,24 +168,22 @@ pub unsafe extern "C" fn er_reservation_protect(
     protection: i32,
     error: *mut er_error,
 ) -> er_code {
-    let protect = || {
-        // SAFETY: null or a living reservation (contract of this function).
-        let found = unsafe { object(reservation, "reservation") }?;
-        let access = match protection {
-            0 => Access::None,
-            1 => Access::Read,
-            2 => Access::ReadWrite,
-            3 => Access::ReadExecute,
-            _ => {
-                let text =
-                    format!("there is no protection {protection}; take one of `er_protection`");
-                return Err(Failure::Argument(text));
-            }
-        };
-        Ok(found
-            .0
-            .protect(offset..offset.saturating_add(size), access)?)
+    let protect = |found: &er_reservation| {
+        let all = [
+            (er_protection::ER_NO_ACCESS, Access::None),
+            (er_protection::ER_READ_ONLY, Access::Read),
+            (er_protection::ER_READ_WRITE, Access::ReadWrite),
+            (er_protection::ER_READ_EXECUTE, Access::ReadExecute),
+        ];
+        let known = all
+            .into_iter()
+            .find(|&(known, _)| known as i32 == protection);
+        let (_, access) = known.ok_or_else(|| {
+            let text = format!("there is no protection {protection}; take one of `er_protection`");
+            Failure::Argument(text)
+        })?;
+        Ok(found.0.protect(bytes(offset, size), access)?)
     };
-    // SAFETY: null or valid (contract of this function).
-    unsafe { report(error, protect()) }
+    // SAFETY: null or a living reservation, and null or a valid error (contract of this function).
+    unsafe { act(reservation, "reservation", error, protect) }
 }

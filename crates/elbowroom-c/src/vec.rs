@@ -8,7 +8,9 @@ use std::{ptr, slice};
 use room::ReservedVec;
 
 use crate::budget::er_budget;
-use crate::error::{Failure, er_code, er_error, hand_out, null, report, take_back, text};
+use crate::container::configured;
+use crate::error::{Failure, er_code, er_error, null};
+use crate::handle::{act_mut, create, take_back};
 use crate::options::{Options, read};
 
 /// A vector of bytes. One thread at a time may change it. Its bytes never move, so a pointer to a byte is valid for as
@@ -45,26 +47,16 @@ pub unsafe extern "C" fn er_vec_new(
     error: *mut er_error,
 ) -> er_code {
     let make = || {
-        if out.is_null() {
-            return Err(null("out"));
-        }
         // SAFETY: null or valid options with their size (contract of this function).
         let options = unsafe { read(options) }?;
-        // SAFETY: a string or null (contract of this function).
-        let name = unsafe { text(options.name, "name") }?;
-        let mut builder = ReservedVec::builder(max).name(name);
-        if options.commit_limit > 0 {
-            builder = builder.commit_limit(options.commit_limit);
-        }
-        // SAFETY: null or a living budget (contract of this function).
-        if let Some(budget) = unsafe { options.budget.as_ref() } {
-            builder = builder.budget(&budget.0);
-        }
-        // SAFETY: valid for writing (contract of this function).
-        unsafe { hand_out(out, er_vec(builder.build()?)) }
+        let builder = ReservedVec::builder(max);
+        // SAFETY: null or a living budget, and null or a string (contract of this function).
+        let builder =
+            unsafe { configured(builder, options.commit_limit, options.budget, options.name) }?;
+        Ok(er_vec(builder.build()?))
     };
-    // SAFETY: null or valid (contract of this function).
-    unsafe { report(error, make()) }
+    // SAFETY: null or valid for writing, and null or a valid error (contract of this function).
+    unsafe { create(out, error, make) }
 }
 
 /// Gives the vector back, with its bytes. Null is ignored.
@@ -109,36 +101,30 @@ pub unsafe extern "C" fn er_vec_append(
     size: usize,
     error: *mut er_error,
 ) -> er_code {
-    let append = || {
-        // SAFETY: null or a living vector that no other thread uses (contract of this function).
-        let er_vec(vec) = unsafe { vec.as_mut() }.ok_or_else(|| null("vec"))?;
+    let append = |er_vec(vec): &mut er_vec| {
         if size == 0 {
             return Ok(());
         }
         if from.is_null() {
             return Err(null("from"));
         }
-        // Bytes of the vector must not be borrowed while it grows. Those behind its end are not valid for reading.
-        let start = from.addr().wrapping_sub(vec.as_ptr().addr());
-        if start < vec.len() {
-            let end = start.saturating_add(size);
-            if end > vec.len() {
-                let text = format!(
-                    "of {size} bytes at byte {start}, only {} are in the vector",
-                    vec.len() - start
-                );
+        // Bytes of the vector must not be borrowed while it grows.
+        let (start, base) = (from.addr(), vec.as_ptr().addr());
+        let end = start.saturating_add(size);
+        if start < base + vec.len() && base < end {
+            if start < base || base + vec.len() < end {
+                let text = format!("only a part of the {size} bytes is in the vector");
                 return Err(Failure::Argument(text));
             }
-            return Ok(vec.try_extend_from_within(start..end)?);
+            return Ok(vec.try_extend_from_within(start - base..end - base)?);
         }
         // SAFETY: not null, valid for reading as many bytes (contract of this function), so no more than `isize::MAX`,
-        // and not bytes of the vector, which alone this function changes: they do not begin in it (looked at above),
-        // and do not reach into it from below, where addresses of other memory end.
+        // and none of them is in the vector (looked at above), which alone this function changes.
         let bytes = unsafe { slice::from_raw_parts(from.cast(), size) };
         Ok(vec.try_extend_from_slice(bytes)?)
     };
-    // SAFETY: null or valid (contract of this function).
-    unsafe { report(error, append()) }
+    // SAFETY: null or a living vector that no other thread uses, and null or a valid error (contract of this function).
+    unsafe { act_mut(vec, "vec", error, append) }
 }
 
 /// Makes the vector `len` bytes long. Bytes that are new are zero. If it fails, the vector is as it was.
@@ -152,13 +138,9 @@ pub unsafe extern "C" fn er_vec_resize(
     len: usize,
     error: *mut er_error,
 ) -> er_code {
-    let resize = || {
-        // SAFETY: null or a living vector that no other thread uses (contract of this function).
-        let er_vec(vec) = unsafe { vec.as_mut() }.ok_or_else(|| null("vec"))?;
-        Ok(vec.try_resize(len, 0)?)
-    };
-    // SAFETY: null or valid (contract of this function).
-    unsafe { report(error, resize()) }
+    let resize = |er_vec(vec): &mut er_vec| Ok(vec.try_resize(len, 0)?);
+    // SAFETY: null or a living vector that no other thread uses, and null or a valid error (contract of this function).
+    unsafe { act_mut(vec, "vec", error, resize) }
 }
 
 /// Commits room for `additional` more bytes, so that appending them cannot fail.
@@ -171,13 +153,9 @@ pub unsafe extern "C" fn er_vec_reserve(
     additional: usize,
     error: *mut er_error,
 ) -> er_code {
-    let reserve = || {
-        // SAFETY: null or a living vector that no other thread uses (contract of this function).
-        let er_vec(vec) = unsafe { vec.as_mut() }.ok_or_else(|| null("vec"))?;
-        Ok(vec.try_reserve(additional)?)
-    };
-    // SAFETY: null or valid (contract of this function).
-    unsafe { report(error, reserve()) }
+    let reserve = |er_vec(vec): &mut er_vec| Ok(vec.try_reserve(additional)?);
+    // SAFETY: null or a living vector that no other thread uses, and null or a valid error (contract of this function).
+    unsafe { act_mut(vec, "vec", error, reserve) }
 }
 
 /// Gives back the pages behind the last byte. Null is ignored.

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::LazyLock;
 
 /// Returns whether programs for this platform can be compiled and run here, and says why not.
 fn is_possible(compiler: &str) -> bool {
@@ -29,8 +30,8 @@ fn succeed(command: &mut Command) -> Output {
     output
 }
 
-/// Builds the static library, and returns its path.
-fn library() -> PathBuf {
+/// The static library, built once.
+static LIBRARY: LazyLock<PathBuf> = LazyLock::new(|| {
     let cargo = std::env::var_os("CARGO").expect("cargo runs the tests");
     let mut build = Command::new(cargo);
     build.args(["build", "-p", "elbowroom-c", "--message-format=json"]);
@@ -54,7 +55,7 @@ fn library() -> PathBuf {
     library
         .unwrap_or_else(|| panic!("no library: {files:?}"))
         .into()
-}
+});
 
 /// Compiles a source file of this package, and returns the program.
 fn compile(compiler: &str, standard: &str, source: &str) -> PathBuf {
@@ -69,7 +70,7 @@ fn compile(compiler: &str, standard: &str, source: &str) -> PathBuf {
         .arg(package.join(source))
         .arg("-o")
         .arg(&program)
-        .arg(library())
+        .arg(&*LIBRARY)
         .args(["-lpthread", "-lm"]);
     if cfg!(target_os = "linux") {
         compile.arg("-ldl");
