@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::args::Compare;
 use crate::bench::{Room, busy_by};
-use crate::meter::{Change, human_time, known, nanoseconds};
+use crate::meter::{Change, human_time, known, lost_share, nanoseconds};
 use crate::os::{self, Accounting, UpFront};
 use crate::output::{complain, json, print};
 use crate::size::{Sizes, human};
@@ -89,7 +89,7 @@ pub(crate) fn run(settings: &Compare) -> Result<i32, String> {
 }
 
 fn up_front(plan: Plan) -> Result<Cost, Error> {
-    let (block, change, [elapsed_ns, cpu_ns]) = measure(|| {
+    let (block, change, elapsed_ns, cpu_ns) = measure(|| {
         let mut block = UpFront::new(plan.reserve_bytes)?;
         for offset in touched(plan) {
             block.write(offset, 1);
@@ -100,13 +100,13 @@ fn up_front(plan: Plan) -> Result<Cost, Error> {
         reserved_bytes: block.len(),
         library_faults: 0,
         change,
-        elapsed_ns: elapsed_ns.unwrap_or(0),
+        elapsed_ns,
         cpu_ns,
     })
 }
 
 fn on_touch(plan: Plan) -> Result<Cost, Error> {
-    let (region, change, [elapsed_ns, cpu_ns]) = measure(|| {
+    let (region, change, elapsed_ns, cpu_ns) = measure(|| {
         let region = Region::builder(plan.reserve_bytes)
             .growth(plan.growth)
             .build()?;
@@ -119,7 +119,7 @@ fn on_touch(plan: Plan) -> Result<Cost, Error> {
         reserved_bytes: region.len(),
         library_faults: region.stats().faults,
         change,
-        elapsed_ns: elapsed_ns.unwrap_or(0),
+        elapsed_ns,
         cpu_ns,
     })
 }
@@ -132,25 +132,15 @@ fn touched(plan: Plan) -> impl Iterator<Item = usize> {
 /// Measures `take`, by the wall clock and in processor time. The figures are read while its result is held.
 fn measure<H>(
     take: impl FnOnce() -> Result<H, Error>,
-) -> Result<(H, Change, [Option<u64>; 2]), Error> {
+) -> Result<(H, Change, u64, Option<u64>), Error> {
     let before = Usage::before();
     let cpu_before = os::cpu_time();
     let start = Instant::now();
     let held = take()?;
-    let elapsed = Some(start.elapsed());
+    let elapsed_ns = nanoseconds(start.elapsed());
     let cpu = cpu_before.and_then(|before| os::cpu_time()?.checked_sub(before));
-    let times = [elapsed, cpu].map(|time| time.map(nanoseconds));
-    Ok((held, os::usage().since(&before), times))
-}
-
-/// Returns the share of the time that others had the processors, if the system tells.
-fn lost_share<'a>(costs: impl IntoIterator<Item = &'a Cost>) -> Option<f64> {
-    let (mut wall, mut cpu) = (0, 0);
-    for cost in costs {
-        wall += cost.elapsed_ns;
-        cpu += cost.cpu_ns?;
-    }
-    (wall > 0).then(|| 1.0 - cpu as f64 / wall as f64)
+    let change = os::usage().since(&before);
+    Ok((held, change, elapsed_ns, cpu.map(nanoseconds)))
 }
 
 fn table(plan: Plan, up_front: &Result<Cost, Error>, on_touch: &Result<Cost, Error>) -> String {
@@ -230,7 +220,8 @@ fn table(plan: Plan, up_front: &Result<Cost, Error>, on_touch: &Result<Cost, Err
     text += "\nCommit charge is memory that the system has promised, resident is memory that is in use.\n\
              The figures were read while it was held; the system's include what other programs did meanwhile.";
     let costs = [up_front, on_touch].into_iter().flatten();
-    if let Some(busy) = lost_share(costs).and_then(busy_by) {
+    let times = costs.map(|cost| (cost.elapsed_ns, cost.cpu_ns));
+    if let Some(busy) = lost_share(times).and_then(busy_by) {
         text.push('\n');
         text += &busy;
     }

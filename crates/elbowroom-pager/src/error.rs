@@ -222,12 +222,8 @@ impl fmt::Display for Error {
         } = &*self.inner;
         write!(f, "cannot {} ", operation.verb())?;
         if !range.is_empty() {
-            let bytes = range.end - range.start;
-            match Size(bytes) {
-                size if size.unit() == Size(0).unit() => write!(f, "{bytes} bytes")?,
-                size => write!(f, "{size} ({bytes} bytes)")?,
-            }
-            write!(f, " at byte {} of ", range.start)?;
+            let size = Size(range.end - range.start);
+            write!(f, "{size:#} at byte {} of ", range.start)?;
         }
         write!(f, "{location}: ")?;
         match cause {

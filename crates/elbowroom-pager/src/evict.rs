@@ -268,8 +268,8 @@ impl Pool {
         Ok(())
     }
 
-    /// Writes dirty pages back until no more than `most` are left. Ends at the first refusal, which the next flush
-    /// repeats.
+    /// Writes dirty pages back until no more than `dirty_pages_max` are left. Ends at the first refusal, which the next
+    /// flush repeats.
     pub(crate) fn write_behind(&self, dirty_pages_max: usize) {
         for page in self.dirty_pages() {
             if self.table.dirty_pages() <= dirty_pages_max {

@@ -145,11 +145,7 @@ fn declined_store() -> Result<(), Failed> {
 }
 
 fn limit_store() -> Result<(), Failed> {
-    let limit = format!(
-        "commit limit of {} ({} bytes)",
-        Size(2 * page_size() as u64),
-        2 * page_size()
-    );
+    let limit = format!("commit limit of {:#}", Size(2 * page_size() as u64));
     reported("limit store", &["write at 0x", "region \"\"", &limit])
 }
 

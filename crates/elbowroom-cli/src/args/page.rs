@@ -205,7 +205,7 @@ pub(crate) struct Indices {
 }
 
 impl Indices {
-    /// Returns the indices in an array of so many elements.
+    /// Returns the indices in an array of `len` elements.
     pub(crate) fn of(&self, len: usize) -> Range<usize> {
         self.start..self.end.unwrap_or(len)
     }

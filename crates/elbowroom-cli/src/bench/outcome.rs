@@ -5,6 +5,8 @@ use std::time::Duration;
 use elbowroom::page_size;
 use serde::Serialize;
 
+use crate::meter::lost_share;
+
 use super::mechanism::{BASELINE, Mechanism};
 use super::sample::{Manner, Sample, Taken};
 use super::stats::Spread;
@@ -46,12 +48,8 @@ impl Outcome {
             .iter()
             .flat_map(Table::measured)
             .filter(|row| row.mechanism.has_one_thread());
-        let (mut wall, mut cpu) = (0, 0);
-        for sample in rows.flat_map(|row| &row.samples) {
-            wall += sample.wall_ns;
-            cpu += sample.cpu_ns?;
-        }
-        (wall > 0).then(|| 1.0 - cpu as f64 / wall as f64)
+        let samples = rows.flat_map(|row| &row.samples);
+        lost_share(samples.map(|sample| (sample.wall_ns, sample.cpu_ns)))
     }
 }
 

@@ -57,25 +57,15 @@ pub(super) fn run<T: Number>(fold: &Fold<'_>) -> Result<i32, String> {
         }
         Fold::Min(_) => {
             let (min, index) = extreme(&array, Ordering::Less)?;
-            let min_json = min.json();
-            (
-                format!("{min:?}"),
-                Found::Min {
-                    min: min_json,
-                    index,
-                },
-            )
+            let text = format!("{min:?}");
+            let min = min.json();
+            (text, Found::Min { min, index })
         }
         Fold::Max(_) => {
             let (max, index) = extreme(&array, Ordering::Greater)?;
-            let max_json = max.json();
-            (
-                format!("{max:?}"),
-                Found::Max {
-                    max: max_json,
-                    index,
-                },
-            )
+            let text = format!("{max:?}");
+            let max = max.json();
+            (text, Found::Max { max, index })
         }
     };
     if !source.limits.json {

@@ -60,7 +60,7 @@ impl Percent {
         }
     }
 
-    /// Says that so many more are done.
+    /// Says that `count` more are done.
     pub(super) fn add(&mut self, count: usize) {
         self.done += count;
         let percent = self.done as u128 * 100 / self.total.max(1) as u128;

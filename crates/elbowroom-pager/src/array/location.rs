@@ -103,7 +103,7 @@ pub(super) fn open(
             ))))
         }
         Location::Foreign(scheme) => Err(refuse(Cause::Unsupported(format!(
-            "there is no store for {scheme}://; use a path, file://, memory://, {}://, or give a store of your own to \
+            "there is no store for {scheme}://; use a path, file://, memory://, {}://, or give a custom store to \
              `open_store`",
             REMOTE.join("://, ")
         )))),

@@ -74,7 +74,7 @@ pub struct ContainerBuilder<C> {
     container: PhantomData<fn() -> C>,
 }
 
-/// What a builder was told, but for the size.
+/// What a builder was told, except the size.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) name: Box<str>,
@@ -148,8 +148,8 @@ impl<C> ContainerBuilder<C> {
         self
     }
 
-    /// Commits at most so many bytes at any moment, rounded down to whole pages. Without it, the whole container may
-    /// be.
+    /// Limits the bytes that are committed at any moment, rounded down to whole pages. By default there is no limit
+    /// below the maximum.
     pub fn commit_limit(mut self, bytes: usize) -> ContainerBuilder<C> {
         self.options.commit_limit_bytes = bytes;
         self

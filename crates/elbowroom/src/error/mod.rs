@@ -317,7 +317,11 @@ impl Error {
     fn fmt_why(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.cause.reason(), &self.quoted) {
             (_, Quoted::Len(len)) => {
-                write!(f, "the range is not inside the {} there are", Exactly(*len))
+                write!(
+                    f,
+                    "the range is not inside the {:#} there are",
+                    Size(*len as u64)
+                )
             }
             (_, Quoted::Alignment(alignment)) => write!(
                 f,
@@ -331,16 +335,16 @@ impl Error {
                 },
             ) => write!(
                 f,
-                "the commit limit of {} leaves no room, with {} committed; raise the limit or decommit pages",
-                Exactly(*limit_bytes),
-                Exactly(*committed_bytes),
+                "the commit limit of {:#} leaves no room, with {:#} committed; raise the limit or decommit pages",
+                Size(*limit_bytes as u64),
+                Size(*committed_bytes as u64),
             ),
             (_, Quoted::Budget(budget)) => write!(
                 f,
-                "the budget {:?} of {} leaves no room, with {} committed; raise it or decommit pages",
+                "the budget {:?} of {:#} leaves no room, with {:#} committed; raise it or decommit pages",
                 budget.name(),
-                Exactly(budget.limit_bytes()),
-                Exactly(budget.committed_bytes()),
+                Size(budget.limit_bytes() as u64),
+                Size(budget.committed_bytes() as u64),
             ),
             (_, Quoted::Maximum { max, unit }) => {
                 write!(
@@ -401,29 +405,14 @@ fn text(reason: Reason) -> &'static str {
     }
 }
 
-/// A size as people read it, and the number of bytes unless that is the same: `128 GiB (137438953472 bytes)`.
-struct Exactly(usize);
-
-impl fmt::Display for Exactly {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Exactly(bytes) = *self;
-        let size = Size(bytes as u64);
-        if size.unit() == Size(0).unit() {
-            write!(f, "{bytes} bytes")
-        } else {
-            write!(f, "{size} ({bytes} bytes)")
-        }
-    }
-}
-
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Range { start, end } = &self.range;
         write!(f, "cannot {} ", self.operation.verb())?;
         match end.saturating_sub(*start) {
             0 | 1 => write!(f, "byte {start}")?,
-            bytes if *start == 0 => write!(f, "{}", Exactly(bytes))?,
-            bytes => write!(f, "{} at byte {start}", Exactly(bytes))?,
+            bytes if *start == 0 => write!(f, "{:#}", Size(bytes as u64))?,
+            bytes => write!(f, "{:#} at byte {start}", Size(bytes as u64))?,
         }
         write!(f, ": {}", self.why())
     }

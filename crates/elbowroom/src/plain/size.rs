@@ -7,6 +7,7 @@ use std::fmt;
 /// The unit is the largest power of 1024 of which there is at least one. The number is rounded to the nearest tenth of
 /// it, and a decimal of zero is omitted. Sizes below 10 KiB that are not whole kibibytes are exact, in bytes. A
 /// precision, as in `{:.1}`, asks for the decimal in every unit except bytes, so that the sizes of a table can agree.
+/// The alternate form, `{:#}`, adds the number of bytes.
 ///
 /// Printing allocates nothing.
 ///
@@ -17,6 +18,8 @@ use std::fmt;
 /// assert_eq!(Size(3 << 29).to_string(), "1.5 GiB");
 /// assert_eq!(Size(1025).to_string(), "1025 B");
 /// assert_eq!(format!("{:.1}", Size(64 << 30)), "64.0 GiB");
+/// assert_eq!(format!("{:#}", Size(8192)), "8 KiB (8192 bytes)");
+/// assert_eq!(format!("{:#}", Size(64)), "64 bytes");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Size(pub u64);
@@ -60,14 +63,22 @@ impl Size {
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Size(bytes) = *self;
         let (tenths, unit) = self.tenths();
+        if f.alternate() && unit == 0 {
+            return write!(f, "{bytes} bytes");
+        }
         let (whole, tenth, name) = (tenths / 10, tenths % 10, UNITS[unit]);
         let is_wanted = f.precision().is_some_and(|decimals| decimals > 0) && unit > 0;
         if tenth > 0 || is_wanted {
-            write!(f, "{whole}.{tenth} {name}")
+            write!(f, "{whole}.{tenth} {name}")?;
         } else {
-            write!(f, "{whole} {name}")
+            write!(f, "{whole} {name}")?;
         }
+        if f.alternate() {
+            write!(f, " ({bytes} bytes)")?;
+        }
+        Ok(())
     }
 }
 

@@ -456,7 +456,9 @@ fn a_full_arena_panics_with_the_error_s_text() {
         let panic = catch_unwind(AssertUnwindSafe(|| allocate(&arena))).unwrap_err();
         let text = panic.downcast_ref::<String>().unwrap();
         assert!(
-            text.starts_with("cannot commit ") && text.contains("its maximum of"),
+            text.starts_with("cannot commit ")
+                && text.contains(" bytes")
+                && text.contains("its maximum of"),
             "{text}"
         );
     };
