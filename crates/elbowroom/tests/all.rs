@@ -22,6 +22,7 @@ mod all {
     mod filter_threads;
     mod growth;
     mod hazards;
+    mod held;
     mod linux;
     mod model;
     #[cfg(feature = "rayon")]

@@ -33,6 +33,8 @@ reasons! {
     Misaligned,
     /// The range has a page that is not committed.
     NotCommitted,
+    /// A guard holds a page of the range.
+    Held,
     /// The commit limit leaves no room.
     Limit,
     /// A budget leaves no room. The number is how many steps it lies above the region's own budget.

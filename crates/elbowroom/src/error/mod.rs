@@ -269,6 +269,11 @@ impl Error {
         self.cause.reason() == Reason::NotCommitted
     }
 
+    /// Returns whether a [`HeldRange`](crate::HeldRange) keeps a page of the range committed.
+    pub fn is_held(&self) -> bool {
+        self.cause.reason() == Reason::Held
+    }
+
     /// Returns whether the page is committed but its protection forbids the access.
     ///
     /// The library does not commit a page again over a protection that the program has set.
@@ -381,6 +386,7 @@ fn text(reason: Reason) -> &'static str {
         Reason::NotAPowerOfTwo => "the alignment is not a power of two",
         Reason::Misaligned => "the address is not a multiple of the alignment",
         Reason::NotCommitted => "a page in it is not committed; commit the range first",
+        Reason::Held => "a HeldRange holds a page of it; drop that guard first",
         Reason::Limit => "the commit limit leaves no room; raise the limit or decommit pages",
         Reason::Budget => "a budget leaves no room; raise it or decommit pages",
         Reason::Full => "that is more than its maximum; make it with a larger one",

@@ -48,6 +48,9 @@ use crate::plain::{Access, PageState, Span};
 /// is refused, they return an error with the cause. They take `&self`, and any number of threads may use them at
 /// once. To each other they are plain loads and stores, which are indivisible up to 8 bytes if aligned.
 ///
+/// *Cells* cost no more than plain accesses. [`hold`](Region::hold) commits a range and keeps it committed while a
+/// guard lives, and the guard lends the range as [`Cells`](crate::Cells), which threads may share. Use them in loops.
+///
 /// *Plain pointers* from [`as_ptr`](Region::as_ptr) work as well, at the caller's risk. A refused touch is reported
 /// in a line on standard error. It then goes to the handlers that were installed before, as if this library were
 /// absent.
@@ -162,7 +165,8 @@ impl Region {
     /// pages have 4 KiB) in which then nothing is committed: the table is given back, too.
     ///
     /// # Errors
-    /// `is_invalid_range()` outside the region; otherwise only if the system refuses. Then nothing has changed.
+    /// `is_invalid_range()` outside the region; `is_held()` if a [`HeldRange`](crate::HeldRange) has one of the pages;
+    /// otherwise only if the system refuses. Then nothing has changed.
     pub fn decommit(&self, range: Range<usize>) -> Result<(), Error> {
         self.inner().decommit(range)
     }

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::ptr::NonNull;
 
 use super::growth::{Layout, Streams};
+use super::holds::Holds;
 use super::poison::Poisoned;
 use crate::mapping::Mapping;
 use crate::page::{self, PageCount, PageIndex, PageRange};
@@ -25,6 +26,8 @@ pub(super) struct PageMap {
     pub(super) streams: Box<Streams>,
     /// Those whose touch was just refused, in a region that is served.
     pub(super) poisoned: Option<Box<Poisoned>>,
+    /// Those that may not be decommitted.
+    pub(super) holds: Holds,
 }
 
 enum Words {
@@ -96,6 +99,7 @@ impl PageMap {
                 words: Words::Heap(vec![0; words].into()),
                 streams: Box::new(Streams::NONE),
                 poisoned: None,
+                holds: Holds::NONE,
             };
         }
         let offset = PageRange::new(0, first_page).byte_len();
@@ -113,6 +117,7 @@ impl PageMap {
             },
             streams: Box::new(Streams::NONE),
             poisoned: None,
+            holds: Holds::NONE,
         }
     }
 

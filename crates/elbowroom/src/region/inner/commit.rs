@@ -163,7 +163,8 @@ impl RegionInner {
         let run = pages.whole_tables(run, self.layout());
         // SAFETY: no reference points into the pages: `Region` lends references only under `&mut self`
         // (`commit_slice`), which ends before a decommit by `&self` can begin, and `DemandArray`, which
-        // owns its region, decommits under `&mut self` only.
+        // owns its region, decommits under `&mut self` only. No `Cells` point into them: the caller has seen that
+        // none is held, and `whole_tables` adds only reserved pages.
         unsafe { self.pager.decommit(&self.mapping, run) }?;
         pages.set(run, false);
         pages.streams.forget(run);
@@ -176,25 +177,64 @@ impl RegionInner {
     /// Commits every page of `range`, or none.
     pub(in super::super) fn commit(&self, range: Range<usize>) -> Result<(), Error> {
         let wanted = self.pages_of(Operation::Commit, &range)?;
-        let refuse = |cause| self.error(Operation::Commit, range.clone(), cause);
         let mut pages = self.pages.lock();
+        let committed = self.commit_all_of(&mut pages, wanted);
+        drop(pages);
+        committed.map_err(|cause| self.error(Operation::Commit, range, cause))?;
+        self.run_pending_callbacks();
+        Ok(())
+    }
+
+    /// Commits every page of `range`, or none, and keeps them from being decommitted until
+    /// [`let_go_of`](RegionInner::let_go_of) is called for the returned pages.
+    pub(in super::super) fn hold(&self, range: Range<usize>) -> Result<PageRange, Error> {
+        let wanted = self.pages_of(Operation::Commit, &range)?;
+        // Nothing may be allocated or freed under the lock.
+        let mut spare = Vec::new();
+        loop {
+            let mut pages = self.pages.lock();
+            if pages.holds.has_room(&mut spare) {
+                let committed = self.commit_all_of(&mut pages, wanted);
+                if committed.is_ok() {
+                    pages.holds.add(wanted);
+                }
+                drop(pages);
+                committed.map_err(|cause| self.error(Operation::Commit, range, cause))?;
+                self.run_pending_callbacks();
+                return Ok(wanted);
+            }
+            let capacity = pages.holds.wanted_capacity();
+            drop(pages);
+            spare = Vec::with_capacity(capacity);
+        }
+    }
+
+    /// Ends one hold of these pages.
+    pub(in super::super) fn let_go_of(&self, held: PageRange) {
+        self.pages.lock().holds.remove(held);
+    }
+
+    /// Commits every page of `wanted`, or none, and accounts for them.
+    fn commit_all_of(
+        &self,
+        pages: &mut Guard<'_, PageMap>,
+        wanted: PageRange,
+    ) -> Result<(), Cause> {
         let missing = wanted.count().saturating_sub(pages.count_committed(wanted));
         if missing == PageCount::ZERO {
             return Ok(());
         }
         if missing > self.room() {
-            return Err(refuse(Reason::Limit.into()));
+            return Err(Reason::Limit.into());
         }
-        self.charge(missing, missing).map_err(refuse)?;
-        if let Err(cause) = self.commit_gaps(&mut pages, wanted) {
+        self.charge(missing, missing)?;
+        if let Err(cause) = self.commit_gaps(pages, wanted) {
             pages.trim(&self.mapping, wanted);
             self.refund(missing);
-            return Err(refuse(cause));
+            return Err(cause);
         }
-        self.note_committed(&mut pages, wanted, missing);
+        self.note_committed(pages, wanted, missing);
         self.commits.fetch_add(1, Ordering::Relaxed);
-        drop(pages);
-        self.run_pending_callbacks();
         Ok(())
     }
 
@@ -221,10 +261,14 @@ impl RegionInner {
         Err(cause)
     }
 
-    /// Decommits every page of `range`.
+    /// Decommits every page of `range`, unless one is held.
     pub(in super::super) fn decommit(&self, range: Range<usize>) -> Result<(), Error> {
         let unwanted = self.pages_of(Operation::Decommit, &range)?;
-        self.decommit_run(&mut self.pages.lock(), unwanted)
+        let mut pages = self.pages.lock();
+        if pages.holds.overlap(unwanted) {
+            return Err(Error::new(Operation::Decommit, range, Reason::Held));
+        }
+        self.decommit_run(&mut pages, unwanted)
             .map_err(|code| Error::new(Operation::Decommit, range, Cause::os(code)))
     }
 
