@@ -203,6 +203,19 @@ impl Mapping {
         Ok(())
     }
 
+    /// [`fill`](Mapping::fill) with these contents, which are as long as the pages.
+    pub(crate) fn fill_with(
+        &self,
+        pages: PageRange,
+        userfault: &Userfault,
+        contents: &[u8],
+    ) -> Result<(), OsCode> {
+        let pages = self.part(pages);
+        os::fill_with(userfault, pages, contents)?;
+        self.mark_attached(pages, true);
+        Ok(())
+    }
+
     /// Decommits attached pages.
     ///
     /// # Safety

@@ -19,6 +19,7 @@ mod all {
     mod budget;
     mod demand_array;
     mod examples;
+    mod fill;
     mod filter_threads;
     mod growth;
     mod hazards;

@@ -43,6 +43,8 @@ reasons! {
     Full,
     /// The filter of the region declined.
     Filter,
+    /// The backend cannot fill a page before other threads see it.
+    CannotFill,
     /// The touch raised something other than a page fault.
     NotAPageFault,
     /// The page is committed, but its protection forbids the access.

@@ -281,9 +281,10 @@ impl Error {
         self.cause.reason() == Reason::Protected
     }
 
-    /// Returns whether this platform lacks the operation.
+    /// Returns whether this platform, or the region's [`Backend`](crate::Backend), lacks the operation.
     pub fn is_unsupported(&self) -> bool {
-        self.cause.code().is_some_and(os::is_unsupported)
+        self.cause.reason() == Reason::CannotFill
+            || self.cause.code().is_some_and(os::is_unsupported)
     }
 
     /// Returns the kind of [`io::Error`] that fits, for code that passes errors on as such.
@@ -391,6 +392,10 @@ fn text(reason: Reason) -> &'static str {
         Reason::Budget => "a budget leaves no room; raise it or decommit pages",
         Reason::Full => "that is more than its maximum; make it with a larger one",
         Reason::Filter => "the region's filter declined",
+        Reason::CannotFill => {
+            "this backend cannot fill a page before other threads see it; make the region with Backend::Userfault or \
+             Backend::UserfaultMonitor (Linux)"
+        }
         Reason::NotAPageFault => {
             "it raised something other than a page fault, which a commit cannot cure"
         }

@@ -235,6 +235,16 @@ pub(crate) fn fill_written(userfault: &Userfault, pages: Pages<'_>) -> Result<()
     userfault.fill_written(pages)
 }
 
+/// [`fill`] with these contents, which are as long as the pages.
+pub(crate) fn fill_with(
+    userfault: &Userfault,
+    pages: Pages<'_>,
+    contents: &[u8],
+) -> Result<(), OsCode> {
+    refusable!(Commit);
+    userfault.fill_with(pages, contents)
+}
+
 /// [`decommit`], for pages that are attached to a userfaultfd.
 ///
 /// # Safety

@@ -52,6 +52,10 @@ impl Userfault {
         match *self {}
     }
 
+    pub(crate) fn fill_with(&self, _pages: Pages<'_>, _contents: &[u8]) -> Result<(), OsCode> {
+        match *self {}
+    }
+
     /// # Safety
     /// None: there is no such object.
     pub(crate) unsafe fn empty(&self, _pages: Pages<'_>) -> Result<(), OsCode> {

@@ -26,6 +26,7 @@ use crate::sync::{QuietGuard, QuietMutex};
 /// | separate runs of committed pages | some 32,000 a process on Linux | any number | any number |
 /// | system's commit limit | charged, can refuse | not charged | not charged |
 /// | huge pages | yes | no | no |
+/// | a filter can [fill](crate::Fault::fill) | no | yes | yes |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Backend {
@@ -164,6 +165,25 @@ impl Pager {
         filled.inspect_err(|_| {
             // Those that were filled before memory ran out.
             // SAFETY: no reference points into the pages: they were reserved, and none was announced since (contract).
+            unsafe { self.uncommit(mapping, pages) };
+        })
+    }
+
+    /// Commits reserved pages with these contents, which are as long as the pages. Returns false if it cannot, because
+    /// the pages are not attached.
+    pub(super) fn fill(
+        &self,
+        mapping: &Mapping,
+        pages: PageRange,
+        contents: &[u8],
+    ) -> Result<bool, OsCode> {
+        let Some(userfault) = self.attached() else {
+            return Ok(false);
+        };
+        let filled = mapping.fill_with(pages, userfault, contents);
+        filled.map(|()| true).inspect_err(|_| {
+            // Those that were filled before memory ran out.
+            // SAFETY: no reference points into the pages: they were reserved, and none was announced since.
             unsafe { self.uncommit(mapping, pages) };
         })
     }

@@ -84,6 +84,46 @@ impl RegionInner {
         Ok(run)
     }
 
+    /// Commits pages of `wanted` with these contents, within the limits, from the page of the fault on, which is the
+    /// first. Returns `None` if that page was committed when the lock was taken.
+    pub(super) fn fill(
+        &self,
+        fault: &Fault<'_>,
+        wanted: PageRange,
+        contents: &[u8],
+    ) -> Result<Option<PageRange>, Cause> {
+        if !fault.is_page_fault() {
+            return Err(Reason::NotAPageFault.into());
+        }
+        let page = PageIndex::new(wanted.start());
+        let mut pages = self.pages.lock_in_handler();
+        if pages.is_committed(page) {
+            return self.check_access(&pages, fault).map(|()| None);
+        }
+        let reserved = pages.reserved_run(page, wanted);
+        let mut run = growth::clamp(reserved, page, self.room()).ok_or(Reason::Limit)?;
+        let granted = self.charge(run.count(), PageCount::new(1))?;
+        run = growth::clamp(run, page, granted).ok_or(Reason::Limit)?;
+        let filled = match pages.prepare(&self.mapping, run) {
+            Ok(()) => {
+                self.cure_in(&mut pages, run);
+                let contents = &contents[..run.byte_len()];
+                self.pager.fill(&self.mapping, run, contents)
+            }
+            Err(code) => Err(code),
+        };
+        if !matches!(filled, Ok(true)) {
+            pages.trim(&self.mapping, run);
+            self.refund(granted);
+        }
+        if !filled.map_err(Cause::of_commit)? {
+            return Err(Reason::CannotFill.into());
+        }
+        self.note_committed(&mut pages, run, run.count());
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        Ok(Some(run))
+    }
+
     /// Makes resident what a touch of `page` has just committed, as far as the program is likely to
     /// write it next.
     fn prefault(&self, run: PageRange, page: PageIndex, access: FaultAccess) {

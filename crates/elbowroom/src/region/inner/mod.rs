@@ -279,6 +279,14 @@ impl Faulted for RegionInner {
         self.commit_for_filter(fault)
     }
 
+    fn decommit(&self, range: Range<usize>) -> Result<(), Error> {
+        self.decommit(range)
+    }
+
+    fn fill_from_page_of(&self, fault: &Fault<'_>, contents: &[u8]) -> Result<Range<usize>, Error> {
+        self.fill_for_filter(fault, contents)
+    }
+
     fn ask_filter(&self, fault: &Fault<'_>) -> Verdict {
         // Without a filter, every fault within the limits commits.
         let filter = self.policy.filter.as_ref();
