@@ -155,7 +155,8 @@ impl RegionBuilder {
     /// On its own region a filter may call [`commit`](Region::commit), [`decommit`](Region::decommit),
     /// [`stats`](Region::stats) and [`spans`](Region::spans), and may touch committed pages. A touch of a page that
     /// is not committed is refused, and so is [`release`](Region::release). [`Fault::commit`](crate::Fault::commit)
-    /// commits what the fault would, and returns an error if that does not work.
+    /// commits what the fault would, and returns an error if that does not work. [`Fault::fill`](crate::Fault::fill)
+    /// also gives the pages their contents.
     pub fn filter(
         mut self,
         filter: impl Fn(&Fault<'_>) -> Verdict + Send + Sync + 'static,

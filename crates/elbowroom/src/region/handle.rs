@@ -128,6 +128,9 @@ impl Region {
     ///   method with `&self` counts: [`try_write`](Region::try_write) writes under a shared reference;
     /// - for a `&mut`, nothing reads them either.
     ///
+    /// A filter that [fills](crate::Fault::fill) pages with the same bytes each time makes a shared reference sound
+    /// across decommits: each load finds these bytes, after a fault or without one.
+    ///
     /// [`commit_slice`](Region::commit_slice) lends a slice safely.
     pub fn as_ptr(&self) -> *mut u8 {
         self.base
