@@ -1,9 +1,9 @@
-//! What include/uapi/linux/userfaultfd.h has and the crate `libc` has not.
+//! Definitions of include/uapi/linux/userfaultfd.h that the crate `libc` lacks.
 
 use crate::os::pages::Pages;
 
 pub(super) const USER_MODE_ONLY: i32 = 1;
-/// What `struct uffdio_api` must say.
+/// The version for `struct uffdio_api`.
 pub(super) const API_VERSION: u64 = 0xaa;
 pub(super) const FEATURE_SIGBUS: u64 = 1 << 7;
 pub(super) const FEATURE_THREAD_ID: u64 = 1 << 8;
