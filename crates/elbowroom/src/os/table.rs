@@ -19,7 +19,7 @@ pub(crate) struct AccessEntry {
 }
 
 impl AccessEntry {
-    /// The addresses of `start` and `end`.
+    /// Returns the addresses of `start` and `end`.
     pub(crate) fn addresses(&self) -> (usize, usize) {
         let resolve = |field: &i32| {
             (&raw const *field)

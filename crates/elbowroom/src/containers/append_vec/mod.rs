@@ -157,7 +157,7 @@ impl<T> AppendVec<T> {
     /// Appends an element, and returns its index and a reference to it.
     ///
     /// # Panics
-    /// With the text of the error that [`try_push`](AppendVec::try_push) would return.
+    /// Panics with the text of the error that [`try_push`](AppendVec::try_push) would return.
     #[inline]
     #[track_caller]
     pub fn push(&self, value: T) -> (usize, &T) {
@@ -185,7 +185,7 @@ impl<T> AppendVec<T> {
     /// [above](AppendVec#which-elements-are-visible-and-when).
     ///
     /// # Panics
-    /// With the text of the error that [`try_push_with`](AppendVec::try_push_with) would return.
+    /// Panics with the text of the error that [`try_push_with`](AppendVec::try_push_with) would return.
     #[inline]
     #[track_caller]
     pub fn push_with(&self, make: impl FnOnce(usize) -> T) -> (usize, &T) {
@@ -208,7 +208,7 @@ impl<T> AppendVec<T> {
     /// Appends the elements of an iterator, each by itself: pushes of other threads may come between them.
     ///
     /// # Panics
-    /// With the text of the error that [`try_extend`](AppendVec::try_extend) would return.
+    /// Panics with the text of the error that [`try_extend`](AppendVec::try_extend) would return.
     #[track_caller]
     pub fn extend(&self, elements: impl IntoIterator<Item = T>) {
         accept(self.try_extend(elements));
@@ -278,7 +278,7 @@ impl<T> AppendVec<T> {
     /// When it returns, there is room for this many elements beyond those that any thread has pushed by then.
     ///
     /// # Panics
-    /// With the text of the error that [`try_reserve`](AppendVec::try_reserve) would return.
+    /// Panics with the text of the error that [`try_reserve`](AppendVec::try_reserve) would return.
     #[track_caller]
     pub fn reserve(&self, additional: usize) {
         accept(self.try_reserve(additional));

@@ -19,7 +19,7 @@ impl<T> Index<usize> for AppendVec<T> {
     /// Returns the element at `index`.
     ///
     /// # Panics
-    /// If its push has not finished.
+    /// Panics if its push has not finished.
     #[inline]
     #[track_caller]
     #[expect(clippy::panic, reason = "as every slice, documented")]
@@ -38,7 +38,7 @@ impl<T> IndexMut<usize> for AppendVec<T> {
     /// Returns the element at `index`, to be changed.
     ///
     /// # Panics
-    /// If its push has not finished.
+    /// Panics if its push has not finished.
     #[inline]
     #[track_caller]
     #[expect(clippy::panic, reason = "as every slice, documented")]
@@ -62,7 +62,7 @@ macro_rules! index_by {
             /// Returns a part of [`as_slice`](AppendVec::as_slice).
             ///
             /// # Panics
-            /// If the range is not inside the slice.
+            /// Panics if the range is not inside the slice.
             #[inline]
             #[track_caller]
             fn index(&self, range: $range) -> &[T] {
@@ -74,7 +74,7 @@ macro_rules! index_by {
             /// Returns a part of [`as_mut_slice`](AppendVec::as_mut_slice).
             ///
             /// # Panics
-            /// If the range is not inside the slice.
+            /// Panics if the range is not inside the slice.
             #[inline]
             #[track_caller]
             fn index_mut(&mut self, range: $range) -> &mut [T] {
@@ -143,7 +143,7 @@ impl<T: Clone> Clone for AppendVec<T> {
     /// budget, growth policy and name. Elements behind an unfinished one are not cloned.
     ///
     /// # Panics
-    /// With the text of the error that [`try_clone`](AppendVec::try_clone) would return.
+    /// Panics with the text of the error that [`try_clone`](AppendVec::try_clone) would return.
     #[track_caller]
     fn clone(&self) -> AppendVec<T> {
         accept(self.try_clone())
@@ -152,7 +152,7 @@ impl<T: Clone> Clone for AppendVec<T> {
     /// Replaces the elements by clones of those of `source`. Maximum, limits and name stay.
     ///
     /// # Panics
-    /// With the text of the error that [`try_extend`](AppendVec::try_extend) would return.
+    /// Panics with the text of the error that [`try_extend`](AppendVec::try_extend) would return.
     #[track_caller]
     fn clone_from(&mut self, source: &AppendVec<T>) {
         self.clear();
@@ -200,7 +200,7 @@ impl<T> Extend<T> for AppendVec<T> {
 
 impl<'a, T: Copy + 'a> Extend<&'a T> for AppendVec<T> {
     /// # Panics
-    /// With the text of the error that [`try_extend`](AppendVec::try_extend) would return.
+    /// Panics with the text of the error that [`try_extend`](AppendVec::try_extend) would return.
     #[track_caller]
     fn extend<I: IntoIterator<Item = &'a T>>(&mut self, elements: I) {
         AppendVec::extend(self, elements.into_iter().copied());

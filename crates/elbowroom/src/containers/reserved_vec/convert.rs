@@ -20,7 +20,7 @@ impl<T> ReservedVec<T> {
     /// memory must be committed in advance.
     ///
     /// # Panics
-    /// With the text of the error that [`try_reserve`](ReservedVec::try_reserve) would return.
+    /// Panics with the text of the error that [`try_reserve`](ReservedVec::try_reserve) would return.
     #[track_caller]
     pub fn with_capacity(capacity: usize) -> ReservedVec<T> {
         let mut vec = ReservedVec::new();
@@ -43,7 +43,7 @@ impl<T, const N: usize> ReservedVec<[T; N]> {
     /// ```
     ///
     /// # Panics
-    /// If the elements take no space and are more than `usize` counts.
+    /// Panics if the elements take no space and are more than `usize` counts.
     #[track_caller]
     #[expect(clippy::expect_used, reason = "as std's vector, documented")]
     pub fn into_flattened(mut self) -> ReservedVec<T> {
@@ -78,7 +78,7 @@ impl<T> From<Vec<T>> for ReservedVec<T> {
     /// To avoid a panic, use [`try_extend`](ReservedVec::try_extend) on a new vector.
     ///
     /// # Panics
-    /// With the text of the error that [`try_reserve`](ReservedVec::try_reserve) would return.
+    /// Panics with the text of the error that [`try_reserve`](ReservedVec::try_reserve) would return.
     #[track_caller]
     fn from(mut elements: Vec<T>) -> ReservedVec<T> {
         let count = elements.len();
@@ -220,7 +220,7 @@ impl<T, const N: usize> TryFrom<ReservedVec<T>> for [T; N] {
 /// ```
 ///
 /// # Panics
-/// With the text of the error that [`try_reserve`](crate::ReservedVec::try_reserve) would return.
+/// Panics with the text of the error that [`try_reserve`](crate::ReservedVec::try_reserve) would return.
 #[macro_export]
 macro_rules! reserved_vec {
     () => {

@@ -16,7 +16,7 @@ impl<T> ReservedVec<T> {
     /// Appends an element.
     ///
     /// # Panics
-    /// With the text of the error that [`try_push`](ReservedVec::try_push) would return.
+    /// Panics with the text of the error that [`try_push`](ReservedVec::try_push) would return.
     #[inline]
     #[track_caller]
     pub fn push(&mut self, value: T) {
@@ -46,7 +46,7 @@ impl<T> ReservedVec<T> {
     /// Appends an element, and returns a reference to it.
     ///
     /// # Panics
-    /// As [`push`](ReservedVec::push).
+    /// See [`push`](ReservedVec::push).
     #[inline]
     #[track_caller]
     pub fn push_mut(&mut self, value: T) -> &mut T {
@@ -128,10 +128,10 @@ impl<T> ReservedVec<T> {
     /// no room.
     ///
     /// # Errors
-    /// As [`try_push`](ReservedVec::try_push).
+    /// See [`try_push`](ReservedVec::try_push).
     ///
     /// # Panics
-    /// If `index` is beyond the length.
+    /// Panics if `index` is beyond the length.
     #[track_caller]
     pub fn try_insert(&mut self, index: usize, value: T) -> Result<(), PushError<T>> {
         let len = self.owned.len;
@@ -151,7 +151,7 @@ impl<T> ReservedVec<T> {
     /// Inserts an element at `index`, and returns a reference to it.
     ///
     /// # Panics
-    /// As [`insert`](ReservedVec::insert).
+    /// See [`insert`](ReservedVec::insert).
     #[track_caller]
     pub fn insert_mut(&mut self, index: usize, value: T) -> &mut T {
         self.insert(index, value);
@@ -221,7 +221,7 @@ impl<T> ReservedVec<T> {
     /// Moves all elements of `other` to the end of this vector.
     ///
     /// # Panics
-    /// With the text of the error that [`try_append`](ReservedVec::try_append) would return.
+    /// Panics with the text of the error that [`try_append`](ReservedVec::try_append) would return.
     #[track_caller]
     pub fn append(&mut self, other: &mut ReservedVec<T>) {
         accept(self.try_append(other));
@@ -230,7 +230,7 @@ impl<T> ReservedVec<T> {
     /// Moves all elements of `other` to the end of this vector, or none.
     ///
     /// # Errors
-    /// As [`try_reserve`](ReservedVec::try_reserve).
+    /// See [`try_reserve`](ReservedVec::try_reserve).
     pub fn try_append(&mut self, other: &mut ReservedVec<T>) -> Result<(), Error> {
         let more = other.owned.len;
         self.make_room(more)?;
@@ -258,7 +258,7 @@ impl<T> ReservedVec<T> {
     /// See [`try_reserve`](ReservedVec::try_reserve) and [`build`](ContainerBuilder::build).
     ///
     /// # Panics
-    /// If `at` is beyond the length.
+    /// Panics if `at` is beyond the length.
     #[track_caller]
     pub fn try_split_off(&mut self, at: usize) -> Result<ReservedVec<T>, Error> {
         let len = self.owned.len;
@@ -276,7 +276,7 @@ impl<T> ReservedVec<T> {
     /// Drops elements, or appends what `make` returns, until the length is `len`.
     ///
     /// # Panics
-    /// With the text of the error that [`try_resize_with`](ReservedVec::try_resize_with) would return.
+    /// Panics with the text of the error that [`try_resize_with`](ReservedVec::try_resize_with) would return.
     #[track_caller]
     pub fn resize_with(&mut self, len: usize, make: impl FnMut() -> T) {
         accept(self.try_resize_with(len, make));
@@ -285,7 +285,7 @@ impl<T> ReservedVec<T> {
     /// Drops elements, or appends what `make` returns, until the length is `len`.
     ///
     /// # Errors
-    /// As [`try_reserve`](ReservedVec::try_reserve).
+    /// See [`try_reserve`](ReservedVec::try_reserve).
     pub fn try_resize_with(
         &mut self,
         len: usize,
@@ -308,7 +308,7 @@ impl<T> ReservedVec<T> {
     /// not taken and closes the gap. If it is forgotten, elements behind the range may be lost.
     ///
     /// # Panics
-    /// If the range is inverted or ends beyond the length.
+    /// Panics if the range is inverted or ends beyond the length.
     #[track_caller]
     pub fn drain(&mut self, range: impl RangeBounds<usize>) -> drain::Drain<'_, T> {
         let range = drain::resolve(range, self.owned.len);
@@ -320,7 +320,7 @@ impl<T: Clone> ReservedVec<T> {
     /// Drops elements, or appends clones of `value`, until the length is `len`.
     ///
     /// # Panics
-    /// With the text of the error that [`try_resize`](ReservedVec::try_resize) would return.
+    /// Panics with the text of the error that [`try_resize`](ReservedVec::try_resize) would return.
     #[track_caller]
     pub fn resize(&mut self, len: usize, value: T) {
         accept(self.try_resize(len, value));
@@ -329,7 +329,7 @@ impl<T: Clone> ReservedVec<T> {
     /// Drops elements, or appends clones of `value`, until the length is `len`.
     ///
     /// # Errors
-    /// As [`try_reserve`](ReservedVec::try_reserve).
+    /// See [`try_reserve`](ReservedVec::try_reserve).
     pub fn try_resize(&mut self, len: usize, value: T) -> Result<(), Error> {
         if len <= self.owned.len {
             self.truncate(len);

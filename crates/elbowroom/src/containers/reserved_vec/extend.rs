@@ -76,7 +76,7 @@ impl<T> ReservedVec<T> {
     /// Appends all elements of an iterator, or none on an error; the elements already yielded are dropped then.
     ///
     /// # Errors
-    /// As [`try_reserve`](ReservedVec::try_reserve).
+    /// See [`try_reserve`](ReservedVec::try_reserve).
     pub fn try_extend(&mut self, elements: impl IntoIterator<Item = T>) -> Result<(), Error> {
         let before = self.owned.len;
         let result = self.extend_until_refused(elements.into_iter());
@@ -91,7 +91,7 @@ impl<T: Clone> ReservedVec<T> {
     /// Appends clones of all elements of a slice.
     ///
     /// # Panics
-    /// With the text of the error that [`try_extend_from_slice`](ReservedVec::try_extend_from_slice) would return.
+    /// Panics with the text of the error that [`try_extend_from_slice`](ReservedVec::try_extend_from_slice) would return.
     #[track_caller]
     pub fn extend_from_slice(&mut self, elements: &[T]) {
         accept(self.try_extend_from_slice(elements));
@@ -100,7 +100,7 @@ impl<T: Clone> ReservedVec<T> {
     /// Appends clones of all elements of a slice.
     ///
     /// # Errors
-    /// As [`try_reserve`](ReservedVec::try_reserve).
+    /// See [`try_reserve`](ReservedVec::try_reserve).
     pub fn try_extend_from_slice(&mut self, elements: &[T]) -> Result<(), Error> {
         self.make_room(elements.len())?;
         self.extend_ready(elements.iter().cloned());
@@ -120,10 +120,10 @@ impl<T: Clone> ReservedVec<T> {
     /// Appends clones of the elements of `range`.
     ///
     /// # Errors
-    /// As [`try_reserve`](ReservedVec::try_reserve).
+    /// See [`try_reserve`](ReservedVec::try_reserve).
     ///
     /// # Panics
-    /// If the range is inverted or ends beyond the length.
+    /// Panics if the range is inverted or ends beyond the length.
     #[track_caller]
     pub fn try_extend_from_within(&mut self, range: impl RangeBounds<usize>) -> Result<(), Error> {
         let range = drain::resolve(range, self.owned.len);

@@ -281,7 +281,7 @@ impl<T> ReservedVec<T> {
     /// Makes room for `additional` more elements, and ahead of them as the growth policy says.
     ///
     /// # Panics
-    /// With the text of the error that [`try_reserve`](ReservedVec::try_reserve) would return.
+    /// Panics with the text of the error that [`try_reserve`](ReservedVec::try_reserve) would return.
     #[track_caller]
     pub fn reserve(&mut self, additional: usize) {
         accept(self.try_reserve(additional));
@@ -299,7 +299,7 @@ impl<T> ReservedVec<T> {
     /// Makes room for `additional` more elements, rounded up to whole pages.
     ///
     /// # Panics
-    /// With the text of the error that [`try_reserve`](ReservedVec::try_reserve) would return.
+    /// Panics with the text of the error that [`try_reserve`](ReservedVec::try_reserve) would return.
     #[track_caller]
     pub fn reserve_exact(&mut self, additional: usize) {
         accept(self.try_reserve_exact(additional));
@@ -308,7 +308,7 @@ impl<T> ReservedVec<T> {
     /// Makes room for `additional` more elements, rounded up to whole pages.
     ///
     /// # Errors
-    /// As [`try_reserve`](ReservedVec::try_reserve).
+    /// See [`try_reserve`](ReservedVec::try_reserve).
     pub fn try_reserve_exact(&mut self, additional: usize) -> Result<(), Error> {
         self.reserve_for(additional, Extent::Exact)
     }

@@ -149,7 +149,7 @@ impl<T> ReservedVec<T> {
     /// elements may be lost.
     ///
     /// # Panics
-    /// If the range is inverted or ends beyond the length.
+    /// Panics if the range is inverted or ends beyond the length.
     #[track_caller]
     pub fn extract_if<F: FnMut(&mut T) -> bool>(
         &mut self,

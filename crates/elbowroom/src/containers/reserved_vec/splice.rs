@@ -51,7 +51,7 @@ impl<T> ReservedVec<T> {
     /// See [`try_reserve`](ReservedVec::try_reserve). The elements already yielded are dropped then.
     ///
     /// # Panics
-    /// If the range is inverted or ends beyond the length.
+    /// Panics if the range is inverted or ends beyond the length.
     #[track_caller]
     pub fn try_splice<I: IntoIterator<Item = T>>(
         &mut self,

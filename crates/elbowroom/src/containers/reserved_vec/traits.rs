@@ -169,7 +169,7 @@ impl<T: Clone> Clone for ReservedVec<T> {
     /// Returns a clone with the same maximum, limits, budget, growth policy and name.
     ///
     /// # Panics
-    /// With the text of the error that [`try_clone`](ReservedVec::try_clone) would return.
+    /// Panics with the text of the error that [`try_clone`](ReservedVec::try_clone) would return.
     #[track_caller]
     fn clone(&self) -> ReservedVec<T> {
         accept(self.try_clone())
@@ -179,7 +179,7 @@ impl<T: Clone> Clone for ReservedVec<T> {
     /// memory if the [`capacity`](ReservedVec::capacity) suffices: see [`try_reserve`](ReservedVec::try_reserve).
     ///
     /// # Panics
-    /// As [`extend_from_slice`](ReservedVec::extend_from_slice).
+    /// See [`extend_from_slice`](ReservedVec::extend_from_slice).
     #[track_caller]
     fn clone_from(&mut self, source: &ReservedVec<T>) {
         self.truncate(source.owned.len);
@@ -194,7 +194,7 @@ impl<T> FromIterator<T> for ReservedVec<T> {
     /// [`try_extend`](ReservedVec::try_extend) on a new vector.
     ///
     /// # Panics
-    /// As [`extend`](ReservedVec::extend).
+    /// See [`extend`](ReservedVec::extend).
     #[track_caller]
     fn from_iter<I: IntoIterator<Item = T>>(elements: I) -> ReservedVec<T> {
         let mut vec = ReservedVec::new();

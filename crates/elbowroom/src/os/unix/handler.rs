@@ -276,7 +276,7 @@ pub(crate) fn forget_other_threads() {
     stack::forget_other_threads();
 }
 
-/// The signal handler, as the entry of a level.
+/// Returns the signal handler, as the entry of a level.
 extern "C" fn on_signal<const LEVEL: usize>(
     signal: i32,
     info: *mut libc::siginfo_t,
