@@ -170,7 +170,7 @@ impl Mapping {
         Ok(())
     }
 
-    /// In a forked child: attaches the pages again. If that fails, makes missing pages inaccessible.
+    /// Attaches the pages again, in a forked child. If that fails, makes missing pages inaccessible.
     pub(crate) fn reattach(&self, pages: PageRange, userfault: &Userfault) -> Result<(), OsCode> {
         userfault.register(self.part(pages))
     }

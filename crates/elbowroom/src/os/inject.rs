@@ -173,7 +173,7 @@ pub(crate) fn forget_other_threads() {
     }
 }
 
-/// Called before each operating-system call. Async-signal-safe.
+/// Counts an operating-system call, before it is made, and refuses it if the plan says so. Async-signal-safe.
 pub(super) fn check(call: Call) -> Result<(), OsCode> {
     let me = thread_token();
     let Some(slot) = SLOTS

@@ -91,7 +91,8 @@ impl<T: Clone> ReservedVec<T> {
     /// Appends clones of all elements of a slice.
     ///
     /// # Panics
-    /// Panics with the text of the error that [`try_extend_from_slice`](ReservedVec::try_extend_from_slice) would return.
+    /// Panics with the text of the error that [`try_extend_from_slice`](ReservedVec::try_extend_from_slice) would
+    /// return.
     #[track_caller]
     pub fn extend_from_slice(&mut self, elements: &[T]) {
         accept(self.try_extend_from_slice(elements));

@@ -276,7 +276,7 @@ pub(crate) fn forget_other_threads() {
     stack::forget_other_threads();
 }
 
-/// Returns the signal handler, as the entry of a level.
+/// Handles a signal, as the entry of a level.
 extern "C" fn on_signal<const LEVEL: usize>(
     signal: i32,
     info: *mut libc::siginfo_t,
@@ -382,8 +382,8 @@ fn is_on(stack: &libc::stack_t) -> bool {
     stack.ss_flags & libc::SS_DISABLE == 0 && here.wrapping_sub(stack.ss_sp.addr()) < stack.ss_size
 }
 
-/// Called after the next handler has returned. If that handler has reset the action to the default, the default becomes
-/// the level's next action.
+/// Updates the level after the next handler has returned. If that handler has reset the action to the default, the
+/// default becomes the level's next action.
 fn keep_place(signal: i32, trap: &Trap, level: usize, is_passed_on: bool) {
     let chain = chain_of(signal);
     if current_action(signal).is_ok_and(|current| current.sa_sigaction == libc::SIG_DFL) {

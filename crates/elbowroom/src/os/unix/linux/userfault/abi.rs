@@ -15,7 +15,7 @@ pub(super) const DONT_WAKE: u64 = 1;
 pub(super) const EVENT_PAGEFAULT: u8 = 0x12;
 pub(super) const PAGEFAULT_WRITE: u64 = 1;
 
-/// `_IOWR(0xAA, number, size)`.
+/// Returns the number of a request: `_IOWR(0xAA, number, size)`.
 const fn both_ways(number: u64, size: usize) -> u64 {
     (3 << 30) | ((size as u64) << 16) | (0xaa << 8) | number
 }
