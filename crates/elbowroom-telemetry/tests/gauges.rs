@@ -1,4 +1,4 @@
-//! What a recorder of the crate `metrics` is told of regions and budgets.
+//! The gauges and counters that a recorder of the crate `metrics` receives.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use metrics::{
     Unit,
 };
 
-/// A number that it was told.
+/// A recorded number.
 #[derive(Default)]
 struct Cell(AtomicU64);
 
@@ -40,7 +40,7 @@ impl CounterFn for Cell {
     }
 }
 
-/// A recorder that keeps the last of everything.
+/// A recorder that keeps the last value of everything.
 #[derive(Default)]
 struct Last {
     cells: Mutex<BTreeMap<String, Arc<Cell>>>,
@@ -57,7 +57,7 @@ impl Last {
         Arc::clone(self.cells.lock().unwrap().entry(name).or_default())
     }
 
-    /// What it was told last; panics if it never was.
+    /// Returns the last value of a gauge or counter. Panics if there is none.
     fn of(&self, name: &str) -> u64 {
         let cells = self.cells.lock().unwrap();
         let cell = cells
@@ -119,7 +119,7 @@ impl Recorder for Last {
     }
 }
 
-/// One test: the names of budgets that were told of are the process's.
+/// The only test that records budgets: the names that were once recorded belong to the process.
 #[test]
 fn a_recorder_is_told_of_regions_and_budgets() {
     let page = page_size();
@@ -156,13 +156,13 @@ fn a_recorder_is_told_of_regions_and_budgets() {
     other.try_fill(0..2 * page, 1).unwrap();
     other.commit(2 * page..5 * page).unwrap();
     other.try_write(50 * page, 1u8).unwrap_err();
-    // The budget has room for one more.
+    // The budget has room for one more page.
     other.try_fill(5 * page..8 * page, 1).unwrap_err();
-    // The guard page.
+    // A touch of the guard page.
     other.try_write(64 * page, 1u8).unwrap_err();
 
     record(&[&process, &tenant]);
-    // Of the same name, and so added up.
+    // Two regions of the same name are added up.
     assert_eq!(last.region("reserved", "cache"), 2 * 64 * page);
     assert_eq!(last.region("committed", "cache"), 10 * page);
     assert_eq!(last.region("commit_limit", "cache"), 2 * 32 * page);
@@ -212,7 +212,7 @@ fn a_recorder_is_told_of_regions_and_budgets() {
     assert_eq!(last.faults("cache", Outcome::Committed), 0);
     assert_eq!(last.total(Outcome::Committed), faults[0] + 1);
 
-    // All that was told of was described, in bytes but for the counts.
+    // Everything recorded was described. All units are bytes, except those of counts.
     let (cells, units) = (last.cells.lock().unwrap(), last.units.lock().unwrap());
     let told: std::collections::BTreeSet<&str> = cells
         .keys()
@@ -232,7 +232,7 @@ fn a_recorder_is_told_of_regions_and_budgets() {
     }
 }
 
-/// Without a recorder nothing is told, and nobody minds.
+/// Without a recorder, nothing happens.
 #[test]
 fn without_a_recorder_nothing_happens() {
     let _region = Region::builder(page_size()).name("alone").build().unwrap();

@@ -86,7 +86,7 @@ fn a_trace_is_json_with_a_group_for_each_region() {
         .map(|event| event["args"]["bytes"].as_u64().unwrap())
         .collect();
     assert_eq!(committed, [1, 2, 1, 2].map(|pages| page(pages) as u64));
-    // Nothing to tell is a trace, too.
+    // A trace without events is valid, too.
     let empty = TraceWriter::new(Vec::new()).unwrap().finish().unwrap();
     assert!(
         serde_json::from_slice::<serde_json::Value>(&empty).unwrap()["traceEvents"]

@@ -7,11 +7,11 @@ use crate::error::{Error, Operation};
 use crate::fault::fork_guard;
 use crate::page::PageCount;
 
-/// Bytes that are charged to a budget and to those above it. Dropping it refunds them.
+/// Bytes charged to a budget and to those above it. Dropping the charge refunds them.
 ///
-/// It is for memory that the library does not commit: a buffer of the program's own heap, a file that it maps, or
-/// what another library allocates on its behalf. A [`Budget`] then limits all of them together with the regions and
-/// containers that it was given to.
+/// Use it for memory that the library does not commit: a buffer on the program's own heap, a mapped file, or memory
+/// that another library allocates. A [`Budget`] then limits this memory together with the budget's regions and
+/// containers.
 ///
 /// ```
 /// use elbowroom::Budget;
@@ -29,18 +29,18 @@ use crate::page::PageCount;
 #[must_use = "dropping the charge refunds it"]
 pub struct Charge {
     budget: Budget,
-    // Invariant: as many pages are charged to the budget for this.
+    // Invariant: this many pages are charged to the budget for this object.
     pages: PageCount,
 }
 
 impl Budget {
     /// Charges `bytes`, rounded up to whole pages, for memory that the library does not commit itself.
     ///
-    /// Like any charge it goes to this budget and to those above, or to none. Callbacks of budgets whose threshold is
-    /// reached run before this returns. Call it from ordinary code, not from a signal handler.
+    /// The charge goes to this budget and to all those above it, or to none. Callbacks of budgets whose threshold is
+    /// reached run before this method returns. Call it from ordinary code, not from a signal handler.
     ///
     /// # Errors
-    /// `is_limit()` if this budget or one above has no room; [`Error::budget`] names it. Then nothing is charged.
+    /// `is_limit()` if this budget or one above it has no room; [`Error::budget`] names it. Nothing is charged then.
     pub fn charge(&self, bytes: usize) -> Result<Charge, Error> {
         let mut charge = Charge::none(self);
         let refused = charge.grow(PageCount::holding(bytes));
@@ -51,7 +51,7 @@ impl Budget {
 }
 
 impl Charge {
-    /// Returns a charge of nothing yet.
+    /// Returns a charge of 0 pages.
     pub(crate) fn none(budget: &Budget) -> Charge {
         Charge {
             budget: budget.clone(),
@@ -59,7 +59,7 @@ impl Charge {
         }
     }
 
-    /// Returns how many bytes are charged: whole pages.
+    /// Returns the number of bytes charged, which is a whole number of pages.
     pub fn bytes(&self) -> usize {
         self.pages.bytes()
     }

@@ -1,6 +1,6 @@
 //! The project's documents, to be read beside the API.
 //!
-//! A link from one to another is defined here, before the text that has its own definition: the first one holds.
+//! The first definition of a link counts, so links from one document to another are defined here, before the text.
 
 /// What each system guarantees.
 ///
@@ -9,7 +9,7 @@
 #[doc = include_str!("../PLATFORM.md")]
 pub mod platform {}
 
-/// Other users of faults in the same process.
+/// What happens beside other users of faults in the same process, and what to do.
 ///
 /// [DESIGN.md]: crate::documents::design
 /// [PLATFORM.md]: crate::documents::platform

@@ -7,10 +7,10 @@
 //! - [`Reservation`]: an owned range of addresses, committed and decommitted by hand.
 //! - [`Region`]: a reservation that commits on touch, within a limit, with a custom filter, and with accessors that
 //!   turn a refused touch into an error.
-//! - [`ReservedVec`]: a `Vec` that never moves, and says no where `Vec` would end the process.
-//! - [`AppendVec`]: a vector that many threads append to, and that is a slice all the while.
-//! - [`DemandArray`]: a table of any length that takes memory where it is used.
-//! - [`Arena`]: memory for values of all kinds that go all at once.
+//! - [`ReservedVec`]: a `Vec` that never moves, and returns an error where `Vec` would end the process.
+//! - [`AppendVec`]: a vector that many threads append to, while its elements can be read as one slice.
+//! - [`DemandArray`]: a sparse table of any length that takes memory only where it is used.
+//! - [`Arena`]: an allocator for values of all types, which are freed all at once.
 //!
 //! ```
 //! use elbowroom::Region;
@@ -24,13 +24,13 @@
 //! # Glossary
 //!
 //! ## Reserve
-//! To set addresses aside so that nothing else is put there. Costs no memory; 16 TiB cost what 16 KiB cost. A touch of
-//! a reserved page faults.
+//! To set addresses aside so that nothing else is put there. It takes no memory; 16 TiB cost as much as 16 KiB. A touch
+//! of a reserved page faults.
 //!
 //! ## Commit
-//! To make reserved pages usable: readable, writable, and zero. The system charges them, where it counts, to a limit
-//! (*commit charge*), and so can say no at this point, as an error, and not later by ending the process. A committed
-//! page takes no physical memory until it is first touched; then it is *resident*.
+//! To make reserved pages usable: readable, writable, and zero. If the system counts commits, it charges the pages to a
+//! limit (*commit charge*). It can therefore refuse here, with an error, instead of ending the process later. A
+//! committed page takes no physical memory until it is first touched; then it is *resident*.
 //!
 //! ## Decommit
 //! To turn committed pages back into reserved ones. Contents are lost and the charge is refunded.
@@ -39,18 +39,19 @@
 //! To give a whole reservation back.
 //!
 //! ## Filter
-//! Your function that is asked about a fault and answers with a [`Verdict`]: commit, or decline. The word is from
-//! structured exception handling, where the filter of an `__except` decides whether the instruction runs again.
+//! A function of the program that is asked about a fault and answers with a [`Verdict`]: commit or decline. The word
+//! comes from structured exception handling, where the filter of an `__except` decides whether the instruction runs
+//! again.
 //!
 //! ## Growth
-//! How many pages one fault commits: the *window*. By default it follows the program: a page for a touch, and twice as
-//! much at each fault of a run. See [`Growth`].
+//! The rule for how many pages one fault commits: the *window*. By default, the window is one page for an isolated
+//! touch, and doubles with each fault of a sequential run. See [`Growth`].
 //!
 //! ## Budget
-//! A limit on what several regions commit together; budgets nest. See [`Budget`].
+//! A limit on the commits of several regions together. Budgets nest. See [`Budget`].
 //!
 //! ## Accessor
-//! A method such as [`Region::try_write`] whose touch may be refused, and then returns an [`Error`].
+//! A method such as [`Region::try_write`] that touches memory, and returns an [`Error`] if the touch is refused.
 //!
 //! # Features
 //!
@@ -70,10 +71,10 @@
 //!
 //! # Units
 //!
-//! Ranges and lengths are in bytes; a method that works on pages takes every page that holds a byte of its range.
-//! Growth is in pages, and where it adapts, its largest window in bytes.
+//! Ranges and lengths are in bytes. A method that works on pages takes every page that holds a byte of its range.
+//! Growth is in pages; the largest window of an adaptive growth is in bytes.
 
-// Says which items need a feature; as docs.rs builds the documentation, with nightly Rust.
+// Shows which items need a feature, when docs.rs builds the documentation with nightly Rust.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(test),
@@ -137,7 +138,7 @@ pub fn allocation_granularity() -> usize {
     os::granularity()
 }
 
-/// Returns the limits of the system on the memory of this process, as far as they are known.
+/// Returns the system's limits on the memory of this process, as far as they are known.
 ///
 /// On Linux: the limits of its control groups and of all above them (`memory.max` and `memory.high`, or
 /// `memory.limit_in_bytes`), RLIMIT_AS, RLIMIT_DATA, and the commit limit in strict mode (`vm.overcommit_memory=2`), or

@@ -16,7 +16,7 @@ pub(crate) struct Mapping {
     base: NonNull<u8>,
     len: usize,
     name: Box<str>,
-    // Whether core dumps have the committed pages.
+    // Whether core dumps include the committed pages.
     is_in_core_dumps: bool,
 }
 
@@ -60,7 +60,7 @@ impl Mapping {
         self.mark(self.all());
     }
 
-    /// Tells the system what is to be known of pages that are a new mapping.
+    /// Applies the settings for core dumps to pages that are a new mapping.
     fn mark(&self, pages: Pages<'_>) {
         if !self.name.is_empty() {
             os::name(pages, &self.name);
@@ -71,23 +71,23 @@ impl Mapping {
     }
 
     fn all(&self) -> Pages<'_> {
-        // SAFETY: the base and length of one reservation (invariant), of whole pages as every reservation is. It is
-        // released by `release` and by dropping this, neither of which can happen while it is borrowed.
+        // SAFETY: the base and the length are those of one reservation (invariant), which consists of whole pages. It
+        // is released by `release` and by dropping this, neither of which can happen while it is borrowed.
         unsafe { Pages::new(self.base, self.len) }
     }
 
     /// Returns the token for these pages.
     ///
-    /// # Panics
+    /// Panics if they are not inside this mapping.
     /// If they are not inside this mapping.
     fn part(&self, pages: PageRange) -> Pages<'_> {
         let bytes = pages.bytes();
         assert!(bytes.end <= self.len, "{bytes:?} of {}", self.len);
-        // SAFETY: inside the reservation (asserted; a `PageRange` does not end before it starts), so the address does
-        // not wrap and is not null.
+        // SAFETY: the offset is inside the reservation (asserted; a `PageRange` does not end before it starts), so the
+        // address does not wrap and is not null.
         let start = unsafe { self.base.add(bytes.start) };
-        // SAFETY: whole pages, inside one reservation (asserted). It is released by `release` and by dropping this,
-        // neither of which can happen while it is borrowed.
+        // SAFETY: the range is whole pages inside one reservation (asserted). It is released by `release` and by
+        // dropping this, neither of which can happen while it is borrowed.
         unsafe { Pages::new(start, bytes.len()) }
     }
 
@@ -97,14 +97,14 @@ impl Mapping {
     /// The pages are reserved, or no reference points into them: a refusal takes them away.
     pub(crate) unsafe fn commit(&self, pages: PageRange) -> Result<(), OsCode> {
         os::commit(self.part(pages)).inspect_err(|_| {
-            // SAFETY: no reference points into the pages: they were reserved, and none was announced since (contract).
+            // SAFETY: no reference points into the pages: they were reserved, and were not announced as committed since
+            // (contract).
             unsafe { self.uncommit(pages) };
         })
     }
 
-    /// Makes pages reserved again that were committed a moment ago, all or some of them. What the program has advised
-    /// the system about them stays. If the system refuses, they are accessible without use, until they are committed or
-    /// released.
+    /// Makes all or some pages that were committed a moment ago reserved again. What the program has advised the system
+    /// about them is kept. If the system refuses, they stay accessible and unused until they are committed or released.
     ///
     /// # Safety
     /// The pages were not announced as committed, so no reference points into them.
@@ -113,7 +113,7 @@ impl Mapping {
         let _ = unsafe { os::uncommit(self.part(pages)) };
     }
 
-    /// Brings committed pages in, where the system can, without changing them. Pages that are not committed stay so.
+    /// Brings committed pages in, if the system can, without changing them. Pages that are not committed stay so.
     ///
     /// # Safety
     /// If the pages may be other than committed, readable and writable, the fault handler is installed.
@@ -124,7 +124,7 @@ impl Mapping {
         }
     }
 
-    /// Lets the system use huge pages for committed ones, where it has such.
+    /// Lets the system use huge pages for committed pages, if it has them.
     pub(crate) fn advise_huge(&self, pages: PageRange) {
         os::advise_huge(self.part(pages));
     }
@@ -140,7 +140,7 @@ impl Mapping {
         let pages = self.part(pages);
         // SAFETY: no reference points into the pages (contract).
         unsafe { os::decommit(pages) }?;
-        // The pages are a new mapping now, where that is how a platform decommits.
+        // Some platforms decommit by a new mapping, which lacks the settings.
         self.mark(pages);
         Ok(())
     }
@@ -165,17 +165,17 @@ impl Mapping {
         // SAFETY: no reference points into the pages (contract).
         unsafe { userfault.attach(pages) }?;
         self.mark(pages);
-        // A dump would have all of it, since every page is accessible.
+        // Every page is accessible, so a dump would include all of them.
         os::set_in_core_dumps(pages, false);
         Ok(())
     }
 
-    /// In a forked child: attaches the pages again, or, if that fails, makes what is missing inaccessible.
+    /// Attaches the pages again, in a forked child. If that fails, makes missing pages inaccessible.
     pub(crate) fn reattach(&self, pages: PageRange, userfault: &Userfault) -> Result<(), OsCode> {
         userfault.register(self.part(pages))
     }
 
-    /// Commits attached pages: those that are missing become zero. If the system refuses half way, some of them are
+    /// Commits attached pages: missing pages become zero. If the system refuses part of the way, some of them are
     /// committed.
     pub(crate) fn fill(&self, pages: PageRange, userfault: &Userfault) -> Result<(), OsCode> {
         let pages = self.part(pages);
@@ -184,14 +184,15 @@ impl Mapping {
         Ok(())
     }
 
-    /// Adds attached pages to core dumps, or takes them out again, if the committed ones are to be there.
+    /// Adds attached pages to core dumps when they are committed, and removes them otherwise, if dumps are to include
+    /// them.
     fn mark_attached(&self, pages: Pages<'_>, are_committed: bool) {
         if self.is_in_core_dumps {
             os::set_in_core_dumps(pages, are_committed);
         }
     }
 
-    /// [`fill`](Mapping::fill) for one page that is about to be written.
+    /// Commits one attached page that is about to be written.
     pub(crate) fn fill_written(
         &self,
         page: PageIndex,
@@ -251,18 +252,19 @@ impl Mapping {
         os::cure(self.part(page.alone()), poison);
     }
 
-    /// Gives the addresses back. On failure they stay reserved for good; whether at least nothing in them is committed
-    /// any more is the second part of the error.
+    /// Gives the addresses back. On failure they stay reserved for ever. The second part of the error tells whether no
+    /// page in them is committed any more.
     ///
     /// # Safety
     /// Nothing uses the memory any more.
     pub(crate) unsafe fn release(mut self) -> Result<(), (OsCode, bool)> {
         drop(std::mem::take(&mut self.name));
         let mapping = std::mem::ManuallyDrop::new(self);
-        // SAFETY: the base and length of one reservation (invariant), released once: its drop does not run.
+        // SAFETY: the base and the length are those of one reservation (invariant), released once because the drop does
+        // not run. Nothing uses the memory any more (contract).
         unsafe { os::release(mapping.base, mapping.len) }.map_err(|code| {
-            // munmap(2) fails where it would split a mapping and vm.max_map_count is reached; a fresh mapping over it
-            // joins its neighbours.
+            // munmap(2) fails if it would split a mapping when vm.max_map_count is reached. A fresh mapping over the
+            // range joins its neighbours.
             // SAFETY: nothing uses the memory any more (contract), so no reference points into it.
             let decommitted = unsafe { os::decommit(mapping.all()) };
             (code, decommitted.is_ok())
@@ -272,14 +274,14 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // A failure leaves address space reserved. `release` reports it.
-        // SAFETY: the base and length of one reservation (invariant), released once; the owner that dropped the
-        // mapping was done with it.
+        // A failure leaves address space reserved; `release` reports it.
+        // SAFETY: the base and the length are those of one reservation (invariant), released once. The owner that
+        // dropped the mapping no longer uses it.
         let _ = unsafe { os::release(self.base, self.len) };
     }
 }
 
-/// Returns a length that a builder was given, rounded up to whole pages.
+/// Returns a length given to a builder, rounded up to whole pages.
 pub(crate) fn whole_pages(len: usize) -> Result<usize, Error> {
     let refuse = |reason: Reason| Error::new(Operation::Reserve, 0..len, reason);
     if len == 0 {

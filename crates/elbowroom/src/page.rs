@@ -10,7 +10,7 @@ pub(crate) fn size() -> usize {
     os::page_size()
 }
 
-/// Returns the bytes that a full page table covers: the next larger page size, 2 MiB where pages have 4 KiB.
+/// Returns the number of bytes that a full page table covers: the next larger page size, 2 MiB if pages have 4 KiB.
 pub(crate) fn huge_size() -> usize {
     os::huge_page_size()
 }
@@ -20,7 +20,7 @@ fn shift() -> u32 {
     size().trailing_zeros()
 }
 
-/// `bytes` rounded up to whole pages, in bytes; `None` where that number does not exist.
+/// Returns `bytes` rounded up to whole pages, in bytes, or `None` on overflow.
 pub(crate) fn round_up(bytes: usize) -> Option<usize> {
     bytes.checked_next_multiple_of(size())
 }
@@ -36,16 +36,16 @@ impl PageCount {
         PageCount(pages)
     }
 
-    /// The pages that fit wholly into `bytes`.
+    /// Returns the number of pages that fit wholly into `bytes`.
     #[inline]
     pub(crate) fn inside(bytes: usize) -> PageCount {
         PageCount(bytes >> shift())
     }
 
-    /// The pages that it takes to hold `bytes`.
+    /// Returns the number of pages needed to hold `bytes`.
     #[inline]
     pub(crate) fn holding(bytes: usize) -> PageCount {
-        // By a shift: the compiler does not know that the size is a power of two.
+        // By a shift, because the compiler does not know that the size is a power of two.
         PageCount((bytes >> shift()) + usize::from(bytes % (1 << shift()) != 0))
     }
 
@@ -54,7 +54,7 @@ impl PageCount {
         self.0
     }
 
-    /// Saturates, so that a count beyond the address space stays beyond it.
+    /// Returns the size in bytes. It saturates, so that a count beyond the address space stays beyond it.
     #[inline]
     pub(crate) fn bytes(self) -> usize {
         self.0.saturating_mul(size())
@@ -74,7 +74,7 @@ impl PageIndex {
         PageIndex(index)
     }
 
-    /// The page that holds byte `offset`.
+    /// Returns the page that holds byte `offset`.
     pub(crate) fn holding(offset: usize) -> PageIndex {
         PageIndex(offset >> shift())
     }
@@ -83,7 +83,7 @@ impl PageIndex {
         self.0
     }
 
-    /// The range of just this page.
+    /// Returns the range of this page alone.
     pub(crate) const fn alone(self) -> PageRange {
         PageRange {
             start: self.0,
@@ -103,9 +103,9 @@ pub(crate) struct PageRange {
 impl PageRange {
     pub(crate) const EMPTY: PageRange = PageRange { start: 0, end: 0 };
 
-    /// `start..end` in page numbers; an inverted range is the empty one at `start`.
+    /// Returns the pages `start..end`. An inverted range becomes the empty range at `start`.
     ///
-    /// The caller takes both numbers from a reservation that exists, so that their bytes are addresses.
+    /// Both numbers must come from an existing reservation, so that their bytes are addresses.
     pub(crate) fn new(start: usize, end: usize) -> PageRange {
         PageRange {
             start,
@@ -113,8 +113,8 @@ impl PageRange {
         }
     }
 
-    /// The pages that `bytes` touches: start rounded down, end rounded up. `None` if the range is inverted or
-    /// ends after `len` bytes. An empty range touches no page.
+    /// Returns the pages that `bytes` touches: the start is rounded down, the end rounded up. Returns `None` if the
+    /// range is inverted or ends after `len` bytes. An empty range touches no page.
     pub(crate) fn outward(bytes: &Range<usize>, len: usize) -> Option<PageRange> {
         if bytes.start > bytes.end || bytes.end > len {
             return None;
@@ -154,7 +154,7 @@ impl PageRange {
         self.start.max(other.start) < self.end.min(other.end)
     }
 
-    /// The range in bytes from the base of the reservation.
+    /// Returns the range in bytes from the base of the reservation.
     pub(crate) fn bytes(self) -> Range<usize> {
         self.start << shift()..self.end << shift()
     }

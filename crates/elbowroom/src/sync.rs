@@ -1,8 +1,8 @@
 //! The one lock that a fault handler may take, [`Lock`], and a mutex for ordinary code.
 //!
-//! The lock is a mutex that an asynchronous signal never finds held by the code it interrupted: a thread that locks it
-//! blocks those signals meanwhile. Under it, nothing is called that takes another lock, allocates or runs a filter,
-//! so the holder always gets to its end without waiting for a thread that waits for it.
+//! An asynchronous signal never finds the lock held by the code that it interrupted, because a thread that takes it
+//! blocks those signals. No code under the lock takes another lock, allocates or runs a filter. So the holder always
+//! gets to its end without waiting for a thread that waits for it.
 
 #![allow(
     unsafe_code,
@@ -18,7 +18,7 @@ use atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use crate::os::SignalsBlocked;
 
-/// The atomics of the parts that model tests try in every order (`--cfg loom`).
+/// The atomics of the parts whose models try every order (`--cfg loom`).
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic;
 
@@ -31,7 +31,7 @@ use crate::os::{wait, wake_one};
 #[cfg(not(loom))]
 pub(crate) use crate::os::thread_token;
 
-/// A model's threads are all one to the system.
+/// Returns a fixed token: to the system, a model is one thread.
 #[cfg(loom)]
 pub(crate) fn thread_token() -> usize {
     use std::hash::{DefaultHasher, Hash, Hasher};
@@ -40,9 +40,9 @@ pub(crate) fn thread_token() -> usize {
     hasher.finish() as usize | 1
 }
 
-/// Returns a number that spreads threads over a table, quickly and with nothing stored for each.
+/// Returns a number that spreads threads over a table. It is fast and stores nothing for each thread.
 pub(crate) fn thread_hash() -> usize {
-    // Tokens are addresses or small numbers; the digits of the golden ratio mix them into the upper bits.
+    // Tokens are addresses or small numbers. The digits of the golden ratio mix them into the upper bits.
     crate::os::thread_token().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (usize::BITS - 8)
 }
 
@@ -53,17 +53,17 @@ pub(crate) use std::thread::yield_now;
 #[cfg(loom)]
 pub(crate) use loom::thread::yield_now;
 
-/// In a model: let another thread run, and look again.
+/// Lets another thread of a model run, instead of sleeping.
 #[cfg(loom)]
 fn wait(_word: &AtomicU32, _expected: u32) {
     yield_now();
 }
 
-/// Nobody sleeps in a model.
+/// Does nothing, because no thread sleeps in a model.
 #[cfg(loom)]
 fn wake_one(_word: *const AtomicU32) {}
 
-/// How often the lock is tried before sleeping: its holder is usually in one system call of a microsecond or two.
+/// The number of tries before sleeping. The holder is usually in one system call of a microsecond or two.
 const SPINS: u32 = if cfg!(loom) { 1 } else { 100 };
 
 const FREE: u32 = 0;
@@ -71,20 +71,20 @@ const HELD: u32 = 1;
 /// Held, and a thread may be asleep.
 const CONTENDED: u32 = 2;
 
-/// A mutex for ordinary code and fault handlers alike.
+/// A mutex for ordinary code and for fault handlers.
 pub(crate) struct Lock<T> {
     // FREE, HELD or CONTENDED.
     state: AtomicU32,
     // The token of the thread that keeps the lock for a fork, while it has no guard of it; otherwise 0. Invariant: set
-    // by that thread alone, which is the one that took `state` from FREE.
+    // only by the thread that took `state` from FREE.
     forking: AtomicUsize,
-    // Invariant: touched only by the thread that took `state` from FREE, until it stores FREE again; and by that thread
-    // through one guard at a time.
+    // Invariant: accessed only by the thread that took `state` from FREE, until it stores FREE again, and through one
+    // guard at a time.
     value: UnsafeCell<T>,
 }
 
-// SAFETY: the lock gives one thread at a time exclusive access to the value (invariant of `value`), so sharing the lock
-// is no more than sending the value around.
+// SAFETY: the lock gives one thread at a time exclusive access to the value (invariant of `value`). So sharing the lock
+// only sends the value from thread to thread, which requires T to be Send.
 unsafe impl<T: Send> Sync for Lock<T> {}
 
 impl<T> Lock<T> {
@@ -117,7 +117,7 @@ impl<T> Lock<T> {
         }
     }
 
-    /// Waits for the lock where asynchronous signals are blocked already, as they are inside the fault handler.
+    /// Waits for the lock, on a thread that has asynchronous signals blocked already, as in the fault handler.
     pub(crate) fn lock_in_handler(&self) -> Guard<'_, T> {
         Guard {
             lock: self,
@@ -127,15 +127,15 @@ impl<T> Lock<T> {
         }
     }
 
-    /// The value, where nobody else can lock it.
+    /// Returns the value. The exclusive borrow shows that no other thread can lock it.
     pub(crate) fn get_mut(&mut self) -> &mut T {
         self.value.get_mut()
     }
 
-    /// Takes the lock and keeps it, with no guard. For a fork; the caller has asynchronous signals blocked.
+    /// Takes the lock and keeps it without a guard, for a fork. The caller has asynchronous signals blocked.
     ///
-    /// The calling thread may lock it all the same: the C library calls the program's handlers for a fork
-    /// (pthread_atfork(3)) on this thread, before and after those of this library.
+    /// The calling thread may still lock it: the C library calls the program's fork handlers (pthread_atfork(3)) on
+    /// this thread, before and after those of this library.
     pub(crate) fn hold(&self) {
         self.acquire();
         self.forking.store(thread_token(), Ordering::Relaxed);
@@ -149,7 +149,7 @@ impl<T> Lock<T> {
     /// Gives back what [`hold`](Lock::hold) took.
     ///
     /// # Safety
-    /// The calling thread holds the lock by `hold`, or is the copy in a forked child of one that did.
+    /// The calling thread holds the lock by `hold`, or is the copy of such a thread in a forked child.
     pub(crate) unsafe fn let_go(&self) {
         self.forking.store(0, Ordering::Relaxed);
         self.release();
@@ -171,13 +171,13 @@ impl<T> Lock<T> {
                 return End::Release;
             }
             if self.is_held_by_this_thread() {
-                // Until the guard is dropped, so that there is one at a time.
+                // Reset until the guard is dropped, so that there is one guard at a time.
                 self.forking.store(0, Ordering::Relaxed);
                 return End::KeepForFork;
             }
             std::hint::spin_loop();
         }
-        // As CONTENDED even if nobody else waits: this thread cannot know, and one wake too many does no harm.
+        // CONTENDED even if no other thread waits: this thread cannot know, and one wake too many does no harm.
         while self.state.swap(CONTENDED, Ordering::Acquire) != FREE {
             wait(&self.state, CONTENDED);
         }
@@ -185,25 +185,25 @@ impl<T> Lock<T> {
     }
 }
 
-/// What the end of a guard does.
+/// The action at the end of a guard.
 #[derive(Clone, Copy)]
 enum End {
     Release,
-    /// The thread keeps the lock for the fork that it is in.
+    /// The thread keeps the lock for its fork.
     KeepForFork,
 }
 
-/// Exclusive access to what a [`Lock`] protects.
+/// Exclusive access to the value of a [`Lock`].
 pub(crate) struct Guard<'a, T> {
     lock: &'a Lock<T>,
     end: End,
-    // The thread that took the lock gives it back, with its own signal mask: not Send.
+    // Not Send: the thread that took the lock gives it back, with its own signal mask.
     thread: PhantomData<*mut ()>,
-    // Fields are dropped after `drop` below has run: signals stay blocked until the lock is free.
+    // Fields are dropped after `drop` below has run, so signals stay blocked until the lock is free.
     _signals: Option<SignalsBlocked>,
 }
 
-// SAFETY: a shared guard gives out `&T` only, which threads may share if `T` is Sync.
+// SAFETY: a shared guard only gives out `&T`, which threads may share if `T` is Sync.
 unsafe impl<T: Sync> Sync for Guard<'_, T> {}
 
 impl<T> Deref for Guard<'_, T> {
@@ -211,7 +211,7 @@ impl<T> Deref for Guard<'_, T> {
 
     fn deref(&self) -> &T {
         // SAFETY: the guard exists only while its thread holds the lock, and is its only guard (invariant of
-        // `Lock::value`); the guard is borrowed, so no `&mut` from it lives.
+        // `Lock::value`). The guard is borrowed, so no `&mut` obtained from it is alive.
         unsafe { &*self.lock.value.get() }
     }
 }
@@ -219,7 +219,7 @@ impl<T> Deref for Guard<'_, T> {
 impl<T> DerefMut for Guard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: the guard exists only while its thread holds the lock, and is its only guard (invariant of
-        // `Lock::value`); the guard is borrowed exclusively, so no other reference from it lives.
+        // `Lock::value`). The guard is borrowed exclusively, so no other reference obtained from it is alive.
         unsafe { &mut *self.lock.value.get() }
     }
 }
@@ -233,8 +233,8 @@ impl<T> Drop for Guard<'_, T> {
     }
 }
 
-/// A mutex that no fault handler takes: under it, memory may be allocated. No asynchronous signal interrupts its
-/// holder: a signal handler may fork, and a fork takes the mutex on the thread that it interrupts.
+/// A mutex that no fault handler takes, so memory may be allocated under it. No asynchronous signal interrupts its
+/// holder: a signal handler may fork, and the fork takes the mutex on the interrupted thread.
 pub(crate) struct QuietMutex<T>(Mutex<T>);
 
 impl<T> QuietMutex<T> {
@@ -242,7 +242,7 @@ impl<T> QuietMutex<T> {
         QuietMutex(Mutex::new(value))
     }
 
-    /// Waits for the mutex. What a panic has left is taken as it is.
+    /// Waits for the mutex. A state left by a panic is accepted.
     pub(crate) fn lock(&self) -> QuietGuard<'_, T> {
         let signals = SignalsBlocked::new();
         QuietGuard {
@@ -252,7 +252,7 @@ impl<T> QuietMutex<T> {
     }
 }
 
-/// Exclusive access to what a [`QuietMutex`] protects.
+/// Exclusive access to the value of a [`QuietMutex`].
 pub(crate) struct QuietGuard<'a, T> {
     // Dropped first: signals stay blocked until the mutex is free.
     guard: MutexGuard<'a, T>,
@@ -284,11 +284,11 @@ mod models {
     #[test]
     fn one_thread_at_a_time_in_every_order() {
         loom::model(|| {
-            // The cell inside is watched by the checker: two accesses at once are an error.
+            // The checker watches the cell inside: two accesses at once are an error.
             let lock = Arc::new(Lock::new(UnsafeCell::new(0)));
             let add = |lock: &Lock<UnsafeCell<usize>>| {
                 let guard = lock.lock_in_handler();
-                // SAFETY: the checker objects if another thread is here.
+                // SAFETY: the checker reports an error if another thread is here.
                 guard.with_mut(|value| unsafe { *value += 1 });
             };
             let other = {

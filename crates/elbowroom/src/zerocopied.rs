@@ -1,4 +1,4 @@
-//! Types with traits of the crate zerocopy, where those of bytemuck are asked for.
+//! A wrapper that gives types with traits of the crate zerocopy those of bytemuck.
 
 #![allow(unsafe_code, reason = "answers to bytemuck for what zerocopy knows")]
 
@@ -12,9 +12,9 @@ use crate::containers::{DemandArray, ReservedVec};
 #[cfg(doc)]
 use crate::region::Region;
 
-/// A value whose type has the traits of the crate `zerocopy`, for what asks for those of `bytemuck`: an element of a
-/// [`DemandArray`] (`FromZeros`), or what is read from a [`Region`] (`FromBytes`) and written to one (`IntoBytes` and
-/// `Immutable`). With the feature `zerocopy`.
+/// A value whose type has the traits of the crate `zerocopy`, for uses that require those of `bytemuck`: an element of
+/// a [`DemandArray`] (`FromZeros`), a value read from a [`Region`] (`FromBytes`), or a value written to one
+/// (`IntoBytes` and `Immutable`). Available with the feature `zerocopy`.
 ///
 /// ```
 /// use elbowroom::{DemandArray, Region, Zerocopy};
@@ -39,7 +39,7 @@ use crate::region::Region;
 /// # Ok::<(), elbowroom::Error>(())
 /// ```
 ///
-/// The bytes of a [`ReservedVec`] need nothing of the kind: they are a slice, aligned to a page, and never move.
+/// The bytes of a [`ReservedVec`] need no wrapper: they are a slice, aligned to a page, and never move.
 ///
 /// ```
 /// # use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -59,15 +59,15 @@ use crate::region::Region;
 #[repr(transparent)]
 pub struct Zerocopy<T>(pub T);
 
-// SAFETY: bytes that are all zero are a T (FromZeros), and this has the layout of one.
+// SAFETY: bytes that are all zero are a valid T (FromZeros), and the wrapper has the layout of T.
 unsafe impl<T: FromZeros> Zeroable for Zerocopy<T> {}
 
-// SAFETY: bytes of any value are a T (FromBytes), and this has the layout of one. What is Copy has no interior
+// SAFETY: any bytes are a valid T (FromBytes), and the wrapper has the layout of T. A Copy type has no interior
 // mutability, and a pointer is not FromBytes.
 unsafe impl<T: FromBytes + Copy + 'static> AnyBitPattern for Zerocopy<T> {}
 
-// SAFETY: every byte of a T is initialised (IntoBytes), and this has the layout of one; there is no interior mutability
-// (Immutable), and a pointer is not IntoBytes.
+// SAFETY: every byte of a T is initialised (IntoBytes), and the wrapper has the layout of T. It has no interior
+// mutability (Immutable), and a pointer is not IntoBytes.
 unsafe impl<T: IntoBytes + Immutable + Copy + 'static> NoUninit for Zerocopy<T> {}
 
 impl<T> From<T> for Zerocopy<T> {

@@ -1,9 +1,9 @@
 //! The library's tests, in one program.
 //!
-//! Apart from it are `crash` and `signals`, whose tests are processes that install their own signal handlers or
-//! die; `guest`, which is about other handlers in the process; `events`, because a process has one recorder, which
-//! hears of every fault; `forks`, which forks while threads of its own hold locks; and `injected`, because the
-//! cache of containers' memory belongs to the process.
+//! Separate programs are `crash` and `signals`, whose tests are processes that install their own signal handlers or
+//! die; `guest`, which tests other handlers in the process; `events`, because a process has one recorder, which gets
+//! every fault; `forks`, which forks while its own threads hold locks; and `injected`, because the cache of containers'
+//! memory belongs to the process.
 
 mod common;
 

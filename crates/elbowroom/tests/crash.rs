@@ -1,5 +1,5 @@
-//! What kills a process must kill it as if this library were not there. Each case is a child process: this program
-//! again, with ROLE set, doing its deed on the real main thread (so there is no test harness in between).
+//! A fault that ends a process must end it as without this library. Each case is a child process: this program again
+//! with ROLE set, which causes the fault on the real main thread, without a test harness in between.
 
 #![allow(unsafe_code, reason = "wild pointers are the point")]
 
@@ -15,7 +15,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 fn main() -> ExitCode {
     if let Ok(role) = std::env::var("ROLE") {
         act(&role);
-        // Whoever gets here survived.
+        // The process survived if it gets here.
         println!("survived");
         return ExitCode::SUCCESS;
     }
@@ -78,20 +78,20 @@ fn expect(holds: bool, what: &str, output: &std::process::Output) -> Result<(), 
     }
 }
 
-/// Whether the role came to its end. (Not a matter of the exit status: under Wine, a stack overflow of the main thread
-/// ends a process with status 0.)
+/// Returns whether the role came to its end. (The exit status does not tell: under Wine, a stack overflow of the main
+/// thread ends a process with status 0.)
 fn survived(output: &std::process::Output) -> bool {
     String::from_utf8_lossy(&output.stdout).contains("survived")
 }
 
-/// What std says on standard error, without the name of the thread's number.
+/// Returns std's message on standard error, without the number of the thread.
 fn message(output: &std::process::Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr);
     let without_numbers = text.chars().filter(|letter| !letter.is_ascii_digit());
     without_numbers.collect()
 }
 
-/// Both roles die, in the same way and with the same words.
+/// Checks that both roles die in the same way and with the same words.
 fn same_end(alone: &str, beside: &str) -> Result<(), Failed> {
     let (alone, beside) = (run(alone), run(beside));
     expect(!survived(&alone), "the role must crash", &alone)?;
@@ -113,7 +113,7 @@ fn same_end(alone: &str, beside: &str) -> Result<(), Failed> {
     )
 }
 
-/// The role dies as a wild pointer does, with a line of ours that has all these words.
+/// Checks that the role dies as a wild pointer does, with a line of ours that contains all these words.
 fn reported(role: &str, words: &[&str]) -> Result<(), Failed> {
     let (wild, output) = (run("wild alone"), run(role));
     expect(

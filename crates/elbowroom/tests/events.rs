@@ -1,4 +1,4 @@
-//! What a recorder and a timed region tell of faults.
+//! The events of a recorder, and the figures of a timed region.
 
 mod common;
 
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use elbowroom::fault::{Event, Outcome, Recorder};
 use elbowroom::{Backend, FaultAccess, Growth, Region, RegionBuilder, Verdict, page_size};
 
-/// There is one recorder at a time, and the tests of this file run side by side.
+/// Lets one test run at a time: a process has one recorder, and the tests of this file run in parallel.
 fn one_at_a_time() -> MutexGuard<'static, ()> {
     static LOCK: Mutex<()> = Mutex::new(());
     LOCK.lock().unwrap_or_else(PoisonError::into_inner)
@@ -39,7 +39,7 @@ fn an_event_tells_what_happened() {
         .commit_limit(page(3))
         .filter(|fault| match fault.offset() / page_size() {
             9 => Verdict::Decline,
-            // Commits by itself.
+            // The filter commits by itself.
             10 => fault.commit().map_or(Verdict::Decline, |_| Verdict::Commit),
             _ => Verdict::Commit,
         })
@@ -119,7 +119,7 @@ fn there_is_one_recorder_at_a_time() {
     region.try_write(0, 1u8).unwrap();
     let recorder = Recorder::start(10).unwrap();
     assert_eq!(events_of(&recorder, &region), [], "nothing from before");
-    // A panic with a recorder on the stack ends it.
+    // A panic drops a recorder on the stack.
     drop(recorder);
     drop(Recorder::start(0).unwrap());
 }
@@ -171,7 +171,7 @@ fn many_threads_while_recorders_come_and_go() {
             }
         }
     });
-    // All of them, where there is room for all.
+    // All events, if there is room for all.
     region.decommit(0..region.len()).unwrap();
     let before = region.stats().faults;
     let recorder = Recorder::start(1024).unwrap();
@@ -241,7 +241,7 @@ fn a_thread_that_waits_for_another_is_named() {
     let direct = builder("").build().unwrap();
     served.try_write(page(3) + 5, 1u8).unwrap();
     direct.try_write(page(3) + 5, 1u8).unwrap();
-    // The thread that waited may be faster than the one that served it.
+    // The waiting thread may be faster than the thread that served it.
     let mut events: Vec<Event> = Vec::new();
     while events.len() < 2 {
         let ours = [&served, &direct].map(|region| region.as_ptr().addr());

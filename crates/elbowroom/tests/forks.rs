@@ -1,4 +1,4 @@
-//! A forked child finds no lock of a container's held, whatever the other threads were in the middle of.
+//! A forked child finds every lock of a container free, whatever the other threads were doing.
 
 // The models of loom do without `AppendVec`.
 #![cfg(all(unix, not(loom)))]
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use elbowroom::{AppendVec, Budget, Growth, ReservedVec, page_size};
 
-/// Grows, shrinks and drops, charged to a budget that others use as well.
+/// Grows, shrinks and drops vectors, charged to a budget that other threads use as well.
 fn work(budget: &Budget) {
     let builder = ReservedVec::builder(64 * page_size())
         .budget(budget)
@@ -25,7 +25,7 @@ fn work(budget: &Budget) {
     }
     vec.truncate(1);
     vec.shrink_to_fit();
-    // And some that come and go.
+    // Some vectors that are made and dropped at once.
     for len in 1..8 {
         let mut small = ReservedVec::with_max_len(1000);
         small.resize(len, 7);
@@ -33,7 +33,7 @@ fn work(budget: &Budget) {
     }
 }
 
-/// What a child ends with that has found everything in order.
+/// The exit status of a child that has found everything in order.
 const IN_ORDER: i32 = 17;
 
 /// Waits for a child, and checks that it has found everything in order.
@@ -51,8 +51,8 @@ fn expect_order(child: libc::pid_t) {
         unsafe { libc::kill(child, libc::SIGKILL) };
         // SAFETY: a child of this process, and a status that is live.
         unsafe { libc::waitpid(child, &mut status, 0) };
-        // Seen once under QEMU 7.2 in some hundred runs. A fork may leave a lock of the emulator's own held in the
-        // child. One of the library's would be found on the machine itself.
+        // Seen once in some hundred runs under QEMU 7.2. A fork may leave a lock of the emulator held in the child. A
+        // lock of the library would also be found on real hardware.
         assert!(common::emulated(), "the child hangs");
         return;
     }
@@ -62,7 +62,7 @@ fn expect_order(child: libc::pid_t) {
 
 #[test]
 fn children_grow_for_themselves() {
-    // Many levels, so that a charge takes a while and a fork comes in the middle of one.
+    // Many levels, so that a charge takes a while and forks happen during charges.
     let top = Budget::new(1 << 30);
     let budget = (0..1000).fold(top, |budget, _| budget.child(1 << 30));
     let shared = Mutex::new(
@@ -82,7 +82,7 @@ fn children_grow_for_themselves() {
         }
         let _over = common::SetWhenDropped(&is_over);
         for _ in 0..common::times(100) {
-            // Nobody else is inside, so that the child can use it.
+            // No other thread is inside, so the child can use it.
             let mut vec = shared.lock().unwrap();
             // SAFETY: the child does what is safe after the fork of a program with threads and an allocator that, as
             // glibc's and macOS's, sees to forks itself; and leaves by _exit.
@@ -104,7 +104,7 @@ fn children_grow_for_themselves() {
     assert_eq!(budget.committed_bytes(), 0);
 }
 
-/// Whose it is and which; with a check sum that a torn one would not have.
+/// The thread and the number of the push, with a check sum that a torn element would not have.
 struct Entry {
     thread: u64,
     number: u64,
@@ -128,7 +128,7 @@ impl Entry {
 /// More than any round comes to.
 const MANY: usize = 1 << 18;
 
-/// Pushes in all ways, until it is over.
+/// Pushes in all ways until it is told to stop.
 fn push(vec: &AppendVec<Entry>, thread: u64, is_over: &AtomicBool) {
     for number in 0.. {
         if is_over.load(Ordering::Relaxed) {
@@ -137,7 +137,7 @@ fn push(vec: &AppendVec<Entry>, thread: u64, is_over: &AtomicBool) {
         if vec.len() > MANY / 2 {
             thread::yield_now();
         } else if number % 100 == 99 {
-            // Leaves a hole, for whoever is next.
+            // Leaves a hole for the next push.
             let panicking = AssertUnwindSafe(|| {
                 vec.push_with(|_| panic::resume_unwind(Box::new(())));
             });
@@ -149,7 +149,7 @@ fn push(vec: &AppendVec<Entry>, thread: u64, is_over: &AtomicBool) {
     }
 }
 
-/// What a child does with what it finds.
+/// Uses a vector in the child of a fork.
 fn push_in_child(vec: &AppendVec<Entry>) {
     const CHILD: u64 = 99;
     let before = vec.len();
@@ -161,7 +161,7 @@ fn push_in_child(vec: &AppendVec<Entry>) {
     }
     vec.reserve(1000);
     assert!(vec.len() >= before && vec.as_slice().iter().all(Entry::is_whole));
-    // Of what is behind that, each is there as a whole or not at all.
+    // Each element behind that is there completely or not at all.
     assert!(
         (0..vec.capacity())
             .filter_map(|index| vec.get(index))
@@ -204,7 +204,7 @@ fn children_push_to_a_vector_that_others_were_pushing_to() {
             }
             expect_order(child);
         });
-        // The child's are its own.
+        // The child's changes affect only the child.
         assert!(
             vec.into_iter()
                 .all(|entry| entry.is_whole() && entry.thread < 2)
@@ -213,8 +213,8 @@ fn children_push_to_a_vector_that_others_were_pushing_to() {
     }
 }
 
-/// A thread is in the middle of a push when the process forks. In the child that push has vanished; the vector is used
-/// and dropped there all the same.
+/// A thread is in the middle of a push when the process forks. In the child that push never ends. The vector is still
+/// used and dropped there.
 #[test]
 fn a_child_drops_a_vector_whose_push_has_vanished() {
     for _ in 0..common::times(20) {

@@ -1,6 +1,5 @@
-//! The fault handler as a guest in a process that belongs to others (Unix): no path may repeat without end,
-//! and every fault that is not resolved ends as it would without the library. Each case is a child process,
-//! which is killed if it does not end.
+//! The fault handler in a process with other handlers (Unix). No path may repeat without end, and every fault that is
+//! not resolved ends as it would without the library. Each case is a child process, which is killed if it does not end.
 
 #![allow(unsafe_code, reason = "signal handlers are a C interface")]
 
@@ -34,7 +33,7 @@ mod unix {
 
     use crate::common::{child, emulated, times};
 
-    /// Every role, and the signal that its process must die of; 0 if it must end well.
+    /// Every role, and the signal that its process must die of; 0 if it must exit normally.
     const ROLES: &[(&str, fn(), i32)] = &[
         (
             "a_crash_reporter_that_steps_aside",
@@ -119,7 +118,7 @@ mod unix {
         {
             return Err(format!("{reports} reports, {questions} questions: {stderr}").into());
         }
-        // At most ten in each second, which an emulator may need many of; the quiet region's none.
+        // At most ten lines in each second; an emulator may need many seconds. The quiet region has none.
         if role == "many_refused_stores_that_are_recovered_from"
             && (!(10..=300).contains(&reports) || stderr.contains("\"quiet\""))
         {
@@ -200,7 +199,7 @@ mod unix {
 
     static BEFORE: Mutex<Option<libc::sigaction>> = Mutex::new(None);
 
-    /// As Breakpad does for a crash that it does not handle: puts back what was there, and returns.
+    /// Does what Breakpad does for a crash that it does not handle: restores the previous action, and returns.
     extern "C" fn step_aside(_: i32, _: *mut libc::siginfo_t, _: *mut c_void) {
         if let Some(before) = *BEFORE.lock().unwrap() {
             install(&before);
@@ -220,7 +219,7 @@ mod unix {
         CONTEXT.store(context.addr(), Ordering::Relaxed);
     }
 
-    /// Returns how many bytes the kernel's own frame takes of a stack that ends at `top`.
+    /// Returns the size of the kernel's own frame on a stack that ends at `top`.
     fn frame_bytes() -> usize {
         let before = install(&action(note_context as Handler as usize));
         let mut space = vec![0u8; 64 << 10];
@@ -240,8 +239,8 @@ mod unix {
         space.as_ptr().addr() + space.len() - CONTEXT.load(Ordering::Relaxed)
     }
 
-    /// An alternate stack above a page that may not be touched, with a kilobyte of room beside the kernel's frame:
-    /// less than the handler needs.
+    /// Sets up an alternate stack above an inaccessible page, with a kilobyte of room beside the kernel's frame, which
+    /// is less than the handler needs.
     fn full_alternate_stack() {
         let len = (frame_bytes() + 1024).max(libc::MINSIGSTKSZ);
         let pages = len.next_multiple_of(page_size());
@@ -286,7 +285,7 @@ mod unix {
         let mut ends = [0; 2];
         // SAFETY: two writable descriptors (pipe(2)).
         assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
-        // SAFETY: replaces standard error by the pipe, which nobody reads.
+        // SAFETY: replaces standard error by the pipe, which is never read.
         let stderr = unsafe { libc::dup2(ends[1], libc::STDERR_FILENO) };
         assert_eq!(stderr, libc::STDERR_FILENO);
         // SAFETY: changes a flag of the pipe (fcntl(2)).
@@ -309,7 +308,7 @@ mod unix {
         store(region.as_ptr());
     }
 
-    /// Makes the page accessible, as an engine would leave for its own code.
+    /// Makes the page accessible, as an engine does before it continues.
     extern "C" fn recover(_: i32, info: *mut libc::siginfo_t, _: *mut c_void) {
         // SAFETY: the kernel gives a pointer to its information.
         let info = unsafe { &*info };
@@ -338,13 +337,13 @@ mod unix {
 
     static NEXT: AtomicUsize = AtomicUsize::new(0);
 
-    /// Passes on, without the trap number and error code, as if a sandbox had left them out.
+    /// Forwards without the trap number and the error code, like a sandbox that leaves them out.
     #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
     extern "C" fn forget_code(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
         forward(signal, info, context, 0);
     }
 
-    /// Passes on, and says that each fault was a page fault of a load.
+    /// Forwards each fault as a page fault of a load.
     #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
     extern "C" fn say_load(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
         forward(signal, info, context, 14);
@@ -378,7 +377,7 @@ mod unix {
     #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
     fn stuck_store() {
         use elbowroom::Backend;
-        // Those that the system has.
+        // The backends that the system has.
         let regions: Vec<Region> = [
             Backend::Protection,
             Backend::Userfault,
@@ -432,7 +431,7 @@ mod unix {
         CALLS.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whichever comes first, a signal that is sent reaches the handler of the program.
+    /// Whichever handler comes first, a signal that is sent reaches the handler of the program.
     fn install_race() {
         let rounds = times(2000) as usize;
         let original = install(&action(count as Handler as usize));
@@ -464,7 +463,7 @@ mod unix {
         let region = region();
         region.try_fill(0..3 * page_size(), 7).unwrap();
         let faults = region.stats().faults;
-        // SAFETY: a page of the region, which the program takes away.
+        // SAFETY: a page of the region, which the program unmaps.
         let result = unsafe {
             libc::munmap(
                 region.as_ptr().wrapping_add(page_size()).cast(),
@@ -477,8 +476,8 @@ mod unix {
         if !emulated() {
             assert_eq!(region.stats().faults, faults + 1);
         }
-        // Put something there again, so that the region's release unmaps what is its own.
-        // SAFETY: the hole in the region's own addresses.
+        // Maps something there again, so that the region's release only unmaps its own memory.
+        // SAFETY: the range is the hole in the region's own addresses.
         let page = unsafe {
             libc::mmap(
                 region.as_ptr().wrapping_add(page_size()).cast(),
@@ -497,7 +496,7 @@ mod unix {
         fault::reinstall().unwrap();
         region.try_write(0, 1u8).unwrap();
         assert_eq!(CALLS.load(Ordering::Relaxed), 0);
-        // The handler of the program still gets what is not ours.
+        // The handler of the program still gets other signals.
         // SAFETY: raise(3) has no preconditions.
         unsafe { libc::raise(libc::SIGSEGV) };
         assert_eq!(CALLS.load(Ordering::Relaxed), 1);
@@ -519,7 +518,7 @@ mod unix {
         Some(path)
     }
 
-    /// Status says what the kernel knows, where `sigaction` is a function of another library.
+    /// The status is the kernel's, even if `sigaction` is a function of another library.
     fn interposed() {
         use elbowroom::fault::Place;
         if !cfg!(target_os = "linux") {
@@ -541,7 +540,7 @@ mod unix {
         }
         let place = || fault::status().handlers[0].place;
         let region = region();
-        // The C library's function would say that ours is first.
+        // The interposed function would say that ours is first.
         assert_eq!(place(), Place::Displaced);
         region.try_write(0, 1u8).unwrap();
         assert_eq!(place(), Place::Behind);
@@ -550,7 +549,7 @@ mod unix {
         assert_eq!(place(), Place::Behind);
     }
 
-    /// Handlers for a fork that were registered before those of the library, so that they are called inside of them.
+    /// Fork handlers that were registered before those of the library, so they run inside them.
     fn fork_handlers() {
         use elbowroom::{AppendVec, Backend, Budget};
         use std::sync::OnceLock;
@@ -631,7 +630,7 @@ mod unix {
         // SAFETY: a handler of the type that its flags say.
         unsafe { libc::sigaction(libc::SIGALRM, &forking, ptr::null_mut()) };
         for n in 0..times(1000) {
-            // Once, and a little later each time, so that the signal comes at every place.
+            // Once each, a little later every time, so that the signal arrives at every point.
             let after = |tv_usec| libc::timeval { tv_sec: 0, tv_usec };
             let timer = libc::itimerval {
                 it_interval: after(0),
@@ -644,7 +643,7 @@ mod unix {
         }
     }
 
-    /// Counts what threads allocate that serve a region.
+    /// Counts the allocations of threads that serve a region.
     struct Counting;
 
     static IS_COUNTING: AtomicBool = AtomicBool::new(false);
@@ -665,12 +664,12 @@ mod unix {
                 let is_reader = name.starts_with(b"reader");
                 ALLOCATIONS_OF_READERS.fetch_add(usize::from(is_reader), Ordering::Relaxed);
             }
-            // SAFETY: the contract, passed on.
+            // SAFETY: the caller's contract is that of the system's allocator.
             unsafe { System.alloc(layout) }
         }
 
         unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-            // SAFETY: the contract, passed on.
+            // SAFETY: the caller's contract is that of the system's allocator.
             unsafe { System.dealloc(block, layout) }
         }
     }
@@ -694,7 +693,7 @@ mod unix {
             .build();
         // Where the system has it.
         let Ok(region) = region else { return };
-        // The reader has started then.
+        // The reader has started after this.
         region.try_write(999 * page_size(), 1u8).unwrap();
         IS_COUNTING.store(true, Ordering::Relaxed);
         std::thread::scope(|scope| {
@@ -722,7 +721,7 @@ mod unix {
         fn load() -> Option<Plugin> {
             let path = shared_object("plugin")?;
             let path = std::ffi::CString::new(path.into_os_string().into_encoded_bytes()).unwrap();
-            // SAFETY: the object has no initialisers that do harm.
+            // SAFETY: the object has no initialisers.
             let object = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
             assert!(!object.is_null());
             let find = |name: &std::ffi::CStr| {
@@ -731,13 +730,13 @@ mod unix {
                 assert!(!address.is_null());
                 address
             };
-            // SAFETY: the function of that name has this type, but for the pointer's target.
+            // SAFETY: the function of that name has this type, except for the pointer's target.
             let region = unsafe {
                 std::mem::transmute::<*mut c_void, extern "C" fn() -> *mut c_void>(find(
                     c"plugin_region",
                 ))
             };
-            // SAFETY: the function of that name has this type, but for the pointer's target.
+            // SAFETY: the function of that name has this type, except for the pointer's target.
             let release = unsafe {
                 std::mem::transmute::<*mut c_void, extern "C" fn(*mut c_void)>(find(
                     c"plugin_release",
@@ -751,7 +750,7 @@ mod unix {
         }
     }
 
-    /// Each copy takes the other for a stranger and puts itself in front.
+    /// Each copy treats the other as a foreign handler and puts itself in front.
     fn two_copies() {
         if let Some(plugin) = Plugin::load() {
             for _ in 0..10 {
@@ -763,7 +762,7 @@ mod unix {
         store(nowhere());
     }
 
-    /// A handler between the program's two stays callable when its object is closed.
+    /// A handler between the program's two handlers stays callable when its object is closed.
     fn unloaded_copy() {
         install(&action(count as Handler as usize));
         let Some(plugin) = Plugin::load() else { return };

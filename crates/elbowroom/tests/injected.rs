@@ -1,7 +1,7 @@
-//! The system refuses, at each call that the library makes.
+//! The system refuses each call that the library makes.
 //!
-//! A program of its own: a container takes over the memory of one that is gone, from whichever thread, and
-//! then makes no call that could be refused.
+//! This is a separate program: a container may take over the memory of a dropped one, from any thread, and then makes
+//! no call that could be refused.
 #![cfg(feature = "inject")]
 
 mod common;

@@ -1,5 +1,5 @@
-//! Living with the other signal handlers of a process (Unix). Each case is a child process: this program again with
-//! ROLE set, since handlers are process-wide.
+//! Coexistence with other signal handlers of a process (Unix). Each case is a child process: this program again with
+//! ROLE set, because handlers are process-wide.
 
 #![allow(unsafe_code, reason = "signal handlers are a C interface")]
 
@@ -35,7 +35,7 @@ mod signals {
     mod stacks;
     mod status;
 
-    /// Every role and the signal it must die of; 0: it ends well.
+    /// Every role and the signal it must die of; 0 if it must exit normally.
     const ROLES: &[(&str, fn(), i32)] = &[
         (
             "earlier_handler_gets_what_is_not_ours",
@@ -186,7 +186,7 @@ mod signals {
         libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
     }
 
-    // What the handlers of this program saw.
+    // The calls of this program's handlers.
     static CALLS: AtomicUsize = AtomicUsize::new(0);
     static ADDRESS: AtomicUsize = AtomicUsize::new(0);
     static SIGNAL: AtomicI32 = AtomicI32::new(0);
@@ -277,7 +277,7 @@ mod signals {
         CALLS.load(Ordering::Relaxed)
     }
 
-    /// Counts, and hands everything to the handler that was there before.
+    /// Counts, and forwards everything to the previous handler.
     extern "C" fn chaining(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
         CALLS.fetch_add(1, Ordering::Relaxed);
         assert!(calls() < 100, "round and round");
@@ -295,7 +295,7 @@ mod signals {
             chaining as extern "C" fn(_, _, _) as usize,
             libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER,
         );
-        // Known before it is needed.
+        // Stored before it is needed.
         NEXT.store(
             Box::leak(Box::new(current(libc::SIGSEGV))),
             Ordering::Relaxed,

@@ -1,4 +1,4 @@
-//! A limit on the committed bytes of several regions together, which may lie inside a larger one.
+//! A limit on the committed bytes of several regions together. Budgets nest.
 
 use std::fmt;
 use std::iter;
@@ -15,10 +15,10 @@ mod models;
 
 /// A limit on how much any number of regions may commit together.
 ///
-/// Budgets nest: what a region commits is charged to its budget and to each one above, and the first that has no room
-/// refuses, by name. The charge comes before the system is asked, and is refunded when pages are decommitted or the
-/// region is dropped. It is exact: the limit holds at every moment, and nobody is refused because of a charge that is
-/// then taken back.
+/// Budgets nest: a region's commits are charged to its budget and to each budget above it. The first budget without
+/// room refuses, and the error names it. The charge is made before the system is asked, and refunded when pages are
+/// decommitted or the region is dropped. It is exact: the limit holds at every moment, and no commit is refused because
+/// of another charge that is later taken back.
 ///
 /// A clone is the same budget. A charge looks at every budget up to the topmost, so nest by tens, not by thousands.
 ///
@@ -52,18 +52,18 @@ struct Node {
     name: Box<str>,
     limit: PageCount,
     parent: Option<Budget>,
-    // Shared by all budgets of a tree: a charge looks at and changes those up to the root in one step. Were each
-    // changed by itself, a large charge that the root refuses would for a moment stand in the way of a small one.
+    // Shared by all budgets of a tree: a charge checks and changes all budgets up to the root in one step. If each
+    // budget were changed separately, a large charge that the root refuses would briefly block a small one.
     tree: Tree,
     // Invariant: at most `limit`; written only under the lock of the tree.
     committed: AtomicUsize,
-    // Invariant: the most that `committed` ever was; written only under the lock of the tree.
+    // Invariant: the largest value that `committed` has had; written only under the lock of the tree.
     peak: AtomicUsize,
     threshold: Option<Threshold>,
 }
 
 impl Drop for Node {
-    /// Drops the parents one by one: by recursion, a deep tree would overflow the stack.
+    /// Drops the parents one by one. Recursion would overflow the stack in a deep tree.
     fn drop(&mut self) {
         let mut next = self.parent.take();
         while let Some(budget) = next {
@@ -72,7 +72,7 @@ impl Drop for Node {
     }
 }
 
-// A panic in a callback leaves the figures as they were: none runs while they change.
+// A panic in a callback leaves the figures consistent: no callback runs while they change.
 impl std::panic::UnwindSafe for Budget {}
 impl std::panic::RefUnwindSafe for Budget {}
 
@@ -85,7 +85,7 @@ struct Threshold {
     is_due: AtomicBool,
 }
 
-/// A charge was refused: by the region's budget (0), the one above it (1), and so on.
+/// The budget that refused a charge: 0 is the region's own, 1 is the one above it, and so on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Steps(pub(crate) u32);
 
@@ -100,12 +100,12 @@ impl Budget {
         Budget::builder(bytes).child_of(self).build()
     }
 
-    /// Returns a budget of what the system will still give this process, as far as it can be known: what the tightest
-    /// of the [`system_limits`](crate::system_limits) leaves at this moment. The name of the budget is that of the
-    /// limit.
+    /// Returns a budget of what the system's limits still leave to this process: the least of what the
+    /// [`system_limits`](crate::system_limits) leave at this moment. The budget has the name of that limit.
     ///
-    /// What others take later is not known to it, so leave them something: `Budget::for_process().child(bytes)` for a
-    /// part of it, or [`available_bytes`](Budget::available_bytes) to reckon with.
+    /// The budget does not follow what other processes take later, so leave room for them: use
+    /// `Budget::for_process().child(bytes)` for a part of it, or calculate with
+    /// [`available_bytes`](Budget::available_bytes).
     pub fn for_process() -> Budget {
         let limits = os::limits().into_iter();
         match limits.min_by_key(SystemLimit::available_bytes) {
@@ -155,7 +155,7 @@ impl Budget {
             .unwrap_or(0)
     }
 
-    /// The lock of the tree.
+    /// Returns the lock of the tree.
     pub(crate) fn tree(&self) -> Tree {
         Arc::clone(&self.node.tree)
     }
@@ -168,7 +168,7 @@ impl Budget {
         self.node.limit.saturating_sub(self.committed())
     }
 
-    /// This budget and the ones above.
+    /// Returns this budget and the ones above it.
     fn path(&self) -> impl Iterator<Item = &Budget> {
         iter::successors(Some(self), |budget| budget.node.parent.as_ref())
     }
@@ -200,7 +200,7 @@ impl Budget {
             if let Some(threshold) = &budget.node.threshold {
                 let before = committed - granted.get();
                 if before < threshold.pages.get() && threshold.pages.get() <= committed {
-                    // A read-modify-write, as taking it is: the checker follows the order of those alone.
+                    // A read-modify-write, as the read that clears the flag is: the model checker orders only these.
                     threshold.is_due.swap(true, Ordering::Relaxed);
                 }
             }
@@ -225,20 +225,20 @@ impl Budget {
         }
     }
 
-    /// Whether a callback of this budget or one above is due.
+    /// Returns whether a callback of this budget or of one above it is due.
     pub(crate) fn has_pending_callbacks(&self) -> bool {
         let due = |threshold: &Threshold| threshold.is_due.load(Ordering::Relaxed);
         self.path()
             .any(|budget| budget.node.threshold.as_ref().is_some_and(due))
     }
 
-    /// Calls the callbacks that are due, each once, on the first thread that comes here. Under no lock.
+    /// Calls the callbacks that are due, each once, on the first thread that arrives here. The caller holds no lock.
     pub(crate) fn run_pending_callbacks(&self) {
         for budget in self.path() {
             let Some(threshold) = &budget.node.threshold else {
                 continue;
             };
-            // A look first: nearly always there is nothing to take.
+            // A plain load first: there is almost never a callback to run.
             if threshold.is_due.load(Ordering::Relaxed)
                 && threshold.is_due.swap(false, Ordering::Relaxed)
             {
@@ -249,7 +249,7 @@ impl Budget {
 }
 
 impl PartialEq for Budget {
-    /// Whether they are the same budget.
+    /// Returns whether both are handles to the same budget.
     fn eq(&self, other: &Budget) -> bool {
         Arc::ptr_eq(&self.node, &other.node)
     }
@@ -269,7 +269,7 @@ impl fmt::Debug for Budget {
     }
 }
 
-/// What a budget should be like; made by [`Budget::builder`].
+/// A description of a budget to build; made by [`Budget::builder`].
 #[must_use = "a builder makes no budget until `build` is called"]
 pub struct BudgetBuilder {
     bytes: usize,
@@ -279,24 +279,24 @@ pub struct BudgetBuilder {
 }
 
 impl BudgetBuilder {
-    /// Names it, for errors.
+    /// Sets the name that errors show.
     pub fn name(mut self, name: &str) -> BudgetBuilder {
         self.name = name.into();
         self
     }
 
-    /// Puts it inside another: what is charged to it is charged to that one as well.
+    /// Sets the parent: charges to this budget are also charged to the parent.
     pub fn child_of(mut self, parent: &Budget) -> BudgetBuilder {
         self.parent = Some(parent.clone());
         self
     }
 
-    /// Calls `callback` each time that what is committed comes to `bytes` (rounded up to whole pages) or more, having
-    /// been less.
+    /// Calls `callback` each time the committed bytes rise from below `bytes` (rounded up to whole pages) to `bytes` or
+    /// more.
     ///
-    /// It is called after the commit, on the thread that committed; if that was a page fault, on a filter's stack, with
-    /// what [`RegionBuilder::filter`](crate::RegionBuilder::filter) says of that. A panic in it then aborts the
-    /// process.
+    /// The callback runs after the commit, on the thread that committed. If the commit was caused by a page fault, it
+    /// runs on a filter's stack, under the rules of [`RegionBuilder::filter`](crate::RegionBuilder::filter), and a
+    /// panic in it aborts the process.
     pub fn on_reaching(
         mut self,
         bytes: usize,
@@ -306,7 +306,7 @@ impl BudgetBuilder {
         self
     }
 
-    /// Makes the budget.
+    /// Builds the budget.
     pub fn build(self) -> Budget {
         let tree = match &self.parent {
             Some(parent) => Arc::clone(&parent.node.tree),

@@ -16,10 +16,11 @@ fn of(count: usize) -> usize {
 }
 
 #[test]
-fn a_charge_that_is_refused_above_is_in_nobodys_way() {
+fn a_charge_that_is_refused_above_blocks_no_other() {
     loom::model(|| {
         let root = Budget::new(of(3));
-        // More than its own budget allows, or than the topmost has: refused either way, with nothing taken.
+        // More than its own budget allows, or more than the topmost one has: it is refused either way, and nothing is
+        // charged.
         let greedy = root.child(of(9));
         let other = thread::spawn(move || {
             assert_eq!(greedy.charge_pages(pages(4), pages(4)), Err(Steps(1)))
@@ -38,7 +39,7 @@ fn what_two_are_granted_fits_and_is_refunded() {
     loom::model(|| {
         let root = Budget::new(of(3));
         let take = |budget: &Budget| {
-            // A window shrinks to what is left, which is never less than this here.
+            // A window shrinks to the remaining room, which is at least this much here.
             let granted = budget.charge_pages(pages(2), pages(1)).unwrap();
             budget.refund_pages(granted);
             granted
@@ -76,7 +77,7 @@ fn a_crossing_is_heard_of_exactly_once() {
                 count.fetch_add(1, Ordering::Relaxed);
             })
             .build();
-        // Only with the one of the first is the second's a crossing, or the other way round.
+        // The charge of the second crosses the threshold only together with that of the first, or the other way round.
         let charge = |budget: &Budget| {
             budget.charge_pages(pages(1), pages(1)).unwrap();
             budget.run_pending_callbacks();

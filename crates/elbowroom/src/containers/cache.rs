@@ -1,19 +1,18 @@
-//! Keeps the memory of containers that are gone for the next ones.
+//! Keeps the memory of dropped containers for new ones.
 //!
-//! A small container that comes and goes would cost five system calls, and a page fault for each page. So
-//! the memory of a container is kept for a while after its end, its pages committed and resident, and the
-//! next container that fits takes it over: neither makes a system call. The cache is small, charged to no
-//! budget, and given back when memory runs out or the program asks for it.
+//! A small container that is made and dropped would cost five system calls and a page fault for each page. So its
+//! memory is kept for a while after its end, with its pages committed and resident. The next container that fits takes
+//! the memory over, and neither makes a system call. The cache is small and charged to no budget. It is given back when
+//! memory runs out or when the program asks for it.
 //!
-//! There are eight *bins*, so that threads rarely meet: a thread begins with one chosen by its number. A bin
-//! is only tried, never waited for. A thread that finds a bin busy goes on to the next, and at last to the
-//! system; so a bin that is held by code that will not run on (below a signal handler, or in the parent of a
-//! forked child) is no harm.
+//! There are eight *bins*, so that threads rarely contend: a thread begins with a bin chosen by its number. A thread
+//! only tries a bin and never waits for it. If the bin is busy, the thread goes on to the next, and finally to the
+//! system. So a bin that stays locked does no harm, whether its holder was interrupted by a signal handler or was lost
+//! in a fork.
 //!
-//! Each bin bounds the pages that are committed without an owner: those of the memory it *keeps*, and the *warm*
-//! pages of containers that have taken memory from it and have not grown into it yet. Without the latter, a
-//! program that makes a small vector whenever a large one has gone would keep the memory of all the large
-//! ones.
+//! Each bin bounds the committed pages that have no owner: those of the memory it *keeps*, and the *warm* pages, which
+//! a container has taken from the bin and not grown into yet. Without the warm pages in the count, a program that makes
+//! a small vector after each large one would keep the memory of all the large ones.
 
 #![allow(unsafe_code, reason = "a bin is shared by threads")]
 
@@ -26,13 +25,13 @@ use crate::page::PageCount;
 use crate::sync::thread_hash;
 
 const BIN_COUNT: usize = 8;
-/// How many entries a bin holds.
+/// The number of entries in a bin.
 const PLACES: usize = 8;
-/// How much may be committed without an owner, by each bin.
+/// The largest number of bytes without an owner, for each bin.
 const BIN_BYTES: usize = 2 << 20;
-/// A longer mapping is not kept, because address space is limited.
+/// Longer mappings are not kept, because address space is limited.
 const MAPPING_BYTES_MAX: usize = 64 << 30;
-/// An entry goes back to the system when this many others have been put into its bin since.
+/// An entry goes back to the system once this many later entries have been put into its bin.
 const AGE_MAX: u64 = 1000;
 
 /// Memory that the cache keeps.
@@ -43,37 +42,37 @@ pub(super) trait Cached: Send + Sized + 'static {
     /// Returns how many pages are committed.
     fn backed(&mut self) -> PageCount;
 
-    /// Returns whether it has no properties that the next owner would notice, such as a name.
+    /// Returns whether it has no property that the next owner would notice, such as a name.
     fn is_plain(&mut self) -> bool;
 
     /// Returns how many pages are committed without an owner, and the bin that counts them.
     fn warm(&mut self) -> Option<(PageCount, Bin<Self>)>;
 
-    /// Ends the time of the owner: no page has one, and `warm` is nothing.
+    /// Ends the owner's use: no page has an owner, and `warm` returns `None`.
     fn end(&mut self);
 
-    /// Notes the bin that counts what is warm.
+    /// Stores the bin that counts the warm pages.
     fn set_bin(&mut self, bin: Bin<Self>);
 
-    /// Gives the memory back to the system. Returns whether at least nothing of it is committed any more.
+    /// Gives the memory back to the system. Returns whether no page of it is committed any more.
     fn release(self: Box<Self>) -> bool;
 }
 
-/// What was given back to the system.
+/// The memory that was given back to the system.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct GivenBack {
     pub(super) prefixes: usize,
     pub(super) committed_bytes: usize,
 }
 
-/// Prefixes, the one that was put there last at the end.
+/// The prefixes of a bin; the latest one is at the end.
 struct Places<T> {
-    // Invariant: the first `len` are taken, and no others.
+    // Invariant: exactly the first `len` are occupied.
     prefixes: [Option<Kept<T>>; PLACES],
     len: usize,
     // The committed pages of the prefixes.
     pages: PageCount,
-    // How many prefixes were put here so far.
+    // The number of prefixes that were put here so far.
     clock: u64,
 }
 
@@ -90,20 +89,20 @@ impl<T: Cached> Kept<T> {
     }
 }
 
-/// Each on cache lines of its own.
+/// A bin, on cache lines of its own.
 #[repr(align(128))]
 struct Shared<T> {
     is_busy: AtomicBool,
-    // Invariant: touched only by the thread that set `is_busy`.
+    // Invariant: accessed only by the thread that set `is_busy`.
     places: UnsafeCell<Places<T>>,
-    // How many prefixes there are, for a look without `is_busy`.
+    // The number of prefixes, to be read without `is_busy`.
     len: AtomicUsize,
-    // The warm pages of containers whose memory was here. Invariant: with the pages of `places`, at most `BIN_BYTES`;
-    // grows only under `is_busy`.
+    // The warm pages of containers whose memory was here. Invariant: together with the pages of `places`, at most
+    // `BIN_BYTES`; increased only under `is_busy`.
     warm_pages: AtomicUsize,
 }
 
-// SAFETY: `places` is touched by one thread at a time (invariant), and what is in it may be used by any thread.
+// SAFETY: one thread at a time accesses `places` (invariant), and its contents are Send.
 unsafe impl<T: Send> Sync for Shared<T> {}
 
 /// The bins of a cache.
@@ -129,20 +128,20 @@ impl<T> PartialEq for Bin<T> {
 impl<T> Bin<T> {
     fn try_lock(self) -> Option<Locked<T>> {
         let Bin(shared) = self;
-        // A look first: it does not take the cache line away from who has it.
+        // A plain load first: it does not take the cache line away from the thread that holds the bin.
         let is_free = !shared.is_busy.load(Ordering::Relaxed)
             && !shared.is_busy.swap(true, Ordering::Acquire);
-        // Only made where it was taken: its drop gives it back.
+        // `Locked` is constructed only if the bin was taken, because its drop releases the bin.
         is_free.then(|| Locked { shared })
     }
 
-    /// Notes that pages that were committed without an owner have an owner now, or are gone.
+    /// Removes pages from the count, because they have an owner now or are no longer committed.
     pub(super) fn uncount(self, pages: PageCount) {
         self.0.warm_pages.fetch_sub(pages.get(), Ordering::Relaxed);
     }
 }
 
-/// Exclusive access to what is on a bin.
+/// Exclusive access to the contents of a bin.
 struct Locked<T: 'static> {
     shared: &'static Shared<T>,
 }
@@ -151,16 +150,16 @@ impl<T> Deref for Locked<T> {
     type Target = Places<T>;
 
     fn deref(&self) -> &Places<T> {
-        // SAFETY: this exists only while its thread is the one that set `is_busy` (invariant of `places`), and is
-        // borrowed, so no `&mut` from it lives.
+        // SAFETY: this value exists only while its thread is the one that set `is_busy` (invariant of `places`). It is
+        // borrowed, so no `&mut` obtained from it is alive.
         unsafe { &*self.shared.places.get() }
     }
 }
 
 impl<T> DerefMut for Locked<T> {
     fn deref_mut(&mut self) -> &mut Places<T> {
-        // SAFETY: this exists only while its thread is the one that set `is_busy`, and is borrowed exclusively, so no
-        // other reference from it lives.
+        // SAFETY: this value exists only while its thread is the one that set `is_busy` (invariant of `places`). It is
+        // borrowed exclusively, so no other reference obtained from it is alive.
         unsafe { &mut *self.shared.places.get() }
     }
 }
@@ -173,8 +172,8 @@ impl<T> Drop for Locked<T> {
 }
 
 impl<T: Cached> Places<T> {
-    /// To be called for each prefix that might be put here: takes out the oldest one when it has been here for too
-    /// long. It is to be released when the bin is free again.
+    /// Takes out the oldest prefix if it has been here for too long. Called for each prefix that could be put here. The
+    /// result must be released after the bin is unlocked.
     fn grow_older(&mut self) -> Option<Kept<T>> {
         self.clock += 1;
         let oldest = self.prefixes.first()?.as_ref()?;
@@ -185,7 +184,7 @@ impl<T: Cached> Places<T> {
         }
     }
 
-    /// Takes one out and closes the gap.
+    /// Takes out one prefix and closes the gap.
     fn remove(&mut self, index: usize) -> Option<Kept<T>> {
         let rest = self.prefixes.get_mut(index..self.len)?;
         let mut kept = rest.first_mut()?.take()?;
@@ -197,7 +196,7 @@ impl<T: Cached> Places<T> {
         Some(kept)
     }
 
-    /// Puts one at the end. There is a place.
+    /// Puts a prefix at the end. There must be a free place.
     fn push(&mut self, mut inner: Box<T>) {
         if let Some(place) = self.prefixes.get_mut(self.len) {
             self.len += 1;
@@ -227,14 +226,14 @@ impl<T: Cached> Cache<T> {
         )
     }
 
-    /// Each once, this thread's first.
+    /// Returns every bin once, beginning with this thread's.
     fn all(&'static self) -> impl Iterator<Item = Bin<T>> {
         let (Cache(bins), first) = (self, thread_hash());
         (first..first + BIN_COUNT).filter_map(|number| bins.get(number % BIN_COUNT).map(Bin))
     }
 
-    /// Takes the prefix that was put away last, of those that fit. Has `begin` give it an owner, under a lock; that
-    /// returns how many of its pages are still warm.
+    /// Takes the most recent prefix that fits. `begin` gives it an owner, under the bin's lock, and returns how many of
+    /// its pages are still warm.
     pub(super) fn take(
         &'static self,
         fits: impl Fn(&T) -> bool,
@@ -264,7 +263,7 @@ impl<T: Cached> Cache<T> {
         None
     }
 
-    /// Keeps a prefix whose owner is done with it, or gives it back.
+    /// Keeps a prefix that its owner no longer uses, or returns it.
     pub(super) fn put(&'static self, mut inner: Box<T>) -> Result<(), Box<T>> {
         let (backed, pages_max) = (inner.backed(), PageCount::inside(BIN_BYTES));
         if !inner.is_plain() || inner.len() > MAPPING_BYTES_MAX || backed > pages_max {
@@ -279,7 +278,7 @@ impl<T: Cached> Cache<T> {
                 continue;
             };
             let old = places.grow_older();
-            // What is warm may be counted here already.
+            // The bin may already count its warm pages.
             let more = if counted_on == Some(bin) {
                 backed.saturating_sub(warm)
             } else {
@@ -303,7 +302,7 @@ impl<T: Cached> Cache<T> {
         Err(inner)
     }
 
-    /// Gives all prefixes back to the system that are not just being taken or put away.
+    /// Gives all prefixes back to the system, except those that a thread is taking or putting at the moment.
     pub(super) fn give_back_all(&'static self) -> GivenBack {
         let mut given_back = GivenBack::default();
         for bin in self.all() {

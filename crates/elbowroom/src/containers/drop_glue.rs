@@ -1,9 +1,9 @@
-//! Drops elements whose type is not named.
+//! Drops elements through a function pointer, so that the container's `Drop` does not name their type.
 //!
-//! A type with an `impl<T> Drop` may use its `T`s when it is dropped, as far as the compiler knows. So a vector of
-//! references would have to go before what they refer to, which std's `Vec` need not, by an attribute that only std may
-//! use. Here the part of a container that has the `Drop` does not name `T`, and keeps this instead. The container has a
-//! `PhantomData<T>` beside it, by which the compiler knows that `T`s are dropped.
+//! The compiler assumes that a type with an `impl<T> Drop` uses its `T`s when it is dropped. A vector of references
+//! would therefore have to be dropped before the values that they refer to. Std's `Vec` avoids this by an attribute
+//! that only std may use. Here, the part of a container with the `Drop` does not name `T` and keeps a `DropGlue`
+//! instead. A `PhantomData<T>` beside it tells the compiler that `T`s are dropped.
 //!
 //! ```
 //! use elbowroom::ReservedVec;
@@ -31,8 +31,8 @@
 //! a.0.set(Some(b));
 //! ```
 //!
-//! Elements that look at what they refer to when they are dropped must still go before it. With the two names in the
-//! other order, this compiles:
+//! Elements whose own `Drop` uses what they refer to must still be dropped before it. Only the first of these two
+//! programs compiles; the second declares the two names in the other order:
 //!
 //! ```
 //! struct Last<'a>(&'a i32);
@@ -64,7 +64,7 @@
 //! vec.push(Last(&value));
 //! ```
 //!
-//! So must the iterator by value:
+//! The same rule holds for the iterator by value:
 //!
 //! ```compile_fail,E0597
 //! struct Last<'a>(&'a i32);
@@ -86,7 +86,7 @@ use std::mem;
 use std::ops::Range;
 use std::ptr;
 
-/// Drops elements of one type, or does nothing if they need no drop.
+/// A function that drops elements of one type, or nothing if they need no drop.
 #[derive(Clone, Copy)]
 pub(super) struct DropGlue(Option<unsafe fn(*mut u8, Range<usize>)>);
 
@@ -99,27 +99,28 @@ impl DropGlue {
         })
     }
 
-    /// Drops the elements `range` of those that lie from `first` on.
+    /// Drops the elements with the indices `range` of those that lie from `first` on.
     ///
     /// # Safety
-    /// - `first` is aligned for the type that this was made [of](DropGlue::of), and elements of it lie at all indices
-    ///   of `range`, in one allocation with `first`.
-    /// - They are initialised, nothing uses them afterwards, and no reference to them is alive.
+    /// - `first` is aligned for the type that this was made [of](DropGlue::of). Elements of that type lie at all
+    ///   indices of `range`, in one allocation with `first`.
+    /// - The elements are initialised, nothing uses them afterwards, and no reference to them is alive.
     #[inline]
     pub(super) unsafe fn drop(self, first: *mut u8, range: Range<usize>) {
         if let Some(drop) = self.0 {
             // SAFETY: `drop` is the function for the type that this was made of. For that type, `first` is aligned, and
-            // the elements of `range` are initialised, in one allocation with it and used by nothing else (contract).
+            // the elements of `range` are initialised, in one allocation with `first`, and used by nothing else
+            // (contract).
             unsafe { drop(first, range) };
         }
     }
 }
 
 /// # Safety
-/// As for [`DropGlue::drop`], with elements of the type `T`.
+/// The clauses of [`DropGlue::drop`] hold, with elements of the type `T`.
 unsafe fn drop_elements<T>(first: *mut u8, range: Range<usize>) {
     let start = first.cast::<T>().wrapping_add(range.start);
     let elements = ptr::slice_from_raw_parts_mut(start, range.len());
-    // SAFETY: aligned and initialised elements, which nothing uses any more (contract).
+    // SAFETY: the elements are aligned and initialised, and nothing uses them afterwards (contract).
     unsafe { ptr::drop_in_place(elements) };
 }

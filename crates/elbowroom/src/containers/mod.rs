@@ -1,8 +1,8 @@
 //! Containers that grow and never move.
 //!
-//! Each but [`DemandArray`] keeps its elements in a *prefix* of a reservation: pages committed from the first on, ahead
-//! of need, without any fault ([`prefix`]). A reference is only ever made to an element on pages that were committed
-//! before.
+//! Each container except [`DemandArray`] keeps its elements in a *prefix* of a reservation: pages committed from the
+//! first one on, ahead of need, and without a fault ([`prefix`]). A reference is only made to elements on pages that
+//! are already committed.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -31,22 +31,23 @@ pub use prefix::trim;
 pub use push_error::PushError;
 pub use reserved_vec::ReservedVec;
 
-/// What a container has used and done so far. Containers commit before they touch, so there are no faults to count.
+/// The memory of a container, and the number of its growths. Containers commit before they touch, so they have no
+/// faults to count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ContainerStats {
-    /// The bytes it can ever commit: its maximum, rounded up to whole pages. 0 before anything is reserved.
+    /// The bytes that it can ever commit: its maximum, rounded up to whole pages. 0 before anything is reserved.
     pub reserved_bytes: usize,
-    /// How much of them is committed now.
+    /// The bytes committed now.
     pub committed_bytes: usize,
-    /// How much may be.
+    /// The bytes that may be committed at any moment.
     pub commit_limit_bytes: usize,
-    /// Times that it grew.
+    /// The number of times that it has committed memory.
     pub commits: u64,
 }
 
 impl ContainerStats {
-    /// Those of a container that has reserved nothing.
+    /// The figures of a container that has reserved nothing.
     const NOTHING: ContainerStats = ContainerStats {
         reserved_bytes: 0,
         committed_bytes: 0,
@@ -55,7 +56,7 @@ impl ContainerStats {
     };
 }
 
-/// What a container should be like; made by the container's own `builder`, such as [`ReservedVec::builder`].
+/// A description of a container to build; made by the container's own `builder`, such as [`ReservedVec::builder`].
 ///
 /// ```
 /// use elbowroom::{Budget, ReservedVec};
@@ -68,13 +69,13 @@ impl ContainerStats {
 /// ```
 #[must_use = "a builder makes no container until `build` is called"]
 pub struct ContainerBuilder<C> {
-    // In the container's unit.
+    // In elements or bytes, as the container counts.
     max: usize,
     options: Options,
     container: PhantomData<fn() -> C>,
 }
 
-/// What a builder was told, except the size.
+/// The settings of a builder, except the size.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) name: Box<str>,
@@ -82,7 +83,7 @@ pub(crate) struct Options {
     pub(crate) growth: Growth,
     pub(crate) huge_pages: bool,
     pub(crate) commit_limit_bytes: usize,
-    // Of the region, where a container has one.
+    // The backend of the region, if the container has one.
     pub(crate) backend: Backend,
 }
 
@@ -100,7 +101,7 @@ impl Default for Options {
 }
 
 impl<C> ContainerBuilder<C> {
-    /// For a container of at most `max` of whatever it counts.
+    /// Returns a builder for a container of at most `max` elements or bytes.
     fn new(max: usize) -> ContainerBuilder<C> {
         ContainerBuilder {
             max,
@@ -109,14 +110,14 @@ impl<C> ContainerBuilder<C> {
         }
     }
 
-    /// Names the container, in the system's own listing of the process's memory where there is one: see
+    /// Names the container. The system's own listing of the process's memory shows the name, if it has names: see
     /// [`ReservationBuilder::name`](crate::ReservationBuilder::name).
     pub fn name(mut self, name: &str) -> ContainerBuilder<C> {
         self.options.name = name.into();
         self
     }
 
-    /// Charges what the container commits to `budget` too, and to the budgets above it.
+    /// Charges the container's commits to `budget` and to the budgets above it.
     pub fn budget(mut self, budget: &Budget) -> ContainerBuilder<C> {
         self.options.budget = Some(budget.clone());
         self
@@ -124,9 +125,9 @@ impl<C> ContainerBuilder<C> {
 
     /// Sets how far ahead of need the container commits when it grows.
     ///
-    /// By default that is as much as there is, up to 2 MiB, which is brought in at once: it takes the least time in
-    /// all, but the operation that needs it waits until the system has zeroed it. Where no single one may wait so long,
-    /// make the largest window smaller: there are more pauses then, and shorter ones.
+    /// By default, it commits as much again as it has, up to 2 MiB, and brings it in at once. This has the shortest
+    /// total time, but the operation that grows waits until the system has zeroed the memory. If no single operation
+    /// may wait so long, choose a smaller largest window: there are more pauses then, and shorter ones.
     ///
     /// ```
     /// use elbowroom::{Growth, ReservedVec};
@@ -140,16 +141,15 @@ impl<C> ContainerBuilder<C> {
         self
     }
 
-    /// Sets whether growth of the size of a huge page asks the system for huge pages, where it has them for private
-    /// memory (Linux). By default it does, under [`Growth::Adaptive`]. See
+    /// Sets whether growths of at least a huge page ask the system for huge pages, where it has them for private memory
+    /// (Linux). The default is yes under [`Growth::Adaptive`]. See
     /// [`RegionBuilder::huge_pages`](crate::RegionBuilder::huge_pages).
     pub fn huge_pages(mut self, huge_pages: bool) -> ContainerBuilder<C> {
         self.options.huge_pages = huge_pages;
         self
     }
 
-    /// Limits the bytes that are committed at any moment, rounded down to whole pages. By default there is no limit
-    /// below the maximum.
+    /// Limits the bytes committed at any moment, rounded down to whole pages. By default only the maximum limits them.
     pub fn commit_limit(mut self, bytes: usize) -> ContainerBuilder<C> {
         self.options.commit_limit_bytes = bytes;
         self
@@ -165,19 +165,20 @@ impl<C> fmt::Debug for ContainerBuilder<C> {
     }
 }
 
-/// The bytes of `count` elements of `size` bytes, as the end of a range in an error.
+/// Returns the bytes of `count` elements of `size` bytes, as the end of a range in an error.
 fn saturating_bytes(count: usize, size: usize) -> usize {
     count.saturating_mul(size)
 }
 
-/// The error of a container that holds `len` elements of `size` bytes, may hold `max_len`, and was to take `more`.
+/// Returns the error of a container that holds `len` elements of `size` bytes, can hold `max_len`, and has no room for
+/// `more`.
 #[cold]
 fn full(len: usize, more: usize, max_len: usize, size: usize) -> Error {
     let range = saturating_bytes(len, size)..saturating_bytes(len.saturating_add(more), size);
     Error::full(Operation::Commit, range, max_len, "elements")
 }
 
-/// Drops all parts of something; if the drop of one panics, the rest too, before the panic goes on.
+/// Drops all parts of something. If the drop of one panics, the remaining parts are dropped before the panic continues.
 fn drop_each<I: Iterator>(parts: I, drop_part: impl FnMut(I::Item)) {
     struct Rest<I: Iterator, F: FnMut(I::Item)>(I, F);
     impl<I: Iterator, F: FnMut(I::Item)> Drop for Rest<I, F> {

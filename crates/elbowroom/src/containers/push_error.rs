@@ -1,13 +1,13 @@
-//! An element that a container did not take.
+//! The error of a refused push, with its element.
 
 use std::error;
 use std::fmt;
 
 use crate::error::Error;
 
-/// An element that a container had no memory for, and why.
+/// An element that a container had no memory for, and the reason.
 ///
-/// With `?` it becomes the [`Error`], and the element is dropped.
+/// The operator `?` converts it into the [`Error`], and drops the element.
 ///
 /// ```
 /// use elbowroom::{Error, ReservedVec};

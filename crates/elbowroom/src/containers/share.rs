@@ -1,10 +1,10 @@
-//! How much address space a container reserves that was told no maximum.
+//! How much address space a container without a maximum reserves.
 //!
-//! Addresses end: at 128 TiB on most machines, and much earlier where the process is limited (RLIMIT_AS). So such a
-//! container takes a *share*: of half of the address space, less the shares that are taken, one part in 16 + 2n where n
-//! shares are taken; at most 64 GiB. The other half is left to everything else in the process, whatever the number of
-//! containers. Each share is a power of two, so that one container can take over the memory of another. A share stays
-//! taken while the cache keeps the memory.
+//! Address space is limited: to 128 TiB on most machines, and to much less if the process has a limit (RLIMIT_AS). So
+//! such a container takes a *share*. Take half of the address space, less the shares already taken. The share is one
+//! part in 16 + 2n of it, where n is the number of shares taken, and at most 64 GiB. The other half is left to the rest
+//! of the process, whatever the number of containers. Each share is a power of two, so that one container can take over
+//! the memory of another. A share stays taken while the cache keeps its memory.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -14,27 +14,26 @@ use crate::page;
 /// The largest share.
 pub(super) const BYTES_MAX: usize = 64 << 30;
 
-/// What divides half of the address space for the first share, and how much more it is for each that is taken.
+/// The divisor of half of the address space for the first share, and its increase for each share taken.
 const PARTS: usize = 16;
 const PARTS_FOR_EACH: usize = 2;
 
-/// Stands for the maximum of a container that was told none.
+/// Stands for the maximum of a container that was given none.
 pub(super) const NO_MAX: usize = usize::MAX;
 
-/// Returns a maximum that a container was told, which is never [`NO_MAX`]. Neither can be reserved.
+/// Returns a maximum that the program has set, changed so that it is never [`NO_MAX`]. Neither value can be reserved.
 pub(super) const fn told(max: usize) -> usize {
     if max == NO_MAX { NO_MAX - 1 } else { max }
 }
 
-/// The shares that are taken: how many, and their bytes.
+/// The shares that are taken: their number and their bytes.
 static TAKEN: AtomicUsize = AtomicUsize::new(0);
 static TAKEN_BYTES: AtomicUsize = AtomicUsize::new(0);
 
-/// The address space that the shares and all else have together, as far as it was known when it was last asked for;
-/// 0 before.
+/// The address space of the shares and everything else together, as of the last look at the system; 0 before that.
 static SPACE_BYTES: AtomicUsize = AtomicUsize::new(0);
 
-/// The next share, by what is known; 0 before anything is.
+/// The next share, as last computed; 0 before that.
 static NEXT_BYTES: AtomicUsize = AtomicUsize::new(0);
 
 /// A share that a container has, or that is kept for one. Dropping it gives it back.
@@ -63,8 +62,8 @@ impl Drop for Share {
     }
 }
 
-/// Asks the system again how much address space there is. It is not asked for every container, because one that takes
-/// over the memory of another makes no system call.
+/// Asks the system again how much address space there is. This is not done for every container, because taking over
+/// memory makes no system call.
 pub(super) fn look_again() {
     let all = os::address_space();
     let space = match os::addresses_left() {
@@ -75,7 +74,7 @@ pub(super) fn look_again() {
     set_next();
 }
 
-/// Returns how many bytes the next container reserves.
+/// Returns the number of bytes that the next container reserves.
 pub(super) fn next_bytes() -> usize {
     match NEXT_BYTES.load(Ordering::Relaxed) {
         0 => {
@@ -86,8 +85,8 @@ pub(super) fn next_bytes() -> usize {
     }
 }
 
-/// Keeps the next share, which changes less often than it is asked for. Threads that do this at the same time may keep
-/// that of a moment ago; it is right again with the next change.
+/// Stores the next share, which changes less often than it is read. If several threads do this at once, one may store a
+/// value that is slightly old; the next change corrects it.
 fn set_next() {
     let bytes = share(
         SPACE_BYTES.load(Ordering::Relaxed),
@@ -108,7 +107,7 @@ fn share(space_bytes: usize, taken: usize, taken_bytes: usize) -> usize {
 mod tests {
     use super::*;
 
-    /// Takes shares until there are this many, and returns the last one and the sum.
+    /// Takes shares until there are `count`. Returns the last one and the sum.
     fn take(space: usize, count: usize) -> (usize, usize) {
         (0..count).fold((0, 0), |(_, sum), taken| {
             let next = share(space, taken, sum);

@@ -69,7 +69,7 @@ reasons! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cause {
     reason: Reason,
-    // 0 where the reason has none.
+    // 0 if the reason has no number.
     number: u32,
 }
 

@@ -1,4 +1,4 @@
-//! The one error type: what was asked, of which bytes, what refused, and what the system said.
+//! The one error type: the operation, its bytes, what refused it, and the system's error.
 
 use std::fmt;
 use std::io;
@@ -58,13 +58,13 @@ impl Operation {
     }
 }
 
-/// What the text of an error quotes besides its cause.
+/// The figures that the text of an error quotes besides its cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Quoted {
     Nothing,
     /// The code of the operating system.
     Code(OsCode),
-    /// The bytes that there are, for a range outside them.
+    /// The length in bytes, for a range outside it.
     Len(usize),
     /// What the address must be a multiple of, in bytes.
     Alignment(usize),
@@ -72,7 +72,7 @@ enum Quoted {
         limit_bytes: usize,
         committed_bytes: usize,
     },
-    /// How many elements or bytes a container was made for.
+    /// The number of elements or bytes that a container was made for.
     Maximum {
         max: usize,
         unit: &'static str,
@@ -116,7 +116,7 @@ impl Error {
         }
     }
 
-    /// Returns the refusal of a range that is not inside the `len` bytes that there are.
+    /// Returns the refusal of a range that is not inside `0..len`.
     pub(crate) fn out_of_range(operation: Operation, range: Range<usize>, len: usize) -> Error {
         Error::new(operation, range, Reason::OutOfRange).quoting(Quoted::Len(len))
     }
@@ -287,7 +287,7 @@ impl Error {
             || self.cause.code().is_some_and(os::is_unsupported)
     }
 
-    /// Returns the kind of [`io::Error`] that fits, for code that passes errors on as such.
+    /// Returns the kind of [`io::Error`] that fits.
     ///
     /// `OutOfMemory` for a limit of the program or of the system, `InvalidInput` for a range or an alignment,
     /// `PermissionDenied` where a filter or a protection refused, `AddrInUse`, `Unsupported`, and otherwise `Other`.

@@ -1,20 +1,20 @@
-//! Instructions that may fault and be refused: one `asm!` each, entered in the exception table.
+//! Instructions that may fault and be refused: one `asm!` block each, entered in the exception table.
 //!
-//! The code of an accessor stores, loads or copies in one asm block whose first and last address it writes into the
-//! table (`access_entry!`). If the fault handler refuses a fault at an address in between, it makes the thread continue
-//! at the end of the block, with the refusal in the first result register (rax, x0), which the block sets to 0 before
-//! it begins. No Rust frame is left, no destructor skipped: to the compiler the block has returned one of two values.
+//! An accessor stores, loads or copies in one asm block, which writes its first and last address into the table
+//! (`access_entry!`). If the fault handler refuses a fault at an address in between, it makes the thread continue at
+//! the end of the block, with the refusal in the first result register (rax, x0), which the block has set to 0. No Rust
+//! frame is skipped and no destructor missed: to the compiler, the block has returned one of two values.
 //!
-//! What the compiler knows about each block: it may read and write any memory (neither `nomem` nor `readonly`, not for
-//! loads either), so a filter that runs in the middle of it is no more than a function called from it: it may write
-//! what the code around the access reads, such as a thread-local variable. To other threads, each block is a sequence
-//! of plain loads and stores, of which an aligned one of up to 8 bytes is indivisible.
+//! The compiler must assume that each block reads and writes any memory: none of them is `nomem` or `readonly`, not
+//! even the loads. So a filter that runs in the middle of a block is like a function that the block calls: it may write
+//! memory that the code around the access reads, such as a thread-local variable. To other threads, each block is a
+//! sequence of plain loads and stores. An aligned access of up to 8 bytes is indivisible.
 //!
 //! Plain accesses (`plain_store_*`, `plain_load_*`) are for pages that are committed and stay so. They have no entry in
 //! the table. A fault of theirs finds the page committed, and no filter is asked; so a plain load may be `readonly`.
 //!
-//! Which bytes were touched when a block was refused is exact: single loads and stores are naturally aligned (so they
-//! lie in one page), copies go upwards and keep the number of bytes left in a register.
+//! The bytes touched before a refusal are known exactly. Single loads and stores are naturally aligned, so each lies in
+//! one page. Copies go upwards and keep the number of bytes left in a register.
 
 #![allow(unsafe_code, reason = "asm that touches memory which may not be there")]
 

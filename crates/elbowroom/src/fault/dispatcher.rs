@@ -1,4 +1,4 @@
-//! The process-wide fault handler: installed while an owner lives, and what it does with a fault.
+//! The process-wide fault handler: when it is installed, and how it handles a fault.
 
 use super::fork::{self, AtFork, Kept, Rank};
 use super::progress::{self, Progress};
@@ -9,15 +9,15 @@ use crate::os::{self, Decision, Trap};
 use crate::plain::OsCode;
 use crate::sync::{QuietGuard, QuietMutex};
 
-/// Decides what becomes of a fault that the processor raised. The system's handler calls it on the
-/// thread that faulted. In order:
+/// Decides how a fault that the processor raised is handled. The system's handler calls it on the faulting thread. In
+/// order:
 ///
-/// 1. Find the owner of the address ([`registry`]: lock-free, allocates nothing, costs the same for any
-///    number of owners). Without one, the fault is not ours: pass it on. If it is that of a filter which has overrun
-///    its stack, say so first.
-/// 2. Let the owner resolve it: another thread may have committed the page already; otherwise the
-///    owner asks its filter, finds the window, keeps within the limits, and commits.
-/// 3. If it was resolved, run the instruction again; not without end, if nothing changes ([`progress`]).
+/// 1. Find the owner of the address ([`registry`]: lock-free, allocates nothing, takes the same time for any number of
+///    owners). Without an owner, pass the fault on. If a filter has overrun its stack, report that first.
+/// 2. Let the owner resolve the fault. Another thread may have committed the page already. Otherwise the owner asks its
+///    filter, computes the window, keeps within the limits, and commits.
+/// 3. If the fault was resolved, run the instruction again. The number of repeats without a change is bounded
+///    ([`progress`]).
 /// 4. If it was refused at an instruction of an accessor ([`access`](super::access)), continue behind that instruction
 ///    with the cause in a register.
 /// 5. If it was refused anywhere else, write a line to standard error and pass the fault on. The
@@ -46,9 +46,9 @@ fn decide(trap: &mut Trap) -> Decision {
         trap.recover(resume, cause.to_register());
         return Decision::Resume;
     }
-    // A plain touch that was refused works all the same if the page is accessible by now, or if the
-    // filter itself has made it so. Passing it on would put the default action in place of our handler,
-    // in the expectation that the fault happens again.
+    // A refused plain touch still works if the page is accessible by now, or if the filter itself has made it
+    // accessible. Passing it on would replace our handler by the default action, which expects the fault to happen
+    // again.
     if !is_stuck && pin.owner().is_accessible(&touch) {
         return Decision::Resume;
     }
@@ -62,11 +62,11 @@ pub(crate) struct Armed {
     _private: (),
 }
 
-/// How many [`Armed`] there are. The lock also serialises all changes of the system's handler chain.
+/// The number of [`Armed`] objects. The lock also serialises all changes of the system's handler chain.
 static ARMED: QuietMutex<usize> = QuietMutex::new(0);
 
 fn lock() -> QuietGuard<'static, usize> {
-    // A panic cannot leave the count wrong: it changes in one step.
+    // A panic cannot leave a wrong count, because the count changes in one step.
     ARMED.lock()
 }
 
@@ -78,10 +78,10 @@ impl Armed {
             os::sort_table();
             report::prepare();
         }
-        // Each time: another handler may have been put in front of ours that passes nothing on.
+        // Done each time: a handler that forwards nothing may have been installed in front of ours.
         if let Err(code) = os::install_handler(decide) {
             if *armed == 0 {
-                // One of the two signals may have been done.
+                // One of the two signals may already have our handler.
                 os::handler::uninstall();
             }
             return Err(code);
@@ -101,16 +101,16 @@ impl Drop for Armed {
     }
 }
 
-/// Puts the fault handler of this library in front of all others again.
+/// Puts the library's fault handler in front of all others again.
 ///
-/// Call it after the program has installed a handler of its own that does not forward faults it does not
-/// recognise. Creating a region has the same effect. Without a living region it does nothing.
+/// Call it after the program has installed a handler that does not forward faults it does not recognise. Creating a
+/// region has the same effect. Without a living region it does nothing.
 ///
 /// # Errors
-/// Returns the system's error. The handler then stands where it stood.
+/// Returns the system's error. The handler then keeps its place.
 ///
 /// # Platform differences
-/// On Windows the handler is first in the list when it is installed, and this changes nothing.
+/// On Windows the handler is put first in the list when it is installed, and this function changes nothing.
 pub fn reinstall() -> Result<(), Error> {
     let armed = lock();
     if *armed == 0 {
@@ -125,14 +125,14 @@ pub(super) fn places() -> Vec<(&'static str, super::Place)> {
     let armed = lock();
     let places = os::handler::places().into_iter();
     let place = |(kind, place)| match *armed {
-        // A handler that could not be removed passes everything on.
+        // A handler that could not be removed forwards every fault.
         0 => (kind, super::Place::Absent),
         _ => (kind, place),
     };
     places.map(place).collect()
 }
 
-/// The dispatcher at a fork: its lock.
+/// The lock of the dispatcher, across a fork.
 struct AtForkOfDispatcher(Kept<QuietGuard<'static, usize>>);
 
 static AT_FORK: AtForkOfDispatcher = AtForkOfDispatcher(Kept::new());

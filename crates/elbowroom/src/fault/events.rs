@@ -1,4 +1,4 @@
-//! What happened in the handler, one event a fault: off until a [`Recorder`] is there.
+//! Events of faults: the handler records one for each fault while a [`Recorder`] exists.
 
 #![allow(
     unsafe_code,
@@ -14,7 +14,7 @@ use super::slot::{Pinned, Slot};
 use crate::error::{Cause, Reason};
 use crate::plain::FaultAccess;
 
-/// What became of a fault.
+/// The outcome of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -22,11 +22,11 @@ pub enum Outcome {
     Committed,
     /// Another thread had just committed the page.
     Raced,
-    /// The filter declined, or there was nobody to ask it.
+    /// The filter declined, or no thread was left to ask it.
     Declined,
     /// The commit limit or a budget left no room.
     Limited,
-    /// The system refused, or it was a touch that no commit can cure.
+    /// The system refused, or a commit cannot resolve the touch.
     Failed,
 }
 
@@ -52,7 +52,7 @@ impl Outcome {
         }
     }
 
-    /// Returns whether the touch went on.
+    /// Returns whether the touch succeeded.
     pub fn is_resolved(self) -> bool {
         matches!(self, Outcome::Committed | Outcome::Raced)
     }
@@ -69,37 +69,37 @@ impl Outcome {
     }
 }
 
-/// How much of a region's name an event keeps.
+/// The number of words of a region's name that an event keeps.
 const NAME_WORDS: usize = 4;
 const NAME_BYTES: usize = NAME_WORDS * 8;
 
-/// A fault in a region, after the fact.
+/// A recorded fault in a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Event {
-    /// When the handler began with it.
+    /// The time at which the handler began.
     pub at: Instant,
-    /// How long until it was done, filter and all.
+    /// The time that the fault took, including the filter.
     pub duration: Duration,
-    /// The system's number of the thread that touched.
+    /// The system's number of the touching thread.
     pub thread: u64,
     /// The address of the region's first byte.
     pub region: usize,
-    /// The byte that was touched, from there.
+    /// The offset of the touched byte from there.
     pub offset: usize,
-    /// How it was touched.
+    /// The kind of access.
     pub access: FaultAccess,
-    /// What became of it.
+    /// The outcome.
     pub outcome: Outcome,
-    /// How much was committed for it, in bytes.
+    /// The number of bytes committed for this fault.
     pub committed_bytes: usize,
-    /// How much of the region was committed then, in bytes.
+    /// The number of bytes of the region that were committed afterwards.
     pub region_committed_bytes: usize,
-    // Zeros at the end.
+    // Padded with zeros.
     name: [u8; NAME_BYTES],
 }
 
-/// An event in the queue.
+/// The size of an event in the queue.
 const WORDS: usize = 9 + NAME_WORDS;
 
 impl Event {
@@ -118,7 +118,7 @@ impl Event {
         }
     }
 
-    /// An event of the fault that the caller has just been through.
+    /// Returns the event of the fault that the caller has just handled.
     pub(crate) fn new(at: Instant, duration: Duration, what: What<'_>) -> Event {
         let What {
             thread,
@@ -160,7 +160,7 @@ impl Event {
         words[7] = self.outcome as u64;
         words[8] = self.region_committed_bytes as u64;
         for (word, bytes) in words[9..].iter_mut().zip(self.name.chunks_exact(8)) {
-            // A chunk of eight always fits.
+            // A chunk of eight bytes always converts.
             *word = bytes.try_into().map_or(0, u64::from_ne_bytes);
         }
         words
@@ -193,7 +193,7 @@ impl Event {
     }
 }
 
-/// What an event tells, but for the time.
+/// The contents of an event, without its times.
 pub(crate) struct What<'a> {
     pub(crate) thread: u64,
     pub(crate) region: usize,
@@ -205,27 +205,28 @@ pub(crate) struct What<'a> {
     pub(crate) name: &'a str,
 }
 
-/// A recorder, as fault handlers see it.
+/// The part of a recorder that fault handlers use.
 pub(crate) struct Tape {
     ring: Ring<WORDS>,
     epoch: Instant,
 }
 
-/// The recorder that records, if there is one. Whoever puts an event has it pinned meanwhile.
+/// The recorder in use, if there is one. A handler pins it while it puts an event.
 static TAPE: OnceLock<Slot<Tape>> = OnceLock::new();
 
-/// Whether there is one, or was a moment ago: what a fault looks at when there is none.
+/// Whether there is a recorder, or was a moment ago. Without a recorder, a fault only reads this flag.
 static IS_ON: AtomicBool = AtomicBool::new(false);
 
-/// Whether a [`Recorder`] lives.
+/// Whether a [`Recorder`] exists.
 static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// Whether events are wanted.
+/// Returns whether events are wanted.
 pub(crate) fn is_on() -> bool {
     IS_ON.load(Ordering::Relaxed)
 }
 
-/// Where to put an event, if it is wanted. Async-signal-safe; not to be kept, as a recorder that ends waits for it.
+/// Returns the queue for events, if they are wanted. Async-signal-safe. The caller must not keep the pin, because a
+/// recorder that ends waits for it.
 pub(crate) fn tape() -> Option<Pinned<'static, Tape>> {
     TAPE.get()?.pin()
 }
@@ -236,8 +237,7 @@ impl Tape {
     }
 }
 
-/// Takes the pins of other threads off in a forked child, where the copy of the recorder starts with an
-/// empty queue.
+/// Removes the pins of threads that a forked child lacks. The child's copy of the recorder starts with an empty queue.
 pub(super) fn forget_other_threads() {
     let slot = TAPE.get().filter(|_| IS_ON.load(Ordering::Relaxed));
     if let Some(slot) = slot {
@@ -248,12 +248,12 @@ pub(super) fn forget_other_threads() {
     }
 }
 
-/// Records every fault in every region of the process, while it lives: an [`Event`] each.
+/// Records every fault in every region of the process as an [`Event`], while it exists.
 ///
-/// The events are kept in a queue of fixed size, from which [`events`](Recorder::events) takes them. One that finds no
-/// room is lost, and counted.
+/// The events are kept in a queue of fixed size, from which [`events`](Recorder::events) takes them. An event that
+/// finds the queue full is lost and counted.
 ///
-/// Recording costs a fault some 100 ns. Without a recorder it costs the look at one flag.
+/// Recording adds some 100 ns to a fault. Without a recorder, a fault only reads a flag.
 ///
 /// ```
 /// use elbowroom::{Growth, Region, fault::{Outcome, Recorder}, page_size};
@@ -269,11 +269,11 @@ pub(super) fn forget_other_threads() {
 /// ```
 #[derive(Debug)]
 pub struct Recorder {
-    // Invariant: a leaked box, in TAPE while the recorder lives; freed when nobody has it pinned any more.
+    // Invariant: a leaked box, in TAPE while the recorder lives; freed after the last pin of it is gone.
     tape: *mut Tape,
 }
 
-// SAFETY: a Tape is shared between threads by nature (asserted below), and the pointer is to it.
+// SAFETY: the pointer is to a Tape, which is Send and Sync (asserted below), and dropping works on any thread.
 unsafe impl Send for Recorder {}
 // SAFETY: `&self` gives shared access to the Tape only, which is Sync (asserted below).
 unsafe impl Sync for Recorder {}
@@ -284,8 +284,8 @@ const _: () = {
 };
 
 impl Recorder {
-    /// Starts to record, with room for `capacity` events (rounded up to a power of two, at most 2^24) of 112 bytes
-    /// each. `None` if another recorder lives: there is one in a process at a time.
+    /// Starts recording, with room for `capacity` events (rounded up to a power of two, at most 2^24) of 112 bytes
+    /// each. Returns `None` if another recorder exists: a process has one at a time.
     pub fn start(capacity: usize) -> Option<Recorder> {
         if IS_TAKEN.swap(true, Ordering::Acquire) {
             return None;
@@ -294,35 +294,36 @@ impl Recorder {
             ring: Ring::new(capacity),
             epoch: Instant::now(),
         }));
-        // SAFETY: valid until `drop` has emptied the slot and waited for its pins; there is one recorder at a time,
-        // and the one before has emptied it.
+        // SAFETY: the tape stays valid until `drop` has emptied the slot and waited for its pins. There is one recorder
+        // at a time, and the previous one has emptied the slot.
         unsafe { TAPE.get_or_init(Slot::new).fill(tape) };
         IS_ON.store(true, Ordering::Relaxed);
         Some(Recorder { tape })
     }
 
     fn tape(&self) -> &Tape {
-        // SAFETY: valid while the recorder lives (invariant), and only shared.
+        // SAFETY: the tape is valid while the recorder lives (invariant), and is only accessed through shared
+        // references.
         unsafe { &*self.tape }
     }
 
-    /// Takes out the events that there are, from old to new. Those of several threads come in the order in which they
-    /// were done, which is not quite that of [`Event::at`]; that of a region with
-    /// [`Backend::UserfaultMonitor`](crate::Backend::UserfaultMonitor) may come a moment after its touch has gone on.
+    /// Takes the events out of the queue, oldest first. Events of several threads come in the order in which their
+    /// faults ended, which differs slightly from that of [`Event::at`]. The event of a region with
+    /// [`Backend::UserfaultMonitor`](crate::Backend::UserfaultMonitor) may come a moment after its touch has continued.
     pub fn events(&self) -> impl Iterator<Item = Event> + '_ {
         let tape = self.tape();
         std::iter::from_fn(|| tape.ring.pop()).map(|words| Event::decode(&words, tape.epoch))
     }
 
-    /// Returns how many events have found no room so far.
+    /// Returns the number of events that were lost.
     pub fn lost(&self) -> u64 {
         self.tape().ring.lost()
     }
 
-    /// Takes out the events that there are and hands them to the subscriber of the crate `tracing`, with target
-    /// `elbowroom::fault`: those of faults that were resolved at level TRACE, the others at DEBUG. How many there were.
+    /// Takes the events out of the queue and passes them to the subscriber of the crate `tracing`, with the target
+    /// `elbowroom::fault`. Resolved faults have the level TRACE, the others DEBUG. Returns the number of events.
     ///
-    /// To be called now and then, from ordinary code: a subscriber allocates, and must not run in a fault handler.
+    /// Call it from time to time, from ordinary code: a subscriber allocates, and must not run in a fault handler.
     #[cfg(feature = "tracing")]
     pub fn trace(&self) -> usize {
         let trace = |event: Event| {
@@ -357,12 +358,13 @@ impl Drop for Recorder {
         IS_ON.store(false, Ordering::Relaxed);
         if let Some(slot) = TAPE.get() {
             slot.kill();
-            // A handler that is putting an event is done soon.
+            // A handler that is putting an event ends soon.
             while slot.is_pinned() {
                 std::thread::yield_now();
             }
         }
-        // SAFETY: from a leaked box, freed once; nobody has it pinned, and the slot is empty.
+        // SAFETY: the tape is from a leaked box and freed once. The slot is empty and no pin is left, so nothing refers
+        // to it.
         drop(unsafe { Box::from_raw(self.tape) });
         IS_TAKEN.store(false, Ordering::Release);
     }

@@ -76,14 +76,15 @@ pub(crate) fn register(rank: Rank, state: &'static &'static dyn AtFork) {
     let place = &STATES[rank as usize];
     if place.load(Ordering::Relaxed).is_null() {
         if REGISTERING.is_held_by_this_thread() {
-            // In a handler of the program's for a fork, which gives back what it took. The next use registers.
+            // This runs in a program's own fork handler, inside a fork that gives back what it took. The next use
+            // registers.
             return;
         }
         let _registering = REGISTERING.lock();
         place.store(ptr::from_ref(state).cast_mut(), Ordering::Release);
     }
     PREPARED.once(process::id, || {
-        // A signal handler that forked in the middle of it would wait for the C library's list of handlers.
+        // A signal handler that forks during the registration would wait for the C library's list of handlers.
         let _signals = SignalsBlocked::new();
         os::at_fork(before, after_in_parent, after_in_child);
     });
@@ -134,7 +135,7 @@ impl<T> Kept<T> {
 
 static PREPARED: Prepared = Prepared(AtomicU32::new(NOT_YET));
 
-/// What happens once in a process and its children.
+/// An action that happens once in a process and its children.
 ///
 /// This is not `std::sync::Once`: a child that was forked while another thread was inside it would
 /// wait for that thread, which the child lacks.
@@ -146,7 +147,7 @@ const DONE: u32 = u32::MAX;
 impl Prepared {
     #[inline]
     fn once(&self, process: impl Fn() -> u32, deed: impl FnOnce()) {
-        // Relaxed: no memory is reached through it.
+        // Relaxed: no memory is reached through this number.
         if self.0.load(Ordering::Relaxed) != DONE {
             self.now(process(), deed);
         }
@@ -154,15 +155,15 @@ impl Prepared {
 
     #[cold]
     fn now(&self, process: u32, deed: impl FnOnce()) {
-        // Neither NOT_YET nor DONE: no process has the number 0, or the largest.
+        // Neither NOT_YET nor DONE is a process number: no process has the number 0 or the largest one.
         loop {
             match self.0.load(Ordering::Relaxed) {
                 DONE => return,
                 // Another thread of this process is inside.
                 doing if doing == process => thread::yield_now(),
-                // No thread is, or a thread of the parent was inside when this process was forked.
-                // It had not finished: the C library lets no fork happen in the middle of
-                // pthread_atfork, and after it the child would have been told.
+                // No thread of this process is inside. A thread of the parent may have been inside when this process
+                // was forked, and it had not finished: the C library allows no fork during pthread_atfork, and after it
+                // the child would have been told.
                 not_here => {
                     let result = self.0.compare_exchange(
                         not_here,
@@ -184,8 +185,8 @@ impl Prepared {
     }
 }
 
-/// Blocked asynchronous signals: a signal handler that touched a region during the fork would wait for
-/// the very thread that it interrupted.
+/// The blocked asynchronous signals. A signal handler that touched a region during the fork would wait for the very
+/// thread that it interrupted.
 static SIGNALS: Kept<SignalsBlocked> = Kept::new();
 
 extern "C" fn before() {
@@ -219,7 +220,7 @@ extern "C" fn after_in_parent() {
     let _signals = unsafe { let_go() };
 }
 
-/// How many forks lie between this process and the one in which the library was first used.
+/// The number of forks between this process and the one in which the library was first used.
 static GENERATION: AtomicUsize = AtomicUsize::new(0);
 
 /// Returns a number that tells a forked child from its parent, also where both have the same process

@@ -1,9 +1,9 @@
-//! Keeps a fork out while a thread changes what no registered region covers: a container that grows,
-//! or the budgets of a region that has left the registry.
+//! Prevents a fork while a thread changes state outside the registry: a container that grows, or the budgets of a
+//! region that has left the registry.
 //!
-//! A child that was forked in the middle of such a change would find its locks held for ever. A thread
-//! holds one of a few locks during the change, chosen by the thread; a fork takes all of them. So
-//! threads rarely wait for each other, and no list of containers is kept.
+//! A child that was forked during such a change would find its locks held for ever. During the change, a thread holds
+//! one of a few locks, chosen by its number; a fork takes all of them. So threads rarely wait for each other, and no
+//! list of containers is needed.
 
 use super::fork::{self, AtFork, Rank};
 use crate::sync::{Guard, Lock, thread_hash};
@@ -14,19 +14,19 @@ const LOCKS: usize = 16;
 #[repr(align(128))]
 struct Padded(Lock<()>);
 
-// Made before the program runs: a fork never finds it half made.
+// Initialised at compile time, so a fork never finds it half made.
 #[cfg(not(loom))]
 static LOCKED: [Padded; LOCKS] = [const { Padded(Lock::new(())) }; LOCKS];
 
-// A model's locks are not made by constant functions, and models do not fork.
+// In a model, locks have no constant constructor, and models do not fork.
 #[cfg(loom)]
 static LOCKED: std::sync::LazyLock<[Padded; LOCKS]> =
     std::sync::LazyLock::new(|| [(); LOCKS].map(|()| Padded(Lock::new(()))));
 
 /// While it lives, no fork begins, and no asynchronous signal interrupts the thread.
 ///
-/// It is taken before the lock of a container, which is taken before that of its budgets. No code of
-/// the program runs while it is held.
+/// It is taken before the lock of a container, which is taken before that of its budgets. No code of the program runs
+/// while it exists.
 pub(crate) struct ForkGuard(#[expect(dead_code, reason = "held")] Guard<'static, ()>);
 
 pub(crate) fn enter() -> ForkGuard {
@@ -35,7 +35,7 @@ pub(crate) fn enter() -> ForkGuard {
     ForkGuard(LOCKED[thread_hash() % LOCKS].0.lock())
 }
 
-/// All the guards, at a fork.
+/// All the guards, across a fork.
 struct Guards;
 
 static STATE: &dyn AtFork = &Guards;

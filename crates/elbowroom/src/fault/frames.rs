@@ -24,11 +24,11 @@ use crate::sync::{thread_token, yield_now};
 #[cfg(all(test, loom))]
 mod models;
 
-/// How many filters may run at once. A further thread waits for one of them to end. If that thread is
-/// in a filter itself, its touch is refused instead, because threads could wait for each other.
+/// The number of filters that may run at once. A further thread waits until one of them ends. If that thread is itself
+/// in a filter, its touch is refused instead, because threads could wait for each other.
 const FRAMES_MAX: usize = if cfg!(loom) { 2 } else { 1024 };
 
-/// What a thread does on a frame.
+/// The work of a thread on a frame.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Work {
     /// Runs the filter of the owner.
@@ -43,9 +43,9 @@ struct Frame {
     // The owner whose fault the thread handles.
     owner: AtomicUsize,
     is_filter: AtomicBool,
-    // The page below the stack, which a filter that overruns the stack touches; 0 as long as there is none.
+    // The page below the stack, which a filter touches when it overruns the stack; 0 before the stack exists.
     guard_page: AtomicUsize,
-    // Invariant: touched only by the thread that has the frame. Mapped on first use, kept for good.
+    // Invariant: accessed only by the thread that has the frame. Mapped on first use and never unmapped.
     stack: UnsafeCell<Option<FilterStack>>,
 }
 
@@ -53,7 +53,7 @@ struct Frame {
 // own token (invariant).
 unsafe impl Sync for Frame {}
 
-// Not a function: a model's atomics are not made by constant functions.
+// A macro, because in a model atomics have no constant constructor.
 macro_rules! free_frame {
     () => {
         Frame {
@@ -87,7 +87,7 @@ impl Taken {
     fn try_take() -> Option<(usize, Taken)> {
         let me = thread_token();
         let take = |frame: &Frame| {
-            // Acquire: sees the stack as the last thread left it.
+            // Acquire: sees the stack as the previous thread left it.
             let taken = frame
                 .thread
                 .compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed);
@@ -138,8 +138,7 @@ impl Drop for Taken {
     }
 }
 
-/// Returns the frames of the calling thread. It sees its own stores; what other threads store
-/// meanwhile is not its token.
+/// Returns the frames of the calling thread. A thread sees its own stores, and other threads do not store its token.
 fn mine() -> impl Iterator<Item = &'static Frame> {
     let me = thread_token();
     let used = &FRAMES[..USED.load(Ordering::Relaxed)];
@@ -190,8 +189,8 @@ pub(crate) fn note<R>(owner: OwnerId, filter: impl FnOnce() -> R) -> Result<R, C
 
 /// Runs a filter of `owner` on a stack of the library's own.
 ///
-/// A panic in the filter ends the process: between the handler and the instruction that faulted there
-/// is no frame to unwind to.
+/// A panic in the filter ends the process: there is no frame to unwind to between the handler and the faulting
+/// instruction.
 pub(crate) fn run_filter<R>(owner: OwnerId, filter: impl FnOnce() -> R) -> Result<R, Cause> {
     run(owner, Work::Filter, filter)
 }
@@ -204,7 +203,7 @@ pub(crate) fn run_callback<R>(owner: OwnerId, callback: impl FnOnce() -> R) -> R
 fn run<R>(owner: OwnerId, work: Work, filter: impl FnOnce() -> R) -> Result<R, Cause> {
     let mut frame = Taken::take(owner, work)?;
     let stack = frame.stack()?;
-    // SAFETY: this thread has the frame of the stack, took it just now, and calls nothing else on it.
+    // SAFETY: this thread has just taken the frame of the stack, and makes no other call on it.
     unsafe { call_on(stack, filter) }.ok_or(Reason::Filter.into())
 }
 

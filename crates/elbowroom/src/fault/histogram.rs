@@ -1,14 +1,14 @@
-//! How long faults took, in buckets.
+//! Durations of faults, in buckets.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Buckets for each power of two.
+/// The number of buckets for each power of two.
 const PARTS: u64 = 4;
 const BUCKETS: usize = 64 * PARTS as usize;
 
-/// The bucket of a time: its highest bit, and the two below.
+/// Returns the bucket of a time: its highest bit and the two bits below it.
 fn bucket_of(nanoseconds: u64) -> usize {
     let n = nanoseconds.max(PARTS);
     let high = u64::from(n.ilog2());
@@ -16,7 +16,7 @@ fn bucket_of(nanoseconds: u64) -> usize {
     (high * PARTS + part) as usize
 }
 
-/// The first time that is longer than those in a bucket.
+/// Returns the shortest time above those in a bucket.
 fn end_of(bucket: usize) -> u64 {
     let (high, part) = (bucket as u64 / PARTS, bucket as u64 % PARTS);
     match u32::try_from(high)
@@ -28,7 +28,7 @@ fn end_of(bucket: usize) -> u64 {
     }
 }
 
-/// A histogram that fault handlers add to.
+/// A histogram to which fault handlers add values.
 pub(crate) struct Tally {
     buckets: [AtomicU64; BUCKETS],
 }
@@ -40,7 +40,7 @@ impl Tally {
         }
     }
 
-    /// Async-signal-safe.
+    /// Adds a value. Async-signal-safe.
     pub(crate) fn add(&self, time: Duration) {
         let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.buckets[bucket_of(nanoseconds)].fetch_add(1, Ordering::Relaxed);
@@ -57,20 +57,20 @@ impl Tally {
     }
 }
 
-/// How long things took: how many took about how long, to within a quarter.
+/// A distribution of durations, exact to within a quarter.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Histogram {
     counts: Box<[u64]>,
 }
 
 impl Histogram {
-    /// Returns how many values there are.
+    /// Returns the number of values.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// Returns the buckets that are not empty, from short to long: a time above all values in the bucket, and their
-    /// number.
+    /// Returns the buckets that are not empty, from short to long: an upper bound of the values in the bucket, and
+    /// their number.
     pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
         let times = self
             .counts
@@ -80,8 +80,8 @@ impl Histogram {
         times.map(|(bucket, &count)| (Duration::from_nanos(end_of(bucket)), count))
     }
 
-    /// Returns a time that at least this part of the values stayed below: `0.5` for the median, `0.99`, and `1.0` for
-    /// all. Zero if there are none. Parts below 0 and above 1 are taken as these.
+    /// Returns a time that at least this part of the values stayed below: `0.5` for the median, `0.99`, or `1.0` for
+    /// all. Returns zero if there are no values. `part` is clamped to the range from 0 to 1.
     pub fn percentile(&self, part: f64) -> Duration {
         let wanted = (part.clamp(0.0, 1.0) * self.count() as f64).ceil() as u64;
         let mut seen = 0;

@@ -1,4 +1,4 @@
-//! Faults: how the library resolves them, and whether they reach their regions ([`status()`]).
+//! Faults: how the library resolves them, and whether they reach the library ([`status()`]).
 
 pub(crate) mod access;
 mod dispatcher;

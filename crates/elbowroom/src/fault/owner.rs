@@ -1,4 +1,4 @@
-//! What the dispatcher knows of a region.
+//! The dispatcher's view of a region.
 
 #![allow(
     unsafe_code,
@@ -28,7 +28,7 @@ pub(crate) trait Owner: Send + Sync {
     /// Returns whether a refused touch outside an accessor is reported on standard error.
     fn reports_refusals(&self) -> bool;
 
-    /// Resolves a fault in the addresses, or says why not. Called by the fault handler.
+    /// Resolves a fault in the addresses, or returns the cause of its refusal. Called by the fault handler.
     fn resolve(&self, touch: &Touch) -> Result<Progress, Cause>;
 
     /// Returns whether the access of a refused touch would work now.
@@ -62,7 +62,7 @@ pub(crate) trait Owner: Send + Sync {
 pub(crate) struct OwnerId(usize);
 
 impl OwnerId {
-    /// No owner.
+    /// The identity of no owner.
     pub(super) const NONE: OwnerId = OwnerId(0);
 
     /// Returns the identity of `owner`: its address, which no other owner has while it lives.

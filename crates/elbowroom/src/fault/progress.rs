@@ -1,16 +1,15 @@
 //! The rule that no fault repeats without end.
 //!
-//! Some faults are resolved although the library changes nothing: another thread has committed the page
-//! meanwhile, or the system says that the access will work. The instruction then runs again. If it faults
-//! again at the same address, and nothing has changed since, the library was told wrong, for example by a
-//! sandbox that reports a write as a read. After a bounded number of such repeats the fault ends as it would
-//! without this library.
+//! Some faults are resolved although the library changes nothing: another thread has committed the page meanwhile, or
+//! the system says that the access will work. The instruction then runs again. If it faults again at the same address,
+//! with nothing changed in between, the library's information was wrong, for example because a sandbox reports a write
+//! as a read. After a bounded number of such repeats, the fault ends as it would without this library.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::sync::{thread_hash, thread_token};
 
-/// What the resolution of a fault has changed.
+/// Whether the resolution of a fault has changed anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
     /// Something changed that lets the access work.
@@ -20,7 +19,7 @@ pub(crate) enum Progress {
     None { epoch: u64 },
 }
 
-/// How many times the same fault may repeat without progress. A race ends after a few.
+/// The limit for repeats of the same fault without progress. A race ends after a few.
 const REPEATS_MAX: usize = 10_000;
 
 /// The last fault of a thread that was resolved without progress.
@@ -33,8 +32,7 @@ struct Repeat {
     count: AtomicUsize,
 }
 
-/// More threads than this can be in the middle of such repeats at once only if they disturb each other's
-/// counts.
+/// The slots for repeats. If more threads than this repeat faults at once, they disturb each other's counts.
 static REPEATS: [Repeat; 64] = [const {
     Repeat {
         thread: AtomicUsize::new(0),
@@ -50,7 +48,7 @@ static REPEATS: [Repeat; 64] = [const {
 pub(super) fn is_stuck(program_counter: usize, address: usize, epoch: u64) -> bool {
     let me = thread_token();
     let slot = slot_of(me);
-    // Only this thread writes a slot with its token, unless more threads are here than there are slots.
+    // Only this thread writes a slot with its token, unless there are more threads here than slots.
     let is_same = slot
         .program_counter
         .swap(program_counter, Ordering::Relaxed)
@@ -96,7 +94,7 @@ mod tests {
 
     #[test]
     fn only_the_same_fault_without_a_change_is_stuck() {
-        // In a thread of its own, whose slot no other test uses.
+        // In a separate thread, whose slot no other test uses.
         let counts = std::thread::spawn(|| {
             let until_stuck = |fault: &dyn Fn(usize) -> (usize, usize, u64)| {
                 (0..3 * REPEATS_MAX).find(|&n| {

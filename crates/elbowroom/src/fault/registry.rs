@@ -68,14 +68,14 @@ static WRITER: QuietMutex<Writer> = QuietMutex::new(Writer {
 });
 
 struct Writer {
-    // Neither live nor pinned.
+    // Slots that are neither live nor pinned.
     free: Vec<&'static Slot<Entry>>,
-    // The slots of the owners that are entered, by the first address.
+    // The slots of the entered owners, by their first address.
     live: BTreeMap<usize, &'static Slot<Entry>>,
 }
 
 fn lock() -> QuietGuard<'static, Writer> {
-    // Each change under the lock is whole before anything can panic.
+    // No change under the lock can be left incomplete by a panic.
     WRITER.lock()
 }
 
@@ -153,7 +153,7 @@ impl Entered {
 pub(crate) fn pin_all() -> Vec<Pin> {
     let mut pins = Vec::new();
     loop {
-        // Nothing is allocated under the lock: the global allocator may be made of a region.
+        // Nothing is allocated under the lock, because the global allocator may use a region.
         let writer = lock();
         let count = writer.live.len();
         if count <= pins.capacity() {
@@ -165,7 +165,7 @@ pub(crate) fn pin_all() -> Vec<Pin> {
     }
 }
 
-/// The registry at a fork: it holds its own lock, every owner's, and those of all their budgets.
+/// The locks of the registry, of every owner, and of all their budgets, across a fork.
 struct AtForkOfRegistry(Kept<Held>);
 
 static AT_FORK: AtForkOfRegistry = AtForkOfRegistry(Kept::new());
@@ -190,8 +190,8 @@ impl AtFork for AtForkOfRegistry {
             .collect();
         trees.sort_unstable_by_key(Tree::as_ptr);
         trees.dedup_by_key(|tree| Tree::as_ptr(tree));
-        // From here until all are given back nothing is allocated or freed: the global allocator may
-        // be made of a region.
+        // From here until all locks are given back, nothing is allocated or freed, because the global allocator may use
+        // a region.
         owners.iter().for_each(|pin| pin.owner().hold());
         trees.iter().for_each(|tree| tree.hold());
         let held = Held {
@@ -209,7 +209,7 @@ impl AtFork for AtForkOfRegistry {
             return;
         };
         for (slot, pin) in held.writer.live.values().zip(&held.owners) {
-            // One for each filter or callback that this thread is in, and the one of `hold`.
+            // One pin for each filter or callback that this thread is in, and the pin of `hold`.
             slot.set_pins(frames::count_mine_for(OwnerId::of(pin.owner())) + 1);
         }
     }

@@ -10,7 +10,7 @@ use crate::error::{Cause, Operation};
 use crate::os::{self, Trap};
 use crate::plain::FaultAccess;
 
-/// A line on the stack: formatting into it allocates nothing. What does not fit is cut off.
+/// A line on the stack. Formatting into it allocates nothing, and truncates text that does not fit.
 struct Line {
     bytes: [u8; 512],
     len: usize,
@@ -26,12 +26,12 @@ impl Write for Line {
     }
 }
 
-/// How many lines are written in a second: a program that recovers from refused touches may have very many.
+/// The largest number of lines in a second. A program that recovers from refused touches may have very many of them.
 const LINES_PER_SECOND: u64 = 10;
 
-/// Which lines are written.
+/// Limits the rate of lines.
 struct Limiter {
-    // The second that the last line was in, times 256, plus how many were written in it, at most LINES_PER_SECOND.
+    // The second of the last line, times 256, plus the number of lines in that second, at most LINES_PER_SECOND.
     second_and_lines: AtomicU64,
     left_out: AtomicU64,
 }
@@ -46,7 +46,7 @@ impl Limiter {
         }
     }
 
-    /// Returns how many lines were left out since the last one, if one may be written in this second.
+    /// Returns the number of lines left out since the last one, or `None` if this second has had its lines.
     fn admit(&self, second: u64) -> Option<u64> {
         let admitted = |before: u64| match before / 256 == second {
             true if before % 256 == LINES_PER_SECOND => None,
@@ -67,16 +67,16 @@ impl Limiter {
     }
 }
 
-/// When the first handler was installed.
+/// The time at which the first handler was installed.
 static START: OnceLock<Instant> = OnceLock::new();
 
-/// Prepares what [`refused`] needs. Not async-signal-safe.
+/// Prepares the clock for [`refused`]. Not async-signal-safe.
 pub(super) fn prepare() {
     START.get_or_init(Instant::now);
 }
 
-/// Writes which region, which byte and why, unless the region is not to be reported or too many lines have been written
-/// in this second. Async-signal-safe.
+/// Writes the region, the byte and the cause of a refusal, unless the region is not reported or this second has had its
+/// lines. Async-signal-safe.
 pub(super) fn refused(owner: &dyn Owner, trap: &Trap, cause: Cause) {
     if !owner.reports_refusals() {
         return;
@@ -119,7 +119,7 @@ pub(super) fn refused(owner: &dyn Owner, trap: &Trap, cause: Cause) {
         0 => writeln!(line),
         _ => writeln!(line, " ({left_out} such lines were left out.)"),
     };
-    // A line that was cut off still ends.
+    // A truncated line still ends with a newline.
     if line.len == line.bytes.len() {
         line.bytes[line.len - 1] = b'\n';
     }

@@ -1,21 +1,21 @@
-//! A queue of fixed size that fault handlers put events into, and one or more threads take them out of.
+//! A queue of fixed size. Fault handlers put events into it, and one or more threads take them out.
 //!
-//! Each slot has a number that says whose turn it is: `position` if it is free for the event of that position,
-//! `position + 1` if that event is in it. A writer claims a position by advancing `tail`, fills the slot and publishes
-//! it by its number; a reader does the same with `head`. A full queue loses the new event, and counts it. (After D.
-//! Vyukov's bounded queue. The words of an event are atomics, so that nothing here is unsafe.)
+//! Each slot has a number that gives the turn: `position` if it is free for the event of that position, `position + 1`
+//! if it holds that event. A writer claims a position by advancing `tail`, fills the slot and publishes it by its
+//! number. A reader does the same with `head`. A full queue loses the new event and counts it. (After D. Vyukov's
+//! bounded queue. The words of an event are atomics, so nothing here is unsafe.)
 
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 struct Slot<const WORDS: usize> {
     turn: AtomicUsize,
-    // Invariant: touched only by the thread that has claimed the slot's position, until it passes the turn on.
+    // Invariant: accessed only by the thread that has claimed the slot's position, until it passes the turn on.
     words: [AtomicU64; WORDS],
 }
 
-/// Of events of so many words.
+/// A queue of events of `WORDS` words each.
 pub(super) struct Ring<const WORDS: usize> {
-    // As many as a power of two.
+    // Their number is a power of two.
     slots: Box<[Slot<WORDS>]>,
     head: AtomicUsize,
     tail: AtomicUsize,
@@ -23,7 +23,7 @@ pub(super) struct Ring<const WORDS: usize> {
 }
 
 impl<const WORDS: usize> Ring<WORDS> {
-    /// Room for at least `capacity` events.
+    /// Returns a queue with room for at least `capacity` events.
     pub(super) fn new(capacity: usize) -> Ring<WORDS> {
         let capacity = capacity.clamp(2, 1 << 24).next_power_of_two();
         let slot = |turn| Slot {
@@ -42,18 +42,18 @@ impl<const WORDS: usize> Ring<WORDS> {
         &self.slots[position & (self.slots.len() - 1)]
     }
 
-    /// Claims the next position of `end`, if its slot's turn has come: it is that position plus `offset`.
+    /// Claims the next position of `end` if its slot's turn is that position plus `offset`.
     fn claim(&self, end: &AtomicUsize, offset: usize) -> Option<usize> {
         let mut position = end.load(Ordering::Relaxed);
         loop {
-            // Acquire: sees what the one before has done with the slot.
+            // Acquire: sees what the slot's previous user did.
             let turn = self.slot(position).turn.load(Ordering::Acquire);
             let ahead = turn.wrapping_sub(position.wrapping_add(offset)) as isize;
             if ahead < 0 {
                 return None;
             }
             if ahead > 0 {
-                // Somebody else has been there.
+                // Another thread has claimed the position.
                 position = end.load(Ordering::Relaxed);
                 continue;
             }
@@ -65,7 +65,7 @@ impl<const WORDS: usize> Ring<WORDS> {
         }
     }
 
-    /// Async-signal-safe, and lock-free.
+    /// Adds an event, or loses and counts it. Async-signal-safe and lock-free.
     pub(super) fn push(&self, event: &[u64; WORDS]) {
         let Some(position) = self.claim(&self.tail, 0) else {
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -79,7 +79,7 @@ impl<const WORDS: usize> Ring<WORDS> {
         slot.turn.store(position.wrapping_add(1), Ordering::Release);
     }
 
-    /// The oldest event. `None` if there is none, or it is still being written.
+    /// Removes the oldest event. Returns `None` if there is none or it is still being written.
     pub(super) fn pop(&self) -> Option<[u64; WORDS]> {
         let position = self.claim(&self.head, 1)?;
         let slot = self.slot(position);
@@ -90,7 +90,7 @@ impl<const WORDS: usize> Ring<WORDS> {
         Some(event)
     }
 
-    /// Empties the queue in a forked child, which lacks the threads that were in the middle of a `push`.
+    /// Empties the queue in a forked child, which lacks the threads that were inside a `push`.
     pub(super) fn reset(&self) {
         self.head.store(0, Ordering::Relaxed);
         self.tail.store(0, Ordering::Relaxed);
@@ -99,7 +99,7 @@ impl<const WORDS: usize> Ring<WORDS> {
         }
     }
 
-    /// How many events found no room.
+    /// Returns the number of lost events.
     pub(super) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }

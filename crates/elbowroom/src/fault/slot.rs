@@ -1,11 +1,9 @@
-//! A slot that readers may pin while a writer empties it: the hand-over between the registry and a
-//! fault handler.
+//! A slot that readers can pin while a writer empties it. The registry and the fault handler share values through it.
 //!
-//! One word holds whether the slot is live and how many readers have it pinned. A reader pins first
-//! and then looks whether the slot was live. The writer marks it dead first and then waits until no
-//! pin is left. Every change of the word is a read-modify-write, so all changes have one order: a
-//! pin that comes after the mark sees it and is taken back; the writer waits for a pin that came
-//! before it. The model tests try every order.
+//! One word holds whether the slot is live, and the number of pins. A reader pins first and then checks whether the
+//! slot was live. The writer marks it dead first and then waits until no pin is left. Every change of the word is a
+//! read-modify-write, so all changes have one order. A pin after the mark sees the mark and is taken back. The writer
+//! waits for a pin before the mark. The model tests try every order.
 
 #![allow(
     unsafe_code,
@@ -32,7 +30,7 @@ pub(super) struct Slot<T> {
 }
 
 impl<T> Slot<T> {
-    /// An empty slot.
+    /// Returns an empty slot.
     pub(super) fn new() -> Slot<T> {
         Slot {
             state: AtomicUsize::new(0),
@@ -43,15 +41,15 @@ impl<T> Slot<T> {
     /// Puts a value into a slot that is empty.
     ///
     /// # Safety
-    /// `value` stays valid until [`kill`](Slot::kill) was called and [`is_pinned`](Slot::is_pinned) was false after
-    /// it. One writer at a time; the slot is not live.
+    /// `value` stays valid until [`kill`](Slot::kill) was called and [`is_pinned`](Slot::is_pinned) was false after it.
+    /// There is one writer at a time, and the slot is not live.
     pub(super) unsafe fn fill(&self, value: *mut T) {
         self.value.store(value, Ordering::Relaxed);
-        // Release: a thread that sees LIVE sees the value, and what it points at.
+        // Release: a thread that sees LIVE sees the value and what it points to.
         self.state.fetch_or(LIVE, Ordering::Release);
     }
 
-    /// The value, kept valid by the pin; `None` if the slot is empty. Wait-free.
+    /// Returns the value, kept valid by the pin, or `None` if the slot is empty. Wait-free.
     pub(super) fn pin(&self) -> Option<Pinned<'_, T>> {
         // Acquire: pairs with `fill`.
         let before = self.state.fetch_add(PIN, Ordering::Acquire);
@@ -65,19 +63,19 @@ impl<T> Slot<T> {
         })
     }
 
-    /// Empties the slot: no new pin succeeds. Those there are stay valid.
+    /// Empties the slot: no new pin succeeds. Existing pins stay valid.
     pub(super) fn kill(&self) {
         self.state.fetch_and(!LIVE, Ordering::Relaxed);
     }
 
-    /// In a forked child, where all readers but the calling thread are gone: leaves it that many pins on a live slot.
+    /// Sets the number of pins on a live slot in a forked child, where only the calling thread is left of all readers.
     pub(super) fn set_pins(&self, pins: usize) {
         self.state.store(pins * PIN + LIVE, Ordering::Relaxed);
     }
 
-    /// Whether a reader may still use the value of a slot that was killed.
+    /// Returns whether a reader may still use the value of a killed slot.
     pub(super) fn is_pinned(&self) -> bool {
-        // Acquire: what the readers did happens before what the caller does once they are gone.
+        // Acquire: everything that the readers did happens before everything that the caller does after their end.
         self.state.load(Ordering::Acquire) != 0
     }
 }
@@ -85,7 +83,7 @@ impl<T> Slot<T> {
 /// The value of a slot, valid while this lives.
 pub(crate) struct Pinned<'a, T> {
     slot: &'a Slot<T>,
-    // Invariant: valid, by the slot's, until the pin is given back.
+    // Invariant: valid until the pin is given back, because the slot was live when it was pinned.
     value: *const T,
 }
 
@@ -93,7 +91,8 @@ impl<T> Deref for Pinned<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: valid while pinned (invariant); the thread that filled the slot only shares the value from then on.
+        // SAFETY: the value is valid while pinned (invariant), and the thread that filled the slot only shares it from
+        // then on.
         unsafe { &*self.value }
     }
 }

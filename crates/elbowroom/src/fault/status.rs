@@ -1,4 +1,4 @@
-//! Whether faults will come to us: what a program can ask before it trusts its regions.
+//! Whether faults reach the library: a program can check this before it relies on its regions.
 
 use std::fmt;
 
@@ -12,35 +12,36 @@ pub use crate::plain::Place;
 pub struct Handler {
     /// `"SIGSEGV"`, `"SIGBUS"`, or `"vectored exception handler"`.
     pub kind: &'static str,
-    /// Where ours stands.
+    /// The place of the library's handler.
     pub place: Place,
 }
 
-/// What stands between a touch and its region. Made by [`status()`].
+/// What may prevent a touch from reaching its region. Made by [`status()`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {
-    /// Each way in which faults are reported.
+    /// The library's place for each way in which faults are reported.
     pub handlers: Vec<Handler>,
-    /// The system's numbers of the threads of this process that block SIGSEGV or SIGBUS: a touch of an uncommitted page
-    /// by one of them kills the process (sigprocmask(2)). Of all threads on Linux, where /proc is mounted; elsewhere
-    /// only the calling one. Empty on Windows. A thread that blocks them for a moment, as one does that starts another
-    /// thread, is not listed on Linux: if there are any, the question takes a few milliseconds.
+    /// The system's numbers of the threads of this process that block SIGSEGV or SIGBUS. If such a thread touches an
+    /// uncommitted page, the process is killed (sigprocmask(2)). On Linux with /proc mounted, this covers all threads;
+    /// elsewhere, only the calling thread. Empty on Windows. On Linux, a thread that blocks the signals only for a
+    /// moment, as a thread does while it starts another, is not listed; if any thread blocks them, the call takes a few
+    /// milliseconds.
     pub blocking_threads: Vec<u64>,
-    /// The size of the calling thread's alternate signal stack, in bytes: 0 without one. The handler needs 8 KiB of it,
-    /// or as much of the thread's own stack. `None` on Windows, where there is no such thing.
+    /// The size of the calling thread's alternate signal stack, in bytes; 0 without one. The handler needs 8 KiB of it,
+    /// or as much of the thread's own stack. `None` on Windows, which has no such stacks.
     pub alternate_stack_bytes: Option<usize>,
 }
 
 impl Status {
-    /// Returns whether a touch of an uncommitted page will reach its region, as far as can be known.
+    /// Returns whether a touch of an uncommitted page reaches its region, as far as the system tells.
     pub fn is_good(&self) -> bool {
         let stands = |handler: &Handler| !matches!(handler.place, Place::Displaced | Place::Absent);
         self.handlers.iter().all(stands) && self.blocking_threads.is_empty()
     }
 }
 
-/// Asks where this library's handler stands, and what may keep faults from it.
+/// Returns where the library's fault handler stands, and what may keep faults from it.
 ///
 /// ```
 /// use elbowroom::{Region, fault};
@@ -55,7 +56,7 @@ impl Status {
 /// ```
 ///
 /// # Platform differences
-/// Windows does not tell in which order vectored handlers are called.
+/// Windows does not tell the order in which vectored handlers are called.
 pub fn status() -> Status {
     Status {
         handlers: dispatcher::places()
@@ -68,7 +69,7 @@ pub fn status() -> Status {
 }
 
 impl fmt::Display for Status {
-    /// A line for each finding.
+    /// Writes a line for each finding.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for Handler { kind, place } in &self.handlers {
             writeln!(f, "{kind}: {place}")?;

@@ -15,11 +15,11 @@ pub(crate) fn add(outcomes: &[u64; Outcome::ALL.len()]) {
     }
 }
 
-/// Returns how many faults of released regions had this outcome.
+/// Returns the number of faults of released regions with this outcome.
 ///
-/// With [`regions`](crate::regions), which has the counts of living regions, this gives counters that never
-/// fall. A region that is released between the two calls is missing from both until the next call, and
-/// counted twice if this function is called first.
+/// Together with [`regions`](crate::regions), which has the counts of living regions, this gives counters that never
+/// decrease. A region that is released between the two calls is missing from both until the next call. If this function
+/// is called first, it is counted twice instead.
 ///
 /// ```
 /// use elbowroom::fault::{self, Outcome};

@@ -1,18 +1,18 @@
-//! A fault, however the system reported it.
+//! A fault, in the form that is common to all systems.
 
 use crate::os::{self, Missing, Trap};
 use crate::plain::{FaultAccess, FaultCode};
 
-/// What the dispatcher and a region's filter learn of a fault.
+/// The dispatcher's and the filter's information about a fault.
 #[derive(Clone, Copy)]
 pub(crate) struct Touch {
     /// The address that was touched.
     pub(crate) address: usize,
     pub(crate) access: FaultAccess,
     pub(crate) code: FaultCode,
-    /// Whether the memory may not be accessed.
+    /// Whether the program has no access to the memory.
     pub(crate) is_inaccessible: bool,
-    /// Whether the page is missing from memory that may be accessed: a userfaultfd is to fill it.
+    /// Whether the memory is accessible and the page is missing, to be filled by userfaultfd.
     pub(crate) is_missing: bool,
 }
 

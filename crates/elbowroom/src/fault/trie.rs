@@ -1,10 +1,11 @@
 //! A table from addresses to [`Slot`]s that readers walk while a writer changes it.
 //!
-//! A trie over the address: the top bits index a fixed root, then six bits a level down to 4 KiB. An entry is empty, a
-//! deeper node, or the slot that was stored for the entry's whole span, so a range of any size takes a handful of
-//! entries and a lookup at most six loads, however many ranges there are.
+//! This is a trie over the address: the top bits index a fixed root, then each level takes six bits, down to 4 KiB. An
+//! entry is empty, a deeper node, or the slot that was stored for the entry's whole span. So a range of any size takes
+//! a handful of entries, and a lookup takes at most six loads, for any number of ranges.
 //!
-//! Nodes and slots are never freed, so a reader that comes by an entry that has just been replaced still reads one.
+//! Nodes and slots are never freed. So a reader that follows an entry that was just replaced still reads a node or a
+//! slot.
 
 #![allow(
     unsafe_code,
@@ -21,15 +22,15 @@ use crate::sync::atomic::{AtomicPtr, Ordering};
 #[cfg(all(test, loom))]
 mod models;
 
-/// Addresses end here: 57 bits is the most any supported processor translates.
+/// The end of the addresses: no supported processor translates more than 57 bits.
 const ADDRESS_BITS: u32 = if cfg!(loom) { ROOT_SHIFT } else { 57 };
-/// The root's entries span 4 TiB each.
+/// The span of a root entry: 4 TiB.
 const ROOT_SHIFT: u32 = 42;
 const ROOT_ENTRIES: usize = 1 << (ADDRESS_BITS - ROOT_SHIFT);
-/// In a model, each entry is something that is watched.
+/// Small in a model, because the checker watches every entry.
 const NODE_BITS: u32 = if cfg!(loom) { 2 } else { 6 };
 const NODE_ENTRIES: usize = 1 << NODE_BITS;
-/// The span of an entry of the lowest level: no page is smaller.
+/// The span of an entry of the lowest level. No page is smaller.
 const LEAF_SHIFT: u32 = 12;
 
 /// Null, a [`Node`], or a [`Slot`] with [`SLOT_TAG`] added.
@@ -43,7 +44,7 @@ struct Node {
 
 /// The table.
 pub(super) struct Trie<T: 'static> {
-    // Invariant: each entry that is not null points at a leaked Node or (tagged) a `Slot<T>` that lives for good.
+    // Invariant: each entry that is not null points to a leaked Node or (tagged) to a `Slot<T>` that is never freed.
     root: [Entry; ROOT_ENTRIES],
     slots: PhantomData<&'static Slot<T>>,
 }
@@ -65,7 +66,7 @@ impl<T> Trie<T> {
         }
     }
 
-    /// The slot that is stored for the address; one that is just being replaced may still be found. Async-signal-safe
+    /// Returns the slot stored for the address. While it is being replaced, either one may be found. Async-signal-safe
     /// and wait-free.
     pub(super) fn find(&self, address: usize) -> Option<&'static Slot<T>> {
         if address >> ADDRESS_BITS != 0 {
@@ -79,19 +80,19 @@ impl<T> Trie<T> {
             }
             if entry.addr() & SLOT_TAG != 0 {
                 let slot: *mut Slot<T> = entry.map_addr(|address| address - SLOT_TAG).cast();
-                // SAFETY: a tagged entry is a slot of this type that lives for good (invariant of `root`).
+                // SAFETY: a tagged entry is a slot of this type that is never freed (invariant of `root`).
                 return Some(unsafe { &*slot });
             }
             shift -= NODE_BITS;
-            // SAFETY: not null and not a slot, so a leaked Node (invariant of `root`); the Acquire load that found it
-            // sees its contents.
+            // SAFETY: the entry is neither null nor a slot, so it is a leaked Node (invariant of `root`). The Acquire
+            // load that found it sees its contents.
             let node = unsafe { &*entry.cast::<Node>() };
             entry = node.entries[address >> shift & (NODE_ENTRIES - 1)].load(Ordering::Acquire);
         }
     }
 
-    /// Stores a slot for these addresses, which have none, or takes theirs out. One writer at a time, or entries get
-    /// lost.
+    /// Stores a slot for addresses that have none, or removes theirs. There must be only one writer at a time, because
+    /// entries would get lost otherwise.
     pub(super) fn store(&self, addresses: &Range<usize>, slot: Option<&'static Slot<T>>) {
         let tagged = |slot| {
             ptr::from_ref::<Slot<T>>(slot)
@@ -122,7 +123,7 @@ fn fill(entries: &[Entry], shift: u32, base: usize, addresses: &Range<usize>, va
         if start >= addresses.end {
             return;
         }
-        // Only writers store entries, one at a time, so a relaxed load sees the latest.
+        // Only writers store entries, one at a time, so a relaxed load sees the latest value.
         let found = entry.load(Ordering::Relaxed);
         let is_node = !found.is_null() && found.addr() & SLOT_TAG == 0;
         let covered = addresses.start <= start && start + (1 << shift) <= addresses.end;
@@ -137,7 +138,7 @@ fn fill(entries: &[Entry], shift: u32, base: usize, addresses: &Range<usize>, va
             entry.store(node.cast(), Ordering::Release);
             node
         };
-        // SAFETY: just leaked, or found as a node (invariant of `root`).
+        // SAFETY: the node was just leaked, or found as a node (invariant of `root`).
         let node = unsafe { &*node };
         debug_assert!(shift > LEAF_SHIFT, "regions are made of pages");
         fill(&node.entries, shift - NODE_BITS, start, addresses, value);

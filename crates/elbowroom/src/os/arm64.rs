@@ -1,6 +1,6 @@
-//! Telling an arm64 store from a load by its encoding.
+//! Distinguishes arm64 stores from loads by their encoding.
 
-/// Whether this instruction, which faulted on data, writes memory.
+/// Returns whether this instruction, which faulted on data, writes memory.
 ///
 /// Arm Architecture Reference Manual, C4.1 "Loads and stores": bits 29..28, 27, 25 choose the group. Atomic
 /// read-modify-writes count as writes, as the hardware reports them.

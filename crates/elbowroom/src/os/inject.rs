@@ -1,7 +1,7 @@
 //! Fault injection: make the nth operating-system call of a kind fail.
 //!
-//! A plan belongs to the thread that made it and counts only that thread's calls, those of its page faults included, so
-//! tests may run side by side. Present with the cargo feature `inject`.
+//! A plan belongs to the thread that made it and counts only that thread's calls, including those of its page faults.
+//! So tests can run side by side. The module exists with the cargo feature `inject`.
 //!
 //! ```
 //! use elbowroom::{Reservation, inject::{self, Call}};
@@ -49,12 +49,12 @@ pub enum Call {
     Release,
     /// Installing the fault handler.
     InstallHandler,
-    /// Bringing in committed pages ahead of their use. It is only done to save time, so a refusal is no error.
+    /// Bringing in committed pages ahead of use. This only saves time, so its refusal is not an error.
     Populate,
     /// Opening a userfaultfd.
     OpenUserfault,
-    /// One attempt of a commit, on Windows, where a commit that reaches the commit limit is attempted again: a refusal
-    /// that passes.
+    /// One attempt of a commit on Windows, where a commit that reaches the commit limit is attempted again. Refusing it
+    /// simulates a temporary refusal.
     CommitAttempt,
 }
 
@@ -74,7 +74,7 @@ impl Call {
     ];
 }
 
-/// The code of a refused call: memory or commit charge has run out.
+/// The code of a refused call: memory or commit charge is exhausted.
 #[cfg(all(
     any(target_os = "linux", target_os = "macos"),
     any(target_arch = "x86_64", target_arch = "aarch64")
@@ -88,15 +88,15 @@ const INJECTED: OsCode = OsCode(windows_sys::Win32::Foundation::ERROR_COMMITMENT
 )))]
 const INJECTED: OsCode = OsCode::UNSUPPORTED;
 
-/// How many threads may have a plan at once.
+/// The number of threads that can have a plan at once.
 const PLANS: usize = 64;
 
-/// A thread's plan. Atomics, because the fault handler reads it.
+/// A thread's plan. Its fields are atomics because the fault handler reads them.
 struct Slot {
-    // Invariant: only the thread whose token stands here touches the other fields. 0: the slot is free.
+    // Invariant: only the thread with this token accesses the other fields. 0 means that the slot is free.
     thread: AtomicUsize,
     call: AtomicUsize,
-    // The call to refuse, counting down; 0: none is left.
+    // Counts down to the call to refuse; 0 means that none is left.
     countdown: AtomicU64,
 }
 
@@ -108,7 +108,7 @@ static SLOTS: [Slot; PLANS] = [const {
     }
 }; PLANS];
 
-/// A plan in force on this thread; dropping it ends it.
+/// A plan in force on this thread. Dropping it ends the plan.
 #[derive(Debug)]
 #[must_use = "dropping the plan ends it"]
 pub struct Plan {
@@ -130,11 +130,11 @@ impl Drop for Plan {
     }
 }
 
-/// Makes the `nth` next call of this kind on this thread (counted from 1) fail as if memory had run out. `nth` of 0
-/// refuses none.
+/// Makes the `nth` next call of this kind on this thread, counted from 1, fail as if memory were exhausted. If `nth` is
+/// 0, no call fails.
 ///
 /// # Panics
-/// If this thread has a plan already, or 64 threads have one.
+/// Panics if this thread already has a plan, or if 64 threads have one.
 #[expect(
     clippy::expect_used,
     reason = "documented; a test harness with more threads is told"
@@ -163,7 +163,7 @@ pub fn refuse(call: Call, nth: u64) -> Plan {
     }
 }
 
-/// In a forked child: ends the plans of the threads that it does not have, whose tokens new threads may get.
+/// Ends, in a forked child, the plans of threads that the child lacks: new threads may get their tokens.
 pub(crate) fn forget_other_threads() {
     let me = thread_token();
     for slot in &SLOTS {
@@ -173,7 +173,7 @@ pub(crate) fn forget_other_threads() {
     }
 }
 
-/// Called before each operating-system call. Async-signal-safe.
+/// Counts an operating-system call, before it is made, and refuses it if the plan says so. Async-signal-safe.
 pub(super) fn check(call: Call) -> Result<(), OsCode> {
     let me = thread_token();
     let Some(slot) = SLOTS

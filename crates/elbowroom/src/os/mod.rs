@@ -2,63 +2,63 @@
 //!
 //! Each platform is a module that provides the items listed here, with the same meaning.
 //!
-//! **Memory.** A *reservation* is a range of addresses that the system gives to nothing else. Its pages are
-//! *reserved* (an access faults, nothing is charged) or *committed* (charged to the system's commit limit where
-//! the system has one; zero when first seen).
+//! **Memory.** A *reservation* is a range of addresses that the system gives to nothing else. Its pages are *reserved*
+//! (an access faults, nothing is charged) or *committed* (charged to the system's commit limit if there is one; zero at
+//! first).
 //!
-//! - `page_size()`: bytes, a power of two, at least 4096, constant. `huge_page_size()`: what a full page table
-//!   covers.
+//! - `page_size()`: in bytes, a power of two, at least 4096, constant. `huge_page_size()`: the bytes that a full page
+//!   table covers.
 //! - `granularity()`: the alignment of a reservation's base; a multiple of the page size.
 //! - `reserve(len, align, placement)`: `len > 0`, a multiple of the page size; `align` a power of two, at least the
 //!   granularity. All pages are reserved. It never replaces an existing mapping.
 //!
 //! The calls below take [`Pages`], which are always whole pages of one live reservation.
 //!
-//! - `commit(pages)`: reserved pages become committed, readable and writable, zero. Pages that are committed become
-//!   readable and writable, and keep their contents. If it fails, some pages may be committed; the caller uncommits
-//!   them. It may wait for half a second for a refusal that passes.
-//! - `uncommit(pages)`: undoes a commit that failed or that was never announced. The pages are reserved again.
-//!   What the program has advised the system about them stays. The system may keep their charge until they are
-//!   decommitted or released.
-//! - `decommit(pages)`: pages become reserved, whatever they were; contents are lost, the charge is refunded.
+//! - `commit(pages)`: reserved pages become committed, readable, writable and zero. Committed pages become readable and
+//!   writable, and keep their contents. After a failure some pages may be committed; the caller uncommits them. The
+//!   call may wait half a second for a temporary refusal to pass.
+//! - `uncommit(pages)`: undoes a commit that failed or that was never announced. The pages are reserved again. The
+//!   program's advice to the system about them is kept. The system may keep their charge until they are decommitted or
+//!   released.
+//! - `decommit(pages)`: pages become reserved, in whatever state they are. Contents are lost, and the charge is
+//!   refunded.
 //! - `protect(pages, access)`: committed pages get this access and keep their contents.
-//! - `populate(pages)`: makes committed pages resident as a write would, without changing their contents, as
-//!   far as the system has a means for that. A touch would do the same later, so failure is silent. Pages that are
-//!   not committed stay so. A single page may be left to the program's own touch, where that costs no more. If
-//!   pages may be other than readable and writable, the fault handler is installed. Async-signal-safe.
-//! - `advise_huge(pages)`: lets the system use huge pages for committed pages, where it has them and would not
-//!   use them by itself. Failure is silent. Async-signal-safe.
+//! - `populate(pages)`: makes committed pages resident as a write would, without changing their contents, if the system
+//!   can. A touch does the same later, so failure is silent. Pages that are not committed stay so. A single page may be
+//!   left to the program's own touch, if that costs no more. If pages may be other than readable and writable, the
+//!   fault handler is installed. Async-signal-safe.
+//! - `advise_huge(pages)`: lets the system use huge pages for committed pages, if it has them and would not use them by
+//!   itself. Failure is silent. Async-signal-safe.
 //! - `release(base, len)`: gives back a whole reservation, as `reserve` made it.
 //! - `allows(address, access)`: whether the system lets the program access an address right now without a fault;
 //!   `None` if it cannot be asked. Async-signal-safe.
-//! - `name(pages, name)`: sets a label for diagnosis, where the system has labels. Failure is silent. It
-//!   allocates nothing.
-//! - `set_in_core_dumps(pages, in_dumps)`: whether a core dump has these pages, where a program can say (Linux).
-//!   Failure is silent. Async-signal-safe.
-//! - `is_out_of_mappings()`: after a commit that failed for want of memory, whether the process has reached its limit
-//!   on mappings (Linux). Async-signal-safe.
+//! - `name(pages, name)`: sets a label for diagnosis, if the system has labels. Failure is silent. Allocates nothing.
+//! - `set_in_core_dumps(pages, in_dumps)`: sets whether core dumps include these pages, if a program can set it
+//!   (Linux). Failure is silent. Async-signal-safe.
+//! - `is_out_of_mappings()`: after a commit failed for lack of memory, returns whether the process has reached its
+//!   limit of mappings (Linux). Async-signal-safe.
 //! - `Userfault`, `is_missing_page(trap)`, `poison` and `cure`, `userfault_advice(code)`: userfaultfd(2), which only
 //!   Linux has. Pages that are *attached* to one are accessible, and missing until they are *filled*; the touch of a
 //!   missing page is a fault. *Emptied* pages are missing again. A fork detaches them in the child, which must
 //!   `reopen` the descriptor and `register` the pages.
-//! - `at_fork(before, in_parent, in_child)`: where processes fork, calls these functions around every fork, on the
-//!   thread that forks.
-//! - `address_space()`: about how many bytes of addresses programs have. `addresses_left()`: how many of them a limit
-//!   of this process leaves, if it has such a limit.
+//! - `at_fork(before, in_parent, in_child)`: if the system has fork, calls these functions around every fork, on the
+//!   forking thread.
+//! - `address_space()`: the approximate number of bytes of addresses that programs have. `addresses_left()`: how many
+//!   of them a limit of this process leaves, if it has such a limit.
 //! - `limits()`: the limits of the system on the memory of this process, as far as they are known.
 //!
-//! **Faults.** `handler::install(decide)` makes the system call `decide` for each fault that the processor raised,
-//! with a `Trap` that describes it, on the thread that faulted. `handler::uninstall()` restores what was installed
-//! before. If `decide` passes a fault on, the handlers from before get it unchanged. One thread at a time calls
-//! these two and `handler::places()`, which says where our handler stands. `threads_that_block_faults()` and
-//! `alternate_stack_bytes()` say what may keep faults from it. `sort_table()` prepares the exception table that the
+//! **Faults.** `handler::install(decide)` makes the system call `decide` for each fault that the processor raised, on
+//! the faulting thread, with a `Trap` that describes it. `handler::uninstall()` restores the previous handlers. If
+//! `decide` passes a fault on, the previous handlers get it unchanged. One thread at a time calls these two and
+//! `handler::places()`, which returns the places of our handler. `threads_that_block_faults()` and
+//! `alternate_stack_bytes()` return what may keep faults from it. `sort_table()` prepares the exception table that the
 //! accessors' asm has written; `resume_after(address)` looks an instruction up in it.
 //!
-//! **Threads.** `thread_token()` tells threads apart and is never 0. `wait(word, expected)` sleeps while the word
-//! has that value and may wake early. `wake_one(word)` wakes one thread that waits on it, and uses the address only
-//! as a key: the word may be gone. Both are async-signal-safe. `SignalsBlocked` keeps asynchronous signals from this
-//! thread while it lives. `FilterStack::run` calls a function with at least 128 KiB of stack, where the system does
-//! not call handlers on the thread's own stack; `guard_page()` is the page below it, or 0.
+//! **Threads.** `thread_token()` identifies a thread and is never 0. `wait(word, expected)` sleeps while the word has
+//! that value, and may wake early. `wake_one(word)` wakes one thread that waits on the word. It uses the address only
+//! as a key, so the word may no longer exist. Both are async-signal-safe. `SignalsBlocked` keeps asynchronous signals
+//! from this thread while it exists. `FilterStack::run` calls a function with at least 128 KiB of stack, if the system
+//! does not call handlers on the thread's own stack; `guard_page()` is the page below that stack, or 0.
 
 #![allow(
     unsafe_code,
@@ -141,7 +141,7 @@ pub(crate) fn is_unsupported(code: OsCode) -> bool {
     code == OsCode::UNSUPPORTED || sys::is_unsupported(code)
 }
 
-/// Asks the fault-injection layer first, where it is compiled in.
+/// Asks the fault-injection layer first, if it is compiled in.
 macro_rules! refusable {
     ($call:ident) => {
         #[cfg(feature = "inject")]
@@ -163,7 +163,7 @@ pub(crate) fn commit(pages: Pages<'_>) -> Result<(), OsCode> {
     sys::commit(pages)
 }
 
-/// [`commit`], for pages that hold the library's own tables.
+/// Commits pages that hold the library's own tables.
 pub(crate) fn commit_bookkeeping(pages: Pages<'_>) -> Result<(), OsCode> {
     refusable!(CommitBookkeeping);
     sys::commit(pages)
@@ -205,10 +205,11 @@ pub(crate) unsafe fn populate(pages: Pages<'_>) {
 }
 
 /// # Safety
-/// `base` and `len` are those of one successful `reserve`, not released before; nothing uses the addresses after.
+/// `base` and `len` are those of one successful `reserve`, not released before. Nothing uses the addresses afterwards.
 pub(crate) unsafe fn release(base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
     refusable!(Release);
-    // SAFETY: those of one successful `reserve`, released here for the first time, and not used after (contract).
+    // SAFETY: the range is from one successful `reserve`, is released here for the first time, and is not used
+    // afterwards (contract).
     unsafe { sys::release(base, len) }
 }
 
@@ -217,19 +218,19 @@ pub(crate) fn open_userfault() -> Result<Userfault, OsCode> {
     Userfault::open()
 }
 
-/// [`open_userfault`], for events.
+/// Opens a userfaultfd that reports events.
 pub(crate) fn open_userfault_for_events() -> Result<Userfault, OsCode> {
     refusable!(OpenUserfault);
     Userfault::open_for_events()
 }
 
-/// [`commit`], for pages that are attached to a userfaultfd.
+/// Commits pages that are attached to a userfaultfd.
 pub(crate) fn fill(userfault: &Userfault, pages: Pages<'_>) -> Result<(), OsCode> {
     refusable!(Commit);
     userfault.fill(pages)
 }
 
-/// [`fill`] for pages that are about to be written.
+/// Commits attached pages that are about to be written.
 pub(crate) fn fill_written(userfault: &Userfault, pages: Pages<'_>) -> Result<(), OsCode> {
     refusable!(Commit);
     userfault.fill_written(pages)
@@ -245,7 +246,7 @@ pub(crate) fn fill_with(
     userfault.fill_with(pages, contents)
 }
 
-/// [`decommit`], for pages that are attached to a userfaultfd.
+/// Decommits pages that are attached to a userfaultfd.
 ///
 /// # Safety
 /// No reference points into the pages.

@@ -1,7 +1,7 @@
-//! The exception table: where it lies in the program, by object format.
+//! The exception table: its place in the program, for each object format.
 //!
-//! Each accessor's asm writes one entry into a section of its own, with [`access_entry!`]. The linker gathers the
-//! entries of the whole program, wherever the accessors were inlined; here the gathered section is found again.
+//! Each accessor's asm writes one entry into a separate section, with [`access_entry!`]. The linker gathers the entries
+//! of the whole program, wherever the accessors were inlined. This module finds the gathered section again.
 
 #![allow(unsafe_code, reason = "makes a slice of what the linker gathered")]
 
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// One accessor: the instructions in `start..end` may fault, and after a refusal the thread continues at `end`.
 ///
-/// The fields are distances from themselves, so that the table needs no relocation at load time.
+/// The fields are distances from their own addresses, so the table needs no relocation at load time.
 #[repr(C)]
 pub(crate) struct AccessEntry {
     start: i32,
@@ -19,7 +19,7 @@ pub(crate) struct AccessEntry {
 }
 
 impl AccessEntry {
-    /// The addresses of `start` and `end`.
+    /// Returns the addresses of `start` and `end`.
     pub(crate) fn addresses(&self) -> (usize, usize) {
         let resolve = |field: &i32| {
             (&raw const *field)
@@ -30,12 +30,12 @@ impl AccessEntry {
     }
 }
 
-// The number is that of the entries' format: two versions of this library in one program share a section if they share
-// it.
+// The number is the version of the entries' format: two versions of this library in one program share a section if they
+// share the number.
 //
-// Nothing in the program refers to an entry, and it must stay as long as its code does. "R" (SHF_GNU_RETAIN) and
-// no_dead_strip say so to the linker. PE has no such flag, and GNU ld drops what nothing refers to: there, an
-// instruction that does nothing refers to the entry.
+// Nothing in the program refers to an entry, and it must be kept as long as its code. "R" (SHF_GNU_RETAIN) and
+// no_dead_strip tell this to the linker. PE has no such flag, and GNU ld drops whatever is not referred to. There, an
+// instruction without effect refers to the entry.
 
 #[cfg(not(any(windows, target_vendor = "apple")))]
 macro_rules! access_section {
@@ -59,8 +59,8 @@ macro_rules! access_section {
     };
 }
 
-/// Hides the symbols that the linker defines for the section. Another object of the process may have a copy of the
-/// library, and each copy must find its own table, also where a program exports all its symbols (`-rdynamic`).
+/// Hides the symbols that the linker defines for the section. Another object of the process may contain a copy of the
+/// library, and each copy must find its own table, even if a program exports all its symbols (`-rdynamic`).
 #[cfg(not(any(windows, target_vendor = "apple")))]
 macro_rules! hidden_bounds {
     () => {
@@ -68,7 +68,7 @@ macro_rules! hidden_bounds {
     };
 }
 
-// Mach-O binds a name to the object that defines it.
+// Mach-O binds a name to the object that defines it, so nothing is needed.
 #[cfg(target_vendor = "apple")]
 macro_rules! hidden_bounds {
     () => {
@@ -90,7 +90,7 @@ macro_rules! access_anchor {
     };
 }
 
-/// The asm text that enters the instructions between two labels into the exception table. Label 6 is its own.
+/// The asm text that enters the instructions between two labels into the exception table. It defines label 6.
 macro_rules! access_entry {
     ($start:literal, $end:literal) => {
         concat!(
@@ -107,7 +107,7 @@ macro_rules! access_entry {
 
 pub(crate) use {access_anchor, access_entry, access_section};
 
-/// All entries of the program, in the order of linking.
+/// Returns all entries of the program, in the order of linking.
 #[cfg(not(windows))]
 pub(crate) fn exception_table() -> &'static [AccessEntry] {
     // The linker defines these two for a section whose name is an identifier (ELF), or on request (Mach-O).
@@ -125,8 +125,8 @@ pub(crate) fn exception_table() -> &'static [AccessEntry] {
         )]
         static STOP: [AccessEntry; 0];
     }
-    // The two symbols exist only if the section does; a program without any accessor has it empty.
-    // SAFETY: no instruction and no data.
+    // The two symbols exist only if the section does, so a program without any accessor defines it empty here.
+    // SAFETY: the block contains no instruction and no data.
     unsafe {
         std::arch::asm!(
             access_section!(),
@@ -137,17 +137,18 @@ pub(crate) fn exception_table() -> &'static [AccessEntry] {
     };
     let start: *const AccessEntry = (&raw const START).cast();
     let bytes = (&raw const STOP).addr() - start.addr();
-    // SAFETY: the section holds nothing but entries written by `access_entry!`, each 8 bytes long and 4-byte aligned;
-    // the linker lays them end to end between the two symbols, and nothing ever writes to it.
+    // SAFETY: the section holds only entries written by `access_entry!`, each 8 bytes long and 4-byte aligned. The
+    // linker lays them end to end between the two symbols, and nothing writes to it.
     unsafe { slice::from_raw_parts(start, bytes / size_of::<AccessEntry>()) }
 }
 
-/// All entries of the program, in the order of linking: the section is found by its name in the image's headers.
+/// Returns all entries of the program, in the order of linking. The section is found by its name in the image's
+/// headers.
 #[cfg(windows)]
 pub(crate) fn exception_table() -> &'static [AccessEntry] {
     super::windows::image::image_section(*b".elbrm_1").map_or(&[], |(start, bytes)| {
-        // SAFETY: the section holds nothing but entries written by `access_entry!`, each 8 bytes long and 4-byte
-        // aligned, end to end from its start; it is mapped as long as this code is, and read-only.
+        // SAFETY: the section holds only entries written by `access_entry!`, each 8 bytes long and 4-byte aligned, end
+        // to end from its start. It is mapped as long as this code is, and read-only.
         unsafe { slice::from_raw_parts(start.cast(), bytes / size_of::<AccessEntry>()) }
     })
 }
@@ -155,7 +156,7 @@ pub(crate) fn exception_table() -> &'static [AccessEntry] {
 /// The exception table, sorted by start, as addresses. Leaked; null until [`sort_table`] has run.
 static SORTED: AtomicPtr<Vec<(usize, usize)>> = AtomicPtr::new(ptr::null_mut());
 
-/// Sorts the table, once. Allocates, so it runs before a handler is installed. One thread at a time calls
+/// Sorts the table, once. It allocates, so it runs before a handler is installed. Only one thread at a time may call
 /// it.
 pub(crate) fn sort_table() {
     if SORTED.load(Ordering::Relaxed).is_null() {
@@ -166,10 +167,10 @@ pub(crate) fn sort_table() {
     }
 }
 
-/// Returns where a thread continues whose fault at `program_counter` was refused. `None` if that is not
-/// in an accessor.
+/// Returns where a thread continues whose fault at `program_counter` was refused, or `None` if that is not inside an
+/// accessor.
 pub(crate) fn resume_after(program_counter: usize) -> Option<usize> {
-    // SAFETY: null, or a Vec that `sort_table` has leaked and that nothing changes.
+    // SAFETY: the pointer is null, or to a Vec that `sort_table` has leaked and that nothing changes.
     let table = unsafe { SORTED.load(Ordering::Acquire).as_ref() }?;
     let after = table.partition_point(|&(start, _)| start <= program_counter);
     let &(start, end) = table.get(after.checked_sub(1)?)?;
@@ -189,7 +190,7 @@ mod tests {
         assert_eq!(region.try_read::<[u64; 3]>(0).unwrap()[0], 1);
 
         sort_table();
-        // SAFETY: a Vec that `sort_table` has leaked and that nothing changes.
+        // SAFETY: the pointer is to a Vec that `sort_table` has leaked and that nothing changes.
         let table = unsafe { &*SORTED.load(Ordering::Acquire) };
         assert!(table.len() >= 4, "{table:x?}");
         assert!(

@@ -1,24 +1,23 @@
-//! Plain types of the contract.
+//! Plain types of the contract with the systems.
 
 use crate::plain::FaultAccess;
 
-/// What becomes of a fault.
+/// How a fault is to be handled.
 pub(crate) enum Decision {
-    /// Continue the thread as its context, which may have changed, says.
+    /// Continue the thread with its context, which may have been changed.
     Resume,
-    /// The fault is not ours, or was refused outside an accessor: the handlers that were there before ours
-    /// are next.
+    /// The fault is not ours, or was refused outside an accessor. The handlers from before ours get it.
     PassOn,
 }
 
-/// An event: a thread waits for a page that is missing.
+/// An event: a thread waits for a missing page.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Missing {
     /// The address that was touched, or, on older kernels, the first byte of its page.
     pub(crate) address: usize,
     pub(crate) access: FaultAccess,
     pub(crate) flags: u64,
-    /// The kernel's number of the thread that waits.
+    /// The kernel's number of the waiting thread.
     pub(crate) thread: u64,
 }
 
@@ -27,7 +26,7 @@ pub(crate) struct Missing {
 pub(crate) enum Next {
     Missing(Missing),
     TimeUp,
-    /// The bell was rung, or there is nothing to wait for any more.
+    /// The bell was rung, or there is nothing left to wait for.
     End,
 }
 

@@ -1,4 +1,4 @@
-//! A platform that elbowroom does not know: everything type-checks, and every reservation is refused.
+//! A platform that the library does not support: everything type-checks, and every reservation is refused.
 
 use std::ffi::c_void;
 use std::ptr::NonNull;
@@ -46,12 +46,12 @@ pub(crate) fn fault_code(_is_missing: bool) -> FaultCode {
     FaultCode::Exception(0)
 }
 
-/// Returns what a person can try after `code` refused a reservation.
+/// Returns advice to a person after `code` refused a reservation.
 pub(crate) fn reserve_advice(code: OsCode) -> Option<&'static str> {
     advice(code)
 }
 
-/// Returns what a person can try after `code` refused a thread.
+/// Returns advice to a person after `code` refused a thread.
 pub(crate) fn thread_advice(code: OsCode) -> Option<&'static str> {
     advice(code)
 }
@@ -178,7 +178,7 @@ impl SignalsBlocked {
     }
 }
 
-/// No handler is ever installed, so there is never a trap.
+/// Uninhabited, because no handler is ever installed.
 pub(crate) enum Trap {}
 
 impl Trap {
@@ -207,7 +207,7 @@ impl Trap {
     }
 }
 
-/// Never made, for want of a fault to filter.
+/// Uninhabited, because there is no fault to filter.
 pub(crate) enum FilterStack {}
 
 impl FilterStack {

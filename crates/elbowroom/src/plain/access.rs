@@ -1,9 +1,9 @@
-//! What may be done with a page, and where memory should lie.
+//! The access to a page, and the placement of memory.
 
-/// What a program may do with a committed page.
+/// The access that a program has to a committed page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
-    /// Nothing. The page stays committed and keeps its contents.
+    /// No access. The page stays committed and keeps its contents.
     None,
     /// Read.
     Read,
@@ -13,13 +13,13 @@ pub enum Access {
     ReadExecute,
 }
 
-/// Where a reservation should lie.
+/// The placement of a reservation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Placement {
     /// The system chooses.
     Anywhere,
-    /// At this address if it is free; otherwise the system chooses.
+    /// At this address if it is free; otherwise at an address that the system chooses.
     Near(usize),
-    /// At this address, a multiple of the granularity, or nowhere.
+    /// At exactly this address, a multiple of the granularity.
     Exactly(usize),
 }

@@ -8,7 +8,7 @@ use std::fmt;
 pub enum FaultAccess {
     /// Reading.
     Read,
-    /// Writing, or reading and writing in one.
+    /// Writing, or reading and writing in one instruction.
     Write,
     /// Fetching an instruction.
     Execute,

@@ -1,4 +1,4 @@
-//! Plain types, the lowest layer: they say something and do nothing.
+//! The lowest layer: plain types without behaviour of their own.
 
 mod access;
 mod fault_code;

@@ -8,7 +8,7 @@ use std::io;
 pub(crate) struct OsCode(pub(crate) i32);
 
 impl OsCode {
-    /// Not supported on this system. No system has this number.
+    /// Not supported on this system. No system uses this number.
     pub(crate) const UNSUPPORTED: OsCode = OsCode(i32::MIN);
 }
 

@@ -1,22 +1,21 @@
-//! Where the fault handler stands.
+//! The place of the fault handler.
 
 use std::fmt;
 
-/// Where this library's fault handler stands among those of the process.
+/// The place of this library's fault handler among the handlers of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Place {
-    /// Not installed: no [`Region`](crate::Region) lives.
+    /// Not installed, because there is no living [`Region`](crate::Region).
     Absent,
     /// The system calls it first.
     First,
-    /// Another handler was put in front, and passes on what is not its own: it has called ours since.
+    /// Another handler is in front, and has forwarded a fault to ours since.
     Behind,
-    /// Another handler was put in front, and has not passed anything on so far. Either it never does, and then every
-    /// fault in a region is a crash; or nothing has faulted since. The next region that is made puts ours in front
-    /// again.
+    /// Another handler is in front, and has not forwarded anything so far. Either it never does, and every fault in a
+    /// region is then a crash; or nothing has faulted since. Creating a region puts ours in front again.
     Displaced,
-    /// Installed; where, the system does not tell (Windows, where it was the first when it was installed).
+    /// Installed, in an unknown place: the system does not tell (Windows, where it was first when it was installed).
     Installed,
 }
 

@@ -49,7 +49,7 @@ impl Size {
 
     /// Returns the unit, if the number has a decimal.
     ///
-    /// The sizes of a table agree if all of one unit have a decimal as soon as one of them has one.
+    /// The sizes of a table agree if all sizes of a unit have a decimal as soon as one of them has one.
     pub fn unit_with_decimal(self) -> Option<&'static str> {
         let (tenths, unit) = self.tenths();
         (tenths % 10 != 0).then_some(UNITS[unit])

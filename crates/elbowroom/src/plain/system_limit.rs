@@ -12,16 +12,16 @@ pub struct SystemLimit {
     pub file: Option<PathBuf>,
     /// The limit in bytes.
     pub limit_bytes: usize,
-    /// How many bytes count towards the limit and cannot be taken back: the cache of files that a control group is
-    /// charged for is left out, because the kernel takes it back before it refuses anything.
+    /// The number of bytes that count towards the limit and cannot be reclaimed. The file cache that a control group is
+    /// charged for is left out, because the kernel reclaims it before it refuses anything.
     pub used_bytes: usize,
-    /// Whether the system refuses memory past the limit or ends a process. It slows processes down past a soft limit
-    /// (`memory.high`).
+    /// Whether the system refuses memory or ends a process beyond the limit. Beyond a soft limit (`memory.high`), it
+    /// slows the processes down.
     pub is_hard: bool,
 }
 
 impl SystemLimit {
-    /// Returns how many bytes the limit leaves.
+    /// Returns the number of bytes that the limit leaves.
     pub fn available_bytes(&self) -> usize {
         self.limit_bytes.saturating_sub(self.used_bytes)
     }

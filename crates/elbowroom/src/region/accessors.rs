@@ -1,4 +1,4 @@
-//! The accessors: a touch of a region that may be refused, and then is an error.
+//! The accessors: methods that touch a region, and return an error if the touch is refused.
 
 #![allow(unsafe_code, reason = "calls the accessors' asm")]
 
@@ -15,11 +15,12 @@ use crate::fault::access;
 const PAGE_SIZE_MIN: usize = 4096;
 
 impl Region {
-    /// Whether an accessor may try `size` bytes at `offset`: up to the end of the guard page.
+    /// Returns whether an accessor may try `size` bytes at `offset`, which must end at or before the end of the guard
+    /// page.
     #[inline(always)]
     fn reaches(&self, offset: usize, size: usize) -> bool {
-        // A region is at least a page and its guard page, so what fits there needs one comparison and no overflow
-        // check.
+        // A region has at least one page and its guard page. So for a size within two pages, one comparison suffices
+        // and nothing overflows.
         if size <= 2 * PAGE_SIZE_MIN {
             offset <= self.reach.wrapping_sub(size)
         } else {
@@ -29,7 +30,7 @@ impl Region {
         }
     }
 
-    /// The address of `size` bytes at `offset`, if an accessor may try them.
+    /// Returns the address of `size` bytes at `offset`, if an accessor may try them.
     fn within_reach(
         &self,
         operation: Operation,
@@ -48,37 +49,37 @@ impl Region {
         Error::out_of_range(operation, offset..offset.saturating_add(size), self.len())
     }
 
-    /// The error of an accessor that was refused at `at`, of a range that ends at `end`.
+    /// Returns the error of an access up to `end` that was refused at `at`.
     #[cold]
     fn refused(&self, operation: Operation, at: usize, end: usize, packed: u64) -> Error {
         let cause = Cause::from_register(packed);
         self.inner().error(operation, at..end, cause)
     }
 
-    /// Writes `value` at `offset`, committing the pages it lies on. Any alignment will do.
+    /// Writes `value` at `offset`, and commits the pages it lies on. `offset` may have any alignment.
     ///
     /// # Errors
-    /// Whatever refused the commit: `is_limit()`, `is_declined()`, `is_out_of_memory()`, `is_protected()`; or
-    /// `is_invalid_range()` past the end. The bytes before [`Error::offset`] are written, none after.
+    /// The cause of a refused commit: `is_limit()`, `is_declined()`, `is_out_of_memory()`, `is_protected()`; or
+    /// `is_invalid_range()` beyond the end. The bytes before [`Error::offset`] are written, and none after.
     #[inline(always)]
     pub fn try_write<T: NoUninit>(&self, offset: usize, value: T) -> Result<(), Error> {
-        // An aligned access lies in one page, so that it is made whole or not at all. The base is aligned.
+        // An aligned access lies in one page, so it is made whole or not at all. The base is aligned.
         if !self.reaches(offset, size_of::<T>()) || offset % size_of::<T>().max(1) != 0 {
             return self.write_in_pieces(offset, value);
         }
         let base = self.base;
         let refusal = match *bytemuck::bytes_of(&value) {
-            // SAFETY: in reach, and no reference of Rust's points into a region.
+            // SAFETY: the address is in reach, and no Rust reference points into a region.
             [a] => unsafe { access::store_1(base, offset, a) },
-            // SAFETY: in reach, aligned, and no reference of Rust's points into a region.
+            // SAFETY: the address is in reach and aligned, and no Rust reference points into a region.
             [a, b] => unsafe { access::store_2(base, offset, u16::from_ne_bytes([a, b])) },
-            // SAFETY: in reach, aligned, and no reference of Rust's points into a region.
+            // SAFETY: the address is in reach and aligned, and no Rust reference points into a region.
             [a, b, c, d] => unsafe {
                 access::store_4(base, offset, u32::from_ne_bytes([a, b, c, d]))
             },
             [a, b, c, d, e, f, g, h] => {
                 let value = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
-                // SAFETY: in reach, aligned, and no reference of Rust's points into a region.
+                // SAFETY: the address is in reach and aligned, and no Rust reference points into a region.
                 unsafe { access::store_8(base, offset, value) }
             }
             _ => return self.write_in_pieces(offset, value),
@@ -90,17 +91,17 @@ impl Region {
         }
     }
 
-    /// [`try_write`](Region::try_write) of what is not one store. Takes the value and not its address, so that the
-    /// caller may keep it in a register.
+    /// Writes a value that needs more than one store. Takes the value and not its address, so that the caller can keep
+    /// it in a register.
     #[inline(never)]
     fn write_in_pieces<T: NoUninit>(&self, offset: usize, value: T) -> Result<(), Error> {
         self.try_copy_from_slice(offset, bytemuck::bytes_of(&value))
     }
 
-    /// Reads a value at `offset`, committing the pages it lies on. Any alignment will do.
+    /// Reads a value at `offset`, and commits the pages it lies on. `offset` may have any alignment.
     ///
     /// # Errors
-    /// As [`try_write`](Region::try_write).
+    /// See [`try_write`](Region::try_write).
     #[inline(always)]
     pub fn try_read<T: AnyBitPattern>(&self, offset: usize) -> Result<T, Error> {
         let size = size_of::<T>();
@@ -114,9 +115,9 @@ impl Region {
         let to = value.as_mut_ptr();
         macro_rules! load {
             ($load:ident, $type:ty) => {{
-                // SAFETY: in reach and aligned.
+                // SAFETY: the address is in reach and aligned.
                 let (loaded, refusal) = unsafe { access::$load(self.base, offset) };
-                // SAFETY: `value` has as many bytes as what was loaded, and `to` points at it.
+                // SAFETY: `value` has as many bytes as were loaded, and `to` points to it.
                 unsafe { to.cast::<$type>().write_unaligned(loaded) };
                 refusal
             }};
@@ -130,35 +131,35 @@ impl Region {
         if refusal != 0 {
             return Err(self.refused(Operation::Read, offset, offset + size, refusal));
         }
-        // SAFETY: every byte has been written, and any bytes are a T (AnyBitPattern).
+        // SAFETY: every byte has been written, and any bytes are a valid T (AnyBitPattern).
         Ok(unsafe { value.assume_init() })
     }
 
-    /// [`try_read`](Region::try_read) of what is not one load.
+    /// Reads a value that needs more than one load.
     #[inline(never)]
     fn read_in_pieces<T: AnyBitPattern>(&self, offset: usize) -> Result<T, Error> {
         let size = size_of::<T>();
         let from = self.within_reach(Operation::Read, offset, size)?;
         let mut value = MaybeUninit::<T>::uninit();
-        // SAFETY: in reach; `value` is writable for the size of its type.
+        // SAFETY: the address is in reach, and `value` is writable for the size of its type.
         let copied = unsafe { access::copy_from_region(from, value.as_mut_ptr().cast(), size) };
         if copied.refusal != 0 {
             let end = offset + size;
             return Err(self.refused(Operation::Read, end - copied.left, end, copied.refusal));
         }
-        // SAFETY: every byte has been written, and any bytes are a T (AnyBitPattern).
+        // SAFETY: every byte has been written, and any bytes are a valid T (AnyBitPattern).
         Ok(unsafe { value.assume_init() })
     }
 
-    /// Sets every byte of `range`, committing the pages it lies on.
+    /// Sets every byte of `range`, and commits the pages it lies on.
     ///
     /// # Errors
-    /// As [`try_write`](Region::try_write).
+    /// See [`try_write`](Region::try_write).
     pub fn try_fill(&self, range: Range<usize>, byte: u8) -> Result<(), Error> {
         self.check_order(Operation::Write, &range)?;
         let len = range.len();
         let to = self.within_reach(Operation::Write, range.start, len)?;
-        // SAFETY: in reach, and no reference of Rust's points into a region.
+        // SAFETY: the range is in reach, and no Rust reference points into a region.
         let filled = unsafe { access::fill(to, byte, len) };
         if filled.refusal == 0 {
             return Ok(());
@@ -171,19 +172,19 @@ impl Region {
         ))
     }
 
-    /// Copies `bytes` to `offset`, committing the pages they land on.
+    /// Copies `bytes` to `offset`, and commits the pages they are written to.
     ///
     /// # Errors
-    /// As [`try_write`](Region::try_write).
+    /// See [`try_write`](Region::try_write).
     pub fn try_copy_from_slice(&self, offset: usize, bytes: &[u8]) -> Result<(), Error> {
         self.within_reach(Operation::Write, offset, bytes.len())?;
         self.copy_in(offset, bytes)
     }
 
-    /// Copies `bytes` to `offset`; the caller has checked that they are within reach.
+    /// Copies `bytes` to `offset`. The caller has checked that they are in reach.
     fn copy_in(&self, offset: usize, bytes: &[u8]) -> Result<(), Error> {
         let to = self.base.wrapping_add(offset);
-        // SAFETY: `bytes` is readable, `to` in reach, and no reference of Rust's points into a region.
+        // SAFETY: `bytes` is readable, `to` is in reach, and no Rust reference points into a region.
         let copied = unsafe { access::copy_to_region(bytes.as_ptr(), to, bytes.len()) };
         if copied.refusal == 0 {
             return Ok(());
@@ -192,10 +193,11 @@ impl Region {
         Err(self.refused(Operation::Write, end - copied.left, end, copied.refusal))
     }
 
-    /// Fills `bytes` from `offset`, committing the pages that are read.
+    /// Fills `bytes` from `offset`, and commits the pages that are read.
     ///
     /// # Errors
-    /// As [`try_write`](Region::try_write). What `bytes` holds is then new up to [`Error::offset`] and old from there.
+    /// See [`try_write`](Region::try_write). After an error, `bytes` is new up to [`Error::offset`] and old from there
+    /// on.
     pub fn try_copy_to_slice(&self, offset: usize, bytes: &mut [u8]) -> Result<(), Error> {
         let from = self.within_reach(Operation::Read, offset, bytes.len())?;
         // SAFETY: `from` is in reach, and `bytes` writable.

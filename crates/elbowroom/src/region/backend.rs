@@ -1,4 +1,4 @@
-//! How the pages of a region come and go.
+//! The ways to commit and decommit the pages of a region.
 
 #![allow(unsafe_code, reason = "changes pages of mappings")]
 
@@ -12,17 +12,17 @@ use crate::page::{PageCount, PageIndex, PageRange};
 use crate::plain::{FaultAccess, OsCode};
 use crate::sync::{QuietGuard, QuietMutex};
 
-/// The means by which a region commits a page that is touched.
+/// The way in which a region commits a touched page.
 ///
-/// - [`Protection`](Backend::Protection), everywhere: for runs of pages.
-/// - [`Userfault`](Backend::Userfault), on Linux: for single pages here and there.
+/// - [`Protection`](Backend::Protection), on all systems: for runs of pages.
+/// - [`Userfault`](Backend::Userfault), on Linux: for scattered single pages.
 /// - [`UserfaultMonitor`](Backend::UserfaultMonitor), on Linux: for memory that system calls fill.
 ///
 /// | | `Protection` | `Userfault` | `UserfaultMonitor` |
 /// |---|---|---|---|
-/// | privilege | none | none since Linux 5.11 | yes, see there |
+/// | privilege | none | none since Linux 5.11 | required, see below |
 /// | a touch | raises SIGSEGV, an access violation | raises SIGBUS | sleeps while a thread commits |
-/// | a system call's touch | fails with EFAULT | fails with EFAULT | as the program's |
+/// | a system call's touch | fails with EFAULT | fails with EFAULT | works like the program's |
 /// | separate runs of committed pages | some 32,000 a process on Linux | any number | any number |
 /// | system's commit limit | charged, can refuse | not charged | not charged |
 /// | huge pages | yes | no | no |
@@ -30,59 +30,60 @@ use crate::sync::{QuietGuard, QuietMutex};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Backend {
-    /// Reserved pages may not be accessed, and a commit makes them accessible: mprotect(2), VirtualAlloc. On Linux each
-    /// separate run of committed pages is a mapping of its own, of which a process may have some 65,000.
+    /// Reserved pages are inaccessible, and a commit makes them accessible: mprotect(2), VirtualAlloc. On Linux each
+    /// separate run of committed pages is a mapping, and a process may have some 65,000 of them.
     #[default]
     Protection,
-    /// userfaultfd(2), told to raise SIGBUS: reserved pages are accessible and missing, and a commit fills them with
-    /// zeros. The region is one mapping, however its pages lie.
+    /// userfaultfd(2) that raises SIGBUS: reserved pages are accessible and missing, and a commit fills them with
+    /// zeros. The region is one mapping, wherever its pages lie.
     ///
-    /// Not charged to the system's commit limit. In strict mode (`vm.overcommit_memory=2`) the whole region is, when it
-    /// is made; so it is to RLIMIT_DATA. All such regions of a process share one file descriptor. If other code closes
-    /// it, missing pages read as zero, and no filter and no limit is asked.
+    /// Commits are not charged to the system's commit limit. In strict mode (`vm.overcommit_memory=2`), the whole
+    /// region is charged when it is made, and it always counts whole towards RLIMIT_DATA. All such regions of a process
+    /// share one file descriptor. If other code closes it, missing pages read as zero, and neither filters nor limits
+    /// apply.
     Userfault,
-    /// userfaultfd(2), served by threads of the region's own: a thread that touches a reserved page sleeps until the
-    /// page is committed, also inside a system call. `read(2)` straight into the region works; a refusal by a limit or
-    /// by the filter gives it EFAULT or a short count.
+    /// userfaultfd(2) served by the region's own threads: a thread that touches a reserved page sleeps until the page
+    /// is committed, also inside a system call. So `read(2)` straight into the region works; if a limit or the filter
+    /// refuses, it fails with EFAULT or returns a short count.
     ///
-    /// A filter runs on these threads: as many as [`filter_threads`](crate::RegionBuilder::filter_threads), at least
-    /// one. Commits are charged as with [`Userfault`](Backend::Userfault). A forked child has no such threads. There
-    /// the region goes on as `Userfault`, and with a filter every touch is refused. A touch that is refused in an
+    /// A filter runs on these threads: as many as [`filter_threads`](crate::RegionBuilder::filter_threads) says, but at
+    /// least one. Commits are charged as with [`Userfault`](Backend::Userfault). A forked child has no such threads:
+    /// there the region continues as `Userfault`, and with a filter every touch is refused. A refused touch in an
     /// accessor or through a pointer arrives as SIGSEGV.
     UserfaultMonitor,
-    /// [`Userfault`](Backend::Userfault) where the system allows it, else [`Protection`](Backend::Protection). Which of
-    /// the two it is, [`Region::backend`](crate::Region::backend) tells.
+    /// [`Userfault`](Backend::Userfault) if the system allows it, otherwise [`Protection`](Backend::Protection).
+    /// [`Region::backend`](crate::Region::backend) returns the one chosen.
     Auto,
 }
 
-/// The userfaultfd of all regions that use signals, while there is one.
+/// The userfaultfd that all regions with signals share, while there are any.
 static SHARED: QuietMutex<Weak<Userfault>> = QuietMutex::new(Weak::new());
 
-/// A region's backend at work.
+/// The backend of one region.
 pub(super) enum Pager {
     Protection,
-    // Invariant: attached to the pages of the region and its guard page.
+    // Invariant: attached to the pages of the region and to its guard page.
     Userfault(Arc<Userfault>),
     Served(Served),
 }
 
-/// The userfaultfd of one region alone, with threads that serve it.
+/// The userfaultfd of a single region, with the threads that serve it.
 pub(super) struct Served {
-    // Invariant: attached to the pages of the region and its guard page. In a process of this generation it reports
+    // Invariant: attached to the pages of the region and to its guard page. In a process of this generation it reports
     // events; in a forked child it raises signals.
     userfault: Userfault,
     generation: usize,
 }
 
 impl Served {
-    /// Returns the userfaultfd, unless this process is a forked child, which has no such threads.
+    /// Returns the userfaultfd, or `None` if this process is a forked child, which has no such threads.
     pub(super) fn events(&self) -> Option<&Userfault> {
         (fork::generation() == self.generation).then_some(&self.userfault)
     }
 }
 
 impl Pager {
-    /// Prepares the first `pages` of a mapping that nobody else knows yet.
+    /// Prepares the first `pages` of a new mapping that no other code knows yet.
     pub(super) fn new(
         backend: Backend,
         mapping: &Mapping,
@@ -109,7 +110,7 @@ impl Pager {
         Ok(Pager::Userfault(userfault))
     }
 
-    /// Returns what the pages are attached to, if they are.
+    /// Returns the userfaultfd that the pages are attached to, if any.
     fn attached(&self) -> Option<&Userfault> {
         match self {
             Pager::Protection => None,
@@ -134,12 +135,12 @@ impl Pager {
         }
     }
 
-    /// Whether a fault is a touch of a page that is not there, which a commit cures.
+    /// Returns whether a fault is a touch of an absent page, which a commit resolves.
     pub(super) fn is_page_fault(&self, is_inaccessible: bool, is_missing: bool) -> bool {
         is_inaccessible || (is_missing && self.attached().is_some())
     }
 
-    /// Commits reserved pages, one of which is about to be written, if that is known.
+    /// Commits reserved pages. If `written` is known, that one of them is about to be written.
     ///
     /// # Safety
     /// The pages are reserved, or no reference points into them: a refusal takes them away.
@@ -150,7 +151,7 @@ impl Pager {
         written: Option<PageIndex>,
     ) -> Result<(), OsCode> {
         let Some(userfault) = self.attached() else {
-            // SAFETY: the contract, passed on.
+            // SAFETY: the pages are reserved, or no reference points into them (contract).
             return unsafe { mapping.commit(pages) };
         };
         let filled = match written {
@@ -163,8 +164,9 @@ impl Pager {
             (refused, _) => refused,
         };
         filled.inspect_err(|_| {
-            // Those that were filled before memory ran out.
-            // SAFETY: no reference points into the pages: they were reserved, and none was announced since (contract).
+            // Undoes the pages that were filled before memory ran out.
+            // SAFETY: no reference points into the pages: they were reserved, and were not announced as committed since
+            // (contract).
             unsafe { self.uncommit(mapping, pages) };
         })
     }
@@ -188,8 +190,8 @@ impl Pager {
         })
     }
 
-    /// Makes pages reserved again that were committed a moment ago. If the system refuses, they are accessible without
-    /// use, until they are committed or released.
+    /// Makes pages reserved again that were committed a moment ago. If the system refuses, they stay accessible and
+    /// unused until they are committed or released.
     ///
     /// # Safety
     /// The pages were not announced as committed, so no reference points into them.
@@ -197,12 +199,12 @@ impl Pager {
         match self.attached() {
             // SAFETY: the pages were not announced as committed, so no reference points into them (contract).
             None => unsafe { mapping.uncommit(pages) },
-            // SAFETY: no reference points into the pages (contract).
+            // SAFETY: the pages were not announced as committed, so no reference points into them (contract).
             Some(userfault) => drop(unsafe { mapping.empty(pages, userfault) }),
         }
     }
 
-    /// Makes pages reserved, whatever they are.
+    /// Makes pages reserved, in whatever state they are.
     ///
     /// # Safety
     /// No reference points into the pages.
@@ -219,11 +221,11 @@ impl Pager {
         }
     }
 
-    /// Makes committed pages resident that were committed because `page` is about to be written. `huge` are those of
-    /// them for which huge pages are wanted.
+    /// Makes pages resident that were committed because `page` is about to be written. `huge` is the part of them for
+    /// which huge pages are wanted.
     ///
-    /// Without a lock, because it may take a while. Another thread may decommit the pages meanwhile; they then stay
-    /// reserved.
+    /// The caller holds no lock, because this may take a while. If another thread decommits the pages meanwhile, they
+    /// stay reserved.
     ///
     /// # Safety
     /// The fault handler is installed.
@@ -239,12 +241,12 @@ impl Pager {
                 if !huge.is_empty() {
                     mapping.advise_huge(huge);
                 }
-                // A single page, too: the instruction runs again for certain, and this costs less than the kernel's
-                // page fault would.
+                // A single page is prefaulted, too: the instruction runs again in any case, and this costs less than
+                // the kernel's page fault.
                 // SAFETY: the handler is installed (contract).
                 unsafe { mapping.prefault(pages) };
             }
-            // It has no huge pages, and the page that is written is filled already.
+            // This backend has no huge pages, and the written page is filled already.
             // SAFETY: the handler is installed (contract).
             Pager::Userfault(_) if pages != page.alone() => unsafe { mapping.prefault(pages) },
             Pager::Userfault(_) => {}
@@ -254,16 +256,15 @@ impl Pager {
         }
     }
 
-    /// Returns whether the access of a fault on a page that is committed will work now; `None` if the system does not
-    /// tell.
+    /// Returns whether the access of a fault on a committed page will work now, or `None` if the system does not tell.
     pub(super) fn allows(
         &self,
         mapping: &Mapping,
         fault: &Fault<'_>,
     ) -> Result<Option<bool>, OsCode> {
         match self.attached() {
-            // Missing in the page table: nobody has touched it since it was committed, and now it is a forked child's.
-            // Or another thread has just filled it; threads that wait for it are woken.
+            // The page is missing in the page table. Either it was committed and never touched, and this is a forked
+            // child; or another thread has just filled it, and waiting threads are woken.
             Some(userfault) if fault.is_missing() => {
                 let page = PageIndex::holding(fault.offset()).alone();
                 mapping.fill(page, userfault)?;
@@ -274,18 +275,19 @@ impl Pager {
         }
     }
 
-    /// Wakes the threads that wait for pages that have just been committed and accounted for, where threads may wait.
+    /// Wakes the threads that wait for pages that have just been committed and accounted for, if the backend lets
+    /// threads wait.
     pub(super) fn wake(&self, mapping: &Mapping, pages: PageRange) {
         if let Some(userfault) = self.events() {
             mapping.wake(pages, userfault);
         }
     }
 
-    /// In a forked child: makes missing pages fault again, of the first `pages` of the mapping.
+    /// Makes the missing pages among the first `pages` of the mapping fault again, in a forked child.
     pub(super) fn reattach(&self, mapping: &Mapping, pages: PageCount) -> Result<(), OsCode> {
         match self {
             Pager::Protection => Ok(()),
-            // Opened again already, for all regions that share it.
+            // It has been opened again already, for all regions that share it.
             Pager::Userfault(userfault) => {
                 mapping.reattach(PageRange::new(0, pages.get()), userfault)
             }
@@ -297,7 +299,7 @@ impl Pager {
     }
 }
 
-/// Attaches the first `pages` of a mapping that nobody else knows yet.
+/// Attaches the first `pages` of a new mapping that no other code knows yet.
 fn attach(userfault: &Userfault, mapping: &Mapping, pages: PageCount) -> Result<(), OsCode> {
     // SAFETY: the mapping was just made, and no other code knows of it, so no reference points into it.
     unsafe { mapping.attach(PageRange::new(0, pages.get()), userfault) }
@@ -314,7 +316,7 @@ fn shared() -> Result<Arc<Userfault>, OsCode> {
     Ok(userfault)
 }
 
-/// The shared userfaultfd at a fork: its lock.
+/// The lock of the shared userfaultfd, across a fork.
 struct AtForkOfShared(Kept<QuietGuard<'static, Weak<Userfault>>>);
 
 static AT_FORK: AtForkOfShared = AtForkOfShared(Kept::new());
@@ -334,10 +336,10 @@ impl AtFork for AtForkOfShared {
     }
 
     fn in_child(&self) {
-        // The descriptor is the parent's.
+        // The descriptor serves the parent's memory.
         let userfault = SHARED.lock().upgrade();
         if let Some(userfault) = userfault {
-            // On failure the regions cannot be attached: `Pager::reattach` says so.
+            // If it fails, the regions cannot be attached, and `Pager::reattach` returns that error.
             let _ = userfault.reopen();
         }
     }

@@ -23,10 +23,10 @@ use crate::page::PageCount;
 use crate::plain::{OsCode, Placement};
 
 impl Region {
-    /// Reserves `len` bytes, rounded up to whole pages, that commit on touch.
+    /// Reserves `len` bytes, rounded up to whole pages, which commit on touch.
     ///
     /// # Errors
-    /// As [`Reservation::new`](crate::Reservation::new); also if the fault handler cannot be installed.
+    /// See [`Reservation::new`](crate::Reservation::new). It also fails if the fault handler cannot be installed.
     pub fn new(len: usize) -> Result<Region, Error> {
         Region::builder(len).build()
     }
@@ -59,7 +59,7 @@ pub struct RegionBuilder {
     commit_limit_bytes: usize,
     growth: Growth,
     huge_pages: bool,
-    // By default, as the backend has it.
+    // `None` for the default of the backend.
     core_dumps: Option<bool>,
     reports_refusals: bool,
     backend: Backend,
@@ -71,20 +71,19 @@ pub struct RegionBuilder {
 }
 
 impl RegionBuilder {
-    /// Aligns the base to a power of two of bytes.
+    /// Aligns the base to a multiple of `bytes`, a power of two.
     pub(crate) fn align(mut self, bytes: usize) -> RegionBuilder {
         self.align = bytes;
         self
     }
 
-    /// Limits the bytes that are committed at any moment, rounded down to whole pages. By default there is no limit
-    /// below the length.
+    /// Limits the bytes committed at any moment, rounded down to whole pages. By default only the length limits them.
     pub fn commit_limit(mut self, bytes: usize) -> RegionBuilder {
         self.commit_limit_bytes = bytes;
         self
     }
 
-    /// Charges what the region commits to `budget` too, and to the budgets above it.
+    /// Charges the region's commits to `budget` and to the budgets above it.
     pub fn budget(mut self, budget: &Budget) -> RegionBuilder {
         self.budget = Some(budget.clone());
         self
@@ -96,67 +95,67 @@ impl RegionBuilder {
         self
     }
 
-    /// Sets whether windows of the size of a huge page ask the system for huge pages, where it has them for private
-    /// memory (Linux). By default they do. Huge pages make memory faster to bring in and to reach. Only windows of
-    /// [`Growth::Adaptive`] that a write made ask for them: a region that stays small, or is touched here and there,
-    /// has none. With `false` none are asked for; a system that gives them to all memory does so all the same.
+    /// Sets whether windows of at least a huge page ask the system for huge pages, where it has them for private memory
+    /// (Linux). The default is yes. Huge pages make memory faster to bring in and to access. Only windows of
+    /// [`Growth::Adaptive`] for a write ask for them, so a region that stays small or is touched sparsely has none.
+    /// With `false`, the region asks for none; a system that gives huge pages to all memory does so all the same.
     pub fn huge_pages(mut self, huge_pages: bool) -> RegionBuilder {
         self.huge_pages = huge_pages;
         self
     }
 
-    /// Sets whether core dumps have the committed pages (Linux). Reserved pages are in none.
+    /// Sets whether core dumps include the committed pages (Linux). They never include reserved pages.
     ///
-    /// By default they do, except with [`Backend::Userfault`] and [`Backend::UserfaultMonitor`]: there each run of
-    /// pages that is in dumps takes a mapping, which these backends otherwise save. Exclude what is large or secret.
-    /// On Windows and macOS this has no effect.
+    /// The default is yes, except with [`Backend::Userfault`] and [`Backend::UserfaultMonitor`]: with these, each run
+    /// of pages in dumps takes a mapping, which they otherwise save. Exclude memory that is large or secret. On Windows
+    /// and macOS this has no effect.
     pub fn core_dumps(mut self, core_dumps: bool) -> RegionBuilder {
         self.core_dumps = Some(core_dumps);
         self
     }
 
-    /// Sets whether a refused touch through a plain pointer writes a line to standard error. It does by default; ten
-    /// such lines a second are written at most in a process.
+    /// Sets whether a refused touch through a plain pointer writes a line to standard error. The default is yes; a
+    /// process writes at most ten such lines a second.
     ///
     /// Turn it off in a program whose own signal handler recovers from refused touches, such as a WebAssembly engine.
-    /// [`fault::Recorder`](crate::fault::Recorder) and [`Stats::refused`](crate::Stats::refused) tell of them all the
-    /// same.
+    /// [`fault::Recorder`](crate::fault::Recorder) and [`Stats::refused`](crate::Stats::refused) still count them.
     pub fn report_refusals(mut self, report: bool) -> RegionBuilder {
         self.reports_refusals = report;
         self
     }
 
-    /// Keeps [`Stats::latency`](crate::Stats::latency), how long each fault takes, at the cost of two readings of
-    /// the clock.
+    /// Measures how long each fault takes, for [`Stats::latency`](crate::Stats::latency). Each fault then reads the
+    /// clock twice.
     pub fn timed(mut self) -> RegionBuilder {
         self.is_timed = true;
         self
     }
 
-    /// Sets how pages are committed when they are touched.
+    /// Sets how touched pages are committed.
     pub fn backend(mut self, backend: Backend) -> RegionBuilder {
         self.backend = backend;
         self
     }
 
-    /// Asks `filter` about every fault in the region before anything is committed. A fault commits a window, of whose
-    /// other pages the filter does not hear: one that decides page by page goes with [`Growth::Pages`]`(1)`.
+    /// Sets a filter, which is asked about every fault in the region before anything is committed. A fault commits a
+    /// window of pages, and the filter is not asked about the other pages of the window. A filter that decides page by
+    /// page needs [`Growth::Pages`]`(1)`.
     ///
-    /// The filter runs on the thread that faulted, in the middle of the touch, on a stack of its own of at least 128
-    /// KiB (on Windows, the thread's). It is ordinary Rust and may touch other regions, with what that implies: the
-    /// touch is where the filter is called from. If an accessor touched, it is called from the accessor; a lock that
-    /// the caller of the accessor holds is held. If a plain pointer touched, whatever code did so is in the middle of
-    /// something: if that may be the allocator, the filter must not allocate. Asynchronous signals wait until the
-    /// filter has returned; a thread that it starts inherits that, so start threads elsewhere.
+    /// The filter runs on the faulting thread, in the middle of the touch, on a separate stack of at least 128 KiB (on
+    /// Windows, on the thread's own). It is ordinary Rust code and may touch other regions, within these rules. It is
+    /// called from the place of the touch. For an accessor, that is the accessor's call: locks that the caller holds
+    /// are held. For a plain pointer, the code around it may be anything: if it may be the allocator, the filter must
+    /// not allocate. Asynchronous signals are blocked until the filter returns. A thread that the filter starts
+    /// inherits this, so start threads elsewhere.
     ///
-    /// Two threads that touch the same page at once may both be asked. A panic in a filter aborts the process with its
-    /// message.
+    /// If two threads touch the same page at once, the filter may be asked twice. A panic in the filter aborts the
+    /// process with its message.
     ///
-    /// On its own region a filter may call [`commit`](Region::commit), [`decommit`](Region::decommit),
-    /// [`stats`](Region::stats) and [`spans`](Region::spans), and may touch committed pages. A touch of a page that
-    /// is not committed is refused, and so is [`release`](Region::release). [`Fault::commit`](crate::Fault::commit)
-    /// commits what the fault would, and returns an error if that does not work. [`Fault::fill`](crate::Fault::fill)
-    /// also gives the pages their contents.
+    /// On its own region, a filter may call [`commit`](Region::commit), [`decommit`](Region::decommit),
+    /// [`stats`](Region::stats) and [`spans`](Region::spans), and may touch committed pages. A touch of an uncommitted
+    /// page is refused, and so is [`release`](Region::release). [`Fault::commit`](crate::Fault::commit) commits the
+    /// fault's window, and returns an error if that fails. [`Fault::fill`](crate::Fault::fill) also gives the pages
+    /// their contents.
     pub fn filter(
         mut self,
         filter: impl Fn(&Fault<'_>) -> Verdict + Send + Sync + 'static,
@@ -165,30 +164,31 @@ impl RegionBuilder {
         self
     }
 
-    /// Runs the filter on `threads` threads of the region's own, while the thread that faulted sleeps.
+    /// Runs the filter on `threads` threads that belong to the region, while the faulting thread sleeps.
     ///
-    /// The filter may then take locks, allocate, do I/O and block, whatever the faulting thread was doing. It must not
-    /// wait for that thread. With several threads, that many faults are filtered at once. `0`, the default, runs the
-    /// filter on the thread that faulted. Without a filter this has no effect. A fault costs two more thread switches.
+    /// The filter may then take locks, allocate, do I/O and block, whatever the faulting thread is doing. It must not
+    /// wait for that thread. Up to `threads` faults are filtered at once. With `0`, the default, the filter runs on the
+    /// faulting thread. Without a filter, this has no effect. Each fault costs two more thread switches.
     ///
-    /// If the filter panics, its thread ends; this fault and every later one are refused with `is_declined()`. The same
-    /// holds in a forked child, which has no such threads. Two regions whose filters touch each other can deadlock.
+    /// If the filter panics, its thread ends, and this fault and every later one are refused with `is_declined()`. The
+    /// same holds in a forked child, which has no such threads. Two regions whose filters touch each other can
+    /// deadlock.
     pub fn filter_threads(mut self, threads: usize) -> RegionBuilder {
         self.filter_threads = threads;
         self
     }
 
-    /// Names the region, in messages and, where the system can, in its own listing of the process's memory: see
-    /// [`ReservationBuilder::name`](crate::ReservationBuilder::name).
+    /// Names the region. Messages show the name, and so does the system's own listing of the process's memory, if it
+    /// has names: see [`ReservationBuilder::name`](crate::ReservationBuilder::name).
     pub fn name(mut self, name: &str) -> RegionBuilder {
         self.name = name.into();
         self
     }
 
-    /// Makes the region.
+    /// Builds the region.
     ///
     /// # Errors
-    /// As [`Region::new`].
+    /// See [`Region::new`].
     pub fn build(self) -> Result<Region, Error> {
         let asked = self.len;
         let refuse = |operation, cause: Cause| Error::new(operation, 0..asked, cause);
@@ -241,10 +241,10 @@ impl RegionBuilder {
         let inner = RegionInner::new(mapping, data, pager, policy);
         let (base, reach) = (inner.base(), inner.reach());
         let inner = NonNull::from(Box::leak(Box::new(inner)));
-        // SAFETY: the region was leaked just now, and `Region::close` frees it after `Entered::remove`. Its
-        // addresses are those of a mapping of its own, which no other region has.
+        // SAFETY: the region was just leaked, and `Region::close` frees it after `Entered::remove`. Its addresses are
+        // those of its own mapping, which no other region has.
         let entered = unsafe { registry::enter(inner) };
-        // Dropping it gives everything back, if the threads do not start.
+        // Its drop gives everything back if the threads do not start.
         let mut region = Region {
             inner,
             base,
@@ -255,8 +255,8 @@ impl RegionBuilder {
                 service: None,
             }),
         };
-        // SAFETY: the region is valid until `Region::close` frees it, which drops the service before, with all that
-        // its threads have.
+        // SAFETY: the region is valid until `Region::close` frees it. Before that, `close` drops the service and with
+        // it everything that its threads use.
         let served = unsafe { ServedRegion::new(inner) };
         if let (Some(served), Some(live)) = (served, &mut region.live) {
             let started = Service::start(served, self.filter_threads);

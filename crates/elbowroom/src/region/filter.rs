@@ -1,4 +1,4 @@
-//! What a filter sees of a fault, and what it answers.
+//! The types that a filter receives and returns.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -9,10 +9,10 @@ use crate::fault::{OwnerId, Touch};
 use crate::page::PageCount;
 use crate::plain::{FaultAccess, FaultCode};
 
-/// A filter, as a region keeps it.
+/// A filter, in the form that a region keeps.
 pub(super) type Filter = dyn Fn(&Fault<'_>) -> Verdict + Send + Sync;
 
-/// What a fault offers to a filter of its region.
+/// The operations of a region that a fault offers to its filter.
 pub(super) trait Faulted: Sync {
     /// Returns the identity of the region.
     fn id(&self) -> OwnerId;
@@ -20,10 +20,10 @@ pub(super) trait Faulted: Sync {
     /// Returns the name, or the empty string.
     fn name(&self) -> &str;
 
-    /// Returns how much is committed.
+    /// Returns the number of committed bytes.
     fn committed_bytes(&self) -> usize;
 
-    /// Returns how much may be committed.
+    /// Returns the number of bytes that may be committed.
     fn commit_limit_bytes(&self) -> usize;
 
     /// Commits the window of a fault.
@@ -43,16 +43,16 @@ pub(super) trait Faulted: Sync {
 pub struct Fault<'a> {
     region: &'a dyn Faulted,
     touch: Touch,
-    // From the base of the region.
+    // The offset from the base of the region.
     offset: usize,
     is_page_fault: bool,
-    // What the filter has committed itself. A Cell also keeps a fault on the thread that handles it,
-    // where asynchronous signals are blocked, as `commit` needs.
+    // The pages that the filter has committed itself. The Cell also keeps a fault on the thread that handles it, where
+    // asynchronous signals are blocked, as `commit` requires.
     committed: Cell<Option<PageCount>>,
 }
 
 impl<'a> Fault<'a> {
-    /// Returns the fault of a touch at `offset` of a region. The caller says whether a commit cures it.
+    /// Returns the fault of a touch at `offset` of a region. The caller states whether a commit resolves it.
     pub(super) fn new(
         region: &'a dyn Faulted,
         touch: Touch,
@@ -91,7 +91,7 @@ impl<'a> Fault<'a> {
         self.touch.code
     }
 
-    /// Returns whether it is a page fault, which a commit cures.
+    /// Returns whether it is a page fault, which a commit resolves.
     ///
     /// Page faults are `EXCEPTION_ACCESS_VIOLATION`, SIGSEGV for memory that is not mapped or not
     /// accessible, and with [`Backend::Userfault`](crate::Backend::Userfault) SIGBUS for memory that is
@@ -120,8 +120,7 @@ impl<'a> Fault<'a> {
     ///
     /// Without this call, the region commits after the filter has answered [`Verdict::Commit`].
     ///
-    /// Returns the bytes that were committed: an empty range if another thread has just committed the
-    /// page.
+    /// Returns the committed bytes. The range is empty if another thread has just committed the page.
     ///
     /// # Errors
     /// Fails as [`Region::commit`](crate::Region::commit) does, and with `is_invalid_range()` for a
@@ -184,13 +183,13 @@ impl<'a> Fault<'a> {
         self.region.decommit(range)
     }
 
-    /// Returns how many pages the filter has committed itself, if it has called [`commit`](Fault::commit) or
+    /// Returns the number of pages that the filter has committed itself, if it has called [`commit`](Fault::commit) or
     /// [`fill`](Fault::fill).
     pub(super) fn committed(&self) -> Option<PageCount> {
         self.committed.get()
     }
 
-    /// Returns whether the page is missing from memory that may be accessed.
+    /// Returns whether the page is missing from accessible memory.
     pub(super) fn is_missing(&self) -> bool {
         self.touch.is_missing
     }
@@ -215,7 +214,7 @@ impl fmt::Debug for Fault<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// Commit the page, within the region's limits, and run the instruction that faulted again.
+    /// Commit the page, within the region's limits, and run the faulting instruction again.
     Commit,
     /// Refuse the touch.
     ///
@@ -225,15 +224,15 @@ pub enum Verdict {
 }
 
 thread_local! {
-    /// The filters that wait for the one that this thread is dropping. `None` if it drops none.
+    /// The filters to drop after the one that this thread is dropping; `None` if it drops none.
     static WAITING: RefCell<Option<Vec<Box<Filter>>>> = const { RefCell::new(None) };
 }
 
-/// Drops a filter; inside the drop of another one, when that has ended. A filter may own a region, whose filter owns
-/// the next, and so on: by recursion, a long chain of them would overflow the stack.
+/// Drops a filter. Inside the drop of another filter, the drop is delayed until that one has ended. A filter may own a
+/// region whose filter owns the next region, and so on; by recursion, a long chain would overflow the stack.
 pub(super) fn drop_in_turn(filter: Box<Filter>) {
     let mut next = Some(filter);
-    // Where the thread's storage has gone, the filter is dropped at once.
+    // If the thread's storage is gone, the filter is dropped at once.
     let is_first = WAITING.try_with(|waiting| match &mut *waiting.borrow_mut() {
         Some(waiting) => {
             waiting.extend(next.take());
@@ -247,7 +246,7 @@ pub(super) fn drop_in_turn(filter: Box<Filter>) {
     if is_first != Ok(true) {
         return drop(next);
     }
-    /// Ends the turn, also where a destructor panics: the filters that still wait are dropped then.
+    /// Ends the turn, also if a destructor panics: the filters that still wait are dropped then.
     struct Turn;
     impl Drop for Turn {
         fn drop(&mut self) {

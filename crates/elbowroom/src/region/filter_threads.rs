@@ -1,8 +1,8 @@
-//! Threads of a region's own that run its filter while the thread that faulted waits.
+//! Threads of a region that run its filter while the faulting thread waits.
 //!
-//! A thread that faults puts a request, which lies on its own stack, into the queue and sleeps until the
-//! request is answered. A filter thread takes the request out, runs the filter, and answers. The queue is a
-//! list through the requests, so nothing is allocated for it. Its lock is held for a few loads and stores.
+//! A faulting thread puts a request, which lies on its own stack, into the queue, and sleeps until the request is
+//! answered. A filter thread takes the request out, runs the filter, and answers. The queue is a list linked through
+//! the requests, so it needs no allocation. Its lock is held for a few loads and stores.
 //!
 //! Every request is answered. If the filter panics, its thread closes the queue and answers all requests in
 //! it. A closed queue takes no more requests. A forked child, which lacks the threads, does not ask them.
@@ -31,30 +31,30 @@ const DECLINE: u32 = 2;
 /// No filter thread is left to answer.
 const GONE: u32 = 3;
 
-/// A request to a filter thread, on the stack of the thread that faulted.
+/// A request to a filter thread, on the stack of the faulting thread.
 struct Request {
     // Invariant: valid until `answer` is no longer WAITING.
     fault: *const Fault<'static>,
     answer: AtomicU32,
-    // Invariant: null, or the next request in the queue; touched only under the lock of the queue.
+    // Invariant: null, or the next request in the queue; accessed only under the lock of the queue.
     next: *mut Request,
 }
 
-/// The requests that no filter thread has taken yet, in order.
+/// The requests that no filter thread has taken yet, in order of arrival.
 struct Queue {
-    // Invariant: both null, or the ends of a list of requests whose threads wait.
+    // Invariant: both are null, or they are the ends of a list of requests whose threads wait.
     first: *mut Request,
     last: *mut Request,
     is_open: bool,
 }
 
-// SAFETY: the pointers are to requests that stay valid until they are answered (invariant of `first` and
-// `last`), and whichever thread has the queue may answer them.
+// SAFETY: the pointers are to requests that stay valid until they are answered (invariant of `first` and `last`). Any
+// thread that holds the queue may answer them.
 unsafe impl Send for Queue {}
 
 struct Shared {
     queue: Lock<Queue>,
-    // Changes with each request and when the queue is closed; filter threads sleep on it.
+    // Changes with each request and when the queue is closed. Filter threads sleep on it.
     bell: AtomicU32,
 }
 
@@ -62,12 +62,12 @@ struct Shared {
 pub(super) struct FilterThreads {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
-    // A forked child has a copy of this, and no threads.
+    // A forked child has a copy of this object, but no threads.
     generation: usize,
 }
 
 impl FilterThreads {
-    /// Starts `threads` of them, at least one.
+    /// Starts `threads` filter threads, at least one.
     pub(super) fn start(threads: usize, name: &str) -> std::io::Result<FilterThreads> {
         let queue = Queue {
             first: ptr::null_mut(),
@@ -78,7 +78,7 @@ impl FilterThreads {
             queue: Lock::new(queue),
             bell: AtomicU32::new(0),
         });
-        // Dropped on an early return, it ends the threads that have started.
+        // On an early return, its drop ends the threads that have started.
         let mut started = FilterThreads {
             shared,
             threads: Vec::new(),
@@ -88,7 +88,7 @@ impl FilterThreads {
             let shared = Arc::clone(&started.shared);
             let thread = thread::Builder::new().name(format!("filter {}", name.replace('\0', "_")));
             started.threads.push(thread.spawn(move || {
-                // As in the fault handler: no signal interrupts a holder of the region's lock.
+                // No signal may interrupt a thread that holds the region's lock.
                 let _signals = SignalsBlocked::new();
                 shared.serve();
             })?);
@@ -96,7 +96,7 @@ impl FilterThreads {
         Ok(started)
     }
 
-    /// Asks a filter thread to run the filter, and waits for its verdict. Async-signal-safe; the caller has
+    /// Asks a filter thread to run the filter, and waits for its verdict. Async-signal-safe. The caller has
     /// asynchronous signals blocked.
     pub(super) fn ask(&self, fault: &Fault<'_>) -> Result<Verdict, Cause> {
         if fork::generation() != self.generation {
@@ -117,7 +117,7 @@ impl FilterThreads {
             queue.push(request);
         }
         self.shared.ring();
-        // SAFETY: this function's own; from here on only read, by both sides.
+        // SAFETY: the request is on this function's stack; from here on, both sides only read this field.
         let answer = unsafe { &(*request).answer };
         loop {
             match answer.load(Ordering::Acquire) {
@@ -133,12 +133,13 @@ impl FilterThreads {
 impl Drop for FilterThreads {
     fn drop(&mut self) {
         if fork::generation() != self.generation {
-            // The threads are the parent's, and so are the requests, which lie on their stacks.
+            // The threads belong to the parent, and so do the requests, which lie on their stacks.
             return self.threads.drain(..).for_each(std::mem::forget);
         }
         self.shared.close();
         for thread in self.threads.drain(..) {
-            // A filter thread that panicked has said so; and one that drops its own region cannot wait for itself.
+            // A panic of a filter thread has been reported already. A filter thread that drops its own region cannot
+            // wait for itself.
             if thread.thread().id() != thread::current().id() {
                 let _ = thread.join();
             }
@@ -152,7 +153,7 @@ impl Shared {
         os::wake_one(&self.bell);
     }
 
-    /// Takes no more requests, declines those there are, and lets the threads end.
+    /// Closes the queue, declines the waiting requests, and lets the threads end.
     fn close(&self) {
         let mut queue = self.queue.lock();
         queue.is_open = false;
@@ -160,11 +161,11 @@ impl Shared {
             answer(request, GONE);
         }
         drop(queue);
-        // Each filter thread that wakes passes it on (see `serve`).
+        // Each filter thread that wakes passes the wake on (see `serve`).
         self.ring();
     }
 
-    /// What a filter thread thread does.
+    /// Runs a filter thread.
     fn serve(&self) {
         loop {
             let bell = self.bell.load(Ordering::Acquire);
@@ -180,7 +181,7 @@ impl Shared {
                         return self.close();
                     }
                 }
-                // The bell changed since, if there was a request after the look.
+                // If a request came after the look at the queue, the bell has changed, and this does not sleep.
                 None if is_open => os::wait(&self.bell, bell),
                 None => return os::wake_one(&self.bell),
             }
@@ -188,28 +189,28 @@ impl Shared {
     }
 }
 
-/// Runs the filter; GONE if it panicked.
+/// Runs the filter. Returns GONE if it panicked.
 fn judge(request: *mut Request) -> u32 {
-    // SAFETY: the request is from the queue and not answered, so its thread waits and it is valid.
+    // SAFETY: the request was in the queue and is not answered, so its thread waits and it is valid.
     let fault = unsafe { (*request).fault };
-    // SAFETY: valid until the request is answered (invariant of `Request::fault`), which happens after this.
+    // SAFETY: the fault is valid until the request is answered (invariant of `Request::fault`), which happens later.
     let fault = unsafe { &*fault };
     let verdict = panic::catch_unwind(AssertUnwindSafe(|| {
         frames::note(fault.region().id(), || fault.region().ask_filter(fault))
     }));
     match verdict {
         Ok(Ok(Verdict::Commit)) => COMMIT,
-        // A filter thread is in no other filter, so it waits for a frame and is not refused one.
+        // A filter thread is in no other filter, so it waits for a frame and is never refused one.
         Ok(Ok(Verdict::Decline) | Err(_)) => DECLINE,
         Err(payload) => {
-            // Dropping it could panic again.
+            // Dropping the payload could panic again.
             std::mem::forget(payload);
             GONE
         }
     }
 }
 
-/// Answers a request. It is not to be touched after: the thread that waits may have returned.
+/// Answers a request. The request must not be accessed afterwards, because the waiting thread may have returned.
 fn answer(request: *mut Request, reply: u32) {
     // SAFETY: the request is not answered yet, so its thread waits and it is valid.
     let answer = unsafe { &(*request).answer };
@@ -223,7 +224,7 @@ impl Queue {
         if self.first.is_null() {
             self.first = request;
         } else {
-            // SAFETY: in the queue, so its thread waits and it is valid; the lock of the queue is held.
+            // SAFETY: the request is in the queue, so its thread waits and it is valid; the lock of the queue is held.
             unsafe { (*self.last).next = request };
         }
         self.last = request;
@@ -234,7 +235,7 @@ impl Queue {
             return None;
         }
         let request = self.first;
-        // SAFETY: in the queue, so its thread waits and it is valid; the lock of the queue is held.
+        // SAFETY: the request is in the queue, so its thread waits and it is valid; the lock of the queue is held.
         self.first = unsafe { (*request).next };
         Some(request)
     }

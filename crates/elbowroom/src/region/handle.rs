@@ -1,4 +1,4 @@
-//! The public type, which owns a region.
+//! The public type `Region`, which owns a region.
 
 #![allow(unsafe_code, reason = "owns what the fault handler shares")]
 
@@ -42,7 +42,7 @@ use crate::plain::{Access, PageState, Span};
 /// # Ok::<(), elbowroom::Error>(())
 /// ```
 ///
-/// # Touching it
+/// # Access
 ///
 /// *Accessors* (`try_read`, `try_write`, `try_fill`, `try_copy_from_slice`, `try_copy_to_slice`) are safe: if a touch
 /// is refused, they return an error with the cause. They take `&self`, and any number of threads may use them at
@@ -51,9 +51,8 @@ use crate::plain::{Access, PageState, Span};
 /// *Cells* cost no more than plain accesses. [`hold`](Region::hold) commits a range and keeps it committed while a
 /// guard lives, and the guard lends the range as [`Cells`](crate::Cells), which threads may share. Use them in loops.
 ///
-/// *Plain pointers* from [`as_ptr`](Region::as_ptr) work as well, at the caller's risk. A refused touch is reported
-/// in a line on standard error. It then goes to the handlers that were installed before, as if this library were
-/// absent.
+/// *Plain pointers* from [`as_ptr`](Region::as_ptr) work as well, at the caller's risk. A refused touch writes a line
+/// to standard error. It then goes to the handlers that were installed before, as it would without this library.
 ///
 /// A system call does not raise a fault: `read(2)` into uncommitted memory fails with EFAULT. Commit the range first
 /// ([`commit`](Region::commit), [`commit_slice`](Region::commit_slice)), use [`read_from`](Region::read_from) and
@@ -61,10 +60,10 @@ use crate::plain::{Access, PageState, Span};
 ///
 /// # The end of the region
 ///
-/// Behind the last page lies a guard page, reserved and never committed. A touch of it is a fault of this region: the
+/// A guard page, which is never committed, lies behind the last page. A touch of it is a fault of this region: the
 /// filter is asked ([`Fault::offset`](crate::Fault::offset) is then at least [`len`](Region::len)), and the touch is
-/// refused with `is_invalid_range()`. Accessors let the hardware decide up to the end of the guard page, and refuse
-/// without a touch beyond it.
+/// refused with `is_invalid_range()`. Accessors touch up to the end of the guard page, and refuse beyond it without a
+/// touch.
 ///
 /// # Platform differences
 ///
@@ -74,13 +73,13 @@ use crate::plain::{Access, PageState, Span};
 /// creating a region puts our handler first again. A thread must not block SIGSEGV and SIGBUS: a fault then kills the
 /// process (sigprocmask(2)). See PLATFORM.md.
 pub struct Region {
-    // Invariant: a leaked box; valid until `close` frees it. The handler shares it, so never `&mut`.
+    // Invariant: a leaked box, valid until `close` frees it. The handler shares it, so there is never a `&mut` to it.
     pub(super) inner: NonNull<RegionInner>,
     // Copies for the accessors. Invariant: `base..base + reach` are the addresses in the registry; `reach` is at least
     // two pages.
     pub(super) base: *mut u8,
     pub(super) reach: usize,
-    // Keeps fault handling active. None once `close` has run.
+    // `None` once `close` has run.
     pub(super) live: Option<Live>,
 }
 
@@ -90,18 +89,18 @@ pub(super) struct Live {
     pub(super) entered: Entered,
     // The handler.
     pub(super) armed: Armed,
-    // The threads that serve it, with `Backend::UserfaultMonitor`.
+    // The threads that serve the region, with `Backend::UserfaultMonitor`.
     pub(super) service: Option<Service>,
 }
 
-// SAFETY: the region points to a `RegionInner`, which is Send and Sync by its parts (asserted below), and to
-// memory that belongs to no thread.
+// SAFETY: the region points to a `RegionInner`, which is Send and Sync (asserted below), and to memory that is not
+// bound to a thread.
 unsafe impl Send for Region {}
-// SAFETY: the region points to a `RegionInner`, which is Sync by its parts (asserted below). The accessors, which
-// touch the memory under a shared reference, are asm that is sound from any number of threads (`fault::access`).
+// SAFETY: the region points to a `RegionInner`, which is Sync (asserted below). The accessors, which touch the memory
+// under a shared reference, are asm that is sound from any number of threads (`fault::access`).
 unsafe impl Sync for Region {}
 
-// A panic leaves bytes, which have no invariant that it could break.
+// A panic cannot break an invariant, because the contents are only bytes.
 impl UnwindSafe for Region {}
 impl RefUnwindSafe for Region {}
 
@@ -112,21 +111,21 @@ const _: () = {
 
 impl Region {
     pub(super) fn inner(&self) -> &RegionInner {
-        // SAFETY: valid until `close` frees it (invariant), which `release` and `drop` call with an exclusive
-        // region, so no reference from here lives then.
+        // SAFETY: the region is valid until `close` frees it (invariant). `release` and `drop` call `close` with
+        // exclusive access, so no reference obtained here is alive then.
         unsafe { self.inner.as_ref() }
     }
 
-    /// Returns the address of the first byte, which stays the same for the life of the region.
+    /// Returns the address of the first byte, which never changes.
     ///
     /// # Aliasing
     ///
-    /// The caller may make a reference to bytes of the region if, for as long as the reference lives:
-    /// - the bytes are committed, and stay so: neither [`decommit`](Region::decommit) nor a release of the region
-    ///   reaches them;
-    /// - nothing writes to them through an accessor, [`read_from`](Region::read_from) or another pointer. Every safe
-    ///   method with `&self` counts: [`try_write`](Region::try_write) writes under a shared reference;
-    /// - for a `&mut`, nothing reads them either.
+    /// The caller may make a reference to bytes of the region if these hold while the reference lives:
+    /// - The bytes are committed and stay committed: neither [`decommit`](Region::decommit) nor a release of the region
+    ///   affects them.
+    /// - Nothing writes to them through an accessor, [`read_from`](Region::read_from) or another pointer. Every safe
+    ///   method with `&self` counts: [`try_write`](Region::try_write) writes under a shared reference.
+    /// - For a `&mut`, nothing reads them either.
     ///
     /// A filter that [fills](crate::Fault::fill) pages with the same bytes each time makes a shared reference sound
     /// across decommits: each load finds these bytes, after a fault or without one.
@@ -152,45 +151,46 @@ impl Region {
         self.inner().backend()
     }
 
-    /// Commits every page that holds a byte of `range`, without asking the filter: before a system call, or to have the
-    /// cost now. Pages that are committed already keep their contents.
+    /// Commits every page that holds a byte of `range`, without asking the filter. Use it before a system call, or to
+    /// pay the cost in advance. Pages that are already committed keep their contents.
     ///
     /// # Errors
-    /// `is_invalid_range()` outside the region, `is_limit()`, or `is_out_of_memory()` from the system. Then nothing has
-    /// changed.
+    /// `is_invalid_range()` outside the region, `is_limit()`, or `is_out_of_memory()` from the system. Nothing has
+    /// changed then.
     pub fn commit(&self, range: Range<usize>) -> Result<(), Error> {
         self.inner().commit(range)
     }
 
-    /// Gives every page that holds a byte of `range` back: contents lost, charge refunded. The next touch commits it
-    /// again, and finds zeros. What was asked of the system for these pages (madvise, mbind, locking) is forgotten;
-    /// so it is for the reserved pages around them, as far as they share a page table (2 MiB of addresses, where
-    /// pages have 4 KiB) in which then nothing is committed: the table is given back, too.
+    /// Decommits every page that holds a byte of `range`: contents are lost, and the charge is refunded. The next touch
+    /// commits the page again and finds zeros. The system's settings for these pages (madvise, mbind, locks) are lost.
+    /// If nothing else is committed in the page table of these pages (2 MiB of addresses if pages have 4 KiB), the
+    /// table is given back as well, and the settings of the reserved pages in it are also lost.
     ///
     /// # Errors
-    /// `is_invalid_range()` outside the region; `is_held()` if a [`HeldRange`](crate::HeldRange) has one of the pages;
-    /// otherwise only if the system refuses. Then nothing has changed.
+    /// `is_invalid_range()` outside the region; `is_held()` if a [`HeldRange`](crate::HeldRange) holds one of the
+    /// pages. Otherwise it fails only if the system refuses. Nothing has changed then.
     pub fn decommit(&self, range: Range<usize>) -> Result<(), Error> {
         self.inner().decommit(range)
     }
 
-    /// Commits what a fault on the first byte of `range`, which is in the region, would, without asking the filter.
-    /// The pages that are committed then, or the one page if it was. An error is about `range`.
+    /// Commits what a fault on the first byte of `range` would commit, without asking the filter. `range` is inside the
+    /// region. Returns the committed pages, or the one page if it was committed already. An error names `range`.
     pub(crate) fn commit_ahead(&self, range: Range<usize>) -> Result<page::PageRange, Error> {
         self.inner().commit_ahead(range)
     }
 
-    /// Returns what the region has used and done so far. Each figure is exact. If other threads touch the region
-    /// meanwhile, the figures may be of slightly different moments.
+    /// Returns the memory and the faults of the region. Each figure is exact, but while other threads touch the region,
+    /// the figures may be from slightly different moments.
     pub fn stats(&self) -> Stats {
         self.inner().stats()
     }
 
-    /// Returns how many bytes the kernel's page tables for the committed pages may take, at most: a page for each 2 MiB
-    /// that have a committed page, where pages have 4 KiB. Pages far apart so cost twice what
-    /// [`Stats::committed_bytes`] says. The tables above the lowest level take a 512th of these and are not counted.
+    /// Returns an upper bound of the bytes of the kernel's page tables for the committed pages. If pages have 4 KiB,
+    /// each 2 MiB of addresses with a committed page takes a table of one page. Single pages that lie far apart
+    /// therefore cost twice what [`Stats::committed_bytes`] says. Tables above the lowest level take a 512th of these
+    /// and are not counted.
     ///
-    /// It looks at the state of every page, and takes longer the more runs of committed pages there are.
+    /// It inspects the state of every page, and takes longer the more runs of committed pages there are.
     pub fn page_table_bytes(&self) -> usize {
         self.inner().page_table_bytes()
     }
@@ -213,11 +213,11 @@ impl Region {
         self.inner().runs().into_iter().map(span).collect()
     }
 
-    /// Gives everything back to the system. Dropping the region does the same, and ignores a failure.
+    /// Gives everything back to the system. Dropping the region does the same, and ignores errors.
     ///
     /// # Errors
-    /// If the system refuses, or if this is called from the region's own filter, which cannot end before it: then the
-    /// region stays reserved until the process ends.
+    /// Fails if the system refuses, or if it is called from the region's own filter, which cannot end before this call.
+    /// The region then stays reserved until the process ends.
     pub fn release(mut self) -> Result<(), Error> {
         let range = 0..self.len();
         self.close()
@@ -234,16 +234,16 @@ impl Region {
             return Ok(());
         };
         if frames::is_inside_fault_of(OwnerId::of(self.inner())) {
-            // The handler below us on this very thread still uses the region. It stays as it is for good: in the
-            // registry, and with a handler.
+            // The handler that runs this filter still uses the region. The region stays for ever as it is: in the
+            // registry, and with the handler installed.
             std::mem::forget((armed, service));
             return Err(Reason::InOwnFilter.into());
         }
         entered.remove();
         drop(service);
         totals::add(&self.inner().outcomes());
-        // SAFETY: from a leaked box (invariant). It has left the registry, so no handler looks at it, and the
-        // service is dropped, so no thread of the library does. `live` is None, so this line is reached once.
+        // SAFETY: the pointer is from a leaked box (invariant). The region has left the registry, so no handler uses
+        // it. The service is dropped, so no thread of the library does. `live` is now None, so this line runs once.
         let inner = unsafe { Box::from_raw(self.inner.as_ptr()) };
         inner.release().map_err(Cause::os)
     }

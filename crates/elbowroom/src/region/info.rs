@@ -1,30 +1,30 @@
-//! All regions of the process, to show or count them.
+//! A list of all regions of the process.
 
 use super::backend::Backend;
 use super::inner::RegionInner;
 use super::stats::Stats;
 use crate::fault::registry;
 
-/// A region of the process at the moment of [`regions()`].
+/// A region of the process, as [`regions()`] found it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RegionInfo {
-    /// The name that it was given, or the empty string.
+    /// The name, or the empty string.
     pub name: String,
-    /// The address of its first byte. By the time that it is read, something else may be there.
+    /// The address of the first byte. The region may have been released since.
     pub address: usize,
-    /// By what means it commits.
+    /// The backend.
     pub backend: Backend,
-    /// What it has used and done.
+    /// The memory and the faults of the region.
     pub stats: Stats,
 }
 
 /// Returns the regions of this process, by address: those made by [`RegionBuilder`](crate::RegionBuilder), and those
-/// inside a [`DemandArray`](crate::DemandArray). The other containers have none, as nothing of theirs faults.
+/// inside a [`DemandArray`](crate::DemandArray). The other containers have no regions, because they never fault.
 ///
-/// For a page of statistics or a report, from ordinary code, not from a filter: it allocates, and a region that is
-/// dropped meanwhile waits until it is done. (A global allocator that drops regions by itself would wait for good.) The
-/// crate `elbowroom-map` tells what of them is in memory.
+/// Use it for statistics and reports. Call it from ordinary code, not from a filter: it allocates, and a region that is
+/// dropped meanwhile waits until the call ends. (A global allocator that drops regions itself would wait for ever.) The
+/// crate `elbowroom-map` shows which of their pages are in memory.
 ///
 /// ```
 /// use elbowroom::{Region, regions};

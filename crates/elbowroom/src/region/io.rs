@@ -1,4 +1,4 @@
-//! Regions and system calls: a system call that is given an uncommitted page does not fault, it fails.
+//! Regions and system calls: a system call on an uncommitted page does not fault, but fails.
 
 #![allow(unsafe_code, reason = "lends committed memory as a slice")]
 
@@ -11,32 +11,31 @@ use super::handle::Region;
 use crate::error::{Error, Operation};
 use crate::page;
 
-/// What is moved at once.
+/// The number of bytes moved at once.
 const BUFFER_BYTES: usize = 32 << 10;
 
 impl Region {
-    /// Commits every page that holds a byte of `range`, for a system call that will read or write it: `read(2)` into
-    /// uncommitted memory fails with EFAULT, where a store would have committed it. The bytes of the range, as such
-    /// calls want them.
+    /// Commits every page that holds a byte of `range` and returns the bytes, for a system call that reads or writes
+    /// them: `read(2)` into uncommitted memory fails with EFAULT, while a store would commit it.
     ///
-    /// They stay committed until [`decommit`](Region::decommit).
+    /// The pages stay committed until [`decommit`](Region::decommit).
     ///
     /// # Errors
-    /// As [`commit`](Region::commit).
+    /// See [`commit`](Region::commit).
     pub fn commit_slice(&mut self, range: Range<usize>) -> Result<&mut [u8], Error> {
         self.commit(range.clone())?;
         let first = self.as_ptr().wrapping_add(range.start);
-        // SAFETY: `first` points to `range.len()` bytes of the region (`commit` has refused any other range). They are
-        // committed, readable and writable, and any bytes are valid `u8`. The region is borrowed exclusively while the
-        // slice lives, so no accessor, decommit or release reaches them; raw pointers are their users' risk
-        // (`as_ptr`).
+        // SAFETY: `first` points to `range.len()` bytes of the region (`commit` has refused every other range). They
+        // are committed, readable and writable, and any bytes are valid `u8`. The region is borrowed exclusively while
+        // the slice lives, so no accessor, decommit or release affects them. Raw pointers are their users'
+        // responsibility (`as_ptr`).
         Ok(unsafe { slice::from_raw_parts_mut(first, range.len()) })
     }
 
-    /// Fills `range` from `reader`, committing as it goes, until it is full or the reader ends. How many bytes that
-    /// was.
+    /// Fills `range` from `reader`, and commits pages step by step, until the range is full or the reader ends. Returns
+    /// the number of bytes read.
     ///
-    /// The bytes go through a small buffer, since no Rust reference may point at memory that other threads may write.
+    /// The bytes go through a small buffer, because no Rust reference may point to memory that other threads may write.
     ///
     /// ```
     /// use elbowroom::Region;
@@ -52,9 +51,9 @@ impl Region {
     /// ```
     ///
     /// # Errors
-    /// Returns the reader's errors, and the refusal of a touch (as [`try_write`](Region::try_write) does) as an
-    /// [`io::Error`] around an [`Error`]. Pages are committed before their bytes are read, so bytes that find no
-    /// room stay in the reader; what was read before the error is in the region.
+    /// Returns the reader's errors, and the refusal of a touch (see [`try_write`](Region::try_write)) as an
+    /// [`io::Error`] around an [`Error`]. Pages are committed before their bytes are read, so bytes that find no room
+    /// stay in the reader. Bytes read before the error are in the region.
     pub fn read_from(&self, range: Range<usize>, reader: &mut impl Read) -> io::Result<usize> {
         self.check_order(Operation::Write, &range)?;
         if range.end > self.len() {
@@ -82,8 +81,8 @@ impl Region {
         Ok(next - range.start)
     }
 
-    /// Commits the pages of `range`, which is inside the region, as writes would. Returns how many bytes from its
-    /// start are committed then, and the refusal of the page behind them, if one was refused.
+    /// Commits the pages of `range`, which is inside the region, as writes would. Returns the number of bytes from its
+    /// start that are committed then, and the refusal of the page behind them, if it was refused.
     fn committable(&self, range: Range<usize>) -> (usize, Option<Error>) {
         // The filter of a served region runs on the threads that serve it, which only a touch reaches.
         let is_served = self.backend() == Backend::UserfaultMonitor;
@@ -103,11 +102,11 @@ impl Region {
         (range.len(), None)
     }
 
-    /// Writes the bytes of `range` to `writer`. Pages that were never touched are zero, and are committed by this: they
-    /// are read.
+    /// Writes the bytes of `range` to `writer`. Pages that were never touched are zero. They are committed, because
+    /// they are read.
     ///
     /// # Errors
-    /// The writer's, and whatever refuses a touch, as for [`read_from`](Region::read_from).
+    /// Returns the writer's errors, and the refusal of a touch, as [`read_from`](Region::read_from) does.
     pub fn write_to(&self, range: Range<usize>, writer: &mut impl Write) -> io::Result<()> {
         self.check_order(Operation::Read, &range)?;
         let mut buffer = [0; BUFFER_BYTES];
@@ -121,7 +120,7 @@ impl Region {
         Ok(())
     }
 
-    /// Refuses a range that ends before it starts; one that is too long is refused where it leaves the region.
+    /// Refuses a range that ends before it starts. (A range that is too long is refused where it leaves the region.)
     pub(super) fn check_order(
         &self,
         operation: Operation,

@@ -1,4 +1,4 @@
-//! One bit a page: is it committed?
+//! The set of committed pages of a region, one bit a page.
 
 use std::ops::Range;
 use std::ptr::NonNull;
@@ -10,21 +10,21 @@ use crate::mapping::Mapping;
 use crate::page::{self, PageCount, PageIndex, PageRange};
 use crate::plain::OsCode;
 
-/// Bits in a word.
+/// The number of bits in a word.
 const BITS: usize = u64::BITS as usize;
-/// Tables up to this many words are on the heap: 32,768 pages, 128 MiB of 4 KiB each.
+/// The largest table on the heap, in words: 32,768 pages, which is 128 MiB of 4 KiB pages.
 const HEAP_WORDS: usize = 512;
-/// A larger table lies in the region's own mapping, behind the guard page, and is committed in chunks of this many
-/// words: 64 KiB, the bits of 524,288 pages.
+/// The number of words in a chunk of 64 KiB, for 524,288 pages. A larger table lies in the region's own mapping, behind
+/// the guard page, and is committed in chunks.
 const CHUNK_WORDS: usize = 8192;
 
-/// Which pages of a region are committed.
+/// The committed pages of a region.
 pub(super) struct PageMap {
     total: PageCount,
     words: Words,
-    /// Which of them faults have committed one after the other.
+    /// The runs of pages that faults have committed.
     pub(super) streams: Box<Streams>,
-    /// Those whose touch was just refused, in a region that is served.
+    /// The pages of a served region whose touch was just refused.
     pub(super) poisoned: Option<Box<Poisoned>>,
     /// Those that may not be decommitted.
     pub(super) holds: Holds,
@@ -33,17 +33,17 @@ pub(super) struct PageMap {
 enum Words {
     Heap(Box<[u64]>),
     Mapped {
-        // Invariant: the first of `chunks.len() * CHUNK_WORDS` words of the mapping that owns this map, used by
-        // nothing else; chunk i of them is committed, and so readable and writable, if `chunks[i].is_present()`.
+        // Invariant: the first of `chunks.len() * CHUNK_WORDS` words of the mapping that owns this map, used by nothing
+        // else. If `chunks[i].is_present()`, chunk i is committed, readable and writable.
         first: NonNull<u64>,
-        // The page of the mapping that `first` is in.
+        // The page of the mapping that contains `first`.
         first_page: usize,
         chunks: Box<[Chunk]>,
     },
 }
 
-/// A part of a table in the mapping: whether it is present, and how many of its bits are set (none of one that is not).
-/// In one small number, since a vast region has many.
+/// A part of a table in the mapping: whether it is present, and how many of its bits are set (none if it is absent).
+/// Packed into one small number, because a huge region has very many.
 #[derive(Clone, Copy)]
 struct Chunk(u32);
 
@@ -64,14 +64,15 @@ impl Chunk {
     }
 }
 
-// As many bits as a chunk has can be counted.
+// All the bits of a chunk can be counted.
 const _: () = assert!(CHUNK_WORDS * BITS < Chunk::PRESENT as usize);
 
-// SAFETY: the pointer is to memory that only this map uses and that belongs to no thread.
+// SAFETY: the pointer is to memory that only this map uses and that is not bound to a thread.
 #[allow(unsafe_code, reason = "the invariant of `first`")]
 unsafe impl Send for Words {}
 
-/// The pages that the table of a region of `total` pages takes in its mapping; none for a table on the heap.
+/// Returns the number of pages that the table of a region of `total` pages takes in its mapping; 0 for a table on the
+/// heap.
 pub(super) fn table_pages(total: PageCount) -> PageCount {
     let words = total.get().div_ceil(BITS);
     if words <= HEAP_WORDS {
@@ -81,16 +82,16 @@ pub(super) fn table_pages(total: PageCount) -> PageCount {
     PageCount::new(chunks * (chunk_bytes() / page::size()))
 }
 
-/// 64 KiB, which is a whole number of pages on every system there is.
+/// Returns 64 KiB, which is a whole number of pages on every system.
 fn chunk_bytes() -> usize {
     CHUNK_WORDS * size_of::<u64>()
 }
 
 impl PageMap {
-    /// All of `total` pages reserved. The table, if it is not on the heap, starts at `first_page` of the mapping and
-    /// takes [`table_pages`] of it.
+    /// Returns a map of `total` reserved pages. A table that is not on the heap starts at `first_page` of the mapping
+    /// and takes [`table_pages`] of it.
     ///
-    /// The mapping must be the one that [`prepare`](PageMap::prepare) is given, and outlive the map.
+    /// The mapping must be the one passed to [`prepare`](PageMap::prepare), and must outlive the map.
     pub(super) fn new(total: PageCount, mapping: &Mapping, first_page: usize) -> PageMap {
         let words = total.get().div_ceil(BITS);
         if words <= HEAP_WORDS {
@@ -104,7 +105,7 @@ impl PageMap {
         }
         let offset = PageRange::new(0, first_page).byte_len();
         debug_assert!(offset + table_pages(total).bytes() <= mapping.len());
-        // SAFETY: an offset inside the mapping, which neither wraps nor ends at address 0.
+        // SAFETY: the offset is inside the mapping, so the address neither wraps nor is null.
         #[allow(unsafe_code, reason = "points at the table's own pages")]
         let first = unsafe { mapping.base().add(offset) }.cast();
         let chunks = vec![Chunk::ABSENT; words.div_ceil(CHUNK_WORDS)].into();
@@ -121,7 +122,7 @@ impl PageMap {
         }
     }
 
-    /// Makes the bits of `pages` writable. Needed before [`set`](PageMap::set) for them. Allocates nothing on the heap.
+    /// Makes the bits of `pages` writable, which [`set`](PageMap::set) requires. Allocates nothing on the heap.
     pub(super) fn prepare(&mut self, mapping: &Mapping, pages: PageRange) -> Result<(), OsCode> {
         let Words::Mapped {
             first_page, chunks, ..
@@ -138,7 +139,7 @@ impl PageMap {
         Ok(())
     }
 
-    /// Gives back what the table holds for `pages`, as far as it is all reserved there.
+    /// Gives back the chunks of the table for `pages` in which no page is committed.
     pub(super) fn trim(&mut self, mapping: &Mapping, pages: PageRange) {
         let Words::Mapped {
             first_page, chunks, ..
@@ -148,22 +149,23 @@ impl PageMap {
         };
         for index in chunks_of(pages) {
             if chunks[index].is_present() && chunks[index].committed() == 0 {
-                // SAFETY: pages of the mapping that are the table's; no reference of this map's outlives a call of its.
+                // SAFETY: these pages of the mapping belong to the table, and no reference into them outlives a method
+                // of this map.
                 #[allow(unsafe_code, reason = "decommits the table's own pages")]
                 let decommitted = unsafe { mapping.decommit(chunk_pages(*first_page, index)) };
-                // If the system refuses, the chunk stays, all zero.
+                // If the system refuses, the chunk stays present and all zero.
                 chunks[index].set_present(decommitted.is_err());
             }
         }
     }
 
-    /// 64 bits; zero where the table is not there yet.
+    /// Returns 64 bits; zero if the chunk is absent.
     fn word(&self, index: usize) -> u64 {
         match &self.words {
             Words::Heap(words) => words[index],
             Words::Mapped { first, chunks, .. } if chunks[index / CHUNK_WORDS].is_present() => {
                 let word = first.as_ptr().wrapping_add(index);
-                // SAFETY: a word of a chunk that is present (invariant of `first`).
+                // SAFETY: the word is in a chunk that is present (invariant of `first`).
                 #[allow(unsafe_code, reason = "reads the table's own words")]
                 unsafe {
                     word.read()
@@ -182,7 +184,7 @@ impl PageMap {
             before & !mask
         };
         if before == after {
-            // Not even touched: it may be absent, or not resident.
+            // Not written: the chunk may be absent, or not resident.
             return;
         }
         match &mut self.words {
@@ -192,7 +194,8 @@ impl PageMap {
                 assert!(chunk.is_present(), "set without prepare"); // PANIC: `set` is only called after `prepare`.
                 chunk.0 = chunk.0 + after.count_ones() - before.count_ones();
                 let word = first.as_ptr().wrapping_add(index);
-                // SAFETY: a word of a chunk that is present (invariant of `first`), which `self` has exclusively.
+                // SAFETY: the word is in a chunk that is present (invariant of `first`), and `self` is borrowed
+                // exclusively.
                 #[allow(unsafe_code, reason = "writes the table's own words")]
                 unsafe {
                     word.write(after)
@@ -201,7 +204,7 @@ impl PageMap {
         }
     }
 
-    /// The pages of the chunk that holds the bit of `page`, if none of them is committed.
+    /// Returns the pages of the chunk with the bit of `page`, if none of them is committed.
     fn empty_chunk(&self, page: usize) -> Option<PageRange> {
         let Words::Mapped { chunks, .. } = &self.words else {
             return None;
@@ -219,7 +222,7 @@ impl PageMap {
         self.word(page.get() / BITS) >> (page.get() % BITS) & 1 == 1
     }
 
-    /// The runs of equal pages that make up `pages`, in order, each with whether it is committed.
+    /// Returns the runs of equal pages in `pages`, in order, each with whether it is committed.
     pub(super) fn runs(&self, pages: PageRange) -> impl Iterator<Item = (PageRange, bool)> {
         let mut next = pages.start();
         std::iter::from_fn(move || {
@@ -234,7 +237,7 @@ impl PageMap {
         })
     }
 
-    /// The end of the run of pages like `start`, at most `end`.
+    /// Returns the end of the run of pages like `start`, at most `end`.
     fn run_end(&self, start: usize, end: usize, committed: bool) -> usize {
         let flip = if committed { u64::MAX } else { 0 };
         let mut next = start;
@@ -255,7 +258,7 @@ impl PageMap {
         end
     }
 
-    /// The run of reserved pages around `page`, which is reserved, inside `window`, which holds it.
+    /// Returns the run of reserved pages around `page`, which is reserved, within `window`, which contains it.
     pub(super) fn reserved_run(&self, page: PageIndex, window: PageRange) -> PageRange {
         let end = self.run_end(page.get(), window.end(), false);
         let mut start = page.get();
@@ -265,7 +268,7 @@ impl PageMap {
                 start = chunk.start();
                 continue;
             }
-            // The page before `start` in the highest bit.
+            // Moves the bit of the page before `start` to the highest bit.
             let before = self.word(last / BITS) << (BITS - 1 - last % BITS);
             if before != 0 {
                 start -= before.leading_zeros() as usize;
@@ -276,8 +279,8 @@ impl PageMap {
         PageRange::new(start.max(window.start()), end)
     }
 
-    /// Returns `run` and the reserved pages around it that lie in the same page tables, where all of the rest of such a
-    /// table is reserved.
+    /// Returns `run` and the reserved pages around it in the same page tables, for tables in which everything else is
+    /// reserved.
     pub(super) fn whole_tables(&self, run: PageRange, layout: Layout) -> PageRange {
         let before = (layout.first + run.start()) % layout.huge.get();
         let start = run.start().saturating_sub(before);
@@ -298,7 +301,7 @@ impl PageMap {
         )
     }
 
-    /// Returns how many page tables of the lowest level have committed pages.
+    /// Returns the number of page tables of the lowest level with committed pages.
     pub(super) fn tables(&self, layout: Layout) -> usize {
         let mut tables = 0;
         // The first table that is not counted yet.
@@ -312,13 +315,13 @@ impl PageMap {
         tables
     }
 
-    /// How many of `pages` are committed.
+    /// Returns how many of `pages` are committed.
     pub(super) fn count_committed(&self, pages: PageRange) -> PageCount {
         let committed = self.runs(pages).filter(|&(_, committed)| committed);
         PageCount::new(committed.map(|(run, _)| run.count().get()).sum())
     }
 
-    /// Marks all of `pages`: committed only where their bits are [prepared](PageMap::prepare).
+    /// Marks all of `pages`. Marking them committed requires [prepared](PageMap::prepare) bits.
     pub(super) fn set(&mut self, pages: PageRange, committed: bool) {
         let mut next = pages.start();
         while next < pages.end() {
@@ -335,7 +338,7 @@ impl PageMap {
     }
 }
 
-/// The chunks that hold the bits of `pages`.
+/// Returns the chunks with the bits of `pages`.
 fn chunks_of(pages: PageRange) -> Range<usize> {
     let pages_per_chunk = CHUNK_WORDS * BITS;
     if pages.is_empty() {
@@ -345,7 +348,7 @@ fn chunks_of(pages: PageRange) -> Range<usize> {
     }
 }
 
-/// The pages of the mapping that a chunk lies in, if the table starts at `first_page`.
+/// Returns the pages of the mapping that a chunk lies in, if the table starts at `first_page`.
 fn chunk_pages(first_page: usize, index: usize) -> PageRange {
     let pages = chunk_bytes() / page::size();
     PageRange::new(first_page + index * pages, first_page + (index + 1) * pages)
@@ -359,7 +362,7 @@ mod tests {
     use crate::os;
     use crate::plain::Placement;
 
-    /// A map with its mapping; large ones keep their table in it.
+    /// Returns a map and its mapping. Large maps keep their table in it.
     fn map(total: usize) -> (PageMap, Mapping) {
         let total = PageCount::new(total);
         let len = (table_pages(total).get() + 1) * page::size();
@@ -373,7 +376,7 @@ mod tests {
 
         #[test]
         fn behaves_like_a_vector_of_bools(
-            // One table on the heap; one mapped with two chunks, the model looking at the seam between them.
+            // Either a table on the heap, or a mapped one with two chunks, where the model looks at their boundary.
             large: bool,
             steps in prop::collection::vec((0usize..400, 0usize..200, any::<bool>()), 1..40),
             window in (0usize..400, 0usize..200),
@@ -414,7 +417,7 @@ mod tests {
                 tables.dedup();
                 prop_assert_eq!(map.tables(layout), tables.len());
 
-                // Only pages whose tables the model has whole.
+                // Only pages in tables that the model contains whole.
                 let cut = PageRange::new(base + start.max(64), base + end.clamp(start.max(64), size - 64));
                 let whole = map.whole_tables(cut, layout);
                 let before = (base..cut.start())

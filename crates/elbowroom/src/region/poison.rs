@@ -1,9 +1,9 @@
 //! Pages of a served region (see [`serve`](super::serve)) whose touch was refused.
 //!
-//! The thread that touched sleeps in the kernel and tries again when it is woken; there is no other way to
-//! let it continue. So the page is *poisoned* first, which makes the touch fail: with a signal, or in a system
-//! call with EFAULT. The signal's handler finds the cause here. Nothing tells when a system call has failed,
-//! so a page is poisoned for a moment only. A thread that touches it later asks again.
+//! The thread that touched sleeps in the kernel and tries again when it is woken; there is no other way to let it
+//! continue. So the page is *poisoned* first, which makes the touch fail: with a signal, or with EFAULT in a system
+//! call. The signal's handler finds the cause here. The kernel does not report when a system call has failed, so a page
+//! is poisoned only for a moment. The filter is asked again about a later touch.
 
 use std::time::{Duration, Instant};
 
@@ -11,29 +11,28 @@ use crate::error::Cause;
 use crate::os::Poison;
 use crate::page::{PageIndex, PageRange};
 
-/// How long a page stays poisoned: much longer than a thread takes to wake up.
+/// The time for which a page stays poisoned. It is much longer than a thread takes to wake up.
 pub(super) const TIME: Duration = Duration::from_millis(10);
 
-/// How many refused touches are remembered at once. Beyond, the oldest is let go.
+/// The number of refused touches remembered at once. Beyond it, the oldest is released.
 const ENTRIES_MAX: usize = 64;
 
-/// A touch that was refused.
+/// A refused touch.
 pub(super) struct Entry {
     pub(super) page: PageIndex,
-    /// The thread that touched; 0 for a system call, which learns no cause.
+    /// The thread that touched; 0 for a system call, which gets no cause.
     pub(super) thread: u64,
     pub(super) cause: Cause,
     pub(super) poison: Poison,
 }
 
-/// The touches of one region that were refused a moment ago, in order. A page is poisoned while it has an
-/// entry.
+/// The recently refused touches of one region, in order. A page is poisoned while it has an entry.
 pub(super) struct Poisoned {
-    // Never grows beyond its first capacity, because the fault handler changes it.
+    // Never grows beyond its initial capacity, because the fault handler changes it.
     entries: Vec<(Instant, Entry)>,
 }
 
-/// A page that is no longer poisoned here, and is to be cured.
+/// A page that is no longer poisoned here and must be cured.
 pub(super) type Cured = (PageIndex, Poison);
 
 impl Poisoned {
@@ -59,16 +58,16 @@ impl Poisoned {
             .map(|(_, entry)| entry.poison)
     }
 
-    /// Notes a touch of a page that is poisoned.
+    /// Records a touch of a poisoned page.
     ///
     /// # Panics
-    /// If it is full.
+    /// Panics if the list is full.
     pub(super) fn push(&mut self, entry: Entry) {
         assert!(!self.is_full(), "room is made first");
         self.entries.push((Instant::now(), entry));
     }
 
-    /// Takes out why this thread's touch of the page was refused, and the page if it has no other entry.
+    /// Removes this thread's refused touch of the page. Returns its cause, and the page if it has no other entry.
     pub(super) fn take(&mut self, thread: u64, page: PageIndex) -> Option<(Cause, Option<Cured>)> {
         let index = self
             .entries
@@ -79,17 +78,17 @@ impl Poisoned {
         Some((entry.cause, cured))
     }
 
-    /// Takes out a poisoned page among these.
+    /// Removes one of these pages, if one is poisoned.
     pub(super) fn take_in(&mut self, pages: PageRange) -> Option<Cured> {
         self.take_first(|_, entry| pages.contains(entry.page))
     }
 
-    /// Takes out the page that was poisoned first.
+    /// Removes the page that was poisoned first.
     pub(super) fn take_oldest(&mut self) -> Option<Cured> {
         self.take_first(|_, _| true)
     }
 
-    /// Takes out a page whose time is up.
+    /// Removes a page whose time has passed.
     pub(super) fn take_expired(&mut self) -> Option<Cured> {
         self.take_first(|since, _| since.elapsed() >= TIME)
     }

@@ -1,9 +1,8 @@
-//! Threads that commit pages for threads that wait in the kernel: [`Backend::UserfaultMonitor`].
+//! The threads that commit pages for threads waiting in the kernel: [`Backend::UserfaultMonitor`].
 //!
-//! One thread, the reader, reads what the kernel reports, and commits where there is no filter to ask. It
-//! never runs code of the program, so it always gets to the next report. Filters and the callbacks of budgets
-//! run on the workers. A worker that touches its own region is recognised by its number and refused, because
-//! it would wait for itself.
+//! One thread, the reader, reads the kernel's reports, and commits if there is no filter to ask. It never runs the
+//! program's code, so it always gets to the next report. Filters and the callbacks of budgets run on the workers. A
+//! worker that touches its own region would wait for itself. It is recognised by its number, and its touch is refused.
 //!
 //! [`Backend::UserfaultMonitor`]: super::Backend::UserfaultMonitor
 
@@ -20,8 +19,8 @@ use crate::error::{Cause, Reason};
 use crate::fault::fork;
 use crate::os::{self, Missing, Next, SignalsBlocked};
 
-/// How many tasks can wait for a worker. A thread that touches a page waits for one of them, so this many threads can
-/// wait without being asked to touch again.
+/// The number of tasks that can wait for a worker. Each waiting thread has one task, so this many threads can wait
+/// without having to touch again.
 const JOBS_MAX: usize = 256;
 
 /// A task of a worker.
@@ -32,27 +31,27 @@ enum Job {
     RunCallbacks,
 }
 
-/// What became of a job.
+/// The result of adding a job.
 enum Pushed {
     Waits,
-    /// As many jobs wait as can.
+    /// The queue is full.
     Full,
     /// No worker is left, because the filter has panicked.
     FilterGone,
 }
 
 struct Jobs {
-    // Never grows beyond its first capacity: the reader must not allocate, because a global allocator may be what it
-    // serves, with its lock held by the thread that waits.
+    // Never grows beyond its initial capacity. The reader must not allocate: the global allocator may use the region
+    // that it serves, and the waiting thread may hold the allocator's lock.
     queue: VecDeque<Job>,
-    // Whether the filter has not panicked.
+    // False once the filter has panicked.
     is_open: bool,
 }
 
 struct Shared {
     region: ServedRegion,
     jobs: Mutex<Jobs>,
-    // Notified of each job, and when the service stops.
+    // Notified for each job, and when the service stops.
     more: Condvar,
     // The numbers of the workers; 0 for a worker that has not started.
     workers: Box<[AtomicU64]>,
@@ -63,12 +62,12 @@ struct Shared {
 pub(super) struct Service {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
-    // A forked child has a copy of this, and no threads.
+    // A forked child has a copy of this object, but no threads.
     generation: usize,
 }
 
 impl Service {
-    /// Starts the reader and this many workers, at least one.
+    /// Starts the reader and `workers` workers, at least one.
     pub(super) fn start(region: ServedRegion, workers: usize) -> io::Result<Service> {
         let shared = Arc::new(Shared {
             region,
@@ -80,7 +79,7 @@ impl Service {
             workers: (0..workers.max(1)).map(|_| AtomicU64::new(0)).collect(),
             is_stopping: AtomicBool::new(false),
         });
-        // Dropped on an early return, it ends the threads that have started.
+        // On an early return, its drop ends the threads that have started.
         let mut service = Service {
             shared,
             threads: Vec::new(),
@@ -98,7 +97,7 @@ impl Service {
         let name = format!("{what} {}", shared.region.name().replace('\0', "_"));
         self.threads
             .push(thread::Builder::new().name(name).spawn(move || {
-                // As in the fault handler: no signal interrupts a holder of the region's lock.
+                // No signal may interrupt a thread that holds the region's lock.
                 let _signals = SignalsBlocked::new();
                 run(&shared);
             })?);
@@ -109,18 +108,18 @@ impl Service {
 impl Drop for Service {
     fn drop(&mut self) {
         if fork::generation() != self.generation {
-            // The threads are the parent's, and one of them may have held the lock.
+            // The threads belong to the parent, and one of them may have held the lock.
             return self.threads.drain(..).for_each(std::mem::forget);
         }
         self.shared.is_stopping.store(true, Ordering::Relaxed);
         if let Some(events) = self.shared.region.events() {
             events.ring();
         }
-        // Under the lock, so that no worker is between its look and its sleep.
+        // Under the lock, so that no worker is between its check and its sleep.
         drop(self.shared.lock());
         self.shared.more.notify_all();
         for thread in self.threads.drain(..) {
-            // A thread that panicked has said so.
+            // The panic of a thread has been reported already.
             let _ = thread.join();
         }
     }
@@ -175,7 +174,8 @@ impl Shared {
                 self.refuse(missing, cause);
             }
             if self.region.has_pending_callbacks() {
-                // A worker that panicked has ended the process. If many jobs wait, each ends with the callbacks.
+                // A worker whose callback panicked has ended the process. If the queue is full, the last job runs the
+                // callbacks.
                 self.push(Job::RunCallbacks);
             }
         } else if self.workers.iter().any(is_worker) {
@@ -184,14 +184,14 @@ impl Shared {
             match self.push(Job::Judge(*missing)) {
                 Pushed::Waits => {}
                 Pushed::FilterGone => self.refuse(missing, Reason::FilterThreadGone.into()),
-                // The thread touches again, and is reported again.
+                // The thread touches again, and the kernel reports it again.
                 Pushed::Full => self.region.wake(missing),
             }
         }
     }
 
     fn refuse(&self, missing: &Missing, cause: Cause) {
-        // An older kernel needs a mapping for it, of which there may be none just now.
+        // An older kernel needs a mapping for it, and there may be none left at the moment.
         while !self.region.poison(missing, cause) && !self.is_stopping() {
             thread::sleep(poison::TIME);
         }
@@ -227,7 +227,7 @@ impl Shared {
             let ask = AssertUnwindSafe(|| self.region.ask_filter(fault));
             let verdict = panic::catch_unwind(ask);
             verdict.unwrap_or_else(|payload| {
-                // Dropping it could panic again.
+                // Dropping the payload could panic again.
                 std::mem::forget(payload);
                 has_panicked = true;
                 Err(Reason::FilterThreadGone.into())
@@ -241,7 +241,7 @@ impl Shared {
         }
     }
 
-    /// Takes no more jobs, and refuses those in the queue.
+    /// Closes the queue, and refuses the jobs in it.
     fn close(&self) {
         let mut jobs = self.lock();
         jobs.is_open = false;

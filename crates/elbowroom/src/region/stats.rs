@@ -1,17 +1,17 @@
-//! Figures of a region.
+//! The figures of a region.
 
 use crate::fault::{Histogram, Outcome};
 
-/// What a region has used and done so far.
+/// The memory and the faults of a region.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// The length of the region.
     pub reserved_bytes: usize,
-    /// How much of the region is committed now. The page tables for it come on top: see
+    /// The number of committed bytes. Page tables are not included: see
     /// [`Region::page_table_bytes`](crate::Region::page_table_bytes).
     pub committed_bytes: usize,
-    /// How much of the region may be committed at once.
+    /// The number of bytes that may be committed at once.
     pub commit_limit_bytes: usize,
     /// The number of faults in the region's addresses, including those that were refused and those that
     /// lost a race.
@@ -22,17 +22,17 @@ pub struct Stats {
     pub refused: u64,
     // In the order of `Outcome::ALL`.
     pub(super) outcomes: [u64; Outcome::ALL.len()],
-    // In the order of `Outcome::ALL`; kept by a region that is timed.
+    // In the order of `Outcome::ALL`; only if the region is timed.
     pub(super) latencies: Option<[Histogram; Outcome::ALL.len()]>,
 }
 
 impl Stats {
-    /// Returns the number of faults with this outcome. A fault that is still being handled has none.
+    /// Returns the number of faults with this outcome. A fault that is still being handled is not counted.
     pub fn faults_of(&self, outcome: Outcome) -> u64 {
         self.outcomes[outcome as usize]
     }
 
-    /// Returns how long faults with this outcome took, including the filter.
+    /// Returns the durations of the faults with this outcome, including the filter's time.
     ///
     /// Returns `None` unless the region was built with [`timed`](crate::RegionBuilder::timed).
     pub fn latency(&self, outcome: Outcome) -> Option<&Histogram> {

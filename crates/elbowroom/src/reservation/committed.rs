@@ -1,12 +1,12 @@
-//! Which pages of a reservation are committed, and with which access.
+//! The committed pages of a reservation, and their access.
 
 use std::collections::BTreeMap;
 
 use crate::page::PageRange;
 use crate::plain::Access;
 
-/// The committed pages: start → (end, access). Runs are in order, do not overlap and are not empty; two
-/// that touch differ in access. A page that is not here is reserved.
+/// The committed pages: start → (end, access). Runs are in ascending order, not empty, and do not overlap. Adjacent
+/// runs differ in access. All other pages are reserved.
 pub(super) type Committed = BTreeMap<usize, (usize, Access)>;
 
 /// Returns the parts of `pages` that no committed run covers, in order.
@@ -32,7 +32,7 @@ pub(super) fn gaps(committed: &Committed, pages: PageRange) -> Vec<PageRange> {
 /// Makes `pages` committed with this access, or reserved with `None`.
 pub(super) fn set(committed: &mut Committed, pages: PageRange, access: Option<Access>) {
     let (mut start, mut end) = (pages.start(), pages.end());
-    // Cut what overlaps: what sticks out on either side stays.
+    // Cuts the overlapping runs, and keeps their parts outside `pages`.
     let overlapping: Vec<_> = committed
         .range(..end)
         .rev()
@@ -49,7 +49,7 @@ pub(super) fn set(committed: &mut Committed, pages: PageRange, access: Option<Ac
         }
     }
     let Some(access) = access else { return };
-    // Join with equal neighbours.
+    // Joins the run with neighbours of the same access.
     if let Some((&before, &(before_end, before_access))) = committed.range(..start).next_back() {
         if before_end == start && before_access == access {
             committed.remove(&before);

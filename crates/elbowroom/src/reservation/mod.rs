@@ -1,4 +1,4 @@
-//! An owned range of addresses, committed and decommitted by hand.
+//! Owned address ranges, committed and decommitted explicitly.
 
 #![allow(unsafe_code, reason = "calls the system with ranges that it owns")]
 
@@ -17,17 +17,17 @@ use crate::plain::{Access, PageState, Placement, Span};
 
 mod committed;
 
-/// An owned range of addresses whose pages are committed and decommitted by hand.
+/// An owned range of addresses whose pages are committed and decommitted explicitly.
 ///
-/// Making one costs a system call and no memory, whatever its size. Its pages start out reserved: a touch faults, and
-/// nothing is charged. [`commit`](Reservation::commit) makes pages readable and writable, zero at first. The address
-/// never changes. Dropping it, or [`release`](Reservation::release), gives everything back.
+/// Making a reservation takes a system call and no memory, whatever its size. Its pages are reserved at first: a touch
+/// faults, and nothing is charged. [`commit`](Reservation::commit) makes pages readable, writable and zero. The address
+/// never changes. Dropping the reservation, or [`release`](Reservation::release), gives everything back.
 ///
-/// Ranges are in bytes from the base and are rounded outward to whole pages, as Win32 does: a range means every page
-/// that holds a byte of it. Every method may be called from any number of threads.
+/// Ranges are in bytes from the base, and are rounded outward to whole pages, as in Win32: a range includes every page
+/// that holds a byte of it. Every method may be called from any number of threads at once.
 ///
-/// The memory is reached through [`as_ptr`](Reservation::as_ptr), at the caller's risk: a touch of a page that is not
-/// committed kills the process. See [`Region`](crate::Region) for memory that commits itself.
+/// The memory is accessed through [`as_ptr`](Reservation::as_ptr), at the caller's risk: touching an uncommitted page
+/// kills the process. [`Region`](crate::Region) is memory that commits itself.
 ///
 /// ```
 /// use elbowroom::{PageState, Reservation, page_size};
@@ -47,19 +47,19 @@ mod committed;
 ///
 /// # Platform differences
 ///
-/// The length is rounded up to the page size; the base lies at a multiple of
-/// [`allocation_granularity`](crate::allocation_granularity), 64 KiB on Windows and a page elsewhere. What is charged
-/// where is in PLATFORM.md.
+/// The length is rounded up to the page size. The base lies at a multiple of
+/// [`allocation_granularity`](crate::allocation_granularity): 64 KiB on Windows, a page elsewhere. PLATFORM.md says
+/// which commits each system charges.
 pub struct Reservation {
     mapping: Mapping,
-    // Dropped after `mapping`: the charge is refunded when the system has the pages back.
+    // Dropped after `mapping`, because the charge is refunded when the system has the pages back.
     held: Mutex<Held>,
 }
 
-/// What a reservation has committed.
+/// The committed pages of a reservation, and their charge.
 struct Held {
     committed: Committed,
-    // The committed pages, charged to the budget if there is one.
+    // The charge for the committed pages, if there is a budget.
     charge: Option<Charge>,
 }
 
@@ -67,8 +67,8 @@ impl Reservation {
     /// Reserves `len` bytes, rounded up to whole pages, where the system chooses.
     ///
     /// # Errors
-    /// `is_invalid_range()` if `len` is zero or beyond the address space, `is_out_of_memory()` if no gap that large is
-    /// free or the process may not have more (RLIMIT_AS, a job object).
+    /// `is_invalid_range()` if `len` is zero or beyond the address space; `is_out_of_memory()` if there is no free gap
+    /// of that size, or if the process's limit on address space is reached (RLIMIT_AS, a job object).
     pub fn new(len: usize) -> Result<Reservation, Error> {
         Reservation::builder(len).build()
     }
@@ -84,7 +84,7 @@ impl Reservation {
         }
     }
 
-    /// Returns the address of the first byte, which stays the same for the life of the reservation.
+    /// Returns the address of the first byte, which never changes.
     pub fn as_ptr(&self) -> *mut u8 {
         self.mapping.base().as_ptr()
     }
@@ -100,12 +100,12 @@ impl Reservation {
         self.mapping.name()
     }
 
-    /// Commits the pages of `range`: readable, writable, and zero at first. Pages that are committed already keep their
-    /// contents and their access.
+    /// Commits the pages of `range`: they are readable, writable, and zero at first. Pages that are already committed
+    /// keep their contents and their access.
     ///
     /// # Errors
     /// `is_invalid_range()` outside the reservation; `is_limit()` if a [budget](ReservationBuilder::budget) has no
-    /// room; `is_out_of_memory()` if the system has no more to commit. Then nothing has changed.
+    /// room; `is_out_of_memory()` if the system has no more to commit. Nothing has changed then.
     pub fn commit(&self, range: Range<usize>) -> Result<(), Error> {
         let pages = self.pages(Operation::Commit, &range)?;
         let mut held = self.lock();
@@ -117,11 +117,11 @@ impl Reservation {
             refused.map_err(|error| error.about(range.clone()).during(Operation::Commit))?;
         }
         for (done, &gap) in gaps.iter().enumerate() {
-            // SAFETY: pages of this mapping that are not among the committed ones, and the map stays locked.
+            // SAFETY: the pages are in this mapping and reserved: the map does not contain them, and stays locked.
             if let Err(code) = unsafe { self.mapping.commit(gap) } {
                 for &gap in &gaps[..done] {
-                    // SAFETY: pages of this mapping, committed a moment ago and not announced: the map that says what
-                    // is committed stays locked, and has not changed.
+                    // SAFETY: the pages are in this mapping, and were committed a moment ago without being announced:
+                    // the map of committed pages stays locked, and has not changed.
                     unsafe { self.mapping.uncommit(gap) };
                 }
                 if let Some(charge) = charge {
@@ -135,19 +135,19 @@ impl Reservation {
         }
         let budget = charge.as_ref().map(|charge| charge.budget().clone());
         drop(held);
-        // Outside the lock: a callback may commit here, too.
+        // Outside the lock, because a callback may commit here, too.
         if let Some(budget) = budget {
             budget.run_pending_callbacks();
         }
         Ok(())
     }
 
-    /// Gives the pages of `range` back: their contents are lost, their charge refunded, and a touch faults. Committed
-    /// again, they read as zero. Pages that are reserved stay so.
+    /// Decommits the pages of `range`: their contents are lost, their charge is refunded, and a touch faults. If they
+    /// are committed again, they read as zero. Reserved pages stay reserved.
     ///
     /// # Errors
-    /// `is_invalid_range()` outside the reservation; otherwise only if the system refuses, as Linux does when the
-    /// mappings of the process run out (`vm.max_map_count`). Then nothing has changed.
+    /// `is_invalid_range()` outside the reservation. Otherwise it fails only if the system refuses, as Linux does when
+    /// the process has reached its limit of mappings (`vm.max_map_count`). Nothing has changed then.
     pub fn decommit(&self, range: Range<usize>) -> Result<(), Error> {
         let pages = self.pages(Operation::Decommit, &range)?;
         let mut held = self.lock();
@@ -156,7 +156,8 @@ impl Reservation {
         if gaps == [pages] || pages.is_empty() {
             return Ok(());
         }
-        // SAFETY: pages of this mapping; the memory is only reached through raw pointers, at their users' risk.
+        // SAFETY: the pages are in this mapping, and the memory is only accessed through raw pointers, at their users'
+        // risk.
         unsafe { self.mapping.decommit(pages) }
             .map_err(|code| Error::new(Operation::Decommit, range, Cause::os(code)))?;
         set(committed, pages, None);
@@ -167,11 +168,11 @@ impl Reservation {
         Ok(())
     }
 
-    /// Changes what may be done with the pages of `range`, all of which must be committed. Contents stay.
+    /// Changes the access to the pages of `range`, all of which must be committed. Contents stay.
     ///
     /// # Errors
-    /// `is_invalid_range()` outside the reservation, `is_not_committed()` if a page in it is reserved; otherwise only
-    /// if the system refuses (mappings ran out; a security policy forbids execution).
+    /// `is_invalid_range()` outside the reservation; `is_not_committed()` if a page in it is reserved. Otherwise it
+    /// fails only if the system refuses (the limit of mappings is reached, or a security policy forbids execution).
     pub fn protect(&self, range: Range<usize>, access: Access) -> Result<(), Error> {
         let pages = self.pages(Operation::Protect, &range)?;
         let mut held = self.lock();
@@ -182,8 +183,8 @@ impl Reservation {
         if pages.is_empty() {
             return Ok(());
         }
-        // SAFETY: committed pages of this mapping; the memory is only reached through raw pointers, at their users'
-        // risk.
+        // SAFETY: the pages are committed and in this mapping, and the memory is only accessed through raw pointers, at
+        // their users' risk.
         if let Err(code) = unsafe { self.mapping.protect(pages, access) } {
             return refuse(Cause::os(code));
         }
@@ -221,17 +222,17 @@ impl Reservation {
         spans
     }
 
-    /// Gives everything back. Dropping does the same and cannot tell of a failure.
+    /// Gives everything back to the system. Dropping the reservation does the same, and ignores errors.
     ///
     /// # Errors
-    /// Only if the system refuses; then the addresses stay reserved until the process ends.
+    /// Fails only if the system refuses. The addresses then stay reserved until the process ends.
     pub fn release(self) -> Result<(), Error> {
         let range = 0..self.len();
         let Reservation { mapping, held } = self;
-        // SAFETY: the reservation ends here; pointers from `as_ptr` are their users' risk.
+        // SAFETY: the reservation ends here, and pointers from `as_ptr` are used at their users' risk.
         let released = unsafe { mapping.release() };
         if let Err((_, false)) = released {
-            // What the system keeps stays charged.
+            // Memory that the system keeps stays charged.
             std::mem::forget(held);
         }
         released.map_err(|(code, _)| Error::new(Operation::Release, range, Cause::os(code)))
@@ -243,7 +244,7 @@ impl Reservation {
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
-        // Nothing panics while it is held, and each change is whole.
+        // Nothing panics while the lock is held, and each change is complete.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -270,21 +271,21 @@ pub struct ReservationBuilder {
 }
 
 impl ReservationBuilder {
-    /// Aligns the base to a power of two of bytes. Less than
-    /// [`allocation_granularity`](crate::allocation_granularity) changes nothing.
+    /// Aligns the base to a multiple of `bytes`, a power of two. An alignment below
+    /// [`allocation_granularity`](crate::allocation_granularity) has no effect.
     pub fn align(mut self, bytes: usize) -> ReservationBuilder {
         self.align = bytes;
         self
     }
 
-    /// Reserves at exactly this address, a multiple of the alignment, or fails with `is_address_in_use()`. Whatever is
-    /// mapped there is never replaced.
+    /// Reserves at exactly this address, a multiple of the alignment, or fails with `is_address_in_use()`. Existing
+    /// mappings are never replaced.
     pub fn at(mut self, address: usize) -> ReservationBuilder {
         self.placement = Placement::Exactly(address);
         self
     }
 
-    /// Reserves at this address if it is free, else where the system chooses.
+    /// Reserves at this address if it is free, otherwise where the system chooses.
     pub fn near(mut self, address: usize) -> ReservationBuilder {
         self.placement = Placement::Near(address);
         self
@@ -296,18 +297,18 @@ impl ReservationBuilder {
         self
     }
 
-    /// Names it for diagnosis. On Linux with CONFIG_ANON_VMA_NAME the name shows in `/proc/PID/maps` as `[anon:NAME]`,
-    /// its first 79 bytes, and what the kernel forbids there replaced by `_`.
+    /// Names the reservation for diagnosis. On Linux with CONFIG_ANON_VMA_NAME, `/proc/PID/maps` shows it as
+    /// `[anon:NAME]`: its first 79 bytes, with characters that the kernel forbids replaced by `_`.
     pub fn name(mut self, name: &str) -> ReservationBuilder {
         self.name = name.into();
         self
     }
 
-    /// Makes the reservation.
+    /// Builds the reservation.
     ///
     /// # Errors
-    /// As [`Reservation::new`]; also `is_invalid_alignment()` for an alignment that is not a power of two or an address
-    /// that is not a multiple of it, and `is_address_in_use()`.
+    /// See [`Reservation::new`]. Also `is_invalid_alignment()` for an alignment that is not a power of two or an
+    /// address that is not a multiple of it, and `is_address_in_use()`.
     pub fn build(self) -> Result<Reservation, Error> {
         let len = whole_pages(self.len)?;
         let asked = self.len;

@@ -1,5 +1,5 @@
-//! Containers that were told no maximum share the address space, and leave half of it to others. Each case is a process
-//! of its own with a limit on its addresses.
+//! Containers without a maximum share the address space, and leave half of it to the rest of the process. Each case
+//! runs in a separate process with a limit on its addresses.
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code, reason = "sets a limit of the process")]
 
@@ -52,7 +52,7 @@ fn one_of_each() {
             vec.max_len()
         );
         assert!(appended.max_len() * 8 >= (limit >> 8) as usize);
-        // Half of what there is stays for others.
+        // Half of the address space stays available.
         let other = Vec::<u8>::new().try_reserve_exact((limit / 4) as usize);
         assert!(other.is_ok());
         drop((vec, appended, arena));
@@ -94,7 +94,7 @@ fn ten_thousand() {
         .collect();
     let reserved = pieces.iter().filter(|piece| piece.is_ok()).count();
     assert_eq!(reserved, 960);
-    // When the many are gone, the next is large again.
+    // After the many vectors are dropped, the next one is large again.
     drop((vecs, pieces));
     elbowroom::trim();
     let mut vec = ReservedVec::new();
@@ -107,7 +107,7 @@ fn ten_thousand() {
 fn more_than_a_share() {
     limit_addresses(2 << 30);
     let mut vec = ReservedVec::<u8>::new();
-    // Far more than a sixteenth of a half.
+    // Much more than a sixteenth of a half.
     vec.reserve(300 << 20);
     assert!(vec.max_len() >= 300 << 20);
     let arena = Arena::new();

@@ -1,6 +1,6 @@
 //! `AppendVec` against a model, from many threads, with panics, refusals and drops counted.
 
-// The models of loom do without `AppendVec`.
+// loom's models do not include `AppendVec`.
 #![cfg(not(loom))]
 
 use crate::common;
@@ -45,13 +45,13 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// By index; `None` where a closure panicked and nobody has pushed since. The last is never `None`.
+/// The elements by index; `None` where a closure panicked and no push has filled the gap. The last one is never `None`.
 #[derive(Default)]
 struct Model(Vec<Option<u64>>);
 
 impl Model {
     fn claim(&mut self) -> usize {
-        // What a push takes is put in by the caller. A claim that is pending is not `None` but there.
+        // The caller stores the pushed value. A pending claim is stored as a value, not as `None`.
         let hole = self.0.iter().position(Option::is_none);
         let index = hole.unwrap_or(self.0.len());
         if hole.is_none() {
@@ -196,7 +196,7 @@ fn holes_are_no_elements() {
     panicking(12);
     assert_eq!(vec.as_slice(), [10]);
     assert_eq!((vec.get(1), vec[2]), (None, 12));
-    // 1 is filled by what is pushed inside, whose own index then is the hole.
+    // The push inside the closure fills index 1, and the closure's own index then is the hole.
     panicking(14);
     assert_eq!(
         (vec.get(0), vec.get(1), vec.get(2)),
@@ -208,7 +208,7 @@ fn holes_are_no_elements() {
     assert_eq!(elements.collect::<Vec<_>>(), [10, 12, 14]);
 }
 
-/// Counts its drops; and each may be dropped only once.
+/// Counts its drops, and checks that it is dropped only once.
 #[derive(Debug)]
 struct Counted(Arc<AtomicUsize>, bool);
 
@@ -286,7 +286,8 @@ fn a_panic_in_a_drop_drops_nothing_twice() {
     drop(vec);
     assert_eq!(drops.load(Ordering::Relaxed), 23);
 
-    // Nor is anything left out, whatever lies behind the one that panics: others, a hole, and others behind that.
+    // No element is left undropped, wherever it lies behind the one that panics: directly, behind a hole, or further
+    // back.
     let ways: [fn(AppendVec<Fussy>); 3] =
         [drop, |mut vec| vec.clear(), |vec| drop(vec.into_iter())];
     for drop_all in ways {
@@ -306,7 +307,7 @@ fn a_panic_in_a_drop_drops_nothing_twice() {
     }
 }
 
-/// Who pushed it, and which of that thread's it is; with a check sum that a torn element would not have.
+/// The pushing thread and the number of the push, with a check sum that a torn element would not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
     thread: u32,
@@ -328,7 +329,7 @@ impl Entry {
     }
 }
 
-/// Reads slices until told to stop: what was there stays, what comes is whole.
+/// Reads slices until told to stop. Elements once seen stay unchanged, and new ones are complete.
 fn watch(vec: &AppendVec<Entry>, stop: &AtomicBool) {
     let (mut seen, mut first) = (0, None);
     loop {
@@ -343,7 +344,7 @@ fn watch(vec: &AppendVec<Entry>, stop: &AtomicBool) {
             "moved"
         );
         if seen > 0 {
-            // The first too, now and then: it is the same.
+            // Now and then checks the first element too: it never changes.
             assert!(shown[0].is_whole() && vec[seen - 1].is_whole() && vec.len() >= seen);
         } else {
             first = None;
@@ -355,7 +356,7 @@ fn watch(vec: &AppendVec<Entry>, stop: &AtomicBool) {
     }
 }
 
-/// All that these threads pushed, once each.
+/// Checks that the vector contains exactly once every element that these threads pushed.
 fn check_complete(vec: AppendVec<Entry>, threads: u32, each: u32) {
     assert_eq!(
         vec.len(),
@@ -393,7 +394,7 @@ fn a_reader_sees_whole_elements_in_one_piece_while_others_push() {
                             vec.push(entry)
                         };
                         assert_eq!((*stored, vec.get(index)), (entry, Some(stored)));
-                        // One's own elements stand in the order in which one pushed them.
+                        // The elements of one thread are in the order of its pushes.
                         assert!(last < Some(index));
                         last = Some(index);
                     }
@@ -417,7 +418,7 @@ fn a_thread_alone_sees_all_that_it_pushed() {
 }
 
 #[test]
-fn a_push_that_stands_still_holds_up_nobody() {
+fn a_push_that_is_stopped_blocks_no_other() {
     let vec = moderate();
     vec.push(0);
     let (go, gone) = mpsc::channel::<()>();
@@ -474,7 +475,7 @@ fn closures_that_panic_on_many_threads_leave_nothing_behind() {
         });
         drop(pushers);
     });
-    // Each hole was filled by a push after it, but for those that none came after.
+    // Each hole was filled by a later push, except for holes without a later push.
     assert!(vec.len() >= (4 * each) as usize - 4);
     let mut all: Vec<Entry> = vec.into_iter().collect();
     all.sort_unstable();
@@ -525,7 +526,7 @@ fn limits_count_the_flags_and_refuse_for_good() {
         pushed += 1;
         assert!(vec.stats().committed_bytes <= limit);
     }
-    // Eight pages of elements or so, and their flags.
+    // About eight pages of elements, and their flags.
     assert!(pushed as usize >= 8 * page_size() / 8);
     for _ in 0..1000 {
         assert!(vec.try_push(0).unwrap_err().error().is_limit());
@@ -727,8 +728,9 @@ mod refused {
 
     use super::*;
 
-    /// Pushes with the nth call of a kind refused. None if that was not felt: there were fewer calls, the call was for
-    /// more than is needed, or it was tried again because the containers of other tests had left memory behind.
+    /// Pushes while the nth call of a kind is refused. Returns `None` if the refusal had no effect: there were fewer
+    /// calls, the call was for more than was needed, or it was tried again because containers of other tests had left
+    /// memory behind.
     fn push_refused(vec: &AppendVec<u64>, call: Call, nth: u64) -> Option<PushError<u64>> {
         trim();
         let plan = inject::refuse(call, nth);
@@ -740,7 +742,7 @@ mod refused {
     #[test]
     fn a_refused_growth_leaves_the_vector_as_it_was() {
         let full = || {
-            // With a name it takes over nobody's pages.
+            // A vector with a name takes over no pages.
             let vec = AppendVec::<u64>::builder(1 << 20)
                 .name("full")
                 .growth(Growth::Pages(1))
@@ -752,7 +754,7 @@ mod refused {
             vec
         };
         let mut felt = 0;
-        // There are a call for the flags and one for the elements; some of the tries may not be felt.
+        // There is one call for the flags and one for the elements. Some of the refusals may have no effect.
         for nth in (1..=2).cycle().take(40) {
             let vec = full();
             let (len, committed) = (vec.len(), vec.stats().committed_bytes);

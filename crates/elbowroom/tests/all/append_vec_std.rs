@@ -1,4 +1,4 @@
-//! What `AppendVec` has in common with `Vec`, with holes, panics and drops counted.
+//! The methods that `AppendVec` has in common with `Vec`, with holes, panics and drops counted.
 
 #![cfg(not(loom))]
 
@@ -15,7 +15,7 @@ fn moderate<T>() -> AppendVec<T> {
     AppendVec::with_max_len(1 << 20)
 }
 
-/// Leaves a hole, and puts `behind` behind it.
+/// Makes a hole, and appends `behind` after it.
 fn with_hole<T: RefUnwindSafe>(vec: &AppendVec<T>, behind: impl IntoIterator<Item = T>) {
     let push = AssertUnwindSafe(|| {
         vec.push_with(|_| {
@@ -73,7 +73,7 @@ impl Model {
         }
     }
 
-    /// Into the first gap that is long enough, or to the end.
+    /// Puts the values into the first gap that is long enough, or at the end.
     fn push_slice(&mut self, values: &[u32]) -> usize {
         let is_gap = |gap: &[Option<u32>]| gap.iter().all(Option::is_none);
         let gap = self.0.windows(values.len()).position(is_gap);
@@ -340,7 +340,7 @@ fn a_slice_whose_clone_panics_leaves_its_indices_to_others() {
     assert!(catch_unwind(|| VEC.push_slice(&values)).is_err());
     assert_eq!(DROPS.load(Ordering::Relaxed), 2, "the clones");
     assert_eq!((shown(), VEC.get(5)), (vec![0], Some(&Odd(100))));
-    // What fits into the gap goes there, and what does not goes behind.
+    // Values that fit into the gap go there; others go to the end.
     assert_eq!(VEC.push_slice(&[1, 2, 3].map(Odd)).0, 1);
     assert_eq!(VEC.push_slice(&[10, 11].map(Odd)).0, 6);
     assert_eq!(shown(), [0, 1, 2, 3]);
@@ -391,7 +391,7 @@ fn a_slice_that_does_not_fit_is_refused_whole() {
     assert_eq!(vec.push_slice(&[4; 7]), (3, &[4; 7][..]));
     assert!(vec.try_push(0).is_err());
     assert!(vec.push_slice(&[]).1.is_empty());
-    // More than there are addresses for the flags of elements of no size.
+    // More elements than there are addresses for the flags of elements without a size.
     let units = AppendVec::with_max_len(usize::MAX);
     assert!(units.try_push_slice(&[(); usize::MAX]).is_err());
     let units = AppendVec::with_max_len(1000);

@@ -55,7 +55,7 @@ fn step() -> impl Strategy<Value = Step> {
     })
 }
 
-/// What was lent, as bytes, and what they should be.
+/// Lent memory as bytes, and their expected contents.
 struct Lent<'a> {
     bytes: &'a [u8],
     expected: Vec<u8>,
@@ -85,7 +85,7 @@ impl<'a> Lent<'a> {
     }
 }
 
-/// Where the next byte should be, from the base, and how far the arena may go.
+/// The expected place of the next byte, from the base, and the limit of the arena.
 struct Model {
     base: usize,
     next: usize,
@@ -93,13 +93,13 @@ struct Model {
 }
 
 impl Model {
-    /// Where a block should be, if there is room for it.
+    /// Returns the expected place of a block, if there is room for it.
     fn place(&self, layout: Layout) -> Option<usize> {
         let start = (self.base + self.next).next_multiple_of(layout.align()) - self.base;
         (start + layout.size() <= self.limit).then_some(start)
     }
 
-    /// Does a step in a scope, and adds what is lent.
+    /// Runs a step in a scope, and adds the memory lent.
     fn run<'a>(
         &mut self,
         scope: &mut Scope<'a>,
@@ -202,7 +202,7 @@ impl Model {
                 done?;
                 self.next = before;
                 prop_assert_eq!(scope.allocated_bytes(), before);
-                // What is outside has been left alone.
+                // The memory of the outer scope is unchanged.
                 return lent.iter().try_for_each(Lent::check);
             }
         };
@@ -238,7 +238,7 @@ impl Model {
     }
 }
 
-/// Growth of any kind, small enough to make a difference.
+/// A growth policy of any kind, with windows small enough to make a difference.
 fn growth() -> impl Strategy<Value = Growth> {
     prop_oneof![
         (0..20usize).prop_map(Growth::Pages),
@@ -314,7 +314,7 @@ fn an_arena_that_is_not_used_reserves_nothing() {
 
 #[test]
 fn a_slice_that_begins_empty_in_an_arena_that_is_not_used() {
-    // Its block of no size lies where the arena believes to be as long as it has no memory.
+    // A block without a size lies where the arena seems to begin as long as it has no memory.
     let arena = arena();
     let bytes = arena.alloc_slice_fill_iter((0..100u8).filter(|n| n % 2 == 0));
     assert!(bytes.iter().copied().eq((0..100).step_by(2)));
@@ -562,7 +562,7 @@ fn functions_may_allocate_in_the_arena_themselves() {
     let arena = arena();
     let pair = arena.alloc_with(|| (arena.alloc(1), arena.alloc_str("one")));
     let texts = arena.alloc_slice_fill_with(100, |n| arena.alloc_str(&n.to_string()));
-    // Without knowing how many there will be: the slice moves from time to time.
+    // From an iterator of unknown length: the slice is moved from time to time.
     let yielded = arena.alloc_slice_fill_iter(
         (0..100)
             .filter(|n| n % 3 == 0)
@@ -654,7 +654,7 @@ fn what_is_made_for_a_slice_is_dropped_only_if_it_fails() {
     assert_eq!(dropped(), 7);
     drop(ten);
     assert_eq!(dropped(), 10);
-    // Refused: what had been made, and the one on the way.
+    // A refusal drops the elements already made and the current one.
     let fits = page_size() / size_of::<Counted<'_>>();
     let endless = (0..).filter(|_| true).map(|n| Counted(&drops, n));
     assert!(
@@ -674,7 +674,7 @@ fn what_is_made_for_a_slice_is_dropped_only_if_it_fails() {
     arena.alloc_slice_fill_with(fits, |n| Counted(&drops, n));
     assert!(arena.try_alloc(Counted(&drops, 0)).is_err());
     assert_eq!(dropped(), 1);
-    // And what is in an arena is never dropped.
+    // Values in an arena are never dropped.
     arena.reset();
     arena.alloc(Counted(&drops, 0));
     drop(arena);

@@ -1,4 +1,4 @@
-//! Arenas and scopes as allocators: collections of other crates live in them, and the last block grows where it is.
+//! Arenas and scopes as allocators: collections of other crates use them, and the last block grows in place.
 
 #![allow(unsafe_code, reason = "calls the allocator's methods by hand")]
 
@@ -151,7 +151,7 @@ fn blocks_of_no_size_grow() {
 #[derive(Clone, Debug)]
 enum Step {
     Allocate(Layout, bool),
-    /// Which block, and the new layout.
+    /// The index of a block, its new layout, and whether the new memory must be zero.
     Change(usize, Layout, bool),
     Deallocate(usize),
 }
@@ -171,7 +171,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A block, what is in it, and with what layout.
+/// A block, its contents, and its layout.
 struct Block {
     at: NonNull<u8>,
     layout: Layout,
@@ -184,7 +184,8 @@ impl Block {
         unsafe { std::slice::from_raw_parts_mut(self.at.as_ptr(), self.layout.size()) }
     }
 
-    /// From what an allocator gave: so much of it is as before, the rest zero if that was asked for, and then written.
+    /// Checks a block from an allocator: its first bytes are as before, and the rest is zero if requested. Then fills
+    /// it.
     fn new(given: NonNull<[u8]>, layout: Layout, before: &[u8], zeroed: bool, seed: u8) -> Block {
         assert_eq!(given.len(), layout.size());
         assert_eq!(given.addr().get() % layout.align(), 0);
@@ -212,7 +213,7 @@ impl Block {
     }
 }
 
-/// One of the blocks, or the last one.
+/// Removes one of the blocks, or the last one.
 fn take(blocks: &mut std::vec::Vec<Block>, which: usize) -> Block {
     let index = if which == usize::MAX {
         blocks.len() - 1
@@ -283,7 +284,7 @@ proptest! {
         let mut arena = arena();
         run(&arena, &steps);
         arena.reset();
-        // Whatever was left there: what is to be zero is made so.
+        // Zeroed memory is zero, whatever was left there before.
         arena.scope(|scope| run(&*scope, &steps));
     }
 }

@@ -1,5 +1,5 @@
-//! What an `Arena` offers beside plain values: formatted text, boxed values, checkpoints, memory committed ahead, and a
-//! limit that changes.
+//! Other features of an `Arena`: formatted text, boxed values, checkpoints, memory committed in advance, and a limit
+//! that changes.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind};
@@ -40,7 +40,7 @@ fn text_that_does_not_fit_is_refused_whole() {
     let refused = arena.try_alloc_fmt(format_args!("{does_not}{}", 7));
     assert!(refused.unwrap_err().is_limit());
     assert_eq!(arena.allocated_bytes(), 1);
-    // All that is left, also if it is more than half as much again.
+    // Uses all remaining memory, also if this is more than half as much again.
     assert_eq!(*arena.alloc_fmt(format_args!("{fits}{}", "")), *fits);
     assert_eq!(arena.alloc_fmt(format_args!("")), "");
     assert_eq!(arena.alloc_fmt(format_args!("{}", "")), "");
@@ -58,7 +58,7 @@ fn values_that_are_formatted_may_fail() {
             Err(fmt::Error)
         }
     }
-    /// Goes on after an error.
+    /// A writer that goes on after an error.
     struct Deaf;
     impl fmt::Display for Deaf {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -146,7 +146,7 @@ fn a_commit_limit_that_changes() {
         assert_eq!(arena.stats().commit_limit_bytes, 3 * page_size());
         arena.set_commit_limit(5 * page_size());
         some_pages(&arena, 2).unwrap();
-        // Below what is committed, which stays.
+        // A limit below the committed memory, which stays committed.
         arena.set_commit_limit(page_size());
         assert!(arena.try_alloc(1u8).unwrap_err().is_limit());
         assert_eq!(arena.stats().committed_bytes, 5 * page_size());

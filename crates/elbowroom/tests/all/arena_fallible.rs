@@ -1,4 +1,4 @@
-//! Functions that fail while they fill an `Arena`: by a panic, by an error of their own, or for want of memory.
+//! Functions that fail while they fill an `Arena`: by a panic, by an error of their own, or for lack of memory.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -59,7 +59,7 @@ fn a_slice_that_moved_gives_back_its_last_place_only() {
     let fails = AssertUnwindSafe(|| {
         let numbers = (0..10u64).filter(|_| true);
         _ = arena.alloc_slice_fill_iter(numbers.inspect(|n| match n {
-            // Behind the block of four, which so cannot grow where it is.
+            // Behind the block of four, which therefore cannot grow in place.
             3 => between = Some(arena.alloc(7u8)),
             8 => panic!("eight"),
             _ => {}
@@ -104,7 +104,7 @@ fn a_panic_in_a_drop_gives_the_slice_back_too() {
     }
     let (arena, drops) = (Arena::with_max_bytes(page_size()), Cell::new(0));
     arena.alloc(1u8);
-    // Refused, not unwinding, so that the one panic is that of the drop.
+    // A refusal instead of a panic, so that the one panic is that of the drop.
     let endless = (0..).filter(|_| true).map(|n| Fussy(n, &drops));
     let refused = AssertUnwindSafe(|| arena.try_alloc_slice_fill_iter(endless).is_err());
     assert!(catch_unwind(refused).is_err());
@@ -155,7 +155,7 @@ fn an_error_of_the_function_is_returned_and_the_room_free_again() {
     let panics = AssertUnwindSafe(|| _ = arena.alloc_try_with(|| -> Result<u64, ()> { panic!() }));
     assert!(catch_unwind(panics).is_err());
     assert_eq!(arena.allocated_bytes(), 1);
-    // The block of a value that allocated is lost, and what it allocated is not.
+    // The block of a value whose maker allocated is lost, and the maker's allocation is not.
     let mut kept = None;
     let failed = arena.alloc_try_with(|| {
         kept = Some(arena.alloc(9u8));
@@ -204,7 +204,7 @@ fn the_arena_s_error_comes_before_the_function_s() {
                 .unwrap_err()
                 .is_limit()
         );
-        // What takes no space needs no room.
+        // A value without a size needs no room.
         assert!(matches!(
             scope.try_alloc_try_with(|| Ok::<(), ()>(())),
             Ok(Ok(&mut ()))

@@ -1,4 +1,4 @@
-//! Budgets: shared, nested, exact, refunded, and heard of.
+//! Budgets: shared, nested, exact, refunded, and with callbacks.
 
 #![allow(
     unsafe_code,
@@ -36,7 +36,7 @@ fn a_budget_is_shared_and_refunded() {
         (budget.committed_bytes(), budget.available_bytes()),
         (page(7), page(3))
     );
-    // A window shrinks to what is left.
+    // A window shrinks to the remaining room.
     first.try_write(page(8), 1u8).unwrap();
     assert_eq!(first.stats().committed_bytes, page(7));
     for error in [
@@ -153,8 +153,9 @@ fn a_threshold_may_be_answered_by_making_room() {
 }
 
 #[test]
-fn budgets_hold_at_every_moment_and_nobody_is_refused_in_passing() {
-    // Room for what each must have (7 pages, then 1), with the others at the most they may have (12); not for 12 each.
+fn budgets_hold_at_every_moment_and_refuse_no_charge_that_fits() {
+    // Room for the pages that each region needs (7, then 1) while the others have their largest number (12), but not
+    // for 12 each.
     let root = Budget::new(page(44));
     let tenants: Vec<_> = (0..4).map(|_| root.child(page(12))).collect();
     let done = AtomicBool::new(false);
@@ -247,8 +248,8 @@ fn a_budget_outlives_its_children_and_its_handle() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(common::times(64)) })]
 
-    /// Any tree of budgets, any commits and decommits: each budget holds the sum of what is below it, and a commit
-    /// works if and only if every budget above has room.
+    /// Arbitrary trees of budgets, commits and decommits: each budget holds the sum of the commits below it, and a
+    /// commit works if and only if every budget above has room.
     #[test]
     fn budgets_behave_like_sums(
         limits in prop::collection::vec((1usize..30, 0usize..8), 1..8),

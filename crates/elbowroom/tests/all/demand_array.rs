@@ -15,7 +15,7 @@ use bytemuck::Zeroable;
 use elbowroom::{Backend, Budget, DemandArray, Growth, PageState, page_size};
 use proptest::prelude::*;
 
-/// An element that can be told from others, of any size and alignment.
+/// An element of any size and alignment, made from a number.
 trait Element: Zeroable + Copy + PartialEq + std::fmt::Debug {
     fn of(seed: u8) -> Self;
 }
@@ -32,10 +32,10 @@ impl Element for u64 {
     }
 }
 
-/// Lies on two pages now and then.
+/// Sometimes lies on two pages.
 #[derive(Clone, Copy, PartialEq, Debug)]
 struct Odd([u8; 24]);
-// SAFETY: bytes.
+// SAFETY: it consists of bytes, for which zero is valid.
 unsafe impl Zeroable for Odd {}
 
 impl Element for Odd {
@@ -44,10 +44,10 @@ impl Element for Odd {
     }
 }
 
-/// Lies on several pages where they are small.
+/// Lies on several pages if pages are small.
 #[derive(Clone, Copy, PartialEq, Debug)]
 struct Big([u8; 10_007]);
-// SAFETY: bytes.
+// SAFETY: it consists of bytes, for which zero is valid.
 unsafe impl Zeroable for Big {}
 
 impl Element for Big {
@@ -59,7 +59,7 @@ impl Element for Big {
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[repr(align(512))]
 struct Aligned(u8);
-// SAFETY: a byte and padding.
+// SAFETY: it consists of a byte and padding, for which zero is valid.
 unsafe impl Zeroable for Aligned {}
 
 impl Element for Aligned {
@@ -79,7 +79,7 @@ enum Step {
     Clear(Range<usize>),
 }
 
-/// In 64ths of the array; up to 1 means past the end.
+/// Indices are in 64ths of the array; larger values lie beyond the end.
 fn step() -> impl Strategy<Value = Step> {
     let at = 0..1030usize;
     let range = (0..1030usize, 0..300usize).prop_map(|(start, len)| start..start + len);
@@ -94,7 +94,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The array and what it should be: a page is committed when an element on it is touched, each by itself.
+/// The array and its expected state: touching an element commits its pages, one by one.
 struct Model<T> {
     array: DemandArray<T>,
     elements: Vec<T>,
@@ -135,7 +135,7 @@ impl<T: Element> Model<T> {
         self.pages.iter().filter(|&&page| page).count()
     }
 
-    /// Commits page by page; false where the limit refuses.
+    /// Commits page by page. Returns false if the limit refuses.
     fn touch(&mut self, index: usize) -> bool {
         Self::pages_of(&(index..index + 1)).all(|page| {
             let fits = self.pages[page] || self.committed() < self.limit;
@@ -158,7 +158,7 @@ impl<T: Element> Model<T> {
         fits
     }
 
-    /// From a step's scale to the array's.
+    /// Converts an index from the step's scale to the array's.
     fn index(&self, at: usize) -> usize {
         at * self.elements.len() / 1024
     }
@@ -167,7 +167,7 @@ impl<T: Element> Model<T> {
         self.index(range.start)..self.index(range.end)
     }
 
-    /// Whether the result is that of an index or range that is or is not inside and was or was not refused.
+    /// Checks a result, given whether the index or range is inside and whether the commit was refused.
     fn check<R>(
         inside: bool,
         fits: bool,
@@ -275,7 +275,7 @@ impl<T: Element> Model<T> {
         Ok(())
     }
 
-    /// Every element is what it should be, in a run exactly if its pages are committed.
+    /// Checks that every element is as expected, and in a run exactly if its pages are committed.
     fn check_all(&self) -> Result<(), TestCaseError> {
         let runs: Vec<_> = self.array.committed_ranges().collect();
         for (index, &expected) in self.elements.iter().enumerate() {
@@ -331,11 +331,11 @@ fn bytes_behave_too() {
 fn elements_aligned_to_more_than_a_page() {
     #[repr(align(131_072))]
     struct Wide(AtomicU64);
-    // SAFETY: a number and padding.
+    // SAFETY: it consists of a number and padding, for which zero is valid.
     unsafe impl Zeroable for Wide {}
 
     let array = DemandArray::<Wide>::new(8).unwrap();
-    // Lent, not copied: it would hardly fit on a stack.
+    // Lent instead of copied, because it barely fits on a stack.
     let five = array.touch(5).unwrap();
     five.0.store(5, Ordering::Relaxed);
     assert_eq!(std::ptr::from_ref(five).addr() % 131_072, 0);
@@ -511,7 +511,7 @@ fn threads_share_an_array_of_atomics() {
             scope.spawn(move || {
                 for round in 0..rounds {
                     for at in (0..len).step_by(257) {
-                        // The threads meet on the same pages at first, by different ways.
+                        // The threads first meet on the same pages, by different methods.
                         if worker % 2 == 0 {
                             array.touch(at).unwrap().fetch_add(1, Ordering::Relaxed);
                         } else {
@@ -530,9 +530,9 @@ fn threads_share_an_array_of_atomics() {
     assert_eq!(array.stats().committed_bytes, 64 * page_size());
 }
 
-/// A handle on a counter, or zero, which is none.
+/// A reference to a counter, or zero, which is no reference.
 struct Counted<'a>(Option<&'a AtomicUsize>);
-// SAFETY: `Option<&T>` is None where it is all zero.
+// SAFETY: `Option<&T>` is None if it is all zero.
 unsafe impl Zeroable for Counted<'_> {}
 
 impl Drop for Counted<'_> {
@@ -576,7 +576,7 @@ fn elements_are_dropped_once() {
 #[test]
 fn a_panic_in_a_drop_leaves_no_element_out() {
     struct Fussy<'a>(Counted<'a>);
-    // SAFETY: as what is in it.
+    // SAFETY: all zero is valid for its field.
     unsafe impl Zeroable for Fussy<'_> {}
     impl Drop for Fussy<'_> {
         fn drop(&mut self) {
@@ -608,7 +608,7 @@ fn a_panic_in_a_drop_leaves_no_element_out() {
 #[test]
 fn a_panic_in_a_drop_or_a_change_leaves_elements_everywhere() {
     struct Fussy(u64);
-    // SAFETY: a number.
+    // SAFETY: it is a number, for which zero is valid.
     unsafe impl Zeroable for Fussy {}
     impl Drop for Fussy {
         fn drop(&mut self) {

@@ -1,6 +1,6 @@
-//! What the examples print.
+//! The output of the examples.
 
-// The models of loom do without `AppendVec`.
+// loom's models do not include `AppendVec`.
 #![cfg(not(loom))]
 
 use crate::common;
@@ -18,8 +18,8 @@ mod expressions;
 #[path = "../../examples/shared_log.rs"]
 mod shared_log;
 
-/// Returns the output of an example's program. `None` if it is not there, as when only the tests were built, or if the
-/// tests run under an emulator.
+/// Returns the output of an example's program. Returns `None` if it was not built, or if the tests run under an
+/// emulator.
 fn output(name: &str) -> Option<String> {
     let tests = std::env::current_exe().unwrap();
     let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);

@@ -1,4 +1,4 @@
-//! Regions whose filter runs on threads of its own.
+//! Regions whose filter runs on separate threads.
 
 use crate::common;
 
@@ -94,7 +94,7 @@ fn a_slow_fault_does_not_hold_up_another() {
         .unwrap();
     thread::scope(|scope| {
         let slow = scope.spawn(|| region.try_write(0, 1u8));
-        // Whether or not the slow one is in the filter by now, these get through while it cannot.
+        // Whether or not the slow fault is in the filter yet, these are resolved while it waits.
         for n in 1..10 {
             region.try_write(n * page_size(), 1u8).unwrap();
         }
@@ -136,7 +136,7 @@ fn a_monitor_that_panics_declines_everybody() {
         }
     });
     assert!(panicked.load(Ordering::Relaxed));
-    // From now on nobody is asked, and nobody hangs; what is committed still works.
+    // From now on the filter is not asked, and no touch hangs. Committed pages still work.
     assert!(
         region
             .try_write(page_size(), 1u8)
@@ -227,7 +227,7 @@ fn monitors_end_with_their_region() {
             "the filter is gone, so its threads are"
         );
     }
-    // Without a filter there is nothing to monitor.
+    // Without a filter, filter threads have no effect.
     builder(3)
         .filter_threads(1)
         .build()

@@ -1,4 +1,4 @@
-//! Windows that follow the program: few faults for a run, a page for a touch, and the limits and filter as ever.
+//! Windows that follow the program: few faults for a run, one page for an isolated touch, within limits and filters.
 
 use crate::common::{self, page};
 
@@ -120,7 +120,7 @@ fn a_limit_in_the_middle_of_a_window_is_used_up_to_the_last_page() {
         assert!(error.is_limit(), "{error}");
         assert_eq!(error.offset(), page(200));
         assert_eq!(region.stats().committed_bytes, page(200));
-        // What is given back can be had again, and the run goes on.
+        // Memory that was given back can be committed again, and the run continues.
         region.decommit(0..page(100)).unwrap();
         region.try_fill(page(200)..page(300), 1).unwrap();
         assert_eq!(region.stats().committed_bytes, page(200));
@@ -141,12 +141,12 @@ fn the_filter_is_asked_about_touches_and_not_about_windows() {
         })
         .build()
         .unwrap();
-    // Windows of 64 from page 63 on: 191 to 254, and then page 255 is the first of the next.
+    // Windows of 64 from page 63 on: 191 to 254. Page 255 is the first of the next.
     let error = region.try_fill(0..page(1000), 1).unwrap_err();
     assert!(error.is_declined(), "{error}");
     assert_eq!(error.offset(), page(255));
     assert_eq!(committed_pages(&region), (0..255).collect::<Vec<_>>());
-    // The run goes on behind the page, whose neighbour's window it is in.
+    // The run continues behind the page, which lies next to its window.
     region.try_write(page(256), 1u8).unwrap();
     assert!(committed_pages(&region).contains(&255));
     region.try_write(page(255), 1u8).unwrap();
@@ -211,7 +211,7 @@ fn threads_that_fill_their_own_parts_each_get_large_windows() {
         }
     });
     assert_eq!(region.stats().committed_bytes, region.len());
-    // A thread that begins runs on from the end of the part before it if that is reached first: no more faults for it.
+    // A thread continues the run of the part before it if that run has reached its start: no additional faults.
     assert!(
         region.stats().commits <= threads as u64 * faults_for(part, 64),
         "{:?}",
@@ -222,7 +222,7 @@ fn threads_that_fill_their_own_parts_each_get_large_windows() {
 
 #[test]
 fn decommits_race_with_windows_that_are_being_brought_in() {
-    // Whoever loses, a page that is written holds what was written, and one that is decommitted is reserved.
+    // Whichever thread loses the race, a written page holds the written bytes, and a decommitted page is reserved.
     let region = adaptive(4000, 4000).build().unwrap();
     thread::scope(|scope| {
         let filler = scope.spawn(|| {
@@ -242,7 +242,7 @@ fn decommits_race_with_windows_that_are_being_brought_in() {
     region.try_fill(0..region.len(), 3).unwrap();
 }
 
-/// What a test does to a region with limits, and to a vector of bytes.
+/// A step applied to a region with limits, and to a vector of bytes.
 #[derive(Clone, Debug)]
 enum Step {
     Walk {

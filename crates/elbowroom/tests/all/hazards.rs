@@ -1,5 +1,4 @@
-//! Hazards of memory that commits on touch which no other file looks at. See docs/PITFALLS.md for
-//! the whole list.
+//! Pitfalls of memory that commits on touch which no other file covers. See docs/PITFALLS.md for the whole list.
 
 use std::sync::{Arc, Mutex};
 
@@ -30,7 +29,7 @@ fn refusals_in_a_row_come_with_their_addresses_in_the_order_of_the_touches() {
     for round in 0..4 {
         for n in [2, 0, 1] {
             let offset = round * page_size() + 2 * n;
-            // Twice in a row: the first refusal leaves nothing behind that the second could trip over.
+            // Twice in a row: the first refusal must not affect the second.
             for _ in 0..2 {
                 let error = regions[n].try_write(offset, 1u8).unwrap_err();
                 assert!(
@@ -54,7 +53,7 @@ mod linux {
 
     use super::*;
 
-    /// Runs an ignored test of this file in a process of its own.
+    /// Runs an ignored test of this file in a separate process.
     fn apart(test: &str) -> std::process::Output {
         common::run_alone(test)
     }
@@ -157,7 +156,7 @@ mod linux {
         );
         assert_eq!(region.stats().committed_bytes, 4 * page_size());
         assert_eq!(advise(MADV_GUARD_REMOVE), 0);
-        // Installing it has dropped what was there.
+        // Installing the guard page has dropped the contents.
         assert_eq!(region.try_read::<u8>(2 * page_size()).unwrap(), 0);
         assert_eq!(region.try_read::<u8>(3 * page_size()).unwrap(), 7);
     }
@@ -186,7 +185,7 @@ mod linux {
         let address = std::hint::black_box(std::ptr::without_provenance_mut::<u8>(
             0x8000_0000_0000_0000,
         ));
-        // SAFETY: none; the crash is what is tested.
+        // SAFETY: none; the test expects a crash.
         unsafe { address.write_volatile(1) };
     }
 

@@ -1,4 +1,4 @@
-//! What Linux says of a region or reservation: names, charge, limits.
+//! What Linux reports about a region or reservation: names, charge, limits.
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code, reason = "asks the kernel")]
 
@@ -89,7 +89,7 @@ fn a_name_shows_where_the_kernel_has_names() {
     let block = Reservation::builder(1 << 20).name(name).build().unwrap();
     assert_eq!(block.name(), name);
     block.commit(0..1).unwrap();
-    // Whether this kernel has them: name a mapping of our own.
+    // Checks whether this kernel has names, by naming a mapping.
     let probe = Reservation::new(1).unwrap();
     let (page, label) = (probe.as_ptr(), c"probe".as_ptr());
     // SAFETY: names a mapping of this test's own.
@@ -184,12 +184,12 @@ fn where_mappings_run_out() {
     assert_eq!(error.os_code(), Some(libc::ENOMEM));
     assert!(error.to_string().contains("vm.max_map_count"), "{error}");
     assert!(error.to_string().contains("Backend::Userfault"), "{error}");
-    // So it is when they are committed by hand.
+    // A commit by hand fails in the same way.
     let by_hand = region.commit(error.range()).unwrap_err();
     assert!(by_hand.is_out_of_mappings(), "{by_hand}");
     // Filling a gap needs no new mapping.
     region.try_write(page_size(), 1u8).unwrap();
-    // A failed decommit changes nothing, a whole one frees them all.
+    // A failed decommit changes nothing; a decommit of the whole region frees all mappings.
     region.decommit(0..region.len()).unwrap();
     assert_eq!(region.stats().committed_bytes, 0);
     region.try_write(error.offset(), 1u8).unwrap();
@@ -251,7 +251,7 @@ fn with_a_tight_limit() {
         },
     };
     if group.is_some() {
-        // The group is charged for the cache of this file, which the kernel takes back when memory is needed.
+        // The group is charged for the cache of this file, which the kernel reclaims when memory is needed.
         let path = std::env::temp_dir().join(format!("elbowroom-cache-{}", std::process::id()));
         let mut file = fs::File::create(&path).unwrap();
         for _ in 0..160 {
@@ -259,7 +259,7 @@ fn with_a_tight_limit() {
         }
         file.sync_all().unwrap();
         fs::remove_file(path).unwrap();
-        // Open, the file keeps its cache.
+        // While the file is open, it keeps its cache.
         std::mem::forget(file);
     }
     let budget = Budget::for_process();
@@ -268,7 +268,7 @@ fn with_a_tight_limit() {
         budget.limit_bytes() <= limit && budget.limit_bytes() >= limit / 2,
         "{budget:?}"
     );
-    // What it allows, the system gives; what it does not, is an error.
+    // The system provides what the budget allows, and the rest is an error.
     let region = Region::builder(1 << 26).budget(&budget).build().unwrap();
     region.try_fill(0..1 << 26, 1).unwrap();
     let tight = Region::builder(1 << 26)
@@ -278,14 +278,14 @@ fn with_a_tight_limit() {
     assert!(tight.try_fill(0..1 << 26, 1).unwrap_err().is_limit());
     drop((region, tight));
     if let Some((group, home)) = group {
-        // A group that is in use cannot be removed.
+        // A group in use cannot be removed, so the process leaves it.
         fs::write(home.join("cgroup.procs"), std::process::id().to_string()).unwrap();
         fs::remove_dir(group).unwrap();
     }
 }
 
-/// Puts this process into a control group of its own with that much memory, where it may. The group, and the one that
-/// it came from.
+/// Moves this process into a new control group with this much memory, if it may. Returns the group and the previous
+/// one.
 fn control_group(limit: usize) -> Option<(std::path::PathBuf, std::path::PathBuf)> {
     for (root, file) in [
         ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
@@ -349,13 +349,13 @@ fn smaps_bytes(field: &str, address: usize, len: usize) -> usize {
         .sum()
 }
 
-/// When the system gives huge pages: the word in brackets of "always [madvise] never".
+/// Returns when the system gives huge pages: the word in brackets of "always [madvise] never".
 fn huge_page_setting() -> Option<String> {
     let setting = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").ok()?;
     Some(setting.split_once('[')?.1.split_once(']')?.0.to_owned())
 }
 
-/// As many bytes are filled, from the start, as make a dozen huge pages.
+/// Fills the first `bytes` of a region. Returns the region and the number of bytes on huge pages.
 fn filled(builder: RegionBuilder, bytes: usize) -> (Region, usize) {
     let region = builder.build().unwrap();
     region.try_fill(0..bytes, 1).unwrap();
@@ -371,11 +371,11 @@ fn large_windows_are_of_huge_pages_unless_that_is_off() {
         return eprintln!("skipped: the system gives no huge pages ({setting:?})");
     }
     let (region, huge) = filled(Region::builder(len), len);
-    // The run begins with small windows, and neither end of the region need lie at a boundary. A system that is short
-    // of memory in one piece may give fewer, but not none of 12.
+    // The run begins with small windows, and the ends of the region need not lie at a boundary. A system with
+    // fragmented memory may give fewer huge pages, but not none of 12.
     assert!(huge >= 2 << 20, "{huge}");
     assert!(huge <= len - (2 << 20));
-    // What was decommitted and touched again has its contents and its charge, of whatever pages.
+    // Pages that were decommitted and touched again have their contents and charge, whatever their size.
     region.decommit(8 << 20..24 << 20).unwrap();
     assert_eq!(charged(region.as_ptr().addr(), len), 16 << 20);
     region.try_fill(8 << 20..24 << 20, 2).unwrap();
@@ -441,7 +441,7 @@ fn what_a_write_commits_ahead_is_resident_and_what_a_read_commits_is_not() {
     assert!(region.stats().committed_bytes > pages * page_size());
     assert_eq!(resident(&region), 0, "zeros need no memory");
 
-    // Nor is what a fixed window commits ahead of use.
+    // A fixed window commits memory ahead of use without bringing it in.
     let region = Region::builder(1000 * page_size())
         .growth(Growth::Pages(64))
         .build()
@@ -484,7 +484,7 @@ fn where_page_tables_come_and_go() {
             .decommit(n * STEP + 5 * page_size()..n * STEP + 6 * page_size())
             .unwrap();
     }
-    // Each would have left one behind.
+    // Each page would have left a table behind.
     let left = page_tables() - before;
     assert!(
         left < COUNT * page_size() / 8,
@@ -502,7 +502,7 @@ fn where_page_tables_come_and_go() {
     }
     assert_eq!(region.page_table_bytes(), 64 * page_size());
     assert!(page_tables() >= before + 64 * page_size());
-    // A neighbour in the same table stays.
+    // A committed neighbour in the same table is unaffected.
     region.decommit(first..first + page_size()).unwrap();
     assert_eq!(region.try_read::<u8>(first + 7 * page_size()).unwrap(), 1);
     region.decommit(0..region.len()).unwrap();
@@ -510,7 +510,7 @@ fn where_page_tables_come_and_go() {
     assert!(page_tables() < before + 64 * page_size());
 }
 
-/// The value of each mapping's VmFlags line, as the kernel has split the addresses.
+/// Returns the VmFlags line of each mapping into which the kernel has split the addresses.
 fn flags(address: usize, len: usize) -> Vec<String> {
     let mappings = smaps(address, len).into_iter();
     mappings
@@ -548,7 +548,7 @@ fn where_data_is_limited() {
             assert_eq!(unsafe { libc::madvise(base.cast(), LEN, advice) }, 0);
         }
     }
-    // Committed pages in the middle, so that a commit of all has two parts, of which the first works.
+    // Committed pages in the middle, so that a commit of everything has two parts, of which the first works.
     region.commit(LEN / 8..LEN / 8 + 1).unwrap();
     block.commit(LEN / 8..LEN / 8 + 1).unwrap();
     let limit = libc::rlimit {
@@ -581,7 +581,7 @@ fn core_dumps_have_what_was_asked_for() {
     if skip() {
         return;
     }
-    // What is dumped of the first page, which is committed, of the second, decommitted, and of the rest.
+    // Returns whether the first page (committed), the second (decommitted) and the rest are dumped.
     let dumped = |builder: RegionBuilder| {
         let region = builder.growth(Growth::Pages(1)).build().ok()?;
         region.try_write(0, 1u8).unwrap();
@@ -605,7 +605,7 @@ fn core_dumps_have_what_was_asked_for() {
         assert_eq!(dumped(builder), Some(expected));
     }
     for backend in [Backend::Userfault, Backend::UserfaultMonitor] {
-        // Where the system has them.
+        // Only if the system has the backend.
         assert!(dumped(builder().backend(backend)).is_none_or(|dumped| dumped == [false; 3]));
         assert!(
             dumped(asked().backend(backend)).is_none_or(|dumped| dumped == [true, false, false])

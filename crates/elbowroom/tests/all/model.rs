@@ -14,7 +14,7 @@ use proptest::prelude::*;
 
 const PAGES: usize = 24;
 
-/// What the model knows of a page: `None` reserved, else its access and bytes.
+/// The model of a page: `None` if reserved, otherwise its access and bytes.
 type Page = Option<(Access, Vec<u8>)>;
 
 fn touched(range: &Range<usize>) -> Range<usize> {
@@ -25,7 +25,7 @@ fn touched(range: &Range<usize>) -> Range<usize> {
     }
 }
 
-/// The spans that these pages should show.
+/// Returns the spans that these pages should have.
 fn spans(model: &[Page]) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
     for (n, page) in model.iter().enumerate() {
@@ -47,7 +47,7 @@ fn spans(model: &[Page]) -> Vec<Span> {
     spans
 }
 
-/// A byte range inside the subject, or a little past its end.
+/// A byte range inside the subject, or slightly beyond its end.
 fn range() -> impl Strategy<Value = Range<usize>> {
     // In 64ths of a page, so that edges and middles are both met.
     (0..PAGES * 64 + 8, 0..6 * 64usize).prop_map(|(start, len)| {
@@ -154,7 +154,7 @@ fn reservation_behaves(steps: Vec<Step>) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// What a step that reaches past the end answers: reads and writes are not done then.
+/// Returns the expected error of a step that reaches beyond the end; reads and writes are then not done.
 fn range_error(step: &Step) -> Option<bool> {
     match step {
         Step::Write(..) | Step::Read(_) => None,
@@ -162,7 +162,7 @@ fn range_error(step: &Step) -> Option<bool> {
     }
 }
 
-/// The model of a region: what is committed, and the rule for what a touch commits.
+/// The model of a region: the committed pages, and the rule for what a touch commits.
 struct RegionModel {
     pages: Vec<Page>,
     window: usize,
@@ -174,7 +174,7 @@ impl RegionModel {
         self.pages.iter().flatten().count()
     }
 
-    /// A touch of page `n`; false if the limit refuses it.
+    /// Touches page `n`. Returns false if the limit refuses.
     fn touch(&mut self, n: usize) -> bool {
         if self.pages[n].is_some() {
             return true;
@@ -202,7 +202,7 @@ impl RegionModel {
         true
     }
 
-    /// Touches byte after byte; returns the first that is refused.
+    /// Touches byte after byte. Returns the first one refused.
     fn walk(&mut self, range: Range<usize>, mut byte: impl FnMut(usize, &mut u8)) -> usize {
         for at in range.clone() {
             let n = at / page_size();
@@ -299,7 +299,7 @@ fn region_behaves(
             model.committed() * page_size()
         );
     }
-    // Everything that is committed holds what the model holds.
+    // Every committed page has the contents of the model.
     for (n, page) in model.pages.iter().enumerate() {
         if let Some((_, expected)) = page {
             let mut bytes = zeros();
@@ -312,7 +312,7 @@ fn region_behaves(
     Ok(())
 }
 
-/// The accessor stopped where the model did.
+/// Checks that the accessor stopped where the model did.
 fn check(
     range: &Range<usize>,
     result: Result<(), elbowroom::Error>,

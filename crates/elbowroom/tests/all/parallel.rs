@@ -1,4 +1,4 @@
-//! Parallel iterators: as those of `Vec`, with every element dropped once.
+//! Parallel iterators: equal to those of `Vec`, and every element is dropped once.
 
 // The models of loom do without `AppendVec`.
 #![cfg(not(loom))]
@@ -25,7 +25,7 @@ fn borrows_are_iterated_as_slices() {
     assert_eq!((&vec).into_par_iter().copied().max(), Some(19_998));
     (&mut vec).into_par_iter().for_each(|element| *element += 1);
     assert!(vec.iter().copied().eq((0..10_000).map(|n| 2 * n + 1)));
-    // What takes whatever can be iterated.
+    // A function that takes anything that can be iterated.
     fn total<'a, V>(vec: &'a V) -> u64
     where
         &'a V: IntoParallelIterator<Item = &'a u64>,
@@ -62,7 +62,7 @@ fn elements_are_given_out_once_whatever_becomes_of_them() {
     let make = || vec_of((0..COUNT).map(|n| Counted(&drops, n))).into_par_iter();
     let dropped = || drops.swap(0, Ordering::Relaxed);
 
-    // In order, though on several threads.
+    // In order, although several threads are involved.
     assert_eq!(make().len(), COUNT);
     assert_eq!(dropped(), COUNT);
     let all = make().collect::<Vec<_>>();
@@ -71,7 +71,7 @@ fn elements_are_given_out_once_whatever_becomes_of_them() {
     drop(all);
     assert_eq!(dropped(), COUNT);
 
-    // Parts that nobody asks for.
+    // Parts that are not requested.
     let some = make().skip(100).take(50).rev().collect::<Vec<_>>();
     assert!(some.iter().map(|element| element.1).eq((100..150).rev()));
     drop(some);
@@ -91,7 +91,7 @@ fn elements_are_given_out_once_whatever_becomes_of_them() {
         .count();
     assert_eq!((zipped, dropped()), (COUNT, 2 * COUNT));
 
-    // A panic in the middle of it.
+    // A panic during the iteration.
     let panicking = || {
         make().for_each(|element| {
             if element.1 == 300 {
@@ -102,7 +102,7 @@ fn elements_are_given_out_once_whatever_becomes_of_them() {
     assert!(panic::catch_unwind(AssertUnwindSafe(panicking)).is_err());
     assert_eq!(dropped(), COUNT);
 
-    // What takes no space.
+    // Elements without a size.
     assert_eq!(
         vec_of((0..COUNT).map(|_| ())).into_par_iter().count(),
         COUNT
@@ -207,7 +207,7 @@ fn what_is_made_in_place_is_dropped_once_if_not_all_of_it_is_made() {
                 says: COUNT + 1,
             })
         },
-        // Splits as what has no length does.
+        // Splits like an iterator without a length.
         &mut |vec| {
             let some = numbers(0).elements.filter(|number| number % 3 == 0);
             vec.par_extend(Wrong {

@@ -153,7 +153,7 @@ fn the_guard_page_reaches_the_filter_and_is_refused() {
     let error = region.try_write(len, 1u8).unwrap_err();
     assert!(error.is_invalid_range(), "{error}");
     assert_eq!(past.load(Ordering::Relaxed), 1);
-    // Over the edge: what is inside is written.
+    // A range across the end: the part inside is written.
     let error = region.try_copy_from_slice(len - 4, &[9; 8]).unwrap_err();
     assert!(error.is_invalid_range());
     assert_eq!(error.range(), len..len + 4);
@@ -185,7 +185,7 @@ fn a_plain_pointer_works_too() {
     assert_eq!(region.try_read::<u8>(middle).unwrap(), 5);
 }
 
-/// Gives its bytes out in pieces of odd sizes, with an interruption now and then.
+/// Yields its bytes in pieces of odd sizes, with interruptions.
 struct Dribble<'a> {
     rest: &'a [u8],
     calls: usize,
@@ -312,7 +312,7 @@ fn regions_are_listed_while_they_live() {
     assert_eq!(listed("one that is listed"), None);
 }
 
-/// Whoever lists sees regions whole, and whoever drops one does not wait for good.
+/// A thread that lists regions sees each one whole, and a thread that drops one does not wait for ever.
 #[test]
 fn regions_are_listed_while_others_come_and_go() {
     let is_done = AtomicBool::new(false);
@@ -399,7 +399,7 @@ fn a_kind_fits_the_cause() {
     assert_eq!(outside.kind(), ErrorKind::InvalidInput);
     let taken = Reservation::builder(1).at(region.as_ptr().addr()).build();
     let kind = taken.unwrap_err().kind();
-    // A region may lie at an address that is no multiple of what Windows asks of a reservation.
+    // A region may have an address that Windows would not accept for a reservation.
     assert!(
         matches!(kind, ErrorKind::AddrInUse | ErrorKind::InvalidInput),
         "{kind:?}"

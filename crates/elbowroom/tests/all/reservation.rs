@@ -1,4 +1,4 @@
-//! Reservations: placement, states, contents, and every input that makes no sense.
+//! Reservations: placement, states, contents, and every invalid input.
 
 #![allow(
     unsafe_code,
@@ -138,12 +138,12 @@ fn an_exact_address_is_that_address_or_an_error() {
     write(&free, 0, 1);
     assert_eq!(read(&free, 0), 1, "what was there is untouched");
 
-    // Other tests map memory meanwhile, so the hole may be taken; but not again and again.
+    // Other tests map memory meanwhile, so the gap may be taken, but not every time.
     free.release().unwrap();
     let block = (0..10).find_map(|_| Reservation::builder(page(4)).at(address).build().ok());
     if let Some(block) = block {
         assert_eq!(block.as_ptr().addr(), address);
-        // Near an address that is taken is elsewhere.
+        // A reservation near a taken address lies elsewhere.
         let other = Reservation::builder(page(4)).near(address).build().unwrap();
         assert_ne!(other.as_ptr().addr(), address);
     }
@@ -172,7 +172,7 @@ fn inputs_without_sense_are_errors() {
             (Operation::Reserve, 0..len)
         );
     }
-    // Addressable as a number, but more than any process has.
+    // The size fits into a number, but is larger than the address space of any process.
     let error = refused(Reservation::new(isize::MAX as usize - page_size() + 1));
     assert!(error.os_code().is_some(), "{error}");
 

@@ -1,4 +1,4 @@
-//! `ReservedVec`: what `Vec` promises, that nothing moves, and that limits hold.
+//! `ReservedVec`: the guarantees of `Vec`, stable addresses, and limits.
 
 use crate::common::{self, page};
 
@@ -19,7 +19,7 @@ fn in_pages<T>(max_len: usize) -> ReservedVec<T> {
         .unwrap()
 }
 
-/// The text of the panic of `deed`.
+/// Returns the text of the panic of `deed`.
 fn panic_of<R>(deed: impl FnOnce() -> R) -> String {
     let panic = catch_unwind(AssertUnwindSafe(|| drop(deed()))).expect_err("it panics");
     match panic.downcast::<String>() {
@@ -46,7 +46,7 @@ fn grows_without_moving() {
         vec.push([n as u64; 512]);
     }
     assert_eq!(vec.stats().committed_bytes, bytes);
-    // A pointer from before all growth, and after the vector itself has moved.
+    // A pointer from before all growth stays valid, also after the vector itself has moved.
     let vec = Box::new(vec);
     assert_eq!(first, &raw const vec[0][7]);
     assert!(
@@ -67,7 +67,7 @@ fn reserves_nothing_until_the_first_element() {
     );
     assert!(vec.spans().is_empty());
     assert_eq!(vec.max_len(), (64 << 30) / 8);
-    // Nothing that does not grow needs memory either.
+    // Operations that do not grow need no memory.
     vec.clear();
     vec.shrink_to_fit();
     vec.reserve(0);
@@ -120,7 +120,7 @@ fn limits_and_budgets_are_exact() {
 }
 
 #[test]
-fn a_refusal_names_who_refused_and_a_window_gives_way() {
+fn a_refusal_names_the_budget_and_a_window_shrinks() {
     let budget = Budget::builder(page(6)).name("tenant").build();
     let mut one: ReservedVec<u8> = ReservedVec::builder(page(100))
         .budget(&budget)
@@ -288,7 +288,7 @@ fn reserving_commits_ahead_and_shrinking_gives_back() {
     assert_eq!(vec.capacity(), page(2));
     vec.reserve_exact(1);
     assert_eq!(vec.capacity(), page(3));
-    // What was given back and taken again is new, and what was kept is not.
+    // Pages that were given back and committed again are zero, and the others are unchanged.
     assert!(vec.spare_capacity_mut().len() == page(1));
     vec.resize(page(10), 4);
     assert_eq!(vec.iter().filter(|&&byte| byte == 3).count(), page(2));
@@ -314,12 +314,12 @@ fn spare_capacity_is_filled_and_counted() {
         vec.set_len(11)
     };
     assert_eq!(vec[1..], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
-    // A reservation that was not written by pushes, and is longer than what they know of.
+    // A reservation that was not filled by pushes, and is longer than what `ready` covers.
     let mut vec: ReservedVec<u8> = ReservedVec::with_max_len(page(100));
     vec.reserve(page(50));
     vec.spare_capacity_mut()[..page(40)].fill(std::mem::MaybeUninit::new(5));
     #[allow(unsafe_code, reason = "what is tested")]
-    // SAFETY: so many were written.
+    // SAFETY: the first `len` elements were written.
     unsafe {
         vec.set_len(page(40))
     };
@@ -390,13 +390,13 @@ fn splices_as_vec_does() {
     let mut vec = make();
     std::mem::forget(vec.splice(1..3, [9]));
     assert_eq!(vec, [0]);
-    // No room for the replacement: what fits is in place, and nothing behind it is lost.
+    // No room for all of the replacement: a part is in place, and the elements behind it are not lost.
     let mut vec = ReservedVec::with_max_len(6);
     vec.extend([0, 1, 2, 3, 4]);
     let text = panic_of(|| vec.splice(1..2, [10, 11, 12]));
     assert!(text.contains("its maximum of 6 elements"), "{text}");
     assert_eq!(vec, [0, 10, 2, 3, 4]);
-    // Or nothing is, and nothing lost.
+    // With `try_splice`, nothing is replaced and nothing is lost.
     let refused = vec.try_splice(1..2, 10..).unwrap_err();
     assert!(refused.is_limit());
     assert_eq!(vec, [0, 10, 2, 3, 4]);
@@ -486,7 +486,7 @@ fn iterators_may_announce_what_they_like() {
     vec.splice(2..4, Liar(3, 0));
     vec.splice(0..2, Liar(1, 100));
     assert_eq!(vec, [0, 2, 1, 0, 0, 4, 3, 2, 1, 0]);
-    // As in a `Vec`, an announcement that can never be true is refused before the first element.
+    // As in a `Vec`, an announced length that is impossible is refused before the first element.
     assert!(vec.try_extend(Liar(1, usize::MAX)).unwrap_err().is_limit());
     assert_eq!(vec.len(), 10);
 
@@ -512,14 +512,14 @@ fn iterators_may_announce_what_they_like() {
 fn a_failed_extend_takes_nothing() {
     let mut vec = in_pages(page(1));
     vec.resize(page(1) - 3, 0u8);
-    // Without an announcement it cannot be known beforehand.
+    // Without an announced length, the number of elements is not known in advance.
     assert!(
         vec.try_extend((0..10).filter(|_| true))
             .unwrap_err()
             .is_limit()
     );
     assert_eq!(vec.len(), page(1) - 3);
-    // The plain form keeps what there was room for, as a panic in the iterator would.
+    // The plain form keeps the elements that had room, as after a panic in the iterator.
     panic_of(|| vec.extend((1..10).filter(|_| true)));
     assert_eq!(vec[page(1) - 4..], [0, 1, 2, 3]);
 }
@@ -621,7 +621,7 @@ fn clones_and_parts_keep_the_rules() {
     plain.clone_from(&clone);
     assert_eq!(plain, [1, 2, 3]);
     assert_eq!(plain.name(), "");
-    // Charged to the same budget, so also refused by it.
+    // The second vector is charged to the same budget, and refused by it.
     let tight = Budget::new(page(1));
     let mut vec = ReservedVec::builder(page(20))
         .growth(Growth::Pages(1))

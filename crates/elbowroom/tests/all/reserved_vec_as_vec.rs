@@ -1,4 +1,4 @@
-//! What `Vec` has beside its elements' comings and goings: conversions, a macro, the newer methods.
+//! Other features of `Vec`: conversions, a macro, newer methods.
 
 #![allow(unsafe_code, reason = "counts elements without a size")]
 

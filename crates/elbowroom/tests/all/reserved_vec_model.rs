@@ -1,5 +1,5 @@
-//! `ReservedVec` against `Vec`: the same operations, the same contents; nothing moves, and every element is dropped
-//! exactly once.
+//! `ReservedVec` against `Vec`: the same operations give the same contents, elements never move, and every element is
+//! dropped exactly once.
 
 use std::cell::Cell;
 use std::fmt::Debug;
@@ -25,7 +25,7 @@ impl Element for u8 {
     }
 }
 
-/// Counts itself, and is large, so that few fill a page.
+/// Counts its instances. It is large, so that few of them fill a page.
 #[derive(Debug)]
 struct Counted {
     number: u32,
@@ -67,7 +67,7 @@ impl Drop for Counted {
     }
 }
 
-/// Takes no space and counts itself: in a vector that is all there is to know of it.
+/// Has no size and counts its instances.
 #[derive(Debug)]
 struct Nothing;
 
@@ -131,12 +131,12 @@ enum Step {
     SwapRemove(usize),
     Truncate(usize),
     Clear,
-    /// The second number is what the iterator announces, in percent.
+    /// The second number is the length that the iterator announces, in percent of the real one.
     Extend(usize, usize),
     ExtendFromSlice(usize),
     ExtendFromWithin(usize, usize),
     Append(usize),
-    /// Takes so many from the front and the back.
+    /// Takes this many elements from the front and from the back.
     Drain(usize, usize, usize, usize),
     Splice(usize, usize, usize, usize),
     TrySplice(usize, usize, usize, usize),
@@ -210,7 +210,7 @@ impl<I: Iterator> Iterator for Announcing<I> {
     }
 }
 
-/// Two numbers as a range inside a length.
+/// Returns two numbers as a range within a length.
 fn range(a: usize, b: usize, len: usize) -> Range<usize> {
     let (a, b) = (a % (len + 1), b % (len + 1));
     a.min(b)..a.max(b)
@@ -224,7 +224,7 @@ struct Subject<T> {
 }
 
 impl<T: Element> Subject<T> {
-    /// Elements that are the same for the vector and the model.
+    /// Returns equal elements for the vector and the model.
     fn some(&mut self, count: usize) -> (Vec<T>, Vec<T>) {
         let first = self.next;
         self.next += count as u32;
@@ -240,7 +240,7 @@ impl<T: Element> Subject<T> {
         T::make(number, &self.alive)
     }
 
-    /// Does the same to both. On an error the model stays as it was.
+    /// Applies the step to both. On an error, the model stays unchanged.
     fn step(&mut self, step: Step) -> Result<(), Error> {
         let len = self.model.len();
         match step {
@@ -353,7 +353,7 @@ impl<T: Element> Subject<T> {
                 let mut expected = Vec::new();
                 let mut at = range.start;
                 for _ in range {
-                    // As `take`, which does not ask once more than it gives.
+                    // Takes `count` elements; unlike `take`, it does not ask for one more at the end.
                     if expected.len() == taken {
                         break;
                     }

@@ -1,5 +1,5 @@
-//! Panics in the program's own code, in the middle of `ReservedVec`'s: whatever it is, no element is dropped twice or
-//! looked at after its drop, and those that a `Vec` would not lose are not lost.
+//! Panics in the program's own code while `ReservedVec` calls it: no element is dropped twice or accessed after its
+//! drop, and no element leaks that `Vec` would keep.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,16 +7,16 @@ use std::rc::Rc;
 
 use elbowroom::ReservedVec;
 
-/// What elements do with each other's help.
+/// The state that all elements of a test share.
 #[derive(Clone, Default)]
 struct World(Rc<RefCell<State>>);
 
 #[derive(Default)]
 struct State {
-    // How often each element was made and dropped, by its number.
+    // The number of times that each element was made and dropped.
     made: Vec<u32>,
     dropped: Vec<u32>,
-    // Panic at this many more calls of any kind: drops, clones, comparisons, closures.
+    // Panics after this many more calls of any kind: drops, clones, comparisons, closures.
     fuse: Option<u32>,
 }
 
@@ -38,7 +38,7 @@ impl World {
         vec
     }
 
-    /// Panics if it is time to.
+    /// Panics if the fuse has burnt down.
     fn tick(&self) {
         let mut state = self.0.borrow_mut();
         let is_time = state.fuse == Some(0);
@@ -50,7 +50,7 @@ impl World {
         }
     }
 
-    /// The elements that were made and not dropped.
+    /// Returns the number of elements that were made and not dropped.
     fn alive(&self) -> usize {
         let state = self.0.borrow();
         assert!(
@@ -103,7 +103,7 @@ impl Drop for Element {
 
 type Deed = fn(&World, &mut ReservedVec<Element>);
 
-/// An iterator of `count` new elements that may panic, and announces `hint`.
+/// An iterator of `count` new elements that may panic, and announces the length `hint`.
 struct Source {
     world: World,
     left: u32,
@@ -132,7 +132,7 @@ fn source(world: &World, left: u32, hint: usize) -> Source {
     }
 }
 
-/// What is tried with a panic at each place where the program's code is called.
+/// The operations, each tried with a panic at every call of the program's code.
 const DEEDS: &[(&str, Deed)] = &[
     ("truncate", |_, vec| vec.truncate(3)),
     ("clear", |_, vec| vec.clear()),
@@ -244,7 +244,7 @@ const DEEDS: &[(&str, Deed)] = &[
 
 #[test]
 fn nothing_is_dropped_twice_or_lost() {
-    // What is thrown is caught here, and need not be printed.
+    // The panics are caught here and need not be printed.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         if info.payload().downcast_ref::<&str>() != Some(&"time") {
@@ -264,7 +264,7 @@ fn nothing_is_dropped_twice_or_lost() {
             vec.truncate(99);
             vec.push(world.element(77));
             assert_eq!(vec.last().map(|element| element.value), Some(77));
-            // No panic but ours leaves this place.
+            // Every other panic continues.
             if let Err(panic) = result {
                 assert!(panic.downcast_ref() == Some(&"time"), "{name} at {fuse}");
             }

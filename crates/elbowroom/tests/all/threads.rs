@@ -1,4 +1,4 @@
-//! Many threads: the same page, the last page of the limit, regions that come and go, filters at once.
+//! Many threads: on the same page, on the last page of the limit, with regions that come and go, with filters at once.
 
 #![allow(
     unsafe_code,
@@ -47,7 +47,7 @@ fn a_race_for_a_page_charges_it_once() {
 }
 
 #[test]
-fn a_race_for_the_last_page_of_the_limit_declines_nobody() {
+fn a_race_for_the_last_page_of_the_limit_refuses_no_thread() {
     for _ in 0..common::times(300) {
         let region = Region::builder(4 * page_size())
             .commit_limit(page_size())
@@ -114,7 +114,7 @@ fn regions_come_and_go_while_others_fault() {
         for thread in 0..2 {
             let (done, steady) = (&done, &steady);
             scope.spawn(move || {
-                // Each in a half of its own, which it gives back now and then.
+                // Each thread uses its own half, which it gives back from time to time.
                 let half = steady.len() / 2;
                 let base = thread * half;
                 for step in (0..1000).cycle() {
@@ -203,8 +203,8 @@ fn filters_nest_until_there_are_too_many() {
             break;
         }
     }
-    // The innermost is refused, so each one up to the outermost declines; and the next try, which finds no page
-    // committed, ends the same way. Nobody waits for a frame that only it could give back.
+    // The innermost filter is refused, so every filter up to the outermost declines. The next try finds no page
+    // committed and ends in the same way. No thread waits for a frame that only it could give back.
     assert_eq!(
         chain.try_write(0, 1u8).is_err(),
         !(common::emulated() || cfg!(windows))
@@ -281,14 +281,14 @@ fn a_filter_that_touches_its_own_region_is_declined() {
         .growth(Growth::Pages(1))
         .filter(move |fault| {
             let region = mine.lock().unwrap().clone().unwrap();
-            // A page that is committed may be touched; one that is not is refused, whichever it is.
+            // A committed page may be touched; an uncommitted one is refused, whichever it is.
             assert_eq!(region.try_read::<u8>(0).unwrap(), 3);
             for offset in [fault.offset(), 9 * page_size()] {
                 let error = region.try_write(offset, 1u8).unwrap_err();
                 assert!(error.to_string().contains("own filter"), "{error}");
                 count.fetch_add(1, Ordering::Relaxed);
             }
-            // But it may be committed by hand.
+            // But it may be committed by a call.
             region.commit(8 * page_size()..9 * page_size()).unwrap();
             Verdict::Commit
         })

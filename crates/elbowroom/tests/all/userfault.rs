@@ -1,9 +1,9 @@
-//! Regions on userfaultfd: what differs from protection, and what must not.
+//! Regions on userfaultfd: how they differ from those on protection, and how they must not.
 #![allow(unsafe_code, reason = "forks, and asks the kernel")]
 
 use elbowroom::{Backend, Region};
 
-/// Where there is no userfaultfd the error says so, and `Auto` does without.
+/// If there is no userfaultfd, the error says so, and `Auto` works without it.
 #[test]
 fn refused_or_not_auto_works() {
     let region = Region::builder(1 << 20)
@@ -58,7 +58,7 @@ mod linux {
         backends
     }
 
-    /// Does it with each backend, and a region of so many pages that commits them one by one.
+    /// Runs the test for each backend, with a region of `pages` pages that commits them one by one.
     fn with_each(pages: usize, test: impl Fn(RegionBuilder)) {
         for backend in backends() {
             test(
@@ -69,7 +69,7 @@ mod linux {
         }
     }
 
-    /// How many mappings a region is made of.
+    /// Returns the number of mappings of a region.
     fn mappings(region: &Region) -> usize {
         let (start, end) = (
             region.as_ptr().addr(),
@@ -84,7 +84,7 @@ mod linux {
         maps.lines().filter(|line| overlaps(line)).count()
     }
 
-    /// A page that the program has made a guard page is there for the kernel, and yet every touch of it faults.
+    /// A page that the program has made a guard page is present to the kernel, but every touch of it faults.
     #[test]
     fn a_touch_of_a_guard_page_of_the_program_ends() {
         const GUARD_INSTALL: i32 = 102;
@@ -102,7 +102,7 @@ mod linux {
                     // Before Linux 6.13.
                     return;
                 }
-                // A commit may take the place of the guard, where nothing was committed yet.
+                // A commit may replace the guard, if nothing was committed there yet.
                 let result = region.try_write(page * page_size(), 1u8);
                 assert!(result.is_err() || page > 0);
                 // SAFETY: a page of the region, to which nothing refers.
@@ -294,7 +294,7 @@ mod linux {
                         scope.spawn(move || {
                             barrier.wait();
                             for n in 0..8 {
-                                // The same eight pages by all, and one more by one of them.
+                                // All threads take the same eight pages, and one of them takes one more.
                                 region
                                     .try_write(page((round + n) % 64) + thread, thread as u8)
                                     .unwrap();
@@ -337,7 +337,7 @@ mod linux {
         assert_eq!(status, 0, "the child's status");
     }
 
-    /// A fork detaches memory from userfaultfd in the child: it would read zeros where nobody was asked.
+    /// A fork detaches memory from userfaultfd in the child, where it would read as zero without asking any filter.
     #[test]
     fn a_forked_child_commits_for_itself() {
         for backend in backends() {
@@ -377,7 +377,7 @@ mod linux {
                     && made
                     && region.stats().committed_bytes == page(4)
             });
-            // The parent knows nothing of it.
+            // The parent is unaffected.
             assert_eq!(
                 (
                     region.stats().committed_bytes,
@@ -389,7 +389,7 @@ mod linux {
         }
     }
 
-    /// Runs one of the ignored tests in a process of its own; what it printed.
+    /// Runs one of the ignored tests in a separate process. Returns its output.
     fn alone(test: &str) -> String {
         let output = common::child("")
             .args([test, "--exact", "--ignored", "--nocapture"])
@@ -488,7 +488,7 @@ mod linux {
             let kept = region.try_read::<u8>(page(2)) == Ok(5);
             kept && region.try_read::<u8>(page(3)).is_err() && region.try_write(0, 1u8).is_err()
         });
-        // Those that are there share their descriptor.
+        // Existing regions share their descriptor.
         let shares = Region::builder(1)
             .backend(Backend::Userfault)
             .build()
@@ -543,12 +543,12 @@ mod linux {
         let read = read_into(&region, at, page(4), &file).unwrap();
         assert_eq!((read, region.stats().committed_bytes), (page(2), page(5)));
         assert_eq!(read_into(&region, page(12), 10, &file), Err(libc::EFAULT));
-        // The refusal of a system call is nobody else's: with room, a touch and a system call work at once.
+        // A refusal of a system call affects nothing else: with room, a touch and a system call work at once.
         region.decommit(0..page(3)).unwrap();
         region.try_write(page(12), 1u8).unwrap();
         let refused = region.stats().refused;
         assert!(refused >= 2, "{refused}");
-        // The page that was refused to a system call is not barred for long.
+        // The page that was refused to a system call is accessible again soon.
         let started = std::time::Instant::now();
         while read_into(&region, page(8), 10, &file) != Ok(10) {
             assert!(started.elapsed().as_secs() < 60, "barred for good");
@@ -584,7 +584,7 @@ mod linux {
             })
             .build()
             .unwrap();
-        // The touch comes first, the lock is free later.
+        // The touch comes first; the lock is released later.
         let held = lock.lock().unwrap();
         std::thread::scope(|scope| {
             let touch = scope.spawn(|| region.try_write(0, 1u8));
@@ -603,7 +603,7 @@ mod linux {
             assert!(region.try_write(page(3), 1u8).unwrap_err().is_declined());
             assert!(region.try_read::<u8>(page(5)).unwrap_err().is_declined());
         }
-        // Many more than are remembered, by many threads.
+        // Many more refusals than are remembered, by many threads.
         std::thread::scope(|scope| {
             for thread in 0..4 {
                 let region = &region;
@@ -672,7 +672,7 @@ mod linux {
     }
 
     #[test]
-    fn a_filter_that_panics_declines_all_who_wait() {
+    fn a_filter_that_panics_declines_all_waiting_touches() {
         let Some(builder) = served(8) else { return };
         let barrier = Arc::new(Barrier::new(2));
         let met = Arc::clone(&barrier);
@@ -721,7 +721,7 @@ mod linux {
     }
 
     #[test]
-    fn a_forked_child_with_a_filter_has_nobody_to_ask() {
+    fn a_forked_child_with_a_filter_has_no_thread_to_ask() {
         let Some(builder) = served(8) else { return };
         let region = builder.filter(|_| Verdict::Commit).build().unwrap();
         region.try_write(page(1), 4u8).unwrap();
@@ -730,7 +730,7 @@ mod linux {
             let refused = region
                 .try_write(page(2), 1u8)
                 .is_err_and(|error| error.is_declined());
-            // By hand, there is nobody to ask.
+            // By hand, there is no thread to ask.
             kept && refused
                 && region.commit(page(2)..page(3)).is_ok()
                 && region.try_write(page(2), 1u8).is_ok()
@@ -738,7 +738,7 @@ mod linux {
         region.try_write(page(2), 1u8).unwrap();
     }
 
-    /// A refused touch by a plain pointer kills, with a line that says why.
+    /// A refused touch through a plain pointer ends the process, with a line that gives the cause.
     #[test]
     fn a_refused_plain_touch_is_a_loud_crash() {
         if served(1).is_none() {

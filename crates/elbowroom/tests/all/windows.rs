@@ -1,4 +1,4 @@
-//! What Windows says of a region or reservation, and living with other vectored handlers.
+//! What Windows reports about a region or reservation, and coexistence with other vectored handlers.
 #![cfg(windows)]
 #![allow(unsafe_code, reason = "asks the system")]
 
@@ -122,10 +122,10 @@ fn what_a_write_commits_ahead_is_resident_and_what_a_read_commits_is_not() {
     let region = Region::new(1000 * page_size()).unwrap();
     (0..300).for_each(|n| assert_eq!(region.try_read::<u8>(n * page_size()).unwrap(), 0));
     assert_eq!(region.stats().committed_bytes, committed * page_size());
-    // By those reads, and not ahead of them.
+    // By those reads, and not before them.
     assert!(resident_pages(&region).iter().all(|&n| n < 300));
 
-    // Nor is what a fixed window commits ahead of use.
+    // A fixed window commits memory ahead of use without bringing it in.
     let region = Region::builder(1000 * page_size())
         .growth(Growth::Pages(64))
         .build()
@@ -139,7 +139,7 @@ fn what_a_write_commits_ahead_is_resident_and_what_a_read_commits_is_not() {
 static HANDLERS: Mutex<()> = Mutex::new(());
 static SEEN: AtomicUsize = AtomicUsize::new(0);
 static FOREIGN: AtomicUsize = AtomicUsize::new(0);
-/// The thread that is looked at: other tests fault at the same time.
+/// The observed thread: other tests fault at the same time.
 static WATCHED: AtomicU32 = AtomicU32::new(0);
 
 /// Counts access violations of the watched thread, and repairs those of the foreign page.
@@ -276,7 +276,7 @@ fn a_read_only_page_is_not_committed_away() {
     assert_eq!(region.try_read::<u8>(0).unwrap(), 7);
 }
 
-/// Says that each access violation in PROTECTED_PAGE was a read.
+/// Changes each access violation in PROTECTED_PAGE into a read.
 ///
 /// # Safety
 /// Called by Windows as a vectored handler.
@@ -354,7 +354,7 @@ fn the_budget_of_a_process_has_a_limit_with_a_name() {
     );
 }
 
-/// Wine keeps the limits of a job and does not hold anybody to them.
+/// Returns whether this is Wine, which stores the limits of a job and does not enforce them.
 fn is_wine() -> bool {
     use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
     // SAFETY: a name that ends with zero.
@@ -365,7 +365,7 @@ fn is_wine() -> bool {
 
 #[test]
 fn the_commit_limit_of_a_job_is_an_error() {
-    // In a process of its own, which cannot leave the job again.
+    // In a separate process, which cannot leave the job again.
     let output = common::run_alone("all::windows::in_a_job_with_a_limit");
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8_lossy(&output.stdout);

@@ -1,4 +1,4 @@
-//! Types with traits of the crate zerocopy, in what asks for those of bytemuck.
+//! Types with traits of the crate zerocopy, where traits of bytemuck are required.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -15,7 +15,7 @@ struct Record {
     flags: [u8; 7],
 }
 
-/// Zero is a value of it, but not any bytes are; and it has padding.
+/// A type with padding, for which zero is valid but not all bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, FromZeros)]
 #[repr(u8)]
 enum State {

@@ -1,4 +1,4 @@
-//! What several test programs share.
+//! Helpers that several test programs share.
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
@@ -24,17 +24,17 @@ pub(crate) fn page(count: usize) -> usize {
     count * elbowroom::page_size()
 }
 
-/// A very large size: 16 TiB; less where an emulation keeps a note of every page that is reserved.
+/// Returns a very large size: 16 TiB, or less if an emulator keeps data for every reserved page.
 pub(crate) fn vast() -> usize {
     match () {
         () if emulated() => 4 << 30,
-        // Wine keeps a byte.
+        // Wine keeps a byte for each page.
         () if cfg!(windows) => 1 << 40,
         () => 16 << 40,
     }
 }
 
-/// How many times to try something: fewer under an emulator, which is some fifty times slower.
+/// Returns how many times to try something: fewer under an emulator, which is about fifty times slower.
 pub(crate) fn times(natively: u32) -> u32 {
     if emulated() {
         natively.div_ceil(10)
@@ -43,7 +43,7 @@ pub(crate) fn times(natively: u32) -> u32 {
     }
 }
 
-/// Sets its flag when dropped: also when the thread that holds it panics, so that those who wait for the flag stop.
+/// Sets its flag when dropped, also if the thread that holds it panics, so that threads waiting for the flag stop.
 pub(crate) struct SetWhenDropped<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for SetWhenDropped<'_> {
@@ -52,7 +52,7 @@ impl Drop for SetWhenDropped<'_> {
     }
 }
 
-/// A command that runs this test program again with ROLE set.
+/// Returns a command that runs this test program again with ROLE set.
 pub(crate) fn child(role: &str) -> Command {
     let program = env::current_exe().expect("the test program's own path");
     let mut command = match runner().split_first() {
@@ -72,7 +72,7 @@ pub(crate) fn run(role: &str) -> Output {
     child(role).output().expect("the child starts")
 }
 
-/// Runs one ignored test of this program, by its full name, in a process of its own.
+/// Runs one ignored test of this program, by its full name, in a separate process.
 pub(crate) fn run_alone(test: &str) -> Output {
     child("")
         .args([test, "--exact", "--ignored", "--nocapture"])

@@ -1,4 +1,4 @@
-//! The system refuses, at each call that an `Arena` makes: an error comes out, the arena is as it was, and the next try
+//! The system refuses each call that an `Arena` makes: the result is an error, the arena is unchanged, and the next try
 //! works.
 
 use super::alone;
@@ -8,7 +8,7 @@ use elbowroom::{Arena, Budget, Error, Growth, page_size};
 
 type Deed = fn(&Arena) -> Result<(), Error>;
 
-/// Each needs more than the page that is committed.
+/// Each needs more than the committed page.
 const DEEDS: &[Deed] = &[
     |arena| {
         arena
@@ -53,7 +53,7 @@ fn a_refused_commit_leaves_the_arena_as_it_was() {
         for deed in DEEDS {
             for nth in 1.. {
                 let budget = Budget::new(1000 * page_size());
-                // A name, so that nothing is taken over from an arena that has gone, nor left to the next.
+                // With a name, so that no memory is taken over from a dropped arena or left to the next one.
                 let builder = Arena::builder(100 * page_size())
                     .name("injected")
                     .growth(growth)
@@ -68,7 +68,7 @@ fn a_refused_commit_leaves_the_arena_as_it_was() {
                 drop(plan);
                 if let Err(error) = result {
                     assert!(happened && error.is_out_of_memory(), "{error}");
-                    // But for the gap before a slice that was begun.
+                    // Except for the gap before a slice that was begun.
                     assert!(arena.allocated_bytes() <= 8);
                     assert_eq!(budget.committed_bytes(), arena.stats().committed_bytes);
                     deed(&arena).unwrap();

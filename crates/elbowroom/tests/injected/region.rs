@@ -1,4 +1,4 @@
-//! Every operating-system call is refused once, at every place where it is made: an error comes out, nothing has
+//! Every operating-system call is refused once, at every place where it is made: the result is an error, nothing has
 //! changed, and the next try works.
 
 use crate::common::{self, page};
@@ -8,9 +8,9 @@ use elbowroom::{
     Access, Backend, Error, Growth, Operation, PageState, Region, Reservation, Verdict, page_size,
 };
 
-/// Does `deed` with the nth call of a kind refused, for n from 1 until no call is left to refuse. Before each try
-/// `make` makes the subject; after a refusal `check` looks at it and the deed must work. Returns how many calls there
-/// were.
+/// Runs `deed` with the nth call of a kind refused, for n from 1 until no call is left to refuse. `make` makes the
+/// subject for each try. After a refusal, `check` inspects the subject, and the deed must then work. Returns the number
+/// of calls.
 fn refuse_each<S>(
     call: Call,
     make: impl Fn() -> S,
@@ -52,7 +52,7 @@ fn reserving() {
             1
         );
     }
-    // With an alignment there are several reservations on the way; none is lost, and none is counted here.
+    // An alignment needs several reservations. None is lost, and none is counted here.
     let aligned = || {
         Reservation::builder(1 << 20)
             .align(1 << 30)
@@ -64,7 +64,7 @@ fn reserving() {
 
 #[test]
 fn installing_the_handler() {
-    // The handler is installed with the first region of a process: a process without other tests is needed.
+    // The handler is installed with the first region of a process, so this needs a process without other tests.
     let output = common::run_alone("injected::region::installing_the_handler_alone");
     assert!(output.status.success(), "{output:?}");
     assert!(
@@ -147,13 +147,13 @@ fn releasing() {
     let error = region.release().unwrap_err();
     drop(plan);
     assert_eq!(error.range(), 0..page(10));
-    // A drop has nobody to tell, and must not panic.
+    // A drop cannot report the error, and must not panic.
     let plan = inject::refuse(Call::Release, 1);
     drop(Reservation::new(page(10)).unwrap());
     assert!(plan.happened());
 }
 
-/// With and, where there is such a thing, without protection.
+/// With protection, and without it if the system can.
 const BACKENDS: [Backend; 2] = [Backend::Protection, Backend::Auto];
 
 /// A region with pages 2..4 and 6..7 of 10 committed.
@@ -377,7 +377,7 @@ fn a_refusal_that_passes_is_no_error() {
     let region = Region::new(page(10)).unwrap();
     let plan = inject::refuse(Call::CommitAttempt, 1);
     region.try_write(0, 1u8).unwrap();
-    // Elsewhere a commit is attempted once.
+    // On other systems a commit is attempted once.
     assert_eq!(plan.happened(), cfg!(windows));
     drop(plan);
     assert_eq!(region.stats().refused, 0);
@@ -398,7 +398,7 @@ fn a_window_that_cannot_be_brought_in_is_committed_all_the_same() {
 
 #[test]
 fn a_run_survives_a_refused_window() {
-    // Windows of 1, 2, 4, 8 and so on; the refused one shrinks to a page, and the next is as large as it would have
+    // Windows of 1, 2, 4, 8 and so on. The refused one shrinks to a page, and the next is as large as it would have
     // been.
     for nth in 2..=6 {
         let region = Region::builder(page(1000))

@@ -1,5 +1,5 @@
-//! The system refuses, at each call that a `ReservedVec` makes: an error comes out or the text of one, the vector holds
-//! what it held, the budget is charged with what is committed, and the next try works.
+//! The system refuses each call that a `ReservedVec` makes: the result is an error or a panic with its text, the vector
+//! is unchanged, the budget is charged with the committed bytes, and the next try works.
 
 use super::alone;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use elbowroom::inject::{self, Call};
 use elbowroom::{Budget, Error, Growth, ReservedVec, page_size};
 
-/// So many fill a page of any size nearly up.
+/// An element of a size that nearly fills a page of any size.
 type Element = [u16; 32];
 
 fn elements(count: usize) -> impl Iterator<Item = Element> + Clone {
@@ -23,10 +23,10 @@ struct Subject {
     budget: Budget,
 }
 
-/// A vector that has not quite filled two pages, and whose next growth is by three pages.
+/// Returns a vector that has nearly filled two pages, and whose next growth is by three pages.
 fn subject(growth: Growth) -> Subject {
     let budget = Budget::new(1000 * page_size());
-    // A name, so that nothing is taken over from a vector that has gone, nor left to the next.
+    // With a name, so that no memory is taken over from a dropped vector or left to the next one.
     let vec = ReservedVec::builder(100 * per_page())
         .name("injected")
         .growth(growth)
@@ -61,7 +61,7 @@ const DEEDS: &[(&str, Deed)] = &[
     }),
     ("try_append", |vec| {
         let mut other = ReservedVec::with_max_len(10);
-        // Two fit into memory that nobody has to be asked for, or fail here.
+        // Two elements fit into memory without a system call, or fail here.
         other.try_extend([[7; 32]; 2])?;
         vec.try_append(&mut other)
             .inspect_err(|_| assert_eq!(other.len(), 2))
@@ -85,14 +85,14 @@ const DEEDS: &[(&str, Deed)] = &[
     ("try_clone", |vec| vec.try_clone().map(drop)),
 ];
 
-/// Does each deed with the nth call of a kind refused, for n from 1 until no call is left to refuse.
+/// Runs each deed with the nth call of a kind refused, for n from 1 until no call is left to refuse.
 fn refuse_each(call: Call, growth: Growth) -> u32 {
     let mut refusals = 0;
     for &(name, deed) in DEEDS {
         for nth in 1.. {
             let Subject { mut vec, budget } = subject(growth);
             let (before, base, committed) = (vec.to_vec(), vec.as_ptr(), budget.committed_bytes());
-            // Where nothing is kept, a refusal is final.
+            // If the cache is empty, a refusal is final.
             elbowroom::trim();
             let plan = inject::refuse(call, nth);
             let result = deed(&mut vec);
@@ -106,7 +106,7 @@ fn refuse_each(call: Call, growth: Growth) -> u32 {
                 );
                 refusals += 1;
                 let is_whole = match name {
-                    // Two steps, of which the first may be done.
+                    // Two steps, of which the first may have happened.
                     "try_push" | "try_insert" => vec.len() <= before.len() + 1,
                     _ => vec == before,
                 };

@@ -1,5 +1,5 @@
-//! A `sigaction` that comes before the C library's, as Java's libjsig brings one: the handler of SIGSEGV stays the
-//! engine's, which calls the one that the program has asked for. Loaded by LD_PRELOAD.
+//! A `sigaction` that replaces the C library's, like that of Java's libjsig: the handler of SIGSEGV stays the engine's,
+//! which calls the handler that the program has set. Loaded by LD_PRELOAD.
 
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code, reason = "takes the place of a C function")]
@@ -16,7 +16,7 @@ struct Asked(UnsafeCell<Option<libc::sigaction>>);
 // SAFETY: written by the one thread that installs handlers in a test, before the faults that read it.
 unsafe impl Sync for Asked {}
 
-/// What the program has asked for SIGSEGV.
+/// The action that the program has set for SIGSEGV.
 static ASKED: Asked = Asked(UnsafeCell::new(None));
 
 fn real() -> Sigaction {
@@ -26,7 +26,7 @@ fn real() -> Sigaction {
     unsafe { mem::transmute(address) }
 }
 
-/// The engine's handler: it knows no fault, so each goes to the handler that the program has asked for.
+/// The engine's handler. It recognises no fault, so each goes to the handler that the program has set.
 extern "C" fn engine(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: written before the engine's handler was installed, by the thread that runs this.
     if let Some(asked) = unsafe { *ASKED.0.get() } {
@@ -50,7 +50,7 @@ pub unsafe extern "C" fn sigaction(
     // SAFETY: the process has one thread that installs handlers.
     let asked = unsafe { &mut *ASKED.0.get() };
     if signal != libc::SIGSEGV || (new.is_null() && asked.is_none()) {
-        // SAFETY: the contract, passed on.
+        // SAFETY: the caller meets the contract of sigaction(2).
         return unsafe { real()(signal, new, old) };
     }
     if asked.is_none() {

@@ -1,4 +1,4 @@
-//! A second copy of the library in the process of a test, as a plug-in would bring it.
+//! A second copy of the library in the process of a test, as a plug-in would contain it.
 
 #![allow(unsafe_code, reason = "the functions are found by their names")]
 

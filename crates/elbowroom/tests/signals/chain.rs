@@ -1,4 +1,4 @@
-//! Handlers before ours and after it: each gets what is not ours, once.
+//! Handlers installed before and after ours: each gets every foreign signal once.
 
 use std::ffi::c_void;
 use std::ptr;
@@ -184,7 +184,7 @@ pub(super) fn across_threads() {
 pub(super) static SECOND: AtomicUsize = AtomicUsize::new(0);
 pub(super) static SECOND_NEXT: AtomicPtr<libc::sigaction> = AtomicPtr::new(ptr::null_mut());
 
-/// As `chaining`, another one.
+/// A second handler like `chaining`.
 pub(super) extern "C" fn chaining_too(
     signal: i32,
     info: *mut libc::siginfo_t,
@@ -257,7 +257,7 @@ pub(super) fn blocked_trap() {
     // SAFETY: blocks SIGTRAP for this thread.
     unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &set, ptr::null_mut()) };
     raise(libc::SIGTRAP);
-    // Pending meanwhile, and not delivered in the middle of a fault.
+    // The signal is pending meanwhile, and not delivered in the middle of a fault.
     let region = filtered_region();
     region.try_write(page_size(), 1u8).unwrap();
     let mut got = 0;
@@ -269,7 +269,7 @@ pub(super) fn blocked_trap() {
 pub(super) fn overtaken() {
     let first = region();
     install(libc::SIGSEGV, &repairing_action(libc::SA_ONSTACK));
-    // It is in front of ours and keeps what it gets.
+    // It is in front of ours and does not forward.
     first.try_write(page_size(), 1u8).unwrap();
     assert_eq!(calls(), 1);
     let second = region();

@@ -139,7 +139,7 @@ pub(super) fn touching_signals() {
     // SAFETY: a valid timer, of the real-time kind (0).
     assert_eq!(unsafe { libc::setitimer(0, &timer, ptr::null_mut()) }, 0);
     let start = std::time::Instant::now();
-    // In the middle of commits, decommits and touches of the same pages the signal comes and does the same.
+    // The signal interrupts commits, decommits and touches of the same pages, and its handler does the same.
     while start.elapsed() < Duration::from_millis(300) || calls() < 100 {
         for page in 0..100 {
             let range = page * page_size()..(page + 1) * page_size();

@@ -30,7 +30,7 @@ pub(super) fn forked() {
     assert_eq!(region.try_read::<u8>(2 * page_size()).unwrap(), 0);
 }
 
-/// Forks; the child's part answers whether all is well, within ten seconds.
+/// Forks. The child's part returns within ten seconds whether all is well.
 pub(super) fn fork_and_ask(child_part: impl FnOnce() -> bool) {
     // SAFETY: the child uses this library, whose locks a fork leaves free, and ends.
     let child = unsafe { libc::fork() };
@@ -82,7 +82,7 @@ pub(super) fn forks_under_way() {
                     && busy.decommit(0..busy.len()).is_ok()
                     && quiet.try_read::<u8>(0).ok() == Some(3)
                     && budget.committed_bytes() == page_size();
-                // Regions are made and dropped there, and an old one too: nobody's pin is waited for.
+                // Regions are made and dropped there, and an old one too: no pin of a lost thread is waited for.
                 drop(make(&budget));
                 // SAFETY: the copy is not used again, as the process ends without unwinding.
                 drop(unsafe { ptr::read(&busy) });

@@ -124,10 +124,10 @@ pub(super) fn depth_of(work: impl FnOnce() + Send) -> usize {
     std::thread::scope(|scope| scope.spawn(measure).join().unwrap())
 }
 
-/// std's alternate stacks have 8 KiB, of which the kernel's frame takes up to 3,632 bytes (AVX-512; where it may
-/// take more, AT_MINSIGSTKSZ says so, and they have more). An unoptimised build must fit into the rest as well.
+/// std's alternate stacks have 8 KiB, of which the kernel's frame takes up to 3,632 bytes (AVX-512). (If it takes more,
+/// AT_MINSIGSTKSZ says so, and the stacks are larger.) An unoptimised build must fit into the rest as well.
 pub(super) fn refused_by_the_system(region: &Region) {
-    // Where the system can be made to refuse.
+    // Only if the system can be made to refuse.
     #[cfg(feature = "inject")]
     {
         let _plan = elbowroom::inject::refuse(elbowroom::inject::Call::Commit, 1);

@@ -1,4 +1,4 @@
-//! What `fault::status` says.
+//! The results of `fault::status`.
 
 use std::ptr;
 use std::sync::atomic::Ordering;
@@ -25,7 +25,7 @@ pub(super) fn status() {
         "{}",
         status()
     );
-    // One that keeps what it gets.
+    // A handler that does not forward.
     install(libc::SIGSEGV, &repairing_action(libc::SA_ONSTACK));
     assert_eq!(places(), [Place::Displaced, Place::First]);
     first.try_write(page_size(), 1u8).unwrap();
@@ -44,7 +44,7 @@ pub(super) fn status() {
     );
     let second = region();
     assert_eq!(places(), [Place::First; 2]);
-    // One that passes on.
+    // A handler that forwards.
     install_chaining();
     assert_eq!(
         places(),
@@ -58,14 +58,14 @@ pub(super) fn status() {
         "{}",
         status()
     );
-    // One that keeps what it gets, in the place of the one that passed on.
+    // A handler that does not forward, in the place of the one that did.
     install(libc::SIGSEGV, &repairing_action(libc::SA_ONSTACK));
     assert_eq!(places(), [Place::Displaced, Place::First]);
     drop((first, second));
     assert_eq!(places(), [Place::Absent; 2]);
 }
 
-/// A thread that blocks the signals now and then is not one that blocks them.
+/// A thread that blocks the signals only for moments is not reported.
 pub(super) fn blocked_for_a_moment() {
     use std::time::Duration;
     if !cfg!(target_os = "linux") {
@@ -86,7 +86,7 @@ pub(super) fn blocked_for_a_moment() {
             }
         });
         let listed = (0..200).filter(|_| !elbowroom::fault::status().blocking_threads.is_empty());
-        // Sampled, it is blocked a good part of the time. All eight looks find it so now and then.
+        // At any single look the thread often blocks the signals. All eight looks find it so only now and then.
         let listed = listed.count();
         end.store(true, Ordering::Relaxed);
         assert!(listed < 20, "{listed} of 200");

@@ -1,4 +1,4 @@
-//! Looking at elements, one or all.
+//! Access to elements, one or all.
 
 #![allow(unsafe_code, reason = "lends elements that are finished")]
 
@@ -7,13 +7,13 @@ use std::slice;
 use super::{AppendVec, Finished};
 
 impl<T> AppendVec<T> {
-    /// Returns the elements before the first unfinished one. Only a closure that panicked leaves an unfinished
-    /// element here, or a `fork` in the middle of another thread's push.
+    /// Returns the elements before the first unfinished one. While the vector is borrowed exclusively, only two things
+    /// leave an unfinished element: a closure that panicked, and a `fork` during another thread's push.
     #[inline]
     pub fn as_mut_slice(&mut self) -> &mut [T] {
         let len = self.len();
-        // SAFETY: so many elements are finished: they lie in committed pages, and were written before this call. The
-        // vector is borrowed exclusively, so nothing else refers to them.
+        // SAFETY: the first `len` elements are finished: they lie in committed pages, and were written before this
+        // call. The vector is borrowed exclusively, so nothing else refers to them.
         unsafe { slice::from_raw_parts_mut(self.place(0), len) }
     }
 
@@ -38,7 +38,7 @@ impl<T> AppendVec<T> {
         self.as_mut_slice().iter_mut()
     }
 
-    /// Returns the element at `index` for changing it, if its push has finished.
+    /// Returns the element at `index`, to be changed, if its push has finished.
     ///
     /// ```
     /// let mut scores = elbowroom::AppendVec::new();
@@ -67,17 +67,17 @@ impl<T> AppendVec<T> {
 
     /// Returns the last element of [`as_slice`](AppendVec::as_slice), or `None` if that is empty. Wait-free.
     ///
-    /// Other threads may append at any time, so that it is the last one of a moment.
+    /// Other threads may append at any time, so the result may be outdated when it is used.
     #[inline]
     pub fn last(&self) -> Option<&T> {
         self.as_slice().last()
     }
 
-    /// Returns an iterator over all elements whose pushes have finished, with their indices: also those behind an
-    /// unfinished one, which [`iter`](AppendVec::iter) does not reach.
+    /// Returns an iterator over all elements whose pushes have finished, with their indices. It includes those behind
+    /// an unfinished element, which [`iter`](AppendVec::iter) does not reach.
     ///
-    /// The iterator ends at the last index that was claimed when it was made. An element that is finished while the
-    /// iterator is on its way is yielded if the iterator has not passed it.
+    /// The iterator ends at the last index that was claimed when it was made. An element that is finished during the
+    /// iteration is yielded if the iterator has not passed it yet.
     ///
     /// ```
     /// let names = elbowroom::AppendVec::new();

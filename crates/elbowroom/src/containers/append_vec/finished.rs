@@ -1,4 +1,4 @@
-//! The elements of a vector that are finished, as it is shared.
+//! An iterator over finished elements, while other threads append.
 
 use std::fmt;
 use std::iter::FusedIterator;
@@ -14,7 +14,7 @@ pub struct Finished<'a, T> {
 }
 
 impl<'a, T> Finished<'a, T> {
-    /// Those before an index.
+    /// Returns an iterator over the finished elements before the index `end`.
     pub(super) fn new(vec: &'a AppendVec<T>, end: usize) -> Finished<'a, T> {
         Finished {
             vec,
@@ -34,7 +34,7 @@ impl<'a, T> Iterator for Finished<'a, T> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        // What is in a slice stays there.
+        // Elements that were once in a slice stay in every later one.
         let surely = self.vec.len().min(self.indices.end);
         let least = surely.saturating_sub(self.indices.start);
         (least, Some(self.indices.len()))

@@ -9,16 +9,17 @@ use super::{AppendVec, Taken};
 
 /// The elements of an [`AppendVec`], by value, in the order of their indices.
 pub struct IntoIter<T> {
-    // The elements that were not given out. Dropped before `vec`, which has their memory: fields are dropped in this
+    // The elements not yet given out. Dropped before `vec`, which owns their memory: fields are dropped in declaration
     // order.
     remaining: Taken,
-    // Invariant: has no elements of its own, so that it drops none.
+    // Invariant: holds no elements, so its drop drops none.
     vec: AppendVec<T>,
 }
 
-// SAFETY: it owns its elements and the memory they are in, as the vector did.
+// SAFETY: the iterator owns its elements and the memory they lie in. Moving it to another thread moves Ts there, which
+// is allowed because T is Send.
 unsafe impl<T: Send> Send for IntoIter<T> {}
-// SAFETY: `&self` gives out `&T` and figures only.
+// SAFETY: `&self` gives access to `&T` and to plain figures only.
 unsafe impl<T: Send + Sync> Sync for IntoIter<T> {}
 
 impl<T> IntoIter<T> {
@@ -37,7 +38,8 @@ impl<T> Iterator for IntoIter<T> {
             self.remaining.range.start += 1;
         }
         let index = self.remaining.range.next()?;
-        // SAFETY: initialised (invariant), and given out only once.
+        // SAFETY: the index was just taken from `remaining`, so the element is initialised (invariant) and is read only
+        // once.
         Some(unsafe { self.vec.place(index).read() })
     }
 
@@ -59,7 +61,8 @@ impl<T> DoubleEndedIterator for IntoIter<T> {
             self.remaining.range.end -= 1;
         }
         let index = self.remaining.range.next_back()?;
-        // SAFETY: initialised (invariant), and given out only once.
+        // SAFETY: the index was just taken from `remaining`, so the element is initialised (invariant) and is read only
+        // once.
         Some(unsafe { self.vec.place(index).read() })
     }
 }
@@ -73,7 +76,7 @@ impl<T: fmt::Debug> fmt::Debug for IntoIter<T> {
     }
 }
 
-/// The elements that are not yet given out, as a list.
+/// A view of the elements not yet given out, for printing.
 struct Remaining<'a, T>(&'a IntoIter<T>);
 
 impl<T: fmt::Debug> fmt::Debug for Remaining<'_, T> {
@@ -83,8 +86,8 @@ impl<T: fmt::Debug> fmt::Debug for Remaining<'_, T> {
         let indices = remaining.range.clone();
         let indices = indices.filter(|index| holes.binary_search(index).is_err());
         let elements = indices.map(|index| {
-            // SAFETY: in the range and no hole, so initialised and not yet given out (invariant), in committed pages of
-            // `vec`. It stays so while the iterator is borrowed.
+            // SAFETY: the index is in the range and is not a hole, so the element is initialised, not given out
+            // (invariant), and in committed pages of `vec`. It stays there while the iterator is borrowed.
             unsafe { &*vec.place(index) }
         });
         f.debug_list().entries(elements).finish()

@@ -1,4 +1,4 @@
-//! A vector that many threads append to, and whose elements are a slice all the while.
+//! A vector that many threads append to, while its elements can be read as one slice.
 
 #![allow(
     unsafe_code,
@@ -34,11 +34,11 @@ mod traits;
 pub use finished::Finished;
 pub use into_iter::IntoIter;
 
-/// A vector that any number of threads append to at once, through `&self`, and that is a slice all the while.
+/// A vector that any number of threads append to through `&self`, while its elements can be read as one slice.
 ///
-/// Elements never move: a reference to one stays valid until the vector is dropped or cleared, and all elements that
-/// are there so far are one `&[T]`, whatever is appended meanwhile. No thread ever waits for a reader, and no reader
-/// for anybody.
+/// Elements never move: a reference to one stays valid until the vector is dropped or cleared. All finished elements
+/// are one `&[T]`, and appending does not invalidate it. Pushing threads never wait for readers, and readers never
+/// wait.
 ///
 /// ```
 /// use elbowroom::AppendVec;
@@ -58,41 +58,40 @@ pub use into_iter::IntoIter;
 /// assert_eq!(all, ["aaa", "bbb", "ccc"]);
 /// ```
 ///
-/// # What is seen when
+/// # Which elements are visible, and when
 ///
-/// A push *claims* an index, writes the element, and with that has *finished*.
+/// A push *claims* an index and writes the element. The element is then *finished*.
 ///
-/// - [`get`](AppendVec::get) and indexing show an element as soon as its own push has finished. To the thread that
-///   pushed it, and to the threads that it tells of it, that is at once.
-/// - [`as_slice`](AppendVec::as_slice), [`iter`](AppendVec::iter) and [`len`](AppendVec::len) show the elements from
-///   the first on up to one that is unfinished. An element is in the slice if its push and those of all lower indices
-///   happened before the call: a thread sees what it pushed, unless another's push of a lower index is, as far as it
-///   can know, still under way. What has been in one slice is in every later one.
+/// - [`get`](AppendVec::get) and indexing return an element as soon as its own push has finished. The pushing thread
+///   sees it at once, and so does every thread that synchronises with it.
+/// - [`as_slice`](AppendVec::as_slice), [`iter`](AppendVec::iter) and [`len`](AppendVec::len) cover the elements before
+///   the first unfinished one. An element is in the slice if its push and those of all lower indices happened before
+///   the call. So a thread may not see its own last push in a slice while another thread's push of a lower index is in
+///   progress. An element that has been in one slice is in every later one.
 ///
-/// So a thread that is stopped in the middle of a push holds back the *sight* of later elements in slices, and nothing
-/// else: others push, and reach what they pushed by its index. From its claim to its end a [`push`](AppendVec::push)
-/// is a few instructions. For [`push_with`](AppendVec::push_with) it is as long as the closure takes: do slow work
-/// before it. If the closure panics, its index is used by the next push, of whatever thread, and until then slices end
-/// there. What is finished behind it is not lost: it is reached by index, yielded by `into_iter` and dropped in its
-/// time.
+/// A thread that is stopped during a push therefore only hides later elements from slices. Other threads go on pushing,
+/// and reach their elements by index. A [`push`](AppendVec::push) takes a few instructions from its claim to its end. A
+/// [`push_with`](AppendVec::push_with) takes as long as its closure, so do slow work before the call. If the closure
+/// panics, the next push of any thread uses the index; until then, slices end there. Finished elements behind it are
+/// not lost: they can be reached by index, `into_iter` yields them, and they are dropped with the vector.
 ///
 /// # Errors
 ///
 /// Each method that may need memory has a form that returns an [`Error`]: `is_limit()` beyond
 /// [`max_len`](AppendVec::max_len), the commit limit or a budget; `is_out_of_memory()` if the system refuses. Then no
-/// element was added, no index is lost, and once there is room again pushes succeed again. The plain forms panic with
-/// the error's text.
+/// element is added and no index is lost, and pushes succeed again once there is room. The plain forms panic with the
+/// error's text.
 ///
 /// # What it costs
 ///
-/// Beside the elements there is a byte for each, committed along with it; limits and [`stats`](AppendVec::stats) count
-/// those too. It takes memory only where pushes overtake each other.
+/// Each element has a flag of one byte in addition, committed along with it. Limits and [`stats`](AppendVec::stats)
+/// count the flags. A flag's page takes memory only where pushes overtake each other.
 ///
-/// In a child process made by `fork`, a push that another thread was in the middle of never finishes.
+/// In a child process made by `fork`, a push that another thread had begun never finishes.
 pub struct AppendVec<T> {
     owned: Owned,
-    /// It owns elements, and drops them. As it takes them through `&self`, a vector of long-lived references must not
-    /// pass for one of shorter-lived ones, as it would with `PhantomData<T>`:
+    /// The vector owns and drops elements. It takes them through `&self`, so a vector of long-lived references must not
+    /// coerce to one of shorter-lived references, as it would with `PhantomData<T>`:
     ///
     /// ```compile_fail,E0597
     /// let names = elbowroom::AppendVec::<&'static str>::new();
@@ -105,31 +104,31 @@ pub struct AppendVec<T> {
     elements: PhantomData<UnsafeCell<T>>,
 }
 
-/// The elements of a vector, which are dropped with this: see [`DropGlue`].
+/// The elements of a vector, dropped together with this value: see [`DropGlue`].
 struct Owned {
     claims: Claims,
-    // Invariant: made for the layout of the elements.
+    // Invariant: made for the layout of T.
     storage: Storage,
-    // Invariant: of the type of the elements.
+    // Invariant: made for the type T.
     glue: DropGlue,
 }
 
-// SAFETY: `&self` gives out `&T`, so T must be Sync; and it takes Ts that the owner of the vector then has, so Send.
-// The rest is atomics, locks and memory that belongs to no thread.
+// SAFETY: `&self` gives out `&T`, so T must be Sync. It also accepts values that the owner of the vector receives, so T
+// must be Send. Everything else is atomics, locks, and memory that is not bound to a thread.
 unsafe impl<T: Send + Sync> Sync for AppendVec<T> {}
 
-// A panic, in a closure or a drop, leaves every element whole.
+// A panic in a closure or a drop leaves every element intact.
 impl<T: UnwindSafe> UnwindSafe for AppendVec<T> {}
 impl<T: RefUnwindSafe> RefUnwindSafe for AppendVec<T> {}
 
 impl<T> AppendVec<T> {
-    /// Returns an empty vector whose maximum follows from the address space that is free: 64 GiB, or less by the rule
-    /// of [`ReservedVec::new`](crate::ReservedVec::new). Nothing is reserved until the first element comes.
+    /// Returns an empty vector whose maximum depends on the free address space: 64 GiB, or less by the rule of
+    /// [`ReservedVec::new`](crate::ReservedVec::new). Nothing is reserved before the first push.
     pub const fn new() -> AppendVec<T> {
         AppendVec::unreserved(share::NO_MAX)
     }
 
-    /// Returns an empty vector that can hold `max_len` elements. Nothing is reserved until the first one comes.
+    /// Returns an empty vector that can hold `max_len` elements. Nothing is reserved before the first push.
     pub const fn with_max_len(max_len: usize) -> AppendVec<T> {
         AppendVec::unreserved(share::told(max_len))
     }
@@ -138,7 +137,7 @@ impl<T> AppendVec<T> {
         AppendVec::with_storage(Storage::new(Layout::new::<T>(), max_len))
     }
 
-    /// Returns an empty vector with storage that is for elements of T's layout.
+    /// Returns an empty vector. `storage` is made for elements of T's layout.
     const fn with_storage(storage: Storage) -> AppendVec<T> {
         AppendVec {
             owned: Owned {
@@ -155,60 +154,61 @@ impl<T> AppendVec<T> {
         ContainerBuilder::new(max_len)
     }
 
-    /// Appends an element. Its index, and where it is.
+    /// Appends an element, and returns its index and a reference to it.
     ///
     /// # Panics
-    /// With the text of the error that [`try_push`](AppendVec::try_push) would return.
+    /// Panics with the text of the error that [`try_push`](AppendVec::try_push) would return.
     #[inline]
     #[track_caller]
     pub fn push(&self, value: T) -> (usize, &T) {
         let index = accept(self.owned.claims.claim(&self.owned.storage));
-        // SAFETY: claimed just now.
+        // SAFETY: this thread has just claimed the index, and finishes it only here.
         (index, unsafe { self.finish(index, value) })
     }
 
-    /// Appends an element. Its index, and where it is.
+    /// Appends an element, and returns its index and a reference to it.
     ///
     /// # Errors
-    /// See [above](AppendVec#errors); the element is in the error.
+    /// See [above](AppendVec#errors); the error contains the element.
     #[inline]
     pub fn try_push(&self, value: T) -> Result<(usize, &T), PushError<T>> {
         match self.owned.claims.claim(&self.owned.storage) {
-            // SAFETY: claimed just now.
+            // SAFETY: this thread has just claimed the index, and finishes it only here.
             Ok(index) => Ok((index, unsafe { self.finish(index, value) })),
             Err(error) => Err(PushError::new(value, error)),
         }
     }
 
-    /// Appends the element that `make` makes of its index.
+    /// Appends the element that `make` returns for its index.
     ///
-    /// Slices end before this element until `make` has returned: see [above](AppendVec#what-is-seen-when).
+    /// Slices end before this element until `make` has returned: see
+    /// [above](AppendVec#which-elements-are-visible-and-when).
     ///
     /// # Panics
-    /// With the text of the error that [`try_push_with`](AppendVec::try_push_with) would return.
+    /// Panics with the text of the error that [`try_push_with`](AppendVec::try_push_with) would return.
     #[inline]
     #[track_caller]
     pub fn push_with(&self, make: impl FnOnce(usize) -> T) -> (usize, &T) {
         let index = accept(self.owned.claims.claim(&self.owned.storage));
-        // SAFETY: claimed just now.
+        // SAFETY: this thread has just claimed the index, and finishes it only here.
         (index, unsafe { self.finish_with(index, make) })
     }
 
-    /// Appends the element that `make` makes of its index, as [`push_with`](AppendVec::push_with).
+    /// Appends the element that `make` returns for its index, as [`push_with`](AppendVec::push_with) does.
     ///
     /// # Errors
-    /// See [above](AppendVec#errors); `make` was not called.
+    /// See [above](AppendVec#errors); `make` is not called then.
     #[inline]
     pub fn try_push_with(&self, make: impl FnOnce(usize) -> T) -> Result<(usize, &T), Error> {
         let index = self.owned.claims.claim(&self.owned.storage)?;
-        // SAFETY: claimed just now.
+        // SAFETY: this thread has just claimed the index, and finishes it only here.
         Ok((index, unsafe { self.finish_with(index, make) }))
     }
 
-    /// Appends the elements of an iterator, each by itself: what other threads push comes between them.
+    /// Appends the elements of an iterator, each by itself: pushes of other threads may come between them.
     ///
     /// # Panics
-    /// With the text of the error that [`try_extend`](AppendVec::try_extend) would return.
+    /// Panics with the text of the error that [`try_extend`](AppendVec::try_extend) would return.
     #[track_caller]
     pub fn extend(&self, elements: impl IntoIterator<Item = T>) {
         accept(self.try_extend(elements));
@@ -217,7 +217,7 @@ impl<T> AppendVec<T> {
     /// Appends the elements of an iterator, each by itself.
     ///
     /// # Errors
-    /// See [above](AppendVec#errors). The elements that were appended stay; the one that was refused is dropped.
+    /// See [above](AppendVec#errors). The elements appended before the error stay; the refused one is dropped.
     pub fn try_extend(&self, elements: impl IntoIterator<Item = T>) -> Result<(), Error> {
         elements
             .into_iter()
@@ -227,22 +227,23 @@ impl<T> AppendVec<T> {
     /// Writes a claimed element.
     ///
     /// # Safety
-    /// The calling thread has claimed the index, and calls this once for it.
+    /// The calling thread has claimed `index`, and calls this function once for it.
     #[inline]
     unsafe fn finish(&self, index: usize, value: T) -> &T {
         let place = self.place(index);
-        // SAFETY: an index that was claimed is below the capacity, so this is in committed pages, and aligned, as the
-        // base is; nobody else writes there (contract), and nobody reads it before it is published.
+        // SAFETY: a claimed index is below the capacity, so the place is in committed pages; it is aligned because the
+        // base is. This thread alone has claimed the index (contract), and no thread reads the place before it is
+        // published.
         unsafe { place.write(value) };
         self.owned.claims.publish(index, &self.owned.storage);
-        // SAFETY: written just now, and never again while `self` is borrowed.
+        // SAFETY: the element was just written, and is not written again while `self` is borrowed.
         unsafe { &*place }
     }
 
-    /// Makes and writes a claimed element, or gives the index back.
+    /// Makes and writes the element of a claimed index. If `make` panics, gives the index back.
     ///
     /// # Safety
-    /// As for `finish`.
+    /// The calling thread has claimed `index`, and calls this function once for it.
     #[inline]
     unsafe fn finish_with(&self, index: usize, make: impl FnOnce(usize) -> T) -> &T {
         struct GiveBack<'a, T>(&'a AppendVec<T>, usize);
@@ -258,11 +259,11 @@ impl<T> AppendVec<T> {
         let unwinding = GiveBack(self, index);
         let value = make(index);
         mem::forget(unwinding);
-        // SAFETY: the contract, passed on.
+        // SAFETY: this thread has claimed the index, and calls `finish` once for it (contract of this function).
         unsafe { self.finish(index, value) }
     }
 
-    /// Where an element is, or is to be.
+    /// Returns the address of an element, written or not.
     #[inline]
     fn place(&self, index: usize) -> *mut T {
         self.owned
@@ -272,12 +273,12 @@ impl<T> AppendVec<T> {
             .wrapping_add(index)
     }
 
-    /// Makes room for `additional` elements, and ahead of that what the growth policy says.
+    /// Makes room for `additional` elements, and ahead of them as the growth policy says.
     ///
-    /// When it returns, there is room for this many elements beyond those that were pushed by then, on any thread.
+    /// When it returns, there is room for this many elements beyond those that any thread has pushed by then.
     ///
     /// # Panics
-    /// With the text of the error that [`try_reserve`](AppendVec::try_reserve) would return.
+    /// Panics with the text of the error that [`try_reserve`](AppendVec::try_reserve) would return.
     #[track_caller]
     pub fn reserve(&self, additional: usize) {
         accept(self.try_reserve(additional));
@@ -298,7 +299,7 @@ impl<T> AppendVec<T> {
         }
     }
 
-    /// Returns how many elements there are before the first unfinished one. Wait-free.
+    /// Returns the number of elements before the first unfinished one. Wait-free.
     #[inline]
     pub fn len(&self) -> usize {
         self.owned.claims.published(&self.owned.storage)
@@ -310,22 +311,23 @@ impl<T> AppendVec<T> {
         self.len() == 0
     }
 
-    /// Returns the elements before the first unfinished one: see [above](AppendVec#what-is-seen-when). Wait-free.
+    /// Returns the elements before the first unfinished one: see
+    /// [above](AppendVec#which-elements-are-visible-and-when). Wait-free.
     #[inline]
     pub fn as_slice(&self) -> &[T] {
         let len = self.len();
-        // SAFETY: so many elements are finished: they lie in committed pages, were written before this call, and are
-        // not written again while `self` is borrowed.
+        // SAFETY: the first `len` elements are finished: they lie in committed pages, were written before this call,
+        // and are not written again while `self` is borrowed.
         unsafe { slice::from_raw_parts(self.place(0), len) }
     }
 
-    /// Drops all elements. What is committed stays so.
+    /// Drops all elements. Committed pages stay committed.
     pub fn clear(&mut self) {
         self.truncate(0);
     }
 
-    /// Keeps the elements before the index `len` and drops all others, also those behind an unfinished one. What is
-    /// committed stays so.
+    /// Keeps the elements before the index `len` and drops all others, including those behind an unfinished one.
+    /// Committed pages stay committed.
     ///
     /// ```
     /// let mut names = elbowroom::AppendVec::new();
@@ -340,7 +342,7 @@ impl<T> AppendVec<T> {
 
     /// Removes the element with the highest index and returns it, or `None` if there is none.
     ///
-    /// An element behind an unfinished one comes first, though [`last`](AppendVec::last) does not see it.
+    /// An element behind an unfinished one is popped first, although [`last`](AppendVec::last) does not see it.
     ///
     /// ```
     /// let mut names = elbowroom::AppendVec::new();
@@ -352,17 +354,17 @@ impl<T> AppendVec<T> {
     pub fn pop(&mut self) -> Option<T> {
         let last = self.owned.claims.last_finished(&self.owned.storage)?;
         self.owned.take_from(last).forget();
-        // SAFETY: the element is finished: it lies in committed pages, was written before this call, and is aligned. It
-        // was the vector's until the line before, and nothing else has it now.
+        // SAFETY: the element is finished: it lies in committed pages, was written before this call, and is aligned.
+        // The line before removed it from the vector, so this is its only owner.
         Some(unsafe { self.place(last).read() })
     }
 
-    /// Returns how many elements fit into the committed pages.
+    /// Returns the number of elements that fit into the committed pages.
     pub fn capacity(&self) -> usize {
         self.owned.storage.capacity()
     }
 
-    /// Returns how many elements the vector can ever hold.
+    /// Returns the largest number of elements that the vector can hold.
     pub fn max_len(&self) -> usize {
         self.owned.storage.max_len()
     }
@@ -372,28 +374,28 @@ impl<T> AppendVec<T> {
         self.owned.storage.name()
     }
 
-    /// Returns what the vector has used and done so far.
+    /// Returns the memory and the number of growths of the vector.
     pub fn stats(&self) -> ContainerStats {
         self.owned.storage.stats()
     }
 
-    /// Returns the state of every page that is for elements, in order.
+    /// Returns the state of every page for elements, in order.
     pub fn spans(&self) -> Vec<Span> {
         self.owned.storage.spans()
     }
 }
 
 impl Owned {
-    /// Takes out all elements, also those that are finished behind an unfinished one.
+    /// Takes out all elements, including finished ones behind an unfinished one.
     fn take(&mut self) -> Taken {
-        // The flags may stay: no element comes after these.
+        // The flags may stay set: no element is pushed after these.
         self.take_claimed(0)
     }
 
-    /// Takes out the elements from `len` on, and lets others be pushed in their place.
+    /// Takes out the elements from `len` on, and lets other elements be pushed in their place.
     fn take_from(&mut self, len: usize) -> Taken {
         let elements = self.take_claimed(len);
-        // Before any of them is dropped: if that panics, the vector is whole.
+        // Done before any element is dropped: if a drop panics, the vector is consistent.
         self.storage.clear_flags(elements.range.clone());
         elements
     }
@@ -415,25 +417,25 @@ impl Drop for Owned {
     }
 }
 
-/// Elements that a vector no longer counts as its own. They are dropped with this, which goes before their memory.
+/// Elements that were removed from a vector. Dropping this drops them. It is dropped before their memory.
 struct Taken {
-    // Invariant: where the elements of the vector lie.
+    // Invariant: the address of the vector's element 0.
     first: *mut u8,
-    // Invariant: the indices of initialised elements, except for the holes; nothing else has them.
+    // Invariant: the indices of initialised elements, except for `holes`. Nothing else owns them.
     range: Range<usize>,
-    // Invariant: in order, inside the range.
+    // Invariant: in ascending order, and inside the range.
     holes: Vec<usize>,
-    // Invariant: of the type of the elements.
+    // Invariant: made for the type of the elements.
     glue: DropGlue,
 }
 
 impl Taken {
-    /// Returns how many elements these are.
+    /// Returns the number of elements.
     fn len(&self) -> usize {
         self.range.len() - self.holes.len()
     }
 
-    /// Returns the indices of the elements, as runs. They are no longer among these: the caller owns them.
+    /// Returns the indices of the elements, as runs, and passes the ownership of the elements to the caller.
     fn give_out(&mut self) -> impl Iterator<Item = Range<usize>> + use<> {
         let Range { start, end } = mem::take(&mut self.range);
         let holes = mem::take(&mut self.holes);
@@ -442,7 +444,7 @@ impl Taken {
         starts.zip(ends).map(|(start, end)| start..end)
     }
 
-    /// Leaves the elements to the caller.
+    /// Passes the ownership of the elements to the caller.
     fn forget(mut self) {
         self.range = 0..0;
         self.holes.clear();
@@ -452,19 +454,19 @@ impl Taken {
 impl Drop for Taken {
     fn drop(&mut self) {
         drop_each(self.give_out(), |run| {
-            // SAFETY: initialised elements of the type of `glue`, in the memory of the vector, which goes later
-            // (invariants). They were given out to this function, so nothing else uses them.
+            // SAFETY: the elements are initialised, of the type of `glue`, and in the memory of the vector, which is
+            // released later (invariants). They were given out to this function, so nothing else uses them.
             unsafe { self.glue.drop(self.first, run) };
         });
     }
 }
 
 impl<T> ContainerBuilder<AppendVec<T>> {
-    /// Reserves the addresses and makes the vector.
+    /// Reserves the addresses and builds the vector.
     ///
     /// # Errors
-    /// `is_invalid_range()` if the maximum is beyond the address space, `is_out_of_memory()` if no gap that large is
-    /// free or the process may not have more.
+    /// `is_invalid_range()` if the maximum is beyond the address space; `is_out_of_memory()` if there is no free gap of
+    /// that size, or if the process's limit on address space is reached.
     pub fn build(self) -> Result<AppendVec<T>, Error> {
         let vec = AppendVec::with_max_len(self.max);
         if self.max > 0 {

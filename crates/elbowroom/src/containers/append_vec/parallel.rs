@@ -1,4 +1,4 @@
-//! A vector's elements on rayon's threads.
+//! Parallel iterators over a vector's elements (rayon).
 
 use ::rayon::iter::IntoParallelIterator;
 use ::rayon::slice::Iter;
@@ -9,7 +9,7 @@ impl<'a, T: Sync> IntoParallelIterator for &'a AppendVec<T> {
     type Item = &'a T;
     type Iter = Iter<'a, T>;
 
-    /// The elements of [`as_slice`](AppendVec::as_slice), as it is now.
+    /// Returns a parallel iterator over [`as_slice`](AppendVec::as_slice) at this moment.
     fn into_par_iter(self) -> Iter<'a, T> {
         self.as_slice().into_par_iter()
     }

@@ -1,4 +1,4 @@
-//! Many elements at once, in one piece.
+//! Appending several elements in one piece.
 
 #![allow(unsafe_code, reason = "writes elements whose indices it has claimed")]
 
@@ -9,12 +9,12 @@ use super::super::reserved_vec::accept;
 use super::AppendVec;
 use crate::error::Error;
 
-/// Indices that are claimed and whose elements are being written. Dropping this gives them back.
+/// Claimed indices whose elements are being written. Dropping this gives the indices back.
 struct Run<'a, T> {
     vec: &'a AppendVec<T>,
     // Invariant: claimed by this thread, not empty, and neither published nor given back.
     indices: Range<usize>,
-    // Invariant: the elements from the first index up to this one are written.
+    // Invariant: the elements from the first index up to `end` are written.
     end: usize,
 }
 
@@ -23,8 +23,8 @@ impl<T> Run<'_, T> {
     fn write(&mut self, values: impl Iterator<Item = T>) {
         let first = self.vec.place(self.indices.start);
         for (nth, value) in values.take(self.indices.len()).enumerate() {
-            // SAFETY: an index that was claimed is below the capacity, so this is in committed pages, and aligned, as
-            // the base is; no other thread writes there, and none reads it before it is published.
+            // SAFETY: a claimed index is below the capacity, so the place is in committed pages; it is aligned because
+            // the base is. No other thread writes there, and no thread reads it before it is published.
             unsafe { first.wrapping_add(nth).write(value) };
             self.end += 1;
         }
@@ -39,7 +39,8 @@ impl<T> Drop for Run<'_, T> {
             end,
         } = *self;
         let written = ptr::slice_from_raw_parts_mut(vec.place(indices.start), end - indices.start);
-        // SAFETY: written by this thread (invariant), and not published, so that nothing else has a reference to them.
+        // SAFETY: this thread has written the elements (invariant). They are not published, so nothing else refers to
+        // them.
         unsafe { written.drop_in_place() };
         let owned = &vec.owned;
         owned.claims.give_back(indices.clone(), &owned.storage);
@@ -48,12 +49,12 @@ impl<T> Drop for Run<'_, T> {
 
 impl<T: Clone> AppendVec<T> {
     /// Appends clones of all values in one piece: no element of another thread comes between them. Returns the index of
-    /// the first one, and where they are.
+    /// the first clone, and the clones.
     ///
-    /// One claim serves all of them, so that threads that append in batches meet less often. Slices of the vector show
-    /// all of these elements or none, and end before them until all are cloned: see
-    /// [above](AppendVec#what-is-seen-when). If a clone panics, later pushes use the indices; a slice uses them if it
-    /// is no longer than the gap. For no values, the index is that of a push to come.
+    /// All of them take one claim, so threads that append in batches contend less. Slices of the vector show all of
+    /// these elements or none, and end before them until all are cloned: see
+    /// [above](AppendVec#which-elements-are-visible-and-when). If a clone panics, later pushes use the indices; a later
+    /// slice uses them if it fits into the gap. For an empty slice, the index is that of a future push.
     ///
     /// ```
     /// static NAMES: elbowroom::AppendVec<u8> = elbowroom::AppendVec::new();
@@ -72,7 +73,7 @@ impl<T: Clone> AppendVec<T> {
     /// Appends as [`push_slice`](AppendVec::push_slice) does, or returns an error.
     ///
     /// # Errors
-    /// See [above](AppendVec#errors); nothing was cloned.
+    /// See [above](AppendVec#errors); nothing is cloned then.
     pub fn try_push_slice(&self, values: &[T]) -> Result<(usize, &[T]), Error> {
         if values.is_empty() {
             return Ok((self.owned.claims.claimed(), &[]));
@@ -89,8 +90,8 @@ impl<T: Clone> AppendVec<T> {
         let indices = run.indices.clone();
         mem::forget(run);
         self.owned.claims.publish_run(indices, storage);
-        // SAFETY: as many elements as there are values, in one piece, written just now and never again while `self` is
-        // borrowed.
+        // SAFETY: `values.len()` elements lie there in one piece. They were just written, and are not written again
+        // while `self` is borrowed.
         Ok((first, unsafe {
             slice::from_raw_parts(self.place(first), values.len())
         }))

@@ -17,26 +17,26 @@ use crate::fault::fork_guard;
 use crate::page::PageCount;
 use crate::plain::Span;
 
-/// Storage for elements of one layout, and a byte beside each.
+/// Storage for elements of one layout, and for one byte beside each element.
 pub(super) struct Storage {
-    // Of one element.
+    // The layout of one element.
     layout: Layout,
-    // What the vector was told, or `NO_MAX`.
+    // The maximum that the program set, or `NO_MAX`.
     asked_max_len: usize,
     prefixes: OnceLock<Prefixes>,
-    // Copies for the fast path: the bases of the prefixes. Invariant: set before the capacity is more than 0, and never
-    // changed after.
+    // Copies of the prefixes' bases, for the fast path. Invariant: set before the capacity exceeds 0, and never changed
+    // afterwards.
     elements: AtomicPtr<u8>,
     flags: AtomicPtr<AtomicU8>,
-    // Invariant: at most the maximum of `prefixes`; so many elements, and their flags, lie in committed pages. Never
-    // less than before.
+    // Invariant: at most the maximum of `prefixes`. The first `capacity` elements and their flags lie in committed
+    // pages. Never decreases.
     capacity: AtomicUsize,
 }
 
 pub(super) struct Prefixes {
-    // How many elements both have room for.
+    // The number of elements that both prefixes have room for.
     max_len: usize,
-    // None where elements take no space.
+    // None if elements take no space.
     elements: Option<Prefix>,
     flags: Prefix,
 }
@@ -53,20 +53,20 @@ impl Storage {
         }
     }
 
-    /// Returns storage of the same kind, in which nothing is committed.
+    /// Returns storage with the same options, in which nothing is committed.
     pub(super) fn like(&self) -> Result<Storage, Error> {
         let storage = Storage::new(self.layout, self.asked_max_len);
         match self.prefixes.get() {
             Some(prefixes) if self.asked_max_len != NO_MAX => {
                 storage.reserve_addresses(0, || prefixes.options())?;
             }
-            // Nothing was asked for but perhaps a maximum.
+            // The program set nothing except perhaps a maximum.
             _ => {}
         }
         Ok(storage)
     }
 
-    /// Returns how many elements there can be; before the addresses are reserved, at most.
+    /// Returns the maximum number of elements. Before the addresses are reserved, this is an upper bound.
     pub(super) fn max_len(&self) -> usize {
         match (self.prefixes.get(), self.asked_max_len) {
             (Some(prefixes), _) => prefixes.max_len,
@@ -75,25 +75,25 @@ impl Storage {
         }
     }
 
-    /// The first element, in memory if there is any.
+    /// Returns the address of the first element, or a dangling pointer before there is memory.
     #[inline]
     pub(super) fn elements(&self) -> *mut u8 {
         // Relaxed: a thread that has an index or a length has seen the capacity, with Acquire.
         self.elements.load(Ordering::Relaxed)
     }
 
-    /// The bytes that are missing where there is to be room for so many elements.
+    /// Returns the range of bytes that `needed` elements need and that cannot be had, for an error.
     fn missing(&self, needed: usize) -> Range<usize> {
         let bytes = |count| saturating_bytes(count, self.layout.size());
         bytes(self.capacity().min(needed))..bytes(needed)
     }
 
-    /// Reserves the addresses, if that is not done, for a vector that can have `needed` elements.
+    /// Reserves the addresses for a vector that can hold `needed` elements, unless that is done already.
     ///
     /// # Errors
-    /// Returns the error of a vector that can have no more than its maximum, or that of the system.
+    /// Returns the error of a vector that has reached its maximum, or the error of the system.
     pub(super) fn reserve_for(&self, needed: usize) -> Result<&Prefixes, Error> {
-        // Nothing is reserved for what there can never be.
+        // Nothing is reserved for a length beyond the maximum.
         if needed <= self.asked_max_len {
             let prefixes = self.reserve_addresses(needed, Options::default)?;
             if needed <= prefixes.max_len {
@@ -103,14 +103,14 @@ impl Storage {
         Err(self.full(needed))
     }
 
-    /// The error of a vector that has no room for `needed` elements.
+    /// Returns the error of a vector that has no room for `needed` elements.
     #[cold]
     fn full(&self, needed: usize) -> Error {
         let missing = self.missing(needed);
         Error::full(Operation::Commit, missing, self.max_len(), "elements")
     }
 
-    /// Reserves the addresses, if that is not done, where `needed` elements are needed now.
+    /// Reserves the addresses for `needed` elements, unless that is done already.
     pub(super) fn reserve_addresses(
         &self,
         needed: usize,
@@ -123,15 +123,15 @@ impl Storage {
             NO_MAX => Prefixes::reserve_share(self.layout, needed)?,
             asked => Prefixes::reserve(self.layout, asked, options())?,
         };
-        // No fork in the middle of it. If another thread was faster, what was made here is given back.
+        // No fork happens during this. If another thread was faster, the reservation made here is released.
         let _inside = fork_guard::enter();
         Ok(self.prefixes.get_or_init(|| made))
     }
 
-    /// Makes the flags of elements 0.
+    /// Clears the flags of elements.
     pub(super) fn clear_flags(&mut self, elements: Range<usize>) {
         for index in elements.start..elements.end.min(self.capacity()) {
-            // Most were never set; those are not written, so that their pages stay as they are.
+            // Most flags were never set. They are not written, so that their pages stay untouched.
             let flag = self.flag(index);
             if flag.load(Ordering::Relaxed) != 0 {
                 flag.store(0, Ordering::Relaxed);
@@ -176,7 +176,7 @@ impl Prefixes {
         let bytes = max_len.checked_mul(size);
         let bytes =
             bytes.ok_or_else(|| Error::new(Operation::Reserve, 0..usize::MAX, Reason::TooLarge))?;
-        // What may be committed is shared out by how much of it each needs when all is used.
+        // The commit limit is divided between the two prefixes, by what each needs when the limit is used up.
         let limit = PageCount::inside(options.commit_limit_bytes);
         let for_flags = PageCount::new(limit.get().div_ceil(size.saturating_add(1)));
         let limited = |pages: PageCount| Options {
@@ -192,7 +192,7 @@ impl Prefixes {
                 0,
             )?),
         };
-        // A vector of no elements at all has no need of flags; the builder reserves nothing for it.
+        // A vector with a maximum of 0 needs no flags; the builder reserves nothing for it.
         let limited = Some(limited(for_flags));
         let flags = Prefix::reserve_zeroed(max_len, align_of::<AtomicU8>(), limited)?;
         Ok(Prefixes {
@@ -202,21 +202,21 @@ impl Prefixes {
         })
     }
 
-    /// What the vector was made with.
+    /// Returns the options that the vector was made with.
     fn options(&self) -> Options {
         let mut options = self.flags.options();
         if let Some(elements) = &self.elements {
-            // The limit was shared out between the two.
+            // The limit was divided between the two prefixes.
             options.commit_limit_bytes += elements.options().commit_limit_bytes;
         }
         options
     }
 
-    /// Reserves a share of the address space for elements, and the flags for as many.
+    /// Reserves a share of the address space for elements, and flags for as many.
     fn reserve_share(layout: Layout, needed: usize) -> Result<Prefixes, Error> {
         let size = layout.size();
         if size == 0 {
-            // Elements that take no space have their flags, and these are never taken over.
+            // Elements without a size still have flags, and the memory of these is never reused.
             let max_len = share::next_bytes().max(needed.saturating_mul(2));
             let mut prefixes = Prefixes::reserve(layout, max_len, Options::default())?;
             prefixes.flags.count_as_share();
@@ -240,7 +240,7 @@ impl Slots for Storage {
 
     #[inline]
     fn capacity(&self) -> usize {
-        // Acquire: pairs with `grow`; the pages below it are committed.
+        // Acquire: pairs with `grow`. The pages below the capacity are committed.
         self.capacity.load(Ordering::Acquire)
     }
 
@@ -265,17 +265,18 @@ impl Slots for Storage {
         let capacity = match elements {
             None => flagged.min(max_len),
             Some(prefix) => {
-                // At most the maximum in elements is so in bytes.
+                // At most the maximum in elements, because the prefix is bounded by the maximum in bytes.
                 let room = (prefix.grow(needed * size, Extent::Ahead)? / size).min(max_len);
                 self.elements
                     .store(prefix.base().as_ptr(), Ordering::Relaxed);
-                // Ahead as far as the elements are; if that is refused, there is what is needed.
+                // The flags are committed as far ahead as the elements. If that is refused, only the needed ones are
+                // committed.
                 flags.grow(room, Extent::Exact).unwrap_or(flagged).min(room)
             }
         };
         self.flags
             .store(flags.base().as_ptr().cast(), Ordering::Relaxed);
-        // Release: pairs with `capacity`; it passes on the bases, too.
+        // Release: pairs with `capacity`, and publishes the bases as well.
         self.capacity.fetch_max(capacity, Ordering::Release);
         Ok(())
     }
@@ -283,10 +284,11 @@ impl Slots for Storage {
     #[inline]
     fn flag(&self, index: usize) -> &AtomicU8 {
         debug_assert!(index < self.capacity());
-        // Relaxed: the caller knows of the storage, so it has seen the capacity.
+        // Relaxed: the caller has seen the capacity, which was stored after the base.
         let flag = self.flags.load(Ordering::Relaxed).wrapping_add(index);
-        // SAFETY: of an index below the capacity (contract of the trait, which only `Claims` uses), so on a committed
-        // page that was zero at first; touched as an atomic only, and committed for the life of this.
+        // SAFETY: the index is below the capacity (contract of the trait, which only `Claims` uses), so the flag is on
+        // a committed page that was zero at first. It is only accessed as an atomic, and stays committed while `self`
+        // lives.
         unsafe { &*flag }
     }
 }

@@ -1,4 +1,4 @@
-//! What makes a vector one: indices, comparisons, conversions.
+//! Standard traits of `AppendVec`: indexing, comparison and conversion.
 
 #![allow(unsafe_code, reason = "moves the elements of vectors as bytes")]
 
@@ -16,10 +16,10 @@ use crate::error::Error;
 impl<T> Index<usize> for AppendVec<T> {
     type Output = T;
 
-    /// The element at `index`.
+    /// Returns the element at `index`.
     ///
     /// # Panics
-    /// If its push has not finished.
+    /// Panics if its push has not finished.
     #[inline]
     #[track_caller]
     #[expect(clippy::panic, reason = "as every slice, documented")]
@@ -35,10 +35,10 @@ impl<T> Index<usize> for AppendVec<T> {
 }
 
 impl<T> IndexMut<usize> for AppendVec<T> {
-    /// The element at `index`.
+    /// Returns the element at `index`, to be changed.
     ///
     /// # Panics
-    /// If its push has not finished.
+    /// Panics if its push has not finished.
     #[inline]
     #[track_caller]
     #[expect(clippy::panic, reason = "as every slice, documented")]
@@ -53,16 +53,16 @@ impl<T> IndexMut<usize> for AppendVec<T> {
     }
 }
 
-/// Parts of the slice that a vector is.
+/// Implements indexing by ranges.
 macro_rules! index_by {
     ($($range:ty),*) => {$(
         impl<T> Index<$range> for AppendVec<T> {
             type Output = [T];
 
-            /// A part of [`as_slice`](AppendVec::as_slice).
+            /// Returns a part of [`as_slice`](AppendVec::as_slice).
             ///
             /// # Panics
-            /// If the range is not inside that.
+            /// Panics if the range is not inside the slice.
             #[inline]
             #[track_caller]
             fn index(&self, range: $range) -> &[T] {
@@ -71,10 +71,10 @@ macro_rules! index_by {
         }
 
         impl<T> IndexMut<$range> for AppendVec<T> {
-            /// A part of [`as_mut_slice`](AppendVec::as_mut_slice).
+            /// Returns a part of [`as_mut_slice`](AppendVec::as_mut_slice).
             ///
             /// # Panics
-            /// If the range is not inside that.
+            /// Panics if the range is not inside the slice.
             #[inline]
             #[track_caller]
             fn index_mut(&mut self, range: $range) -> &mut [T] {
@@ -93,7 +93,7 @@ index_by!(
     RangeToInclusive<usize>
 );
 
-/// Equality of [`as_slice`](AppendVec::as_slice) with whatever is a slice.
+/// Implements comparison of [`as_slice`](AppendVec::as_slice) with other kinds of slices.
 macro_rules! equals {
     ($([$($parameters:tt)*] $left:ty, $right:ty;)*) => {$(
         impl<T: PartialEq<U>, U, $($parameters)*> PartialEq<$right> for $left {
@@ -124,11 +124,11 @@ equals! {
 impl<T: Eq> Eq for AppendVec<T> {}
 
 impl<T: Clone> AppendVec<T> {
-    /// Returns a vector of clones of [`as_slice`](AppendVec::as_slice), as it is now, with the same maximum, limits,
-    /// budget, growth and name. Elements behind an unfinished one are not in it.
+    /// Returns a vector of clones of [`as_slice`](AppendVec::as_slice) at this moment, with the same maximum, limits,
+    /// budget, growth policy and name. Elements behind an unfinished one are not cloned.
     ///
     /// # Errors
-    /// See [above](AppendVec#errors), and as of the builder.
+    /// See [above](AppendVec#errors) and [`build`](ContainerBuilder::build).
     pub fn try_clone(&self) -> Result<AppendVec<T>, Error> {
         let clone = AppendVec::with_storage(self.owned.storage.like()?);
         let elements = self.as_slice();
@@ -139,20 +139,20 @@ impl<T: Clone> AppendVec<T> {
 }
 
 impl<T: Clone> Clone for AppendVec<T> {
-    /// Returns a vector of clones of [`as_slice`](AppendVec::as_slice), as it is now, with the same maximum, limits,
-    /// budget, growth and name. Elements behind an unfinished one are not in it.
+    /// Returns a vector of clones of [`as_slice`](AppendVec::as_slice) at this moment, with the same maximum, limits,
+    /// budget, growth policy and name. Elements behind an unfinished one are not cloned.
     ///
     /// # Panics
-    /// With the text of the error that [`try_clone`](AppendVec::try_clone) would return.
+    /// Panics with the text of the error that [`try_clone`](AppendVec::try_clone) would return.
     #[track_caller]
     fn clone(&self) -> AppendVec<T> {
         accept(self.try_clone())
     }
 
-    /// Takes over the elements, and nothing else.
+    /// Replaces the elements by clones of those of `source`. Maximum, limits and name stay.
     ///
     /// # Panics
-    /// With the text of the error that [`try_extend`](AppendVec::try_extend) would return.
+    /// Panics with the text of the error that [`try_extend`](AppendVec::try_extend) would return.
     #[track_caller]
     fn clone_from(&mut self, source: &AppendVec<T>) {
         self.clear();
@@ -161,7 +161,7 @@ impl<T: Clone> Clone for AppendVec<T> {
 }
 
 impl<T> From<AppendVec<T>> for Vec<T> {
-    /// Moves all finished elements, also those behind an index whose closure panicked, in order.
+    /// Moves all finished elements, in order, including those behind an index whose closure panicked.
     ///
     /// ```
     /// let numbers = elbowroom::AppendVec::new();
@@ -173,12 +173,12 @@ impl<T> From<AppendVec<T>> for Vec<T> {
         let mut vec = Vec::<T>::with_capacity(taken.len());
         for run in taken.give_out() {
             let count = vec.len();
-            // SAFETY: room was made for the elements of all runs, of which `count` are there.
+            // SAFETY: the `Vec` has room for the elements of all runs, of which the first `count` are already there.
             let place = unsafe { vec.as_mut_ptr().add(count) };
-            // SAFETY: a run is of finished elements in committed pages, which the other vector no longer counts as its
-            // own; there is room for all runs, in an allocation of its own.
+            // SAFETY: the run consists of finished elements in committed pages, which the other vector no longer counts
+            // as its own. The `Vec` is a separate allocation, and has room for all runs.
             unsafe { ptr::copy_nonoverlapping(elements.place(run.start), place, run.len()) };
-            // SAFETY: the elements up to here were moved in.
+            // SAFETY: the elements before `count + run.len()` were moved in.
             unsafe { vec.set_len(count + run.len()) };
         }
         vec
@@ -200,7 +200,7 @@ impl<T> Extend<T> for AppendVec<T> {
 
 impl<'a, T: Copy + 'a> Extend<&'a T> for AppendVec<T> {
     /// # Panics
-    /// With the text of the error that [`try_extend`](AppendVec::try_extend) would return.
+    /// Panics with the text of the error that [`try_extend`](AppendVec::try_extend) would return.
     #[track_caller]
     fn extend<I: IntoIterator<Item = &'a T>>(&mut self, elements: I) {
         AppendVec::extend(self, elements.into_iter().copied());

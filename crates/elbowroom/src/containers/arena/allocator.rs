@@ -1,4 +1,4 @@
-//! Arenas as allocators, for the collections of other crates.
+//! `Arena` and `Scope` as allocators for collections of other crates.
 
 #![allow(unsafe_code, reason = "promises to be an allocator")]
 
@@ -10,12 +10,12 @@ use allocator_api2::alloc::{AllocError, Allocator};
 use super::blocks::{Arena, Fit};
 use super::scope::Scope;
 
-/// For what the arena holds: a block is free again when it is deallocated while it is the last one, and with the whole
-/// arena otherwise. The last block grows and shrinks where it is. An [`AllocError`] does not say why.
+/// Allocates in the arena. Deallocating a block frees it if it is the last one; otherwise its memory is free when the
+/// arena is reset. The last block grows and shrinks in place. An [`AllocError`] does not tell the reason.
 //
-// SAFETY: a block is in memory of the arena's that is handed out once (or of no size), and it is made free only when
-// its owner says so, with `&mut Arena` or at the end of a scope. For both the arena must not be borrowed, but this
-// allocator and its copies are borrows of it. They are all the same allocator.
+// SAFETY: a block lies in the arena's memory and is handed out once (or has no size). It becomes free only when its
+// owner deallocates it, by a call that takes `&mut Arena`, or at the end of a scope. The last two need the arena
+// unborrowed, and this allocator and its copies borrow it. All copies are the same allocator.
 unsafe impl Allocator for &Arena {
     #[inline]
     fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
@@ -24,7 +24,7 @@ unsafe impl Allocator for &Arena {
 
     #[inline]
     unsafe fn deallocate(&self, block: NonNull<u8>, layout: Layout) {
-        // SAFETY: a block of this allocator's with that layout (contract).
+        // SAFETY: the block is from this allocator and has that layout (contract).
         unsafe { self.cut(block, layout.size(), 0) };
     }
 
@@ -35,7 +35,7 @@ unsafe impl Allocator for &Arena {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        // SAFETY: a block of this allocator's with that layout, and the new size is no less (contract).
+        // SAFETY: the block is from this allocator, has the layout `old`, and the new size is not smaller (contract).
         sized(unsafe { self.enlarge(block, old, new) }.ok(), new)
     }
 
@@ -46,11 +46,11 @@ unsafe impl Allocator for &Arena {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        // SAFETY: a block of this allocator's with the layout `old`, and the new size is no less (contract).
+        // SAFETY: the block is from this allocator, has the layout `old`, and the new size is not smaller (contract).
         let block = unsafe { self.grow(block, old, new) }?;
-        // SAFETY: in the new block, which is no smaller than the old one (contract).
+        // SAFETY: the offset is inside the new block, which is not smaller than the old one (contract).
         let added = unsafe { block.cast::<u8>().add(old.size()) };
-        // SAFETY: from there to its end, and the caller has not got it yet.
+        // SAFETY: the bytes lie between the offset and the end of the block, and the caller has not received it yet.
         unsafe { added.write_bytes(0, new.size() - old.size()) };
         Ok(block)
     }
@@ -63,23 +63,25 @@ unsafe impl Allocator for &Arena {
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
         if block.addr().get() % new.align() == 0 {
-            // SAFETY: a block of this allocator's with that layout (contract).
+            // SAFETY: the block is from this allocator, has the layout `old`, and the new size is not larger
+            // (contract).
             unsafe { self.cut(block, old.size(), new.size()) };
             return sized(Some(block), new);
         }
         let place = self.try_place(new, Fit::Any).map_err(|_| AllocError)?;
-        // SAFETY: both have so many bytes (the new size is no more, by contract), and what was just handed out is apart
-        // from what was before.
+        // SAFETY: both blocks have at least `new.size()` bytes (the new size is not larger, by contract). The new block
+        // was just handed out, so it does not overlap the old one.
         unsafe { place.copy_from_nonoverlapping(block, new.size()) };
         sized(Some(place), new)
     }
 }
 
-/// For what a scope holds: as that of its arena.
+/// Allocates in the scope, as the arena's allocator does.
 //
-// SAFETY: the blocks are the arena's, which stay where they are and valid while the arena is borrowed. Those of a
-// scope are made free at its end, when it is not borrowed any more; a scope within it, which makes free its own, is
-// not opened while this one is borrowed. Copies of the reference are one allocator, because they are of one arena.
+// SAFETY: the blocks belong to the arena; they stay in place and valid while the arena is borrowed. The blocks of a
+// scope become free at its end, when it is no longer borrowed. An inner scope frees only its own blocks, and cannot be
+// opened while this scope is borrowed. Copies of the reference are the same allocator, because they refer to the same
+// arena.
 unsafe impl Allocator for &Scope<'_> {
     #[inline]
     fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
@@ -88,7 +90,7 @@ unsafe impl Allocator for &Scope<'_> {
 
     #[inline]
     unsafe fn deallocate(&self, block: NonNull<u8>, layout: Layout) {
-        // SAFETY: a block of the arena's with that layout (contract: every block of the scope is one).
+        // SAFETY: every block of a scope is a block of its arena, and it has that layout (contract).
         unsafe { self.arena().deallocate(block, layout) };
     }
 
@@ -99,7 +101,8 @@ unsafe impl Allocator for &Scope<'_> {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        // SAFETY: a block of the arena's with the layout `old`, and the new size is no less (contract).
+        // SAFETY: every block of a scope is a block of its arena; it has the layout `old`, and the new size is not
+        // smaller (contract).
         unsafe { self.arena().grow(block, old, new) }
     }
 
@@ -110,7 +113,8 @@ unsafe impl Allocator for &Scope<'_> {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        // SAFETY: a block of the arena's with the layout `old`, and the new size is no less (contract).
+        // SAFETY: every block of a scope is a block of its arena; it has the layout `old`, and the new size is not
+        // smaller (contract).
         unsafe { self.arena().grow_zeroed(block, old, new) }
     }
 
@@ -121,7 +125,8 @@ unsafe impl Allocator for &Scope<'_> {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        // SAFETY: a block of the arena's with the layout `old`, and the new size is no more (contract).
+        // SAFETY: every block of a scope is a block of its arena; it has the layout `old`, and the new size is not
+        // larger (contract).
         unsafe { self.arena().shrink(block, old, new) }
     }
 }

@@ -1,4 +1,4 @@
-//! A value in an arena that is dropped.
+//! An owned value in an arena.
 
 #![allow(unsafe_code, reason = "drops and moves values that it owns")]
 
@@ -11,10 +11,12 @@ use super::super::reserved_vec::accept;
 use super::blocks::Arena;
 use crate::error::Error;
 
-/// A value in an [`Arena`] that it owns, made by [`Arena::alloc_box`]: dropped with this, and [`Send`] as the value is.
+/// An owned value in an [`Arena`], made by [`Arena::alloc_box`]. Dropping the box drops the value. The box is [`Send`]
+/// if the value is.
 ///
-/// Its place is free again when the arena is reset, as that of every value. That is what tells it from a `Box` of the
-/// crate `allocator-api2` with an `&Arena`: that gives its place back, and therefore stays on the thread of the arena.
+/// The value's memory is free again when the arena is reset, as with any value in it. A `Box` of the crate
+/// `allocator-api2` with an `&Arena` differs: it gives its memory back when it is dropped, and must therefore stay on
+/// the arena's thread.
 ///
 /// ```
 /// use elbowroom::Arena;
@@ -27,19 +29,19 @@ use crate::error::Error;
 /// assert_eq!(names, ["a", "b"]);
 /// ```
 pub struct ArenaBox<'a, T>(
-    // Invariant: the value is initialised, and this is its owner.
+    // Invariant: the value is initialised, and this box owns it.
     &'a mut ManuallyDrop<T>,
 );
 
 impl<T> Drop for ArenaBox<'_, T> {
     fn drop(&mut self) {
-        // SAFETY: initialised and owned (invariant), and not used after this.
+        // SAFETY: the value is initialised and owned by this box (invariant), which is not used afterwards.
         unsafe { ManuallyDrop::drop(self.0) };
     }
 }
 
 impl Arena {
-    /// Puts a value into the arena that is dropped with what this returns.
+    /// Puts a value into the arena, and returns an owner that drops it.
     ///
     /// # Panics
     /// Panics with the text of the error that [`try_alloc_box`](Arena::try_alloc_box) would return.
@@ -62,11 +64,12 @@ impl Arena {
 impl<'a, T> ArenaBox<'a, T> {
     /// Moves the value out of the arena.
     ///
-    /// An associated function, so that it hides no method of the value.
+    /// This is an associated function, so that it does not hide a method of the value.
     #[inline]
     pub fn into_inner(boxed: ArenaBox<'a, T>) -> T {
         let mut boxed = ManuallyDrop::new(boxed);
-        // SAFETY: initialised and owned (invariant); taken once, since `boxed` is neither dropped nor used after this.
+        // SAFETY: the value is initialised and owned (invariant). It is taken once, because `boxed` is neither dropped
+        // nor used afterwards.
         unsafe { ManuallyDrop::take(boxed.0) }
     }
 }

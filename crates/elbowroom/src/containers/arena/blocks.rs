@@ -1,4 +1,4 @@
-//! The memory of an arena: which of it is handed out, and how it grows.
+//! The memory of an arena: what is handed out, and how it grows.
 
 #![allow(unsafe_code, reason = "hands out memory that it commits itself")]
 
@@ -15,11 +15,11 @@ use super::super::{ContainerBuilder, ContainerStats, Options};
 use crate::error::{Error, Operation, Reason};
 use crate::plain::Span;
 
-/// Memory for values of all kinds, one behind the other, that go all at once.
+/// An allocator for values of all types, which lie one behind another and are freed all at once.
 ///
-/// An allocation moves a pointer on and compares it with the end of what is committed; beyond that, the arena commits
-/// more. It lies in one piece: there are no chunks to fill up, and a block that is the last one grows where it is, up
-/// to the whole arena.
+/// An allocation advances a pointer and compares it with the end of the committed memory; beyond it, the arena commits
+/// more. The memory is one piece: there are no chunks to fill, and the last block can grow in place up to the end of
+/// the arena.
 ///
 /// ```
 /// use elbowroom::Arena;
@@ -40,9 +40,9 @@ use crate::plain::Span;
 ///
 /// # Nothing is dropped
 ///
-/// The arena does not know what is in it, so a value that is put there is never dropped: not when the arena is reset,
-/// nor when it is dropped itself. What such a value owns elsewhere (the memory of a `String`, a file) stays. Let values
-/// own nothing, or keep them as an [`ArenaBox`](crate::arena::ArenaBox), which drops its value:
+/// The arena does not know its contents, so a value in it is never dropped, neither when the arena is reset nor when
+/// the arena is dropped. What such a value owns elsewhere (the memory of a `String`, a file) leaks. Use values that own
+/// nothing, or keep them as an [`ArenaBox`](crate::arena::ArenaBox), which drops its value:
 ///
 /// ```
 /// let arena = elbowroom::Arena::new();
@@ -52,8 +52,8 @@ use crate::plain::Span;
 /// });
 /// ```
 ///
-/// Or have the container in the arena too: with the feature `allocator-api2`, `&Arena` is an allocator for the
-/// `Box` and `Vec` of the crate `allocator-api2` and for the maps of `hashbrown`, which drop what they hold.
+/// Alternatively, put the collection itself into the arena: with the feature `allocator-api2`, `&Arena` is an allocator
+/// for the `Box` and `Vec` of the crate `allocator-api2` and for the maps of `hashbrown`, which drop their contents.
 ///
 #[cfg_attr(feature = "allocator-api2", doc = "```")]
 #[cfg_attr(not(feature = "allocator-api2"), doc = "```ignore")]
@@ -73,46 +73,46 @@ use crate::plain::Span;
 /// # Errors
 ///
 /// Each method has a form with `try_` that returns an [`Error`]: `is_limit()` beyond the arena's maximum, its commit
-/// limit or a budget; `is_out_of_memory()` if the system refuses; `is_invalid_range()` if what is asked for, or the
-/// maximum, is beyond the address space. Then the arena is as it was. The plain forms panic with the error's text. A
-/// value or function that was passed in is dropped then; [`try_alloc_with`](Arena::try_alloc_with) makes the value only
-/// when there is room for it.
+/// limit or a budget; `is_out_of_memory()` if the system refuses; `is_invalid_range()` if the requested size or the
+/// maximum is beyond the address space. The arena is unchanged then, and a value or function that was passed in is
+/// dropped. [`try_alloc_with`](Arena::try_alloc_with) makes the value only when there is room for it. The plain forms
+/// panic with the error's text.
 ///
 /// # One thread at a time
 ///
-/// An arena may be sent to another thread, but not shared: give each thread its own. Its maximum is of addresses, so
-/// arenas cost nothing before they are used. Small ones that come and go take over each other's memory without a
+/// An arena can be sent to another thread, but not shared: give each thread its own. The maximum limits addresses only,
+/// so an unused arena costs nothing. Small arenas that are made and dropped in turn reuse each other's memory without a
 /// system call: see [`trim`](crate::trim).
 pub struct Arena {
-    // The first byte that is not handed out, of the mapping's provenance. Invariant: not before the base, nor behind
-    // `end`, and no lent reference reaches behind it. Dangling, and equal to `end`, while there is no prefix.
+    // The first byte that is not handed out, with the mapping's provenance. Invariant: between the base and `end`, and
+    // no lent reference reaches beyond it. Dangling, and equal to `end`, while there is no prefix.
     next: Cell<NonNull<u8>>,
-    // An address. Invariant: at most isize::MAX, and pages from the base up to it are committed.
+    // An address. Invariant: at most isize::MAX; the pages from the base up to it are committed.
     end: Cell<usize>,
     max_bytes: usize,
-    // The commit limit of the prefix that is to be made.
+    // The commit limit for the prefix, until there is one.
     commit_limit_bytes: usize,
-    // Borrowed only while no code of the program's runs.
+    // Borrowed only while none of the program's code runs.
     prefix: RefCell<Option<Prefix>>,
 }
 
-// SAFETY: it owns its memory, and while it moves to another thread nothing in it is lent. What was put there is never
-// touched again.
+// SAFETY: the arena owns its memory, and nothing in it is lent while it moves to another thread. It never accesses
+// values again after it has lent them.
 unsafe impl Send for Arena {}
 
-// A panic, in a function that makes values or a callback of a budget, leaves it whole.
+// A panic in a function that makes values, or in a budget's callback, leaves the arena consistent.
 impl UnwindSafe for Arena {}
 impl RefUnwindSafe for Arena {}
 
 impl Arena {
-    /// Returns an arena whose maximum follows from the address space that is free: 64 GiB, or less by the rule of
-    /// [`ReservedVec::new`](crate::ReservedVec::new). Nothing is reserved until something is allocated.
+    /// Returns an arena whose maximum depends on the free address space: 64 GiB, or less by the rule of
+    /// [`ReservedVec::new`](crate::ReservedVec::new). Nothing is reserved before the first allocation.
     pub const fn new() -> Arena {
         Arena::unreserved(share::NO_MAX)
     }
 
-    /// Returns an arena that can hold `max_bytes`, rounded up to whole pages. Nothing is reserved until something is
-    /// allocated, and then the addresses for all of it.
+    /// Returns an arena that can hold `max_bytes`, rounded up to whole pages. The first allocation reserves the
+    /// addresses for all of it; nothing is reserved before.
     pub const fn with_max_bytes(max_bytes: usize) -> Arena {
         Arena::unreserved(share::told(max_bytes))
     }
@@ -146,18 +146,18 @@ impl Arena {
 }
 
 impl Arena {
-    /// Makes the whole arena free again, in a few instructions. Its pages stay committed for what comes next;
+    /// Frees the whole arena, in a few instructions. Its pages stay committed for later allocations;
     /// [`shrink_to_fit`](Arena::shrink_to_fit) gives them back.
     pub fn reset(&mut self) {
         self.rewind(0);
     }
 
-    /// Makes all free again but the first `allocated_bytes`: what was allocated since
-    /// [`allocated_bytes`](Arena::allocated_bytes) returned that number. With more than is allocated now, nothing
-    /// changes.
+    /// Frees everything except the first `allocated_bytes`: all that was allocated since
+    /// [`allocated_bytes`](Arena::allocated_bytes) returned that number. If the number is larger than the present one,
+    /// nothing changes.
     ///
     /// The number is a checkpoint for code that keeps pointers or offsets into the arena instead of references. No
-    /// reference outlives the call; where one must, open a [`scope`](Arena::scope).
+    /// reference outlives the call. If one must, open a [`scope`](Arena::scope) instead.
     ///
     /// ```
     /// let mut arena = elbowroom::Arena::new();
@@ -175,8 +175,8 @@ impl Arena {
         }
     }
 
-    /// Changes the commit limit, rounded down to whole pages, for what is allocated from here on. What is committed
-    /// beyond it stays so and can be allocated.
+    /// Changes the commit limit, rounded down to whole pages, for later allocations. Pages committed beyond it stay
+    /// committed and can be allocated.
     ///
     /// ```
     /// use elbowroom::{Arena, page_size};
@@ -195,16 +195,17 @@ impl Arena {
         }
     }
 
-    /// Gives back the pages behind what is allocated, as far as the system lets it (on Linux it may refuse where the
-    /// process has run out of mappings). The addresses stay reserved.
+    /// Gives the pages behind the allocated bytes back to the system. The addresses stay reserved. On Linux the system
+    /// may refuse if the process has reached its limit of mappings; the pages then stay committed.
     pub fn shrink_to_fit(&mut self) {
         let keep = self.allocated_bytes();
         let Some(prefix) = self.prefix.get_mut() else {
             return;
         };
-        // SAFETY: what is handed out is before that, and the exclusive borrow says that nothing is being handed out.
+        // SAFETY: all bytes handed out lie before `keep`, and the exclusive borrow shows that nothing is being handed
+        // out.
         if let Ok(committed) = unsafe { prefix.shrink(keep) } {
-            // Taken anew from the mapping: whatever was known of the pages that are gone is known of an old pointer.
+            // The pointer is taken anew from the mapping: the compiler may have assumptions about the old one.
             let base = prefix.base();
             self.end
                 .set(self.end.get().min(base.addr().get() + committed));
@@ -213,7 +214,7 @@ impl Arena {
         }
     }
 
-    /// Returns how many bytes are allocated, including gaps for alignment.
+    /// Returns the number of bytes allocated, including gaps for alignment.
     pub fn allocated_bytes(&self) -> usize {
         let prefix = self.prefix.borrow();
         prefix.as_ref().map_or(0, |prefix| {
@@ -221,7 +222,7 @@ impl Arena {
         })
     }
 
-    /// Returns what the arena has used and done so far.
+    /// Returns the memory and the number of growths of the arena.
     pub fn stats(&self) -> ContainerStats {
         self.prefix
             .borrow()
@@ -229,8 +230,8 @@ impl Arena {
             .map_or(ContainerStats::NOTHING, Prefix::stats)
     }
 
-    /// Returns the state of every page, in order: the committed ones, then the reserved ones. Empty before anything is
-    /// reserved.
+    /// Returns the state of every page, in order: the committed ones, then the reserved ones. The list is empty before
+    /// anything is reserved.
     pub fn spans(&self) -> Vec<Span> {
         self.prefix
             .borrow()
@@ -239,18 +240,18 @@ impl Arena {
     }
 }
 
-/// What is known of a layout when the program is compiled.
+/// The part of a layout that is known at compile time.
 #[derive(Clone, Copy)]
 pub(super) enum Fit {
-    /// The size is a multiple of the alignment, as that of a type is: so the end of a block can be had without its
-    /// start, one instruction earlier. Each allocation waits for the end of the one before.
+    /// The size is a multiple of the alignment, as for every type. The end of a block can then be computed without its
+    /// start, which saves one instruction in the chain that consecutive allocations wait for.
     Whole,
     Any,
 }
 
-/// Blocks of bytes.
+/// Allocation of blocks of bytes.
 impl Arena {
-    /// A place that nobody else has, for as long as the arena is borrowed, or until it is made free again.
+    /// Returns a block that has no other owner, for as long as the arena is borrowed or until the block is freed.
     #[inline(always)]
     #[track_caller]
     pub(super) fn place(&self, layout: Layout, fit: Fit) -> NonNull<u8> {
@@ -260,7 +261,7 @@ impl Arena {
         }
     }
 
-    /// [`place`](Arena::place), or an error.
+    /// Returns a block as [`place`](Arena::place) does, or an error.
     #[inline(always)]
     pub(super) fn try_place(&self, layout: Layout, fit: Fit) -> Result<NonNull<u8>, Error> {
         match self.place_in_ready(layout, fit) {
@@ -269,7 +270,7 @@ impl Arena {
         }
     }
 
-    /// The next place, if it is in what is committed and ready.
+    /// Returns the next block if it fits into the memory that is committed and ready.
     #[inline(always)]
     pub(super) fn place_in_ready(&self, layout: Layout, fit: Fit) -> Option<NonNull<u8>> {
         if layout.size() == 0 {
@@ -279,7 +280,7 @@ impl Arena {
         (end <= self.end.get()).then(|| self.take(start, end))
     }
 
-    /// The addresses of the next block of some size.
+    /// Returns the start and the end of the next block of a layout.
     #[inline(always)]
     pub(super) fn next_of(&self, layout: Layout, fit: Fit) -> (usize, usize) {
         let (next, size, last) = (
@@ -300,8 +301,8 @@ impl Arena {
         }
     }
 
-    /// Hands out the block between two addresses, of which the first is not before `next`, or is that of the last
-    /// block, and the second not behind `end`.
+    /// Hands out the block between two addresses. `start` is not before `next`, or is the start of the last block;
+    /// `end` is not beyond the field `end`.
     #[inline(always)]
     pub(super) fn take(&self, start: usize, end: usize) -> NonNull<u8> {
         debug_assert!(start <= end && end <= self.end.get());
@@ -309,12 +310,13 @@ impl Arena {
         self.at(start)
     }
 
-    /// A pointer to an address inside the mapping or at its end, or to the dangling one before there is a mapping.
+    /// Returns a pointer to an address inside the mapping or at its end. Before there is a mapping, the dangling
+    /// pointer.
     #[inline(always)]
     pub(super) fn at(&self, address: usize) -> NonNull<u8> {
         let pointer = self.next.get().as_ptr().with_addr(address);
         debug_assert!(!pointer.is_null());
-        // SAFETY: no mapping begins at the address 0, nor is the dangling pointer null.
+        // SAFETY: no mapping begins at the address 0, and the dangling pointer is not null.
         unsafe { NonNull::new_unchecked(pointer) }
     }
 
@@ -325,24 +327,24 @@ impl Arena {
         accept(self.grow_for(layout))
     }
 
-    /// The next place, beyond what is ready.
+    /// Returns the next block, beyond the memory that is ready.
     #[cold]
     #[inline(never)]
     pub(super) fn grow_for(&self, layout: Layout) -> Result<NonNull<u8>, Error> {
         if self.prefix.borrow().is_none() {
-            // The alignment may take as much again.
+            // The alignment may need a gap of up to its own size.
             let needed = layout.size().saturating_add(layout.align());
             self.reserve_addresses(self.options(), needed, needed)?;
         }
         let (start, end) = self.next_of(layout, Fit::Any);
         let pending = self.get_ready(start, end, Extent::Ahead)?;
         let place = self.take(start, end);
-        // Not before: what is called may allocate here too.
+        // Called last: a callback may allocate in this arena.
         pending.run();
         Ok(place)
     }
 
-    /// What a prefix is made with that no builder makes, if it is not the default.
+    /// Returns the options of the prefix of an arena without a builder, or `None` for the default.
     pub(super) fn options(&self) -> Option<Options> {
         (self.commit_limit_bytes != usize::MAX).then(|| Options {
             commit_limit_bytes: self.commit_limit_bytes,
@@ -350,8 +352,8 @@ impl Arena {
         })
     }
 
-    /// Reserves the addresses, which has not been done, where `needed` bytes are needed now. The first `written` bytes
-    /// are about to be written.
+    /// Reserves the addresses, for an allocation that needs `needed` bytes. Nothing is reserved before the call. The
+    /// first `written` bytes are about to be written.
     pub(super) fn reserve_addresses(
         &self,
         options: Option<Options>,
@@ -364,7 +366,7 @@ impl Arena {
             max_bytes => Prefix::reserve(max_bytes, 1, options, written)?,
         };
         let base = prefix.base();
-        // The invariant of `end`; no system of 64 bits gives programs the upper half of the addresses.
+        // Establishes the invariant of `end`. No 64-bit system gives programs the upper half of the addresses.
         if base
             .addr()
             .get()
@@ -383,8 +385,9 @@ impl Arena {
         Ok(())
     }
 
-    /// Commits what is up to the address `end` in the reservation or behind it, of which not all is ready. Nothing is
-    /// written before `start`, which may lie far behind the last block: a gap for the alignment is not prefaulted.
+    /// Commits the memory up to the address `end`, which may lie beyond the reservation. Some of it is not ready yet.
+    /// Nothing is written before `start`, which may lie far behind the last block: a gap for alignment is not
+    /// prefaulted.
     pub(super) fn get_ready(
         &self,
         start: usize,
@@ -393,7 +396,7 @@ impl Arena {
     ) -> Result<PendingCallbacks, Error> {
         let mut prefix = self.prefix.borrow_mut();
         let Some(prefix) = &mut *prefix else {
-            // Never: each caller has reserved, or has a block.
+            // Unreachable: every caller has reserved memory or owns a block.
             return Err(Error::new(Operation::Commit, 0..0, Reason::NotCommitted));
         };
         let base = prefix.base().addr().get();
@@ -402,7 +405,7 @@ impl Arena {
         Ok(pending)
     }
 
-    /// Makes all free again but the first bytes. Nobody may use the others any more.
+    /// Frees everything except the first `allocated_bytes`. The freed bytes are no longer used.
     pub(super) fn rewind(&self, allocated_bytes: usize) {
         if let Some(prefix) = &*self.prefix.borrow() {
             self.next.set(
@@ -413,17 +416,17 @@ impl Arena {
         }
     }
 
-    /// Whether a block is handed out, and nothing behind it. One of no size never was, wherever it lies.
+    /// Returns whether a block is the last one handed out. A block without a size never is, wherever it lies.
     #[inline]
     pub(super) fn is_last(&self, block: NonNull<u8>, size: usize) -> bool {
         size > 0 && block.addr().get() + size == self.next.get().addr().get()
     }
 
-    /// Makes a block larger, or its alignment: where it is if it is the last one, else by copying it.
+    /// Enlarges a block or its alignment: in place if it is the last one, otherwise by copying it.
     ///
     /// # Safety
-    /// The block was handed out with the layout `old` and is still the caller's. On success it is so no more, but the
-    /// one returned is. The size of `new` is no less than that of `old`.
+    /// The block was handed out with the layout `old` and belongs to the caller. On success it no longer does, and the
+    /// returned block does. The size of `new` is not smaller than that of `old`.
     #[inline]
     pub(super) unsafe fn enlarge(
         &self,
@@ -433,7 +436,7 @@ impl Arena {
     ) -> Result<NonNull<u8>, Error> {
         let start = block.addr().get();
         if self.is_last(block, old.size()) && start % new.align() == 0 {
-            // No overflow: as in `next_of`.
+            // No overflow: `start` is at most isize::MAX, and so is the size of a layout.
             let end = start + new.size();
             if end > self.end.get() {
                 return self.enlarge_last(start, end);
@@ -441,7 +444,8 @@ impl Arena {
             return Ok(self.take(start, end));
         }
         let place = self.try_place(new, Fit::Any)?;
-        // SAFETY: both have so many bytes (contract), and what was just handed out is apart from what was before.
+        // SAFETY: both blocks have `old.size()` bytes (contract). The new one was just handed out, so it does not
+        // overlap the old one.
         unsafe { place.copy_from_nonoverlapping(block, old.size()) };
         Ok(place)
     }
@@ -455,10 +459,10 @@ impl Arena {
         Ok(place)
     }
 
-    /// Makes the end of a block free if it is the last one, and whatever else is lost until the next reset.
+    /// Frees the end of a block if it is the last one. Otherwise the end is lost until the next reset.
     ///
     /// # Safety
-    /// The block was handed out with the size `old` and is still the caller's. Of that the first `new` bytes stay his.
+    /// The block was handed out with the size `old` and belongs to the caller. The caller keeps its first `new` bytes.
     #[inline]
     pub(super) unsafe fn cut(&self, block: NonNull<u8>, old: usize, new: usize) {
         if new < old && self.is_last(block, old) {
@@ -466,25 +470,25 @@ impl Arena {
         }
     }
 
-    /// Returns the address of the first byte that is not handed out. Before there is a prefix, that of no byte, below
-    /// every mapping.
+    /// Returns the address of the first byte that is not handed out. Before there is a prefix, the result is an address
+    /// below every mapping.
     #[inline]
     pub(super) fn next_address(&self) -> usize {
         self.next.get().addr().get()
     }
 
-    /// Makes a block free if it is the last one, along with the padding before it. Otherwise both are lost until the
-    /// next reset.
+    /// Frees a block and the padding before it if the block is the last one. Otherwise both are lost until the next
+    /// reset.
     ///
     /// # Safety
-    /// The block was handed out with this size, when [`next_address`](Arena::next_address) was `before`, or was last
-    /// enlarged or cut to it where it is. It was the caller's until now.
+    /// The block was handed out while [`next_address`](Arena::next_address) was `before`, and has the size `size`, as
+    /// handed out or as last changed in place. It belonged to the caller until now.
     #[cold]
     pub(super) unsafe fn give_back(&self, block: NonNull<u8>, size: usize, before: usize) {
         if self.is_last(block, size) {
             let prefix = self.prefix.borrow();
             let base = prefix.as_ref().map(Prefix::base);
-            // The first block of all begins at the base: the prefix was reserved for it.
+            // The first block begins at the base, because the prefix was reserved for it.
             let start = base.map_or(before, |base| before.max(base.addr().get()));
             self.next.set(self.at(start));
         }
@@ -492,11 +496,11 @@ impl Arena {
 }
 
 impl ContainerBuilder<Arena> {
-    /// Reserves the addresses and makes the arena.
+    /// Reserves the addresses and builds the arena.
     ///
     /// # Errors
-    /// `is_invalid_range()` if the maximum is beyond the address space, `is_out_of_memory()` if no gap that large is
-    /// free or the process may not have more (RLIMIT_AS, a job object).
+    /// `is_invalid_range()` if the maximum is beyond the address space; `is_out_of_memory()` if there is no free gap of
+    /// that size, or if the process's limit on address space is reached (RLIMIT_AS, a job object).
     pub fn build(self) -> Result<Arena, Error> {
         let arena = Arena::with_max_bytes(self.max);
         if self.max > 0 {

@@ -1,4 +1,4 @@
-//! How much of an arena is committed ahead.
+//! Committing memory of an arena in advance.
 
 use super::super::prefix::Extent;
 use super::super::reserved_vec::accept;
@@ -6,8 +6,8 @@ use super::blocks::Arena;
 use crate::error::Error;
 
 impl Arena {
-    /// Returns an arena with the maximum of [`new`](Arena::new), or of `bytes` if that is more, in which `bytes` are
-    /// committed.
+    /// Returns an arena in which `bytes` are committed. Its maximum is that of [`new`](Arena::new), or `bytes` if that
+    /// is more.
     ///
     /// ```
     /// use elbowroom::Arena;
@@ -25,7 +25,7 @@ impl Arena {
         accept(Arena::try_with_capacity(bytes))
     }
 
-    /// Makes an arena as [`with_capacity`](Arena::with_capacity) does, or returns an error.
+    /// Returns an arena as [`with_capacity`](Arena::with_capacity) does, or an error.
     ///
     /// # Errors
     /// `is_out_of_memory()` if the system refuses; `is_invalid_range()` or `is_limit()` if `bytes` is beyond the
@@ -36,8 +36,8 @@ impl Arena {
         Ok(arena)
     }
 
-    /// Commits memory for `bytes` more, and ahead of that what the growth policy says. Allocations of so many bytes,
-    /// padding for alignments included, then need nothing from the system or the budgets.
+    /// Commits memory for `bytes` more, and ahead of that as the growth policy says. Allocations of `bytes` in total,
+    /// including padding for alignment, then ask neither the system nor the budgets.
     ///
     /// # Panics
     /// Panics with the text of the error that [`try_reserve`](Arena::try_reserve) would return.
@@ -74,7 +74,8 @@ impl Arena {
         Ok(())
     }
 
-    /// Returns how many bytes can be allocated, padding for alignments included, before the arena commits more.
+    /// Returns the number of bytes that can be allocated before the arena commits more, including padding for
+    /// alignment.
     pub fn remaining_capacity(&self) -> usize {
         self.stats().committed_bytes - self.allocated_bytes()
     }

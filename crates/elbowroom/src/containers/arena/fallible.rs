@@ -1,4 +1,4 @@
-//! Values whose making may fail.
+//! Allocation of values whose construction may fail.
 
 #![allow(unsafe_code, reason = "lends memory that the arena has handed out")]
 
@@ -12,11 +12,11 @@ use super::room;
 use super::slice_builder::SliceBuilder;
 use crate::error::Error;
 
-/// A block for a value that is being made. Dropped, it gives the block back, if that is the last one.
+/// A block for a value that is being made. Dropping it frees the block, if it is the last one.
 struct Room<'a> {
     arena: &'a Arena,
-    // Invariant: a block of `size` bytes of the arena's that is this guard's alone, and that was handed out when
-    // the arena's next address was `before`.
+    // Invariant: a block of the arena of `size` bytes, owned by this guard alone. When it was handed out, the arena's
+    // next address was `before`.
     block: NonNull<u8>,
     size: usize,
     before: usize,
@@ -24,15 +24,16 @@ struct Room<'a> {
 
 impl Drop for Room<'_> {
     fn drop(&mut self) {
-        // SAFETY: the invariant, and the guard ends here.
+        // SAFETY: the guard alone owns the block, which was handed out with `size` at `before` (invariant), and the
+        // guard ends here.
         unsafe { self.arena.give_back(self.block, self.size, self.before) };
     }
 }
 
 #[expect(clippy::mut_from_ref, reason = "each call lends another place")]
 impl Arena {
-    /// Makes room for a value, and puts there what `make` returns. If `make` returns an error or panics, the room is
-    /// free again, unless `make` allocated in the arena itself.
+    /// Makes room for a value, and stores what `make` returns. If `make` returns an error or panics, the room is freed,
+    /// unless `make` allocated in the arena itself.
     ///
     /// ```
     /// let arena = elbowroom::Arena::new();
@@ -54,10 +55,10 @@ impl Arena {
         accept(self.try_alloc_try_with(make))
     }
 
-    /// Allocates as [`alloc_try_with`](Arena::alloc_try_with) does, or returns an error without a call of `make`.
+    /// Allocates as [`alloc_try_with`](Arena::alloc_try_with) does, or returns an error without calling `make`.
     ///
     /// # Errors
-    /// Returns the arena's [error](Arena#errors) outside, and inside that of `make`.
+    /// The outer error is the arena's [error](Arena#errors), the inner one that of `make`.
     ///
     /// ```
     /// fn store<'a>(arena: &'a elbowroom::Arena, text: &str) -> Result<&'a mut u16, Box<dyn std::error::Error>> {
@@ -82,14 +83,14 @@ impl Arena {
         };
         Ok(make().map(|value| {
             mem::forget(guard);
-            // SAFETY: the block has the layout of a T, and was the guard's alone, which is gone without giving it back.
+            // SAFETY: the block has the layout of a T. The guard owned it alone, and has been forgotten without giving
+            // it back.
             unsafe { room::<T>(block) }.write(value)
         }))
     }
 
-    /// Makes room for `len` values, and puts there what `make` returns for 0, 1 and so on. If `make` returns an error
-    /// or panics, the values before that are dropped, and the room is free again, unless `make` allocated in the arena
-    /// itself.
+    /// Makes room for `len` values, and stores what `make` returns for 0, 1 and so on. If `make` returns an error or
+    /// panics, the values already made are dropped and the room is freed, unless `make` allocated in the arena itself.
     ///
     /// ```
     /// let arena = elbowroom::Arena::new();
@@ -115,11 +116,11 @@ impl Arena {
         accept(self.try_alloc_slice_try_fill_with(len, make))
     }
 
-    /// Allocates as [`alloc_slice_try_fill_with`](Arena::alloc_slice_try_fill_with) does, or returns an error without a
-    /// call of `make`.
+    /// Allocates as [`alloc_slice_try_fill_with`](Arena::alloc_slice_try_fill_with) does, or returns an error without
+    /// calling `make`.
     ///
     /// # Errors
-    /// Returns the arena's [error](Arena#errors) outside, and inside that of `make`.
+    /// The outer error is the arena's [error](Arena#errors), the inner one that of `make`.
     #[inline]
     pub fn try_alloc_slice_try_fill_with<T, E>(
         &self,
@@ -135,9 +136,9 @@ impl Arena {
         })
     }
 
-    /// Puts all that `values` yields into the arena, up to the first error, as
-    /// [`alloc_slice_fill_iter`](Arena::alloc_slice_fill_iter) does. At an error or a panic, the values before that
-    /// are dropped, and the room is free again, unless the iterator allocated in the arena itself.
+    /// Puts all values that `values` yields into the arena, up to the first error, as
+    /// [`alloc_slice_fill_iter`](Arena::alloc_slice_fill_iter) does. On an error or a panic, the values already stored
+    /// are dropped and the room is freed, unless the iterator allocated in the arena itself.
     ///
     /// ```
     /// let arena = elbowroom::Arena::new();
@@ -164,7 +165,7 @@ impl Arena {
     /// the items that the iterator has yielded.
     ///
     /// # Errors
-    /// Returns the arena's [error](Arena#errors) outside, and inside the first that `values` yields.
+    /// The outer error is the arena's [error](Arena#errors), the inner one is the first that `values` yields.
     #[inline]
     pub fn try_alloc_slice_try_fill_iter<T, E>(
         &self,

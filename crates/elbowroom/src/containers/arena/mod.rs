@@ -1,4 +1,4 @@
-//! Values of all kinds, one behind the other, that go all at once.
+//! An arena: values of all types, one behind another, freed all at once.
 //!
 //! ```text
 //!  base            next        end (ready)      committed            the reservation's end
@@ -36,7 +36,7 @@ impl Arena {
     /// Puts a value into the arena.
     ///
     /// # Panics
-    /// See [above](Arena#errors), as all that follow.
+    /// Panics with the text of the [error](Arena#errors), as do all the plain forms below.
     #[inline]
     #[track_caller]
     pub fn alloc<T>(&self, value: T) -> &mut T {
@@ -46,14 +46,14 @@ impl Arena {
     /// Allocates as [`alloc`](Arena::alloc) does, or returns an error.
     ///
     /// # Errors
-    /// See [above](Arena#errors), as all that follow.
+    /// See [above](Arena#errors), as for all the forms with `try_` below.
     #[inline]
     pub fn try_alloc<T>(&self, value: T) -> Result<&mut T, Error> {
         self.try_alloc_with(|| value)
     }
 
-    /// Makes room for a value, and then puts there what `make` returns, without a copy of it on the stack if the
-    /// optimiser sees the way. `make` may allocate in the arena itself.
+    /// Makes room for a value, and then stores what `make` returns. The optimiser can usually avoid a copy on the
+    /// stack. `make` may allocate in the arena itself.
     ///
     /// ```
     /// let arena = elbowroom::Arena::new();
@@ -64,15 +64,15 @@ impl Arena {
     #[track_caller]
     pub fn alloc_with<T>(&self, make: impl FnOnce() -> T) -> &mut T {
         let place = self.place(Layout::new::<T>(), Fit::Whole);
-        // SAFETY: a place for a T, from this moment the caller's.
+        // SAFETY: the block has the layout of a T, and belongs to the caller from now on.
         unsafe { room::<T>(place) }.write(make())
     }
 
-    /// Allocates as [`alloc_with`](Arena::alloc_with) does, or returns an error without a call of `make`.
+    /// Allocates as [`alloc_with`](Arena::alloc_with) does, or returns an error without calling `make`.
     #[inline]
     pub fn try_alloc_with<T>(&self, make: impl FnOnce() -> T) -> Result<&mut T, Error> {
         let place = self.try_place(Layout::new::<T>(), Fit::Whole)?;
-        // SAFETY: a place for a T, from this moment the caller's.
+        // SAFETY: the block has the layout of a T, and belongs to the caller from now on.
         Ok(unsafe { room::<T>(place) }.write(make()))
     }
 
@@ -81,7 +81,7 @@ impl Arena {
     #[track_caller]
     pub fn alloc_slice_copy<T: Copy>(&self, values: &[T]) -> &mut [T] {
         let place = self.place(Layout::for_value(values), Fit::Whole);
-        // SAFETY: a place for so many Ts, from this moment the caller's.
+        // SAFETY: the block has the layout of `values`, and belongs to the caller from now on.
         unsafe { copy_to(place, values) }
     }
 
@@ -89,7 +89,7 @@ impl Arena {
     #[inline]
     pub fn try_alloc_slice_copy<T: Copy>(&self, values: &[T]) -> Result<&mut [T], Error> {
         let place = self.try_place(Layout::for_value(values), Fit::Whole)?;
-        // SAFETY: a place with the layout of `values`, from this moment the caller's.
+        // SAFETY: the block has the layout of `values`, and belongs to the caller from now on.
         Ok(unsafe { copy_to(place, values) })
     }
 
@@ -109,8 +109,8 @@ impl Arena {
         Ok(slice.finish())
     }
 
-    /// Makes room for `len` values, and then puts there what `make` returns for 0, 1 and so on. If it panics, the
-    /// values before that are dropped.
+    /// Makes room for `len` values, and then stores what `make` returns for 0, 1 and so on. If it panics, the values
+    /// already made are dropped.
     ///
     /// ```
     /// let arena = elbowroom::Arena::new();
@@ -123,7 +123,7 @@ impl Arena {
         accept(self.try_alloc_slice_fill_with(len, make))
     }
 
-    /// Allocates as [`alloc_slice_fill_with`](Arena::alloc_slice_fill_with) does, or returns an error without a call of
+    /// Allocates as [`alloc_slice_fill_with`](Arena::alloc_slice_fill_with) does, or returns an error without calling
     /// `make`.
     #[inline]
     pub fn try_alloc_slice_fill_with<T>(
@@ -149,8 +149,8 @@ impl Arena {
         self.try_alloc_slice_fill_with(len, |_| T::default())
     }
 
-    /// Puts all that `values` yields into the arena, however much that is: the slice grows where it is, unless the
-    /// iterator allocates in the arena itself.
+    /// Puts all values that `values` yields into the arena. The slice grows in place, unless the iterator allocates in
+    /// the arena itself.
     ///
     /// ```
     /// let arena = elbowroom::Arena::new();
@@ -176,13 +176,14 @@ impl Arena {
         Ok(slice.finish())
     }
 
-    /// Allocates bytes of the size and alignment of `layout`. Their contents are unknown: perhaps what was there
-    /// before a reset, or what a container that is gone left there.
+    /// Allocates bytes with the size and alignment of `layout`. Their contents are unspecified: they may be left over
+    /// from before a reset, or from a container that was dropped.
     #[inline]
     #[track_caller]
     pub fn alloc_layout(&self, layout: Layout) -> &mut [MaybeUninit<u8>] {
         let place = self.place(layout, Fit::Any);
-        // SAFETY: so many bytes, from this moment the caller's; MaybeUninit asks for nothing else.
+        // SAFETY: the block has `layout.size()` bytes and belongs to the caller from now on; any bytes are valid
+        // MaybeUninit.
         unsafe { slice::from_raw_parts_mut(place.cast().as_ptr(), layout.size()) }
     }
 
@@ -190,38 +191,40 @@ impl Arena {
     #[inline]
     pub fn try_alloc_layout(&self, layout: Layout) -> Result<&mut [MaybeUninit<u8>], Error> {
         let place = self.try_place(layout, Fit::Any)?;
-        // SAFETY: so many bytes, from this moment the caller's; MaybeUninit asks for nothing else.
+        // SAFETY: the block has `layout.size()` bytes and belongs to the caller from now on; any bytes are valid
+        // MaybeUninit.
         Ok(unsafe { slice::from_raw_parts_mut(place.cast().as_ptr(), layout.size()) })
     }
 }
 
 impl Arena {
-    /// Calls `f` with a part of the arena, and then makes that part free again, in a few instructions. What `f`
-    /// allocates there cannot leave it. See [`Scope`].
+    /// Calls `f` with a part of the arena, and then frees that part, in a few instructions. What `f` allocates there
+    /// cannot leave it. See [`Scope`].
     pub fn scope<R>(&mut self, f: impl FnOnce(&mut Scope<'_>) -> R) -> R {
         Scope::open(self, f)
     }
 }
 
-/// A place for a value.
+/// Returns a block as room for a value.
 ///
 /// # Safety
-/// `place` has the size and alignment of a T, and is the caller's for the lifetime.
+/// `place` has the size and alignment of a T, and belongs to the caller for the lifetime.
 #[inline(always)]
 unsafe fn room<'a, T>(place: NonNull<u8>) -> &'a mut MaybeUninit<T> {
-    // SAFETY: aligned, so large and nobody else's (contract); MaybeUninit asks for nothing else.
+    // SAFETY: the block is aligned, large enough, and has no other owner (contract); any bytes are valid MaybeUninit.
     unsafe { place.cast().as_mut() }
 }
 
-/// Copies values to a place.
+/// Copies values into a block.
 ///
 /// # Safety
-/// `place` has the size and alignment of `values`, and is the caller's for the lifetime.
+/// `place` has the size and alignment of `values`, and belongs to the caller for the lifetime.
 #[inline(always)]
 unsafe fn copy_to<'a, T: Copy>(place: NonNull<u8>, values: &[T]) -> &'a mut [T] {
     let place = place.cast::<T>().as_ptr();
-    // SAFETY: so many Ts are at one and have room at the other, which is nobody else's (contract).
+    // SAFETY: `values` has `values.len()` Ts, and the block has room for them and no other owner (contract).
     unsafe { ptr::copy_nonoverlapping(values.as_ptr(), place, values.len()) };
-    // SAFETY: aligned, with room for so many Ts, for the lifetime nobody else's (contract), and just written.
+    // SAFETY: the block is aligned and has no other owner for the lifetime (contract); `values.len()` Ts were just
+    // written to it.
     unsafe { slice::from_raw_parts_mut(place, values.len()) }
 }

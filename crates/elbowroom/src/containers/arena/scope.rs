@@ -1,4 +1,4 @@
-//! Parts of an arena that are free again at the end of a call.
+//! Parts of an arena that are freed at the end of a call.
 
 use std::alloc::Layout;
 use std::fmt;
@@ -8,11 +8,11 @@ use super::arena_box::ArenaBox;
 use super::blocks::Arena;
 use crate::error::Error;
 
-/// A part of an [`Arena`] that is free again when a call ends.
+/// A part of an [`Arena`] that is freed when a call ends.
 ///
-/// [`Arena::scope`] opens one and lends it to a closure, and [`Scope::scope`] opens one within it. What is allocated in
-/// a scope lasts until that ends, also while scopes within it come and go; only allocating in it waits for them. All of
-/// this is checked by the compiler and costs nothing.
+/// [`Arena::scope`] opens a scope and lends it to a closure, and [`Scope::scope`] opens one within it. What is
+/// allocated in a scope lasts until the scope ends. It stays usable while inner scopes are open, but the outer scope
+/// cannot allocate then. The compiler checks all of this, at no cost at run time.
 ///
 /// ```
 /// use elbowroom::Arena;
@@ -22,7 +22,7 @@ use crate::error::Error;
 ///     let words = scope.alloc_slice_fill_iter("some words of a text".split(' '));
 ///     let mut longest = 0;
 ///     for &word in &*words {
-///         // What one word takes is free again for the next one.
+///         // The memory that one word takes is free again for the next one.
 ///         scope.scope(|inner| {
 ///             let spelled = inner.alloc_slice_fill_iter(word.chars());
 ///             longest = longest.max(spelled.len());
@@ -34,7 +34,7 @@ use crate::error::Error;
 /// assert_eq!(arena.allocated_bytes(), 0);
 /// ```
 ///
-/// What was allocated cannot leave:
+/// Allocated values cannot leave the scope:
 ///
 /// ```compile_fail,E0521
 /// let mut arena = elbowroom::Arena::new();
@@ -42,7 +42,7 @@ use crate::error::Error;
 /// arena.scope(|scope| kept = Some(scope.alloc(1)));
 /// ```
 ///
-/// And nothing is put into the outer scope while an inner one is open, which would make it free with its own:
+/// The outer scope cannot allocate while an inner one is open, because the inner one would free that memory at its end:
 ///
 /// ```compile_fail,E0502
 /// let mut arena = elbowroom::Arena::new();
@@ -53,12 +53,12 @@ use crate::error::Error;
 /// });
 /// ```
 pub struct Scope<'a> {
-    // Invariant: of the scopes of an arena and the arena itself, the innermost is the only one that can be used: the
-    // others are borrowed exclusively by the call that opened it.
+    // Invariant: among an arena and its scopes, only the innermost scope can be used. The others are borrowed
+    // exclusively by the call that opened it.
     arena: &'a Arena,
 }
 
-/// Makes free again what was handed out since.
+/// Frees what was handed out since it was made, when it is dropped.
 struct Mark<'a> {
     arena: &'a Arena,
     allocated_bytes: usize,
@@ -82,8 +82,8 @@ impl<'a> Scope<'a> {
             arena: self.arena,
             allocated_bytes: self.arena.allocated_bytes(),
         };
-        // Dropped after the call, also if that panics. What it makes free was allocated by way of this `Scope`, whose
-        // lifetime `f` cannot name, so that nothing of it is left in the result or in what `f` has changed.
+        // Dropped after the call, also if that panics. The memory it frees was allocated through this `Scope`, whose
+        // lifetime `f` cannot name, so no reference to it is left in the result or in anything that `f` has changed.
         f(&mut Scope { arena: mark.arena })
     }
 
@@ -97,14 +97,14 @@ impl<'a> Scope<'a> {
         self.arena.remaining_capacity()
     }
 
-    /// The arena that it is a part of, for those in this module that lend nothing for longer than `self` is borrowed.
+    /// Returns the arena, for methods in this module whose results do not outlive the borrow of `self`.
     #[cfg(feature = "allocator-api2")]
     pub(super) fn arena(&self) -> &Arena {
         self.arena
     }
 }
 
-/// Each calls the arena's method of that name, whose result lives as long as the borrow of the arena.
+/// Defines methods that call the arena's method of the same name. The result lives as long as the borrow of the arena.
 macro_rules! allocate_in_arena {
     ($($name:ident[$($generic:ident $(: $bound:ident)?),*]($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
         impl<'a> Scope<'a> {

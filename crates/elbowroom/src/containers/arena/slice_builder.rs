@@ -1,4 +1,4 @@
-//! A slice of an arena while it is being filled.
+//! A slice in an arena while it is being filled.
 
 #![allow(unsafe_code, reason = "keeps elements in a block of an arena")]
 
@@ -11,16 +11,16 @@ use std::slice;
 use super::blocks::{Arena, Fit};
 use crate::error::{Error, Operation, Reason};
 
-/// A slice that takes elements one by one. Dropped before it is finished, it drops them and makes the block free again,
-/// with the padding before it, if that is the last one.
+/// A slice that takes elements one by one. Dropping it unfinished drops the elements and frees the block and the
+/// padding before it, if the block is the last one.
 pub(super) struct SliceBuilder<'a, T> {
     arena: &'a Arena,
-    // Invariant: a block of the arena, for `capacity` elements, that is this builder's alone.
+    // Invariant: a block of the arena for `capacity` elements, owned by this builder alone.
     block: NonNull<T>,
     capacity: usize,
-    // The arena's next address when it handed the block out.
+    // The arena's next address when the block was handed out.
     before: usize,
-    // Invariant: at most `capacity`; so many elements are initialised.
+    // Invariant: at most `capacity`; the first `len` elements are initialised.
     len: usize,
     elements: PhantomData<T>,
 }
@@ -50,21 +50,21 @@ impl<'a, T> SliceBuilder<'a, T> {
             .map_err(|_| Error::new(Operation::Commit, 0..usize::MAX, Reason::TooLarge))
     }
 
-    /// Writes what `make` returns for each index that there is room for, until it returns none. Whether it returned one
-    /// for each.
+    /// Writes what `make` returns for each index that has room, until `make` returns `None`. Returns whether every
+    /// place was filled.
     #[inline]
     pub(super) fn fill(&mut self, mut make: impl FnMut(usize) -> Option<T>) -> bool {
         for index in self.len..self.capacity {
             let Some(element) = make(index) else {
                 return false;
             };
-            // SAFETY: the index is that of the first place that is not initialised, and before the end.
+            // SAFETY: the index is that of the first uninitialised place, and is below the capacity.
             unsafe { self.write(element) };
         }
         true
     }
 
-    /// Adds what `next` returns until it returns none, and makes room if need be. `next` is not called again after
+    /// Adds what `next` returns until it returns `None`, and makes room if needed. `next` is not called again after
     /// that.
     #[inline]
     pub(super) fn fill_from(&mut self, mut next: impl FnMut() -> Option<T>) -> Result<(), Error> {
@@ -75,17 +75,17 @@ impl<'a, T> SliceBuilder<'a, T> {
         Ok(())
     }
 
-    /// Adds an element, and makes room for it if need be.
+    /// Adds an element, and makes room for it if needed.
     fn push(&mut self, element: T) -> Result<(), Error> {
         if self.len == self.capacity {
             self.make_room(1)?;
         }
-        // SAFETY: there is room now.
+        // SAFETY: the lines above have made room.
         unsafe { self.write(element) };
         Ok(())
     }
 
-    /// Adds copies of elements, and makes room for them if need be.
+    /// Adds copies of elements, and makes room for them if needed.
     pub(super) fn extend_from_slice(&mut self, elements: &[T]) -> Result<(), Error>
     where
         T: Copy,
@@ -93,27 +93,29 @@ impl<'a, T> SliceBuilder<'a, T> {
         if elements.len() > self.capacity - self.len {
             self.make_room(elements.len())?;
         }
-        // SAFETY: inside the block, or at its end: `len` is at most `capacity`.
+        // SAFETY: the place is inside the block or at its end, because `len` is at most `capacity` (invariant).
         let place = unsafe { self.block.add(self.len) };
-        // SAFETY: there is room for so many elements behind the first `len`, and `elements` does not lie there: that
-        // part of the block is this builder's alone, and nothing is initialised there.
+        // SAFETY: there is room for `elements.len()` elements behind the first `len`. `elements` does not overlap that
+        // room: it belongs to this builder alone, and nothing is initialised there.
         unsafe { ptr::copy_nonoverlapping(elements.as_ptr(), place.as_ptr(), elements.len()) };
         self.len += elements.len();
         Ok(())
     }
 
     /// # Safety
-    /// There is room for an element more.
+    /// There is room for one more element.
     #[inline]
     unsafe fn write(&mut self, element: T) {
-        // SAFETY: in the block, as there is room (contract).
+        // SAFETY: the place is in the block, because there is room (contract).
         let place = unsafe { self.block.add(self.len) };
-        // SAFETY: in the block, aligned, and this builder's alone; nothing that would have to be dropped is there.
+        // SAFETY: the place is in the block, aligned, and owned by this builder alone. It holds no value that would
+        // need dropping.
         unsafe { place.write(element) };
         self.len += 1;
     }
 
-    /// Makes room for as many elements again, or if that is refused, for `more`, of which not all have room.
+    /// Doubles the capacity; if that is refused, makes room for `more` elements only. There is not enough room for them
+    /// yet.
     #[cold]
     #[inline(never)]
     fn make_room(&mut self, more: usize) -> Result<(), Error> {
@@ -122,11 +124,11 @@ impl<'a, T> SliceBuilder<'a, T> {
             .or_else(|_| self.enlarge_to(needed))
     }
 
-    /// To more than there is room for.
+    /// Enlarges the block to a larger capacity.
     fn enlarge_to(&mut self, capacity: usize) -> Result<(), Error> {
         let (old, new) = (Self::layout(self.capacity)?, Self::layout(capacity)?);
         let before = self.arena.next_address();
-        // SAFETY: this builder's block (invariant), which it forgets for the new one.
+        // SAFETY: the builder owns this block (invariant), and replaces it by the new one.
         let block = unsafe { self.arena.enlarge(self.block.cast(), old, new) }?.cast();
         if block != self.block {
             (self.block, self.before) = (block, before);
@@ -135,19 +137,20 @@ impl<'a, T> SliceBuilder<'a, T> {
         Ok(())
     }
 
-    /// Lends the elements, and gives back the room that they did not need.
+    /// Returns the elements, and frees the room that they do not need.
     #[inline]
     pub(super) fn finish(self) -> &'a mut [T] {
         let slice = ManuallyDrop::new(self);
         if slice.len < slice.capacity {
             slice.cut();
         }
-        // SAFETY: initialised elements (invariant), in a block that was this builder's, which is gone.
+        // SAFETY: the elements are initialised (invariant), in a block that only this builder owned, and the builder is
+        // gone.
         unsafe { slice::from_raw_parts_mut(slice.block.as_ptr(), slice.len) }
     }
 
-    /// Gives back what is behind the elements, and the padding if there are none, or leaves it if it is not the last
-    /// block. The builder uses neither any more.
+    /// Frees the room behind the elements, and the padding as well if there are none. Does nothing if the block is not
+    /// the last one. The builder uses neither afterwards.
     #[inline]
     fn cut(&self) {
         if self.len == 0 {
@@ -155,19 +158,19 @@ impl<'a, T> SliceBuilder<'a, T> {
             return;
         }
         let size = size_of::<T>();
-        // SAFETY: this builder's block (invariant), with the size that it was handed out with, or enlarged to last. It
-        // keeps the bytes of the elements.
+        // SAFETY: the builder owns this block (invariant), and `size` is the size that it was handed out with or last
+        // enlarged to. The bytes of the elements are kept.
         unsafe {
             self.arena
                 .cut(self.block.cast(), self.capacity * size, self.len * size)
         };
     }
 
-    /// Gives the whole block back, or leaves it if it is not the last one. The builder does not use it any more.
+    /// Frees the whole block if it is the last one. The builder does not use it afterwards.
     fn give_back(&self) {
         let size = self.capacity * size_of::<T>();
-        // SAFETY: this builder's block (invariant), with the size that it was handed out with, or enlarged to last.
-        // `before` was read just before the block was handed out, and anew when it was handed out elsewhere.
+        // SAFETY: the builder owns this block (invariant), and `size` is the size that it was handed out with or last
+        // enlarged to. `before` was read just before the block was handed out, and again when it was moved.
         unsafe { self.arena.give_back(self.block.cast(), size, self.before) };
     }
 }
@@ -183,8 +186,8 @@ impl<T> Drop for SliceBuilder<'_, T> {
         let elements = ptr::slice_from_raw_parts_mut(self.block.as_ptr(), self.len);
         // Dropped after the elements, also if the drop of one panics.
         let _block = GiveBack(self);
-        // SAFETY: initialised elements (invariant), which nothing reaches any more: the builder is being dropped, and
-        // what gives the block back does not look at them.
+        // SAFETY: the elements are initialised (invariant), and nothing can reach them any more: the builder is being
+        // dropped, and giving the block back does not look at them.
         unsafe { elements.drop_in_place() };
     }
 }

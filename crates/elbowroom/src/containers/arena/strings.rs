@@ -28,8 +28,8 @@ impl Arena {
         Ok(unsafe { std::str::from_utf8_unchecked_mut(bytes) })
     }
 
-    /// Formats text into the arena, without a `String` in between: `format!` for arenas. The text grows where it is,
-    /// unless a value that is formatted allocates in the arena itself.
+    /// Formats text into the arena, without a `String` in between. This is `format!` for arenas. The text grows in
+    /// place, unless a formatted value allocates in the arena itself.
     ///
     /// ```
     /// let arena = elbowroom::Arena::new();
@@ -38,14 +38,14 @@ impl Arena {
     /// ```
     ///
     /// # Panics
-    /// If there is no memory for the text, with the text of the [error](Arena#errors); and like `format!` if a
-    /// formatting trait returns an error of its own.
+    /// Panics if there is no memory for the text, with the text of the [error](Arena#errors). Like `format!`, it also
+    /// panics if a formatting trait returns an error of its own.
     #[track_caller]
     pub fn alloc_fmt(&self, text: fmt::Arguments<'_>) -> &mut str {
         accept(self.try_alloc_fmt(text))
     }
 
-    /// Formats as [`alloc_fmt`](Arena::alloc_fmt) does, or returns an error and gives the text's room back.
+    /// Formats as [`alloc_fmt`](Arena::alloc_fmt) does, or frees the text's room and returns an error.
     ///
     /// # Errors
     /// See [above](Arena#errors).
@@ -63,7 +63,7 @@ impl Arena {
             refusal: None,
         };
         let result = builder.write_fmt(text);
-        // Also if the value that was formatted has ignored the refusal: text is missing.
+        // Checked also if the formatted value ignored the refusal: text is missing then.
         if let Some(error) = builder.refusal {
             return Err(error);
         }
@@ -80,13 +80,13 @@ impl Arena {
 struct StrBuilder<'a> {
     // Invariant: UTF-8.
     bytes: SliceBuilder<'a, u8>,
-    // Why text is missing, if it is.
+    // The reason why text is missing, if it is.
     refusal: Option<Error>,
 }
 
 impl fmt::Write for StrBuilder<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        // Nothing is appended behind a part that is missing.
+        // Nothing is appended behind a missing part.
         if self.refusal.is_some() {
             return Err(fmt::Error);
         }

@@ -1,4 +1,4 @@
-//! Cache of the tests' own.
+//! Tests on caches of their own.
 
 use std::mem::ManuallyDrop;
 
@@ -12,7 +12,7 @@ use crate::region::Growth;
 
 const LEN: usize = 64 << 20;
 
-/// Cache of a test's own: what other tests keep does not get in the way.
+/// Returns a cache for one test, so that memory kept by other tests does not interfere.
 fn bins() -> &'static Cache<Inner> {
     Box::leak(Box::new(Cache::new()))
 }
@@ -37,12 +37,12 @@ fn committed(bins: &'static Cache<Inner>, pages: usize) -> Prefix {
 }
 
 fn end(bins: &'static Cache<Inner>, prefix: Prefix) {
-    // SAFETY: it ends here, and its drop does not run.
+    // SAFETY: the prefix ends here, and its drop does not run.
     unsafe { ManuallyDrop::new(prefix).end_on(bins) };
 }
 
 impl Cache<Inner> {
-    /// The pages that are committed for nobody, and the prefixes.
+    /// Returns the number of committed pages without an owner, and the number of prefixes.
     fn counts(&'static self) -> (usize, usize) {
         self.all().fold((0, 0), |(pages, prefixes), bin| {
             let places = bin.try_lock().unwrap();
@@ -60,7 +60,7 @@ fn the_next_takes_over_addresses_and_pages() {
     end(bins, first);
     let mut second = reserve(bins, options());
     assert_eq!(second.base(), base);
-    // The pages are not the new owner's until it grows into them.
+    // The pages do not belong to the new owner until it grows into them.
     assert_eq!((second.committed_bytes(), second.stats().commits), (0, 0));
     assert_eq!(bins.counts(), (3, 0));
     assert_eq!(second.grow_mut(1, Extent::Ahead).unwrap(), page::size());
@@ -99,7 +99,7 @@ fn a_few_warm_pages_are_taken_over_at_once() {
         drop(owner);
         bins.give_back_all();
     }
-    // When the addresses are reserved, if it is known what will be written, and not if that is nothing or too much.
+    // At the reservation, if the number of bytes to be written is known, and if it is neither 0 nor too large.
     for (written, taken) in [(1, few), (0, 0), (few * page::size() + 1, 0)] {
         end(bins, committed(bins, 2 * few));
         let owner = Prefix::reserve_from(bins, LEN, 1, None, written).unwrap();
@@ -108,7 +108,7 @@ fn a_few_warm_pages_are_taken_over_at_once() {
         drop(owner);
         bins.give_back_all();
     }
-    // What a budget is charged for is what is needed.
+    // A budget is charged for the needed pages only.
     end(bins, committed(bins, 2 * few));
     let budget = Budget::new(1 << 30);
     let mut owner = reserve(
@@ -123,7 +123,7 @@ fn a_few_warm_pages_are_taken_over_at_once() {
 }
 
 #[test]
-fn what_is_committed_for_nobody_is_bounded() {
+fn pages_without_an_owner_are_bounded() {
     let bins = bins();
     let per_bin = PageCount::inside(BIN_BYTES).get();
     let many: Vec<Prefix> = (0..100).map(|_| committed(bins, per_bin / 4)).collect();
@@ -132,12 +132,12 @@ fn what_is_committed_for_nobody_is_bounded() {
         bins.counts(),
         (BIN_COUNT * (per_bin / 4) * 4, BIN_COUNT * 4)
     );
-    // Taken and not grown into: still for nobody.
+    // Taken and not grown into: still without an owner.
     let taken: Vec<Prefix> = (0..BIN_COUNT * 4)
         .map(|_| reserve(bins, options()))
         .collect();
     assert_eq!(bins.counts(), (BIN_COUNT * (per_bin / 4) * 4, 0));
-    // So that there is room for nothing else.
+    // Leaves room for nothing else.
     end(bins, committed(bins, per_bin / 4));
     assert_eq!(bins.counts().1, 0);
     taken.into_iter().for_each(|prefix| end(bins, prefix));
@@ -187,7 +187,7 @@ fn owners_pay_for_what_they_use_and_nothing_else() {
     end(bins, owner);
     assert_eq!(budget.committed_bytes(), 0);
     assert_eq!(bins.counts(), (8, 1));
-    // Neither limit nor budget stick.
+    // Neither the limit nor the budget of the previous owner applies.
     let mut next = committed(bins, 8);
     assert_eq!(next.stats().commit_limit_bytes, LEN);
     next.grow_mut(20 * page::size(), Extent::Ahead).unwrap();
@@ -230,14 +230,14 @@ fn names_huge_pages_and_long_mappings_are_not_kept() {
     huge.grow_mut(page::huge_size(), Extent::Exact).unwrap();
     end(bins, huge);
     if page::size() == 4096 {
-        // An emulator keeps notes of each page of larger ones.
+        // An emulator keeps data for each page of larger mappings.
         end(
             bins,
             Prefix::reserve_from(bins, MAPPING_BYTES_MAX + 1, 1, Some(options()), 0).unwrap(),
         );
     }
     assert_eq!(bins.counts(), (0, 0));
-    // A long one is not given to who wants little, nor a short one to who wants more.
+    // A long prefix is not given to a container that needs little, nor a short one to a container that needs more.
     end(bins, committed(bins, 1));
     let take = |len, align| bins.take(|inner| inner.fits(len, align), |_| PageCount::ZERO);
     assert!(take(LEN / 5, 1).is_none());
@@ -251,19 +251,19 @@ fn what_is_to_be_zero_is_not_taken_over() {
     let first = Prefix::reserve(LEN, 1, Some(options()), 0);
     let mut first = first.unwrap();
     first.grow_mut(1, Extent::Ahead).unwrap();
-    // SAFETY: committed.
+    // SAFETY: the page is committed.
     unsafe { first.base().write(7) };
     drop(first);
     let mut zeroed = Prefix::reserve_zeroed(LEN, 1, Some(options())).unwrap();
     zeroed.grow_mut(1, Extent::Ahead).unwrap();
-    // SAFETY: committed.
+    // SAFETY: the page is committed.
     assert_eq!(unsafe { zeroed.base().read() }, 0);
-    // SAFETY: nothing refers to it.
+    // SAFETY: the page is committed, and nothing refers to it.
     unsafe { zeroed.base().write(7) };
-    // SAFETY: nothing refers to it.
+    // SAFETY: nothing refers to the pages.
     unsafe { zeroed.shrink(0) }.unwrap();
     zeroed.grow_mut(1, Extent::Ahead).unwrap();
-    // SAFETY: committed.
+    // SAFETY: the page is committed.
     assert_eq!(unsafe { zeroed.base().read() }, 0);
 }
 
@@ -312,7 +312,7 @@ fn threads_share_the_bins() {
 fn a_busy_bin_is_passed_by() {
     let bins = bins();
     end(bins, committed(bins, 1));
-    // As in the child of a fork that came while other threads held them.
+    // The state in the child of a fork while other threads hold the bins.
     let locked: Vec<Locked<Inner>> = bins.all().filter_map(Bin::try_lock).collect();
     assert_eq!(locked.len(), BIN_COUNT);
     assert!(bins.take(|_| true, |_| PageCount::ZERO).is_none());

@@ -12,7 +12,7 @@ use loom::sync::{Mutex, MutexGuard};
 #[cfg(not(loom))]
 use crate::fault::fork_guard;
 
-/// Runs of tickets in order, the lowest first, under a lock. Invariant: none is empty, and no two touch.
+/// Runs of tickets in ascending order, under a lock. Invariant: no run is empty, and no two runs touch.
 pub(super) struct Holes(Mutex<Vec<Range<usize>>>);
 
 impl Holes {
@@ -21,7 +21,7 @@ impl Holes {
         Holes(Mutex::new(Vec::new()))
     }
 
-    // A model's locks are not made by constant functions.
+    // In a model, locks have no constant constructor.
     #[cfg(loom)]
     pub(super) fn new() -> Holes {
         Holes(Mutex::new(Vec::new()))
@@ -31,12 +31,12 @@ impl Holes {
         LockedHoles {
             #[cfg(not(loom))]
             _inside: fork_guard::enter(),
-            // Nothing panics while it is held but the allocator, which does so before anything is changed.
+            // Only the allocator can panic while the lock is held, and it does so before anything is changed.
             list: self.0.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
 
-    /// Removes all holes from `len` on. Returns whether there are others.
+    /// Removes all holes from `len` on. Returns whether any holes are left.
     #[cfg(not(loom))]
     pub(super) fn truncate(&mut self, len: usize) -> bool {
         let list = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -48,20 +48,20 @@ impl Holes {
     }
 }
 
-/// The list of holes, locked; and no fork meanwhile.
+/// The locked list of holes. No fork happens while it exists.
 pub(super) struct LockedHoles<'a> {
-    // Fields are dropped in this order: the list is free when a fork may begin.
+    // Fields are dropped in declaration order: the list is unlocked before a fork may begin.
     list: MutexGuard<'a, Vec<Range<usize>>>,
     #[cfg(not(loom))]
     _inside: fork_guard::ForkGuard,
 }
 
 impl LockedHoles<'_> {
-    /// Adds tickets that are not on the list; at least one.
+    /// Adds at least one ticket. None of them is on the list.
     pub(super) fn insert(&mut self, tickets: Range<usize>) {
-        // PANIC: a partition point is at most the length, and so is one with what was counted behind it.
+        // PANIC: a partition point is at most the length, and so is its sum with the number of holes counted behind it.
         let at = self.list.partition_point(|hole| hole.end < tickets.start);
-        // From there on, a hole may end where the tickets begin, and the next begin where they end.
+        // From `at` on, one hole may end where the tickets begin, and the next one may begin where they end.
         let touching = self.list[at..]
             .iter()
             .take_while(|hole| hole.start <= tickets.end)
@@ -78,13 +78,13 @@ impl LockedHoles<'_> {
         self.list.is_empty()
     }
 
-    /// The first of the lowest `count` tickets that follow each other.
+    /// Returns the first ticket of the lowest run of `count` holes.
     pub(super) fn lowest_run(&self, count: usize) -> Option<usize> {
         let run = self.list.iter().find(|hole| hole.len() >= count)?;
         Some(run.start)
     }
 
-    /// Takes `count` tickets off the list, of which the first is that of a [`lowest_run`](LockedHoles::lowest_run).
+    /// Removes `count` tickets from the list, from `first` on, as found by [`lowest_run`](LockedHoles::lowest_run).
     pub(super) fn take(&mut self, first: usize, count: usize) {
         let at = self.list.partition_point(|hole| hole.start < first);
         if let Some(hole) = self.list.get_mut(at) {
@@ -95,7 +95,7 @@ impl LockedHoles<'_> {
         }
     }
 
-    /// The highest hole.
+    /// Returns the highest run of holes.
     pub(super) fn highest(&self) -> Option<Range<usize>> {
         self.list.last().cloned()
     }

@@ -1,23 +1,23 @@
-//! Who writes which element, and which are finished: the part of an `AppendVec` that threads meet at.
+//! Which thread writes which element, and which elements are finished: the part of an `AppendVec` where threads meet.
 //!
 //! ```text
 //!          published            next      open = capacity
-//!  | finished  | finished or not | nobody's | no storage
+//!   | finished  | finished or not | unclaimed | no storage
 //! ```
 //!
-//! *Claim.* A push takes a ticket, by one fetch-and-add. A ticket below `open` is the index to write, and no other
-//! thread has the same: that is the whole of it as a rule. A push of a slice takes as many tickets at once.
+//! *Claim.* A push takes a ticket by one fetch-and-add. A ticket below `open` is the index to write, and no other
+//! thread has the same ticket. That is the usual case. A push of a slice takes several tickets at once.
 //!
-//! *Publish.* Whoever finishes the element at `published` moves `published` on, by a plain store. Whoever finishes
-//! another sets its flag, and some thread that comes by later (a reader, or one push in 256) moves `published` over
-//! it. So each element is passed in one of two ways: by its own thread, which is then the only one that can, as its
-//! flag is never set; or by any thread after its flag was set. `published` never goes back.
+//! *Publish.* The thread that finishes the element at `published` advances `published` by a plain store. A thread that
+//! finishes another element sets its flag, and a later thread (a reader, or one push in 256) advances `published` over
+//! the flag. So there are two ways to pass an element: its own thread passes it, and is then the only thread that can,
+//! because the flag is never set; or any thread passes it after the flag was set. `published` never decreases.
 //!
-//! *Holes.* A ticket that cannot be used (there is no storage for it and there will be none, or the closure that was to
-//! make the element panicked) is a hole, on a list under a lock. While there are holes, `open` is 0: every push comes
-//! to the list with its ticket, puts that on it and takes the lowest, so that holes are filled first. And if the
-//! tickets given out last are all holes, they are as good as never given out: `next` is set back to the first of them,
-//! which is when the list becomes empty as a rule. No ticket on the list is anybody's, so none is given out twice.
+//! *Holes.* A ticket is a hole if there is and will be no storage for it, or if the closure that should make its
+//! element panicked. Holes are kept on a list under a lock. While there are holes, `open` is 0: every push goes to the
+//! list, adds its ticket, and takes the lowest one, so holes are filled first. If the tickets given out last are all
+//! holes, `next` is set back to the first of them, as if they had never been given out. This usually empties the list.
+//! No thread owns a ticket on the list, so no ticket is given out twice.
 
 mod holes;
 #[cfg(all(test, loom))]
@@ -29,38 +29,39 @@ use holes::{Holes, LockedHoles};
 
 use crate::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
-/// How many elements are finished out of order before a push takes a reader's work on it.
+/// The number of elements finished out of order after which a push advances `published`, as a reader does.
 const HELP_EVERY: usize = if cfg!(loom) { 2 } else { 256 };
 
-/// Where the elements are.
+/// The storage of the elements.
 pub(super) trait Slots {
     type Error;
 
-    /// How many elements there is storage for. Never less than before, while shared. What made the storage happens
-    /// before this returns.
+    /// Returns the number of elements that have storage. It never decreases while the vector is shared. The creation of
+    /// the storage happens before this method returns.
     fn capacity(&self) -> usize;
 
     /// Makes storage for at least `needed` elements.
     fn grow(&self, needed: usize) -> Result<(), Self::Error>;
 
-    /// The flag of an element that there is storage for. 0 at first.
+    /// Returns the flag of an element that has storage. The flag is 0 at first.
     fn flag(&self, index: usize) -> &AtomicU8;
 }
 
-/// On a cache line of its own, and the one that is fetched along with it.
+/// A value on a cache line of its own, together with the adjacent line that the processor prefetches.
 #[repr(align(128))]
 struct Padded<T>(T);
 
-/// The indices of a vector.
+/// The state of a vector's indices.
 pub(super) struct Claims {
-    // The next ticket. Invariant: a ticket below it is in use, finished, or on the list of holes. Set back only under
-    // the lock, over holes that are taken off the list by that.
+    // The next ticket. Invariant: every ticket below it is in use, finished, or on the list of holes. Decreased only
+    // under the lock, over holes that are removed from the list in the same step.
     next: Padded<AtomicUsize>,
-    // Invariant: every element below it is finished. Moves from an element to the next as the module says.
+    // Invariant: every element below it is finished. Advances as described in the module documentation.
     published: Padded<AtomicUsize>,
-    // Tickets below it are indices. Invariant: at most the capacity; 0 while there are holes. Written under the lock.
+    // Tickets below it are indices. Invariant: at most the capacity; 0 while there are holes. Written only under the
+    // lock.
     open: Padded<AtomicUsize>,
-    // Few: at most one a thread, and one a panic until the next push.
+    // Short: at most one entry for each thread, and one for each panic until the next push.
     holes: Holes,
 }
 
@@ -82,18 +83,18 @@ impl Claims {
         self.claim_run(1, slots)
     }
 
-    /// Claims `count` indices that follow each other, at least one. They are below the capacity, and no other thread
-    /// has them. Returns the first. The caller writes the elements and then calls [`publish_run`](Claims::publish_run),
-    /// or [`give_back`](Claims::give_back). The vector can have `count` elements.
+    /// Claims `count` consecutive indices and returns the first. They are below the capacity, and no other thread has
+    /// them. The caller writes the elements and then calls [`publish_run`](Claims::publish_run), or calls
+    /// [`give_back`](Claims::give_back). `count` is at least 1, and at most the maximum of the vector.
     #[inline]
     pub(super) fn claim_run<S: Slots>(&self, count: usize, slots: &S) -> Result<usize, S::Error> {
         debug_assert!(count > 0);
-        // No overflow: a count is one for which addresses suffice, 2^47 at most, and 2^16 threads that are here at the
-        // same time would not reach the end of the numbers.
-        // Relaxed: changes of one word have an order, which is what tells tickets apart. Nothing that other threads
-        // wrote is reached through a ticket; the storage is, and that `open` is there for.
+        // No overflow: `count` is at most 2^47, because it is bounded by the address space, and it would take more than
+        // 2^16 threads here at the same time to overflow.
+        // Relaxed: the modifications of one atomic are totally ordered, which makes tickets distinct. Nothing that
+        // other threads wrote is reached through a ticket alone; `open` synchronises the storage.
         let first = self.next.0.fetch_add(count, Ordering::Relaxed);
-        // Acquire: pairs with `settle`. The storage below `open` is there.
+        // Acquire: pairs with `settle`, so the storage below `open` exists.
         if first + count <= self.open.0.load(Ordering::Acquire) {
             Ok(first)
         } else {
@@ -119,19 +120,20 @@ impl Claims {
                     return Ok(first);
                 }
                 Some(first) => {
-                    // Not under the lock: it may call the program's code, and that may push.
+                    // Unlocked first: the call may run the program's code, which may push.
                     drop(holes);
                     let grown = slots.grow(first + count);
                     holes = self.holes.lock();
                     if let Err(error) = grown {
-                        // This thread's tickets stay on the list, if they were not set back over.
+                        // This thread's tickets stay on the list, unless `next` was set back over them.
                         self.settle(holes, slots);
                         return Err(error);
                     }
                 }
                 None => {
-                    // `next` was set back over them while the lock was free, or others have taken some of them.
-                    // Relaxed: changes of one word have an order, which is what tells tickets apart.
+                    // While the lock was free, `next` was set back over the tickets, or other threads have taken some
+                    // of them.
+                    // Relaxed: the modifications of one atomic are totally ordered, which makes tickets distinct.
                     let first = self.next.0.fetch_add(count, Ordering::Relaxed);
                     holes.insert(first..first + count);
                 }
@@ -139,7 +141,7 @@ impl Claims {
         }
     }
 
-    /// Gives up indices that were claimed, and not written.
+    /// Gives up claimed indices whose elements were not written.
     #[cold]
     pub(super) fn give_back<S: Slots>(&self, indices: Range<usize>, slots: &S) {
         let mut holes = self.holes.lock();
@@ -147,11 +149,12 @@ impl Claims {
         self.settle(holes, slots);
     }
 
-    /// Sets `next` back over the tickets given out last, if they are holes, and `open` to what the holes left allow.
+    /// Sets `next` back over the tickets given out last if they are holes, and sets `open` to what the remaining holes
+    /// allow.
     fn settle<S: Slots>(&self, mut holes: LockedHoles<'_>, slots: &S) {
         if let Some(Range { start, end }) = holes.highest() {
-            // Relaxed: changes of one word have an order. If a ticket was given out meanwhile, its owner comes to the
-            // list itself, or the holes stay for the next who does.
+            // Relaxed: the modifications of one atomic are totally ordered. If another ticket was given out meanwhile,
+            // its owner comes to the list, or the holes stay for the next thread that does.
             if self
                 .next
                 .0
@@ -170,25 +173,25 @@ impl Claims {
         self.open.0.store(open, Ordering::Release);
     }
 
-    /// Lets tickets be used for storage that there is now.
+    /// Opens tickets for storage that has been added.
     pub(super) fn reopen<S: Slots>(&self, slots: &S) {
         self.settle(self.holes.lock(), slots);
     }
 
-    /// Makes the element at an index that the caller claimed, and has written, one of those finished.
+    /// Marks as finished the element at an index that the caller has claimed and written.
     #[inline]
     pub(super) fn publish<S: Slots>(&self, index: usize, slots: &S) {
         self.publish_run(index..index + 1, slots);
     }
 
-    /// Makes the elements at indices that the caller claimed, and has written, some of those finished.
+    /// Marks as finished the elements at indices that the caller has claimed and written.
     #[inline]
     pub(super) fn publish_run<S: Slots>(&self, indices: Range<usize>, slots: &S) {
-        // Acquire: what was finished before these elements happens before what this thread does from here on, so that
-        // its own store passes all of it on.
+        // Acquire: the elements finished before these happen before everything that this thread does next, so its own
+        // store publishes them as well.
         if self.published.0.load(Ordering::Acquire) == indices.start {
-            // No other thread moves `published` from here: it takes the first element's flag, which is not set. So it
-            // is a store and no read-modify-write.
+            // No other thread advances `published` from here: that would need the flag of the first element, which is
+            // not set. So a plain store suffices.
             // Release: pairs with the loads in `published`, `is_finished` and above.
             self.published.0.store(indices.end, Ordering::Release);
         } else {
@@ -196,12 +199,12 @@ impl Claims {
         }
     }
 
-    /// Marks elements that finish out of order.
+    /// Sets the flags of elements that are finished out of order.
     #[inline]
     fn flag<S: Slots>(&self, indices: Range<usize>, slots: &S) {
         let helps = indices.start / HELP_EVERY != indices.end / HELP_EVERY;
-        // The last one first: a thread that sees the flag of the first one sees all of them, so that slices show the
-        // whole run or nothing of it.
+        // In descending order: a thread that sees the flag of the first element then sees all of them, so slices show
+        // the whole run or no part of it.
         for index in indices.rev() {
             // Release: pairs with `is_flagged`.
             slots.flag(index).store(1, Ordering::Release);
@@ -211,7 +214,8 @@ impl Claims {
         }
     }
 
-    /// How many elements from the first on are finished. All of them happen before this returns. Wait-free.
+    /// Returns the number of elements from the first on that are finished. All of them happen before this returns.
+    /// Wait-free.
     #[inline]
     pub(super) fn published<S: Slots>(&self, slots: &S) -> usize {
         // Acquire: pairs with `publish` and `move_on`.
@@ -223,16 +227,15 @@ impl Claims {
         published
     }
 
-    /// Moves `published` over flags that are set.
+    /// Advances `published` over flags that are set.
     #[cold]
     fn move_on<S: Slots>(&self, published: usize, capacity: usize, slots: &S) -> usize {
-        // Ends at a capacity that was looked up once, however fast others push.
+        // Ends at a capacity that was read once, however fast other threads push.
         let end = (published + 1..capacity)
             .find(|&index| !is_flagged(slots, index))
             .unwrap_or(capacity);
-        // Once: if another thread has moved it, the flags that were seen here will be seen again.
-        // Release: passes on what the flags and `published` gave to this thread. On failure nothing is used of what
-        // was read.
+        // Tried once: if another thread has advanced `published`, the flags seen here will be seen again. Release:
+        // passes on what the flags and `published` gave to this thread. If it fails, none of the values read is used.
         let _ =
             self.published
                 .0
@@ -240,7 +243,7 @@ impl Claims {
         end
     }
 
-    /// Whether the element at any index is finished; if so, it happens before this returns.
+    /// Returns whether the element at an index is finished. If it is, it happens before this returns.
     #[inline]
     pub(super) fn is_finished<S: Slots>(&self, index: usize, slots: &S) -> bool {
         // Acquire: pairs with `publish` and `move_on`.
@@ -248,7 +251,7 @@ impl Claims {
             || (index < slots.capacity() && is_flagged(slots, index))
     }
 
-    /// How many tickets are given out: the elements, and a few more while pushes are refused.
+    /// Returns the number of tickets given out: the elements, and a few more while pushes are refused.
     pub(super) fn claimed(&self) -> usize {
         self.next.0.load(Ordering::Relaxed)
     }
@@ -256,9 +259,9 @@ impl Claims {
 
 #[cfg(not(loom))]
 impl Claims {
-    /// Gives out the indices from `len` on again. Returns where they ended, and in order those from `len` on whose
-    /// elements were not finished; all others were. Those are more than the holes in a forked child: a push of a thread
-    /// that the child lacks has a ticket for good, and no element. The flags from `len` on are the caller's to clear.
+    /// Makes the indices from `len` on available again. Returns where they ended, and in ascending order those whose
+    /// elements were not finished. In a forked child these are more than the holes: a push of a thread that the child
+    /// lacks has a ticket and no element. The caller clears the flags from `len` on.
     pub(super) fn truncate<S: Slots>(&mut self, len: usize, slots: &S) -> (usize, Vec<usize>) {
         let (next, published) = (self.next.0.get_mut(), self.published.0.get_mut());
         let end = (*next).min(slots.capacity());

@@ -8,8 +8,8 @@ use loom::thread;
 
 use super::*;
 
-/// A vector whose elements the model checker watches: a read beside a write, or two writes, are an error; and so is
-/// a read of what was never written.
+/// A vector whose elements the model checker watches: a read beside a write is an error, and so are two writes, and a
+/// read of an element that was never written.
 struct Model {
     claims: Claims,
     slots: Few,
@@ -19,7 +19,7 @@ struct Few {
     elements: [UnsafeCell<usize>; 4],
     flags: [AtomicU8; 4],
     capacity: AtomicUsize,
-    // How many elements there will ever be storage for.
+    // The largest number of elements that there will be storage for.
     limit: AtomicUsize,
 }
 
@@ -73,7 +73,7 @@ impl Model {
         Ok(index)
     }
 
-    /// Pushes as many elements as there are values, at indices that follow each other.
+    /// Pushes the values at consecutive indices.
     fn push_run(&self, values: &[usize]) -> Result<usize, ()> {
         let first = self.claims.claim_run(values.len(), &self.slots)?;
         let indices = first..first + values.len();
@@ -99,7 +99,7 @@ impl Model {
         value
     }
 
-    /// What a slice would show.
+    /// Returns the elements that a slice would show.
     fn slice(&self) -> Vec<usize> {
         (0..self.claims.published(&self.slots))
             .map(|index| self.read(index))
@@ -130,7 +130,7 @@ fn pushes_are_seen_whole_and_for_good() {
         let pushers = [1, 2].map(|value| {
             spawn(&model, move |model| {
                 let index = model.push(value).unwrap();
-                // A thread's own element is there by its index.
+                // A thread finds its own element by the index.
                 assert_eq!(model.get(index), Some(value));
             })
         });
@@ -161,12 +161,13 @@ fn an_index_shows_an_element_whole_or_not_at_all() {
 }
 
 #[test]
-fn a_thread_that_pushes_twice_sees_both_if_nobody_is_in_between() {
+fn a_thread_that_pushes_twice_sees_both_if_no_push_is_in_between() {
     loom::model(|| {
         let model = Model::new(4, 4);
         let other = spawn(&model, |model| {
             let index = model.push(1).unwrap();
-            // Everything before it finished, so it is shown, or something before it is not.
+            // If everything before the element has finished, it is shown. Otherwise something before it has not
+            // finished.
             let shown = model.slice();
             assert!(shown.len() <= index || shown[index] == 1);
         });
@@ -245,7 +246,7 @@ fn a_run_that_is_given_back_is_used_again() {
         });
         model.push(1).unwrap();
         other.join().unwrap();
-        // Into the gap, if there is one.
+        // Goes into the gap, if there is one.
         model.push(2).unwrap();
         model.push(3).unwrap();
         assert_eq!(sorted(model.slice()), [1, 2, 3]);
@@ -282,7 +283,7 @@ fn storage_that_comes_between_refusals() {
         model.slots.limit.store(2, Ordering::Relaxed);
         model.push(2).unwrap();
         other.join().unwrap();
-        // At the next push at the latest whatever was refused is made good.
+        // The next push at the latest repairs everything that was refused.
         model.slots.limit.store(4, Ordering::Relaxed);
         model.push(3).unwrap();
         let shown = sorted(model.slice());

@@ -1,4 +1,4 @@
-//! Which pages of an array are known to be committed: one bit a page, read without a lock.
+//! The set of pages of an array that are known to be committed: one bit a page, read without a lock.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,21 +6,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::fault::fork_guard;
 use crate::page::{self, PageCount, PageIndex, PageRange};
 
-/// Bits in a word.
+/// The number of bits in a word.
 const BITS: usize = u64::BITS as usize;
-/// A chunk is made when the first of its pages is committed: 64 KiB, the bits of 524,288 pages.
+/// The number of words in a chunk of 64 KiB, for 524,288 pages. A chunk is allocated when the first of its pages is
+/// committed.
 const CHUNK_WORDS: usize = 8192;
 
-/// A set of pages. It grows through `&self` and shrinks through `&mut self` only.
+/// A set of pages. It grows through `&self` and shrinks only through `&mut self`.
 pub(super) struct Known {
-    // Of the size of a page.
+    // The binary logarithm of the page size.
     shift: u32,
     words: usize,
     chunks: Box<[OnceLock<Box<[AtomicU64]>>]>,
 }
 
 impl Known {
-    /// The empty set, for pages below `total`.
+    /// Returns the empty set, for pages below `total`.
     pub(super) fn new(total: PageCount) -> Known {
         let words = total.get().div_ceil(BITS);
         Known {
@@ -36,7 +37,7 @@ impl Known {
         self.contains_number(page.get())
     }
 
-    /// Whether the page is in the set that holds the byte at `offset`.
+    /// Returns whether the set has the page of the byte at `offset`.
     #[inline]
     pub(super) fn contains_byte(&self, offset: usize) -> bool {
         self.contains_number(offset >> self.shift)
@@ -47,7 +48,7 @@ impl Known {
         self.word(page / BITS) >> (page % BITS) & 1 == 1
     }
 
-    /// The first of `pages` that is not in the set.
+    /// Returns the first of `pages` that is not in the set.
     pub(super) fn first_absent(&self, pages: PageRange) -> Option<PageIndex> {
         let absent = parts(pages).find_map(|(index, mask)| {
             let absent = !self.word(index) & mask;
@@ -56,15 +57,16 @@ impl Known {
         absent.map(PageIndex::new)
     }
 
-    /// Adds `pages`, which the caller has seen committed. Whoever finds them in the set has the commit behind it.
+    /// Adds `pages`, which the caller has seen committed. The commit happens before every access by a thread that finds
+    /// them in the set.
     pub(super) fn insert(&self, pages: PageRange) {
         for (index, mask) in parts(pages) {
-            // Release: what the committing thread did happens before what a reader of the bit does.
+            // Release: the commit happens before everything that a reader of the bit does next.
             self.chunk(index / CHUNK_WORDS)[index % CHUNK_WORDS].fetch_or(mask, Ordering::Release);
         }
     }
 
-    /// Takes `pages` out.
+    /// Removes `pages`.
     pub(super) fn remove(&mut self, pages: PageRange) {
         let mut parts = parts(pages).peekable();
         while let Some(&(index, mask)) = parts.peek() {
@@ -74,7 +76,7 @@ impl Known {
                     *chunk[index % CHUNK_WORDS].get_mut() &= !mask;
                     parts.next();
                 }
-                // Nothing of this chunk is in the set.
+                // No page of this chunk is in the set.
                 None => {
                     parts =
                         self::parts(rest_after(pages, (number + 1) * CHUNK_WORDS * BITS)).peekable()
@@ -92,25 +94,25 @@ impl Known {
         }
     }
 
-    /// A chunk, made now if need be.
+    /// Returns a chunk, and allocates it if needed.
     fn chunk(&self, number: usize) -> &[AtomicU64] {
         if let Some(chunk) = self.chunks[number].get() {
             return chunk;
         }
         let words = CHUNK_WORDS.min(self.words - number * CHUNK_WORDS);
         let made = (0..words).map(|_| AtomicU64::new(0)).collect();
-        // No fork while the place is locked.
+        // No fork may happen while the `OnceLock` is locked.
         let _inside = fork_guard::enter();
         self.chunks[number].get_or_init(|| made)
     }
 }
 
-/// The part of `pages` from page `start` on.
+/// Returns the part of `pages` from page `start` on.
 fn rest_after(pages: PageRange, start: usize) -> PageRange {
     PageRange::new(start.min(pages.end()), pages.end())
 }
 
-/// The words that hold the bits of `pages`, each with a mask of those bits.
+/// Returns the words with the bits of `pages`, each with a mask of these bits.
 fn parts(pages: PageRange) -> impl Iterator<Item = (usize, u64)> {
     let mut next = pages.start();
     std::iter::from_fn(move || {
@@ -141,7 +143,7 @@ mod tests {
             large: bool,
             steps in prop::collection::vec((0usize..400, 0usize..200, any::<bool>()), 1..40),
         ) {
-            // In a large set the model looks at the seam between two chunks.
+            // For a large set, the model looks at the boundary between two chunks.
             let (total, base) = if large { (CHUNK_WORDS * BITS + 300, CHUNK_WORDS * BITS - 200) } else { (500, 0) };
             let mut known = Known::new(PageCount::new(total));
             let mut model = vec![false; 500];

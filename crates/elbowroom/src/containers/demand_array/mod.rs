@@ -1,4 +1,4 @@
-//! A table of any size that takes memory where it is used.
+//! A sparse table of any size.
 
 #![allow(
     unsafe_code,
@@ -24,15 +24,15 @@ use known::Known;
 
 mod known;
 
-/// No system has smaller pages, in bytes.
+/// The smallest page size of any system, in bytes.
 const LEAST_PAGE: usize = 4096;
 
-/// A fixed number of elements, as many as there are addresses for, that take memory where they are used.
+/// An array of fixed length, up to the size of the address space, which takes memory only for the parts in use.
 ///
-/// All start out zero, so an element type is one for which zero is a value: [`Zeroable`]. (One with `FromZeros` of the
-/// crate `zerocopy` goes in as `Zerocopy<T>`, with the feature `zerocopy`.) Reading an element that was never written
-/// costs nothing; the first write to one commits the pages it is on, and some around them as
-/// [`growth`](ContainerBuilder::growth) says. Nothing ever moves.
+/// All elements start as zero, so the element type must have zero as a valid value: [`Zeroable`]. (With the feature
+/// `zerocopy`, a type with `FromZeros` of the crate `zerocopy` is stored as `Zerocopy<T>`.) Reading an element that was
+/// never written costs nothing. The first write to an element commits its pages, and more pages around them as
+/// [`growth`](ContainerBuilder::growth) says. Elements never move.
 ///
 /// ```
 /// use elbowroom::DemandArray;
@@ -42,7 +42,7 @@ const LEAST_PAGE: usize = 4096;
 /// assert_eq!(count.get(123_456_789_012)?, 1);
 /// assert_eq!(count.get(7)?, 0); // commits nothing
 ///
-/// // What was used, without a look at the rest.
+/// // The used parts, without a look at the rest.
 /// let used = count.committed_ranges().map(|run| count.slice(run)).collect::<Result<Vec<_>, _>>()?;
 /// assert_eq!(used.concat().iter().sum::<u64>(), 1);
 /// # Ok::<(), elbowroom::Error>(())
@@ -50,8 +50,8 @@ const LEAST_PAGE: usize = 4096;
 ///
 /// # Many threads
 ///
-/// Reading, committing and lending take `&self`, and any number of threads may do so at once. Writing takes `&mut
-/// self`, but where the elements are atomics: then a shared borrow is enough to write.
+/// Reading, committing and lending take `&self`, so any number of threads may do so at once. Writing takes `&mut self`,
+/// except if the elements are atomics: then a shared borrow is enough.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -70,36 +70,36 @@ const LEAST_PAGE: usize = 4096;
 ///
 /// # Errors
 ///
-/// An index that is not in the array is an error, `is_invalid_range()`. A commit may be refused: `is_limit()` by the
-/// commit limit or a budget, `is_out_of_memory()` by the system; then every element is as it was. An error's
+/// An index beyond the array is an error, `is_invalid_range()`. A commit may be refused: `is_limit()` by the commit
+/// limit or a budget, `is_out_of_memory()` by the system; every element is unchanged then. An error's
 /// [`offset`](Error::offset) is in bytes: it lies in the element at index `offset / size_of::<T>()`.
 ///
-/// # What is dropped
+/// # Dropping elements
 ///
-/// Where elements need dropping, [`set`](DemandArray::set) drops the old value,
-/// [`clear_range`](DemandArray::clear_range) drops what is in the range, and dropping the array drops every element
-/// that is committed. Zeros that are not committed are not dropped, nor is anything that takes no space.
+/// If elements need dropping, [`set`](DemandArray::set) drops the old value, [`clear_range`](DemandArray::clear_range)
+/// drops the elements of the range, and dropping the array drops every committed element. Uncommitted zeros are not
+/// dropped, nor are elements without a size.
 pub struct DemandArray<T> {
-    // Invariant: has room for `len` elements from its base, which is aligned for them. Nobody else has it, and it
-    // decommits under an exclusive borrow of the array only.
+    // Invariant: has room for `len` elements from its base, which is aligned for them. The array is the only user of
+    // the region, and decommits only while it is borrowed exclusively.
     region: Region,
     len: usize,
-    // Invariant: committed pages of the region. A page is put in before any reference to it is made, so an element
-    // with a page that is not here is all zero.
+    // Invariant: a subset of the committed pages. A page is added before any reference to it is made. So if one of an
+    // element's pages is missing here, the element is zero.
     known: Known,
     elements: PhantomData<T>,
 }
 
-// A panic leaves every element whole.
+// A panic leaves every element intact.
 impl<T: UnwindSafe> UnwindSafe for DemandArray<T> {}
 impl<T: RefUnwindSafe> RefUnwindSafe for DemandArray<T> {}
 
 impl<T: Zeroable> DemandArray<T> {
-    /// Returns an array of `len` elements, all zero.
+    /// Returns an array of `len` elements, which are all zero.
     ///
     /// # Errors
-    /// `is_invalid_range()` if that is beyond the address space, `is_out_of_memory()` if no gap that large is free or
-    /// the process may not have more.
+    /// `is_invalid_range()` if the length is beyond the address space; `is_out_of_memory()` if there is no free gap of
+    /// that size, or if the process's limit on address space is reached.
     pub fn new(len: usize) -> Result<DemandArray<T>, Error> {
         DemandArray::builder(len).build()
     }
@@ -109,10 +109,10 @@ impl<T: Zeroable> DemandArray<T> {
         ContainerBuilder::new(len)
     }
 
-    /// Returns a copy of the element at `index`. Commits nothing: an element that was never written is zero.
+    /// Returns a copy of the element at `index`, and commits nothing. An element that was never written is zero.
     ///
     /// # Errors
-    /// `is_invalid_range()` past the end.
+    /// `is_invalid_range()` for an index beyond the end.
     #[inline]
     pub fn get(&self, index: usize) -> Result<T, Error>
     where
@@ -122,12 +122,13 @@ impl<T: Zeroable> DemandArray<T> {
         if !self.is_known(index) {
             return Ok(T::zeroed());
         }
-        // SAFETY: an element of the array on committed pages. It was zero at first, which is a T, and only Ts were
-        // written; nobody writes while the array is borrowed, as what is Copy has no interior mutability.
+        // SAFETY: the element is in the array, on committed pages. The bytes are a valid T: they were zero at first,
+        // which is a T, and only Ts were written. No thread writes while the array is borrowed, because a Copy type has
+        // no interior mutability.
         Ok(unsafe { self.element(index).read() })
     }
 
-    /// Commits the element at `index`, if it is not yet, and lends it.
+    /// Commits the element at `index`, if needed, and returns a reference to it.
     ///
     /// # Errors
     /// See [above](DemandArray#errors).
@@ -135,8 +136,9 @@ impl<T: Zeroable> DemandArray<T> {
     pub fn touch(&self, index: usize) -> Result<&T, Error> {
         self.check(Operation::Read, index)?;
         self.commit(index)?;
-        // SAFETY: on committed pages, which stay so while the array is borrowed. It was zero at first, which is a T,
-        // and only Ts were written; it is written meanwhile only through interior mutability.
+        // SAFETY: the element is on committed pages, which stay committed while the array is borrowed. The bytes are a
+        // valid T: they were zero at first, which is a T, and only Ts were written. Meanwhile it is written only
+        // through interior mutability.
         Ok(unsafe { &*self.element(index) })
     }
 
@@ -149,10 +151,10 @@ impl<T: Zeroable> DemandArray<T> {
         self.update(index, |element| *element = value)
     }
 
-    /// Changes the element at `index`, which is zero if it was never written, and returns what `change` does.
+    /// Calls `change` with the element at `index`, which is zero if it was never written, and returns its result.
     ///
     /// # Errors
-    /// See [above](DemandArray#errors); then `change` was not called.
+    /// See [above](DemandArray#errors); `change` is not called then.
     #[inline]
     pub fn update<R>(
         &mut self,
@@ -161,48 +163,49 @@ impl<T: Zeroable> DemandArray<T> {
     ) -> Result<R, Error> {
         self.check(Operation::Write, index)?;
         self.commit(index)?;
-        // SAFETY: on committed pages, which stay so while the array is borrowed. It was zero at first, which is a T,
-        // and only Ts were written. The borrow is exclusive, so there is no other reference to it.
+        // SAFETY: the element is on committed pages, which stay committed while the array is borrowed. The bytes are a
+        // valid T: they were zero at first, which is a T, and only Ts were written. The borrow is exclusive, so there
+        // is no other reference.
         Ok(change(unsafe { &mut *self.element(index) }))
     }
 
-    /// Commits the elements of `range`, those pages and no more, and lends them.
+    /// Commits the pages of the elements of `range`, and no others, and returns the elements.
     ///
     /// # Errors
-    /// See [above](DemandArray#errors); all of the range is committed, or nothing more than was.
+    /// See [above](DemandArray#errors). Either all of the range is committed, or nothing new is.
     pub fn slice(&self, range: Range<usize>) -> Result<&[T], Error> {
         self.commit_range(&range)?;
-        // SAFETY: elements of the array in one piece, on committed pages, which stay so while the array is borrowed.
-        // They were zero at first, which is a T, and only Ts were written; they are written meanwhile only through
-        // interior mutability.
+        // SAFETY: the elements are contiguous in the array, on committed pages, which stay committed while the array is
+        // borrowed. The bytes are valid Ts: they were zero at first, which is a T, and only Ts were written. Meanwhile
+        // they are written only through interior mutability.
         Ok(unsafe { slice::from_raw_parts(self.element(range.start), range.len()) })
     }
 
-    /// Returns a slice as [`slice`](DemandArray::slice) does, to be written.
+    /// Commits as [`slice`](DemandArray::slice) does, and returns the elements to be written.
     ///
     /// # Errors
-    /// As for `slice`.
+    /// See [`slice`](DemandArray::slice).
     pub fn slice_mut(&mut self, range: Range<usize>) -> Result<&mut [T], Error> {
         self.commit_range(&range)?;
-        // SAFETY: elements of the array in one piece, on committed pages, which stay so while the array is borrowed.
-        // They were zero at first, which is a T, and only Ts were written. The borrow is exclusive, so there is no
-        // other reference to them.
+        // SAFETY: the elements are contiguous in the array, on committed pages, which stay committed while the array is
+        // borrowed. The bytes are valid Ts: they were zero at first, which is a T, and only Ts were written. The borrow
+        // is exclusive, so there is no other reference.
         Ok(unsafe { slice::from_raw_parts_mut(self.element(range.start), range.len()) })
     }
 
-    /// Makes the elements of `range` zero, and gives the pages back that hold nothing else. Elements outside the range
-    /// stay as they are.
+    /// Makes the elements of `range` zero, and gives back the pages that hold nothing else. Other elements are
+    /// unchanged.
     ///
     /// # Errors
-    /// `is_invalid_range()` past the end. Otherwise only if the system takes no pages back, as Linux does when the
-    /// mappings of the process run out (`vm.max_map_count`): then the elements are zero all the same, and still
-    /// charged.
+    /// `is_invalid_range()` for a range beyond the end. Otherwise it fails only if the system does not take the pages
+    /// back, as Linux does when the process has reached its limit of mappings (`vm.max_map_count`). Then the elements
+    /// are zero all the same, and stay charged.
     pub fn clear_range(&mut self, range: Range<usize>) -> Result<(), Error> {
         self.check_range(Operation::Decommit, &range)?;
         if mem::needs_drop::<T>() {
             for run in self.committed_ranges() {
                 let run = run.start.max(range.start)..run.end.min(range.end);
-                // One by one, so that a panic in a drop leaves Ts everywhere.
+                // Each element by itself, so that every element is a valid T if a drop panics.
                 for index in run {
                     // SAFETY: an element of the array on committed pages; the array is borrowed exclusively.
                     let element = unsafe { &mut *self.element(index) };
@@ -211,7 +214,7 @@ impl<T: Zeroable> DemandArray<T> {
             }
         }
         let bytes = range.start * Self::SIZE..range.end * Self::SIZE;
-        // Pages of which no other element has a byte.
+        // The pages that hold no byte of other elements.
         let inner = PageRange::new(bytes.start.div_ceil(page::size()), bytes.end / page::size());
         if inner.is_empty() {
             self.zero(bytes);
@@ -221,7 +224,7 @@ impl<T: Zeroable> DemandArray<T> {
         match decommitted {
             Ok(()) => self.known.remove(inner),
             Err(_) => {
-                // Not page by page over what was never used.
+                // Only the committed runs, and not every page of a range that was never used.
                 let committed = self
                     .spans()
                     .into_iter()
@@ -262,7 +265,7 @@ impl<T: Zeroable> DemandArray<T> {
         Error::out_of_range(operation, range, bytes(self.len))
     }
 
-    /// The pages that hold bytes of elements of the array.
+    /// Returns the pages that hold bytes of elements of the array.
     fn pages_of(&self, range: &Range<usize>) -> PageRange {
         let bytes = range.start * Self::SIZE..range.end * Self::SIZE;
         if bytes.is_empty() {
@@ -274,7 +277,7 @@ impl<T: Zeroable> DemandArray<T> {
         )
     }
 
-    /// Whether an element of the array is on pages that are known to be committed.
+    /// Returns whether an element of the array is on pages that are known to be committed.
     #[inline]
     fn is_known(&self, index: usize) -> bool {
         match Self::SIZE {
@@ -296,14 +299,14 @@ impl<T: Zeroable> DemandArray<T> {
         }
     }
 
-    /// Commits an element of the array, and what the growth policy says around it.
+    /// Commits the page of an element of the array, and those around it as the growth policy says.
     #[cold]
     #[inline(never)]
     fn commit_ahead(&self, index: usize) -> Result<(), Error> {
         let start = index * Self::SIZE;
         let pages = self.pages_of(&(index..index + 1));
         while let Some(page) = self.known.first_absent(pages) {
-            // A byte of the element, so that an error is about it.
+            // A byte of the element, so that an error names the element.
             let at = start.max(page.alone().bytes().start);
             let committed = self.region.commit_ahead(at..start + Self::SIZE)?;
             self.known.insert(committed);
@@ -322,16 +325,18 @@ impl<T: Zeroable> DemandArray<T> {
         Ok(())
     }
 
-    /// Makes bytes zero. The caller has dropped what was in them, and makes zero the rest of every element too.
+    /// Makes bytes zero. The caller has dropped the elements there, and zeroes the remaining bytes of each of them as
+    /// well.
     fn zero(&mut self, bytes: Range<usize>) {
         let mut next = bytes.start;
         while next < bytes.end {
             let page = PageIndex::holding(next);
             let end = bytes.end.min(page.alone().bytes().end);
-            // What is not known is zero.
+            // Pages that are not known to be committed are zero.
             if self.known.contains(page) {
                 let at = self.region.as_ptr().wrapping_add(next);
-                // SAFETY: on a committed page of the region, which is borrowed exclusively; zero is a T.
+                // SAFETY: the bytes are on a committed page of the region, which is borrowed exclusively; zero is a
+                // valid T.
                 unsafe { ptr::write_bytes(at, 0, end - next) };
             }
             next = end;
@@ -341,29 +346,29 @@ impl<T: Zeroable> DemandArray<T> {
 
 impl<T> DemandArray<T> {
     const SIZE: usize = size_of::<T>();
-    /// Whether an element may lie on two pages.
+    /// Whether an element can lie on two pages.
     const STRADDLES: bool = Self::SIZE > 0 && LEAST_PAGE % Self::SIZE != 0;
 
-    /// Returns how many elements there are, used or not.
+    /// Returns the number of elements, used or not.
     #[inline]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Returns whether there are none.
+    /// Returns whether the array has no elements.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Returns the indices of the committed elements, as runs in order. What lies between them is zero; what is in
-    /// them may be, as memory is committed ahead of need.
+    /// Returns the indices of the committed elements, as runs in ascending order. Elements between the runs are zero.
+    /// Elements in a run may be zero too, because memory is committed ahead of need.
     pub fn committed_ranges(&self) -> impl Iterator<Item = Range<usize>> + use<T> {
         let len = self.len;
         self.spans()
             .into_iter()
             .filter(|span| span.state == PageState::Committed || Self::SIZE == 0)
             .filter_map(move |Span { range, .. }| {
-                // Elements of which all bytes are there. Those of no size always are.
+                // Only elements whose bytes are all committed. Elements without a size always are.
                 let run = match Self::SIZE {
                     0 => 0..len,
                     size => range.start.div_ceil(size)..len.min(range.end / size),
@@ -377,7 +382,7 @@ impl<T> DemandArray<T> {
         self.region.name()
     }
 
-    /// Returns what the array has used and done so far.
+    /// Returns the memory and the number of growths of the array.
     pub fn stats(&self) -> ContainerStats {
         let stats = self.region.stats();
         ContainerStats {
@@ -393,7 +398,7 @@ impl<T> DemandArray<T> {
         self.region.spans()
     }
 
-    /// Where an element is, or the end of the array.
+    /// Returns the address of an element, or of the end of the array.
     #[inline]
     fn element(&self, index: usize) -> *mut T {
         self.region.as_ptr().cast::<T>().wrapping_add(index)
@@ -401,17 +406,17 @@ impl<T> DemandArray<T> {
 }
 
 impl<T: Zeroable> ContainerBuilder<DemandArray<T>> {
-    /// Sets how pages are committed: [`Backend::Auto`] suits elements that lie scattered. Without it, a process on
-    /// Linux has some 32,000 separate runs of committed pages, all in all.
+    /// Sets how pages are committed. [`Backend::Auto`] suits scattered elements: without it, a process on Linux can
+    /// have some 32,000 separate runs of committed pages in total.
     pub fn backend(mut self, backend: Backend) -> ContainerBuilder<DemandArray<T>> {
         self.options.backend = backend;
         self
     }
 
-    /// Reserves the addresses and makes the array.
+    /// Reserves the addresses and builds the array.
     ///
     /// # Errors
-    /// As [`DemandArray::new`], and for its backend as [`RegionBuilder::build`](crate::RegionBuilder::build).
+    /// See [`DemandArray::new`], and [`RegionBuilder::build`](crate::RegionBuilder::build) for the backend.
     pub fn build(self) -> Result<DemandArray<T>, Error> {
         let bytes = self.max.checked_mul(size_of::<T>());
         let bytes =
@@ -453,7 +458,7 @@ impl<T> Drop for DemandArray<T> {
         }
         drop_each(self.committed_ranges(), |run| {
             let elements = ptr::slice_from_raw_parts_mut(self.element(run.start), run.len());
-            // SAFETY: elements of the array on committed pages, so Ts; nobody uses them any more.
+            // SAFETY: the elements are on committed pages, so they are valid Ts, and nothing uses them afterwards.
             unsafe { ptr::drop_in_place(elements) };
         });
     }

@@ -1,4 +1,4 @@
-//! The memory of a prefix, with or without an owner: commits it, and accounts for it.
+//! The memory of a prefix, with or without an owner: committing and accounting.
 
 #![allow(unsafe_code, reason = "commits pages of a mapping that it owns")]
 
@@ -17,56 +17,57 @@ use crate::page::{PageCount, PageRange};
 use crate::region::{Growth, Layout};
 use crate::sync::Lock;
 
-/// How many warm bytes are taken over at once.
+/// The number of warm bytes that a new owner takes over at once.
 pub(in super::super) const WARM_BYTES: usize = 64 << 10;
 
-/// What to commit, and why.
+/// How much to commit beyond the needed pages, and whether to prefault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// What is about to be written, and ahead of it what the growth policy says.
+    /// The needed pages, which are about to be written, and more ahead as the growth policy says.
     Ahead,
-    /// The same pages, but nothing is known of when they will be written: they are not prefaulted.
+    /// The same pages, but the time of the write is unknown, so they are not prefaulted.
     Later,
-    /// Just what was asked for, in whole pages; not prefaulted.
+    /// Only the needed pages; they are not prefaulted.
     Exact,
 }
 
-/// A prefix: one that has an owner, or one that is kept for the next.
+/// A prefix that has an owner, or that is kept for the next one.
 pub(in super::super) struct Inner {
     pub(super) mapping: Mapping,
     // At most as long as the mapping.
     pub(super) usable: PageCount,
-    // Of the options' limit, and what is usable. Lowered below `committed`, it refuses what is to come.
+    // The smaller of the options' limit and `usable`. If it is lowered below `committed`, it refuses every growth.
     pub(super) commit_limit: PageCount,
-    // Without the name, which the mapping has. Invariant: the default ones, unless `has_options`.
+    // Without the name, which is in the mapping. Invariant: the defaults, unless `has_options`.
     pub(super) options: Options,
     has_options: bool,
     // Invariant: pages `0..committed` are committed, readable and writable, and charged to the budget. None was
-    // committed beyond the `commit_limit` of that moment. Grows under the lock of `growing` or an exclusive borrow,
+    // committed beyond the `commit_limit` of that moment. Grows under the lock of `growing` or an exclusive borrow;
     // shrinks under an exclusive borrow.
     committed: AtomicUsize,
     pub(super) growing: Lock<Growing>,
     pub(super) commits: AtomicU64,
-    // Of the address space, for a container that was told no maximum.
+    // The share of the address space of a container without a maximum.
     pub(super) share: Option<Share>,
 }
 
-/// What changes when a prefix grows, but for what readers need.
+/// The fields that change when a prefix grows, except those that readers load.
 #[derive(Clone, Copy)]
 pub(super) struct Growing {
-    // Invariant: pages `0..backed` are committed, readable and writable; at least `committed`. What is between the two
-    // is counted on `bin`.
+    // Invariant: pages `0..backed` are committed, readable and writable; at least `committed`. `bin` counts the pages
+    // from `committed` to `backed`.
     pub(super) backed: PageCount,
-    // Pages `0..ready` are in memory, or there is no gain in bringing them in at once.
+    // Pages `0..ready` are resident, or bringing them in at once would gain nothing.
     pub(super) ready: PageCount,
-    // Set if there are any, or were; not while the cache keeps the prefix.
+    // The bin that counts the warm pages. Set while there are any or after there were; `None` while the cache keeps the
+    // prefix.
     pub(super) bin: Option<Bin<Inner>>,
-    // Huge pages were asked for somewhere.
+    // Whether huge pages were requested for any page.
     pub(super) is_advised: bool,
 }
 
 impl Growing {
-    /// So many warm pages have found an owner, or are gone.
+    /// Removes warm pages from the bin's count, because they have an owner now or are no longer committed.
     fn uncount(&self, pages: PageCount) {
         if let Some(bin) = self.bin.filter(|_| pages != PageCount::ZERO) {
             bin.uncount(pages);
@@ -74,7 +75,7 @@ impl Growing {
     }
 }
 
-/// Pages that have become ready to be written, and can be prefaulted: outside of all locks, since it takes a while.
+/// Pages that have just become ready and can be prefaulted. This takes a while, so it is done outside all locks.
 #[must_use]
 pub(super) struct Prefault {
     ready: PageRange,
@@ -89,7 +90,7 @@ impl Prefault {
 }
 
 impl Inner {
-    /// The first `usable` pages of a mapping.
+    /// Returns a prefix of the first `usable` pages of a mapping.
     pub(super) fn new(mapping: Mapping, usable: PageCount, options: Options) -> Inner {
         let nothing = Growing {
             backed: PageCount::ZERO,
@@ -112,8 +113,8 @@ impl Inner {
         inner
     }
 
-    /// Makes it a new owner's, with options or the default ones. The first `written` pages are about to be written.
-    /// Returns how many are warm.
+    /// Gives the prefix to a new owner, with options or the defaults. The first `written` pages are about to be
+    /// written. Returns the number of warm pages.
     pub(super) fn begin(
         &mut self,
         usable: PageCount,
@@ -137,7 +138,7 @@ impl Inner {
         self.has_options = true;
     }
 
-    /// Takes the options from the owner. Returns the budget, if there is one.
+    /// Takes the options away from the owner. Returns the budget, if there is one.
     pub(super) fn end_options(&mut self) -> Option<Budget> {
         if !mem::take(&mut self.has_options) {
             return None;
@@ -145,7 +146,7 @@ impl Inner {
         mem::take(&mut self.options).budget
     }
 
-    /// Takes all pages from the owner.
+    /// Takes all pages away from the owner.
     pub(super) fn end(&mut self) {
         *self.committed.get_mut() = 0;
         *self.commits.get_mut() = 0;
@@ -156,8 +157,8 @@ impl Inner {
         PageCount::new(self.committed.load(Ordering::Acquire))
     }
 
-    /// Commits, accounts, and says what to prefault. Under the lock of `growing`, or an exclusive borrow; `inside` is
-    /// the fork guard, which is entered here if needed.
+    /// Commits and accounts, and returns what to prefault. The caller holds the lock of `growing` or an exclusive
+    /// borrow. `inside` is the fork guard, which is entered here if needed.
     pub(super) fn commit_to(
         &self,
         growing: &mut Growing,
@@ -187,15 +188,15 @@ impl Inner {
             growing.uncount(grown.min(growing.backed).saturating_sub(committed));
             growing.backed = growing.backed.max(grown);
             self.committed.store(grown.get(), Ordering::Release);
-            // One thread at a time comes here.
+            // Only one thread at a time comes here.
             self.commits
                 .store(self.commits.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         }
         Ok(self.get_ready(growing, before, needed_pages, extent))
     }
 
-    /// Takes over the first few warm pages at once, if a new owner needs some of them and no more. That commits
-    /// nothing, and coming back for each costs more than a push. Returns how many.
+    /// Returns how many warm pages a new owner takes over at once, if it needs some of the first few and no others.
+    /// Taking them over commits nothing, and a return for each page would cost more than a push.
     fn take_over(&self, backed: PageCount, needed: PageCount) -> PageCount {
         let few = backed.min(PageCount::inside(WARM_BYTES));
         let few = few.min(self.commit_limit);
@@ -212,7 +213,7 @@ impl Inner {
         few
     }
 
-    /// How many pages to commit, for as many as are needed.
+    /// Returns how many pages to commit if `needed` are needed.
     fn target(
         &self,
         committed: PageCount,
@@ -236,8 +237,8 @@ impl Inner {
         })
     }
 
-    /// Charges and commits pages from `committed` to `target`, or if there is no room for that, at least to `needed`.
-    /// The first `backed` are committed already. Inside a fork guard.
+    /// Charges and commits pages from `committed` to `target`, or at least to `needed` if there is no room for more.
+    /// The first `backed` pages are committed already. The caller is inside a fork guard.
     fn commit(
         &self,
         committed: PageCount,
@@ -252,8 +253,8 @@ impl Inner {
             if grown <= backed {
                 return Ok(grown);
             }
-            // SAFETY: pages of this mapping (`usable` bounds them) behind the committed ones, so they are reserved;
-            // nobody else grows or shrinks the prefix meanwhile.
+            // SAFETY: the pages are in this mapping (`usable` bounds them) and behind the committed ones, so they are
+            // reserved. No other thread grows or shrinks the prefix meanwhile.
             let Err(code) = (unsafe {
                 self.mapping
                     .commit(PageRange::new(backed.get(), grown.get()))
@@ -262,7 +263,7 @@ impl Inner {
             };
             self.refund(granted);
             if os::is_out_of_memory(code) && grown > needed {
-                // The system may have room for what is needed.
+                // The system may have room for the needed pages alone.
                 target = needed;
             } else {
                 let bytes = committed.bytes()..target.bytes();
@@ -271,8 +272,8 @@ impl Inner {
         }
     }
 
-    /// Gives the pages behind the first `keep` bytes back to the system, and returns how many bytes are still
-    /// committed. On an error nothing has changed.
+    /// Gives the pages behind the first `keep` bytes back to the system. Returns the number of bytes still committed.
+    /// On an error, nothing has changed.
     ///
     /// # Safety
     /// Nothing refers to the bytes from `keep` on.
@@ -285,7 +286,8 @@ impl Inner {
         }
         let unwanted = PageRange::new(kept.get(), growing.backed.get());
         let _inside = fork_guard::enter();
-        // SAFETY: pages of this mapping, to which nothing refers (contract; warm ones are nobody's).
+        // SAFETY: the pages are in this mapping, and nothing refers to them: to the owner's by the contract, to the
+        // warm ones because no owner has them.
         unsafe { self.mapping.decommit(unwanted) }
             .map_err(|code| Error::new(Operation::Decommit, unwanted.bytes(), Cause::os(code)))?;
         growing.uncount(growing.backed.saturating_sub(committed));
@@ -296,8 +298,8 @@ impl Inner {
         Ok(kept.bytes())
     }
 
-    /// Moves on what is ready, after a growth: what is needed, and ahead of it what the growth policy says of what is
-    /// committed. `before` were backed before it.
+    /// Advances `ready` after a growth: over the needed pages, and over those that the growth policy says of the
+    /// committed ones. The first `before` pages were backed before the growth.
     fn get_ready(
         &self,
         growing: &mut Growing,
@@ -307,7 +309,7 @@ impl Inner {
     ) -> Prefault {
         let committed = self.committed();
         let Growth::Adaptive { .. } = self.options.growth else {
-            // A fixed window is a commit and no guess: the program brings its pages in as it comes to them.
+            // A fixed window says what to commit, not what will be used: the program brings the pages in itself.
             growing.ready = committed;
             return Prefault::NOTHING;
         };
@@ -333,18 +335,19 @@ impl Inner {
         Prefault { ready, huge }
     }
 
-    /// The program brings in a single page itself, by its next write.
+    /// Prefaults pages. A single page is left to the program's next write, which brings it in as well.
     pub(super) fn prefault(&self, pages: Prefault) {
         if !pages.huge.is_empty() {
             self.mapping.advise_huge(pages.huge);
         }
         if pages.ready.count() > PageCount::new(1) {
-            // SAFETY: committed, and only an exclusive borrow of the prefix changes that.
+            // SAFETY: the pages are committed, readable and writable, and only an exclusive borrow of the prefix
+            // changes that.
             unsafe { self.mapping.prefault(pages.ready) };
         }
     }
 
-    /// Charges the budgets with as much of `wanted` as they allow, at least `least`. Inside a fork guard.
+    /// Charges the budgets as much of `wanted` as they allow, but at least `least`. The caller is inside a fork guard.
     fn charge(&self, wanted: PageCount, least: PageCount) -> Result<PageCount, Error> {
         match &self.options.budget {
             Some(budget) => budget.charge_pages(wanted, least).map_err(|steps| {
@@ -355,14 +358,14 @@ impl Inner {
         }
     }
 
-    /// Inside a fork guard.
+    /// Refunds pages to the budgets. The caller is inside a fork guard.
     fn refund(&self, pages: PageCount) {
         if let Some(budget) = &self.options.budget {
             budget.refund_pages(pages);
         }
     }
 
-    /// Calls the callbacks of budgets whose threshold was reached. Under no lock.
+    /// Calls the callbacks of budgets whose threshold was reached. The caller holds no lock.
     pub(super) fn tell_budgets(&self) {
         if let Some(budget) = &self.options.budget {
             budget.run_pending_callbacks();

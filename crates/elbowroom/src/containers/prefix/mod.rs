@@ -5,12 +5,13 @@
 //!  | committed | warm            | reserved       | (never used) |
 //! ```
 //!
-//! Nothing here faults: the user of a prefix commits first and touches then. It grows through `&self`, under a lock,
-//! and readers load a watermark; or through `&mut self` without one. It shrinks through `&mut self` only, when no
+//! No access to a prefix faults: its user commits first and touches afterwards. It grows through `&self` under a lock,
+//! while readers load a watermark, or through `&mut self` without a lock. It shrinks only through `&mut self`, when no
 //! reference into it can be alive.
 //!
-//! *Warm* pages are what an earlier owner of the mapping left committed (see [`cache`](super::cache)). They are not
-//! this owner's until it grows into them: not charged to its budget, and none of its figures count them.
+//! *Warm* pages were left committed by an earlier owner of the mapping (see [`cache`](super::cache)). They do not
+//! belong to the present owner until it grows into them: they are not charged to its budget, and its figures do not
+//! count them.
 
 #![allow(unsafe_code, reason = "gives back memory that nothing refers to")]
 
@@ -40,12 +41,12 @@ pub(super) use inner::Inner;
 pub(super) use inner::WARM_BYTES;
 pub use warm::trim;
 
-/// A budget with callbacks that are due: the program's own code, which may come back to the container.
+/// A budget with callbacks that are due. A callback is the program's own code, and may use the container again.
 #[must_use]
 pub(crate) struct PendingCallbacks(Option<Budget>);
 
 impl PendingCallbacks {
-    /// Calls them. Under no lock.
+    /// Calls the callbacks. The caller holds no lock.
     pub(crate) fn run(self) {
         if let PendingCallbacks(Some(budget)) = self {
             budget.run_pending_callbacks();
@@ -53,37 +54,37 @@ impl PendingCallbacks {
     }
 }
 
-/// Pages from the base of a reservation on, committed as far as needed.
+/// Pages from the base of a reservation on, committed up to a watermark.
 pub(crate) struct Prefix {
     inner: ManuallyDrop<Box<Inner>>,
 }
 
 impl Prefix {
-    /// The first byte, with the provenance of the whole reservation. The same for the life of the prefix.
+    /// Returns the address of the first byte, with the provenance of the whole reservation. It never changes.
     #[inline]
     pub(crate) fn base(&self) -> NonNull<u8> {
         self.inner.mapping.base()
     }
 
-    /// How many bytes from the base on are committed. What is written there by a thread that has seen the number needs
-    /// no further synchronisation with the growth.
+    /// Returns the number of bytes from the base on that are committed. A thread that has read it may write there
+    /// without further synchronisation with the growth.
     #[inline]
     pub(crate) fn committed_bytes(&self) -> usize {
         self.inner.committed().bytes()
     }
 
-    /// The bytes that can ever be committed, whatever the limits.
+    /// Returns the largest number of bytes that can be committed, without regard to limits.
     #[inline]
     pub(crate) fn usable_bytes(&self) -> usize {
         self.inner.usable.bytes()
     }
 
-    /// The name it was given, or the empty string.
+    /// Returns the name, or the empty string.
     pub(crate) fn name(&self) -> &str {
         self.inner.mapping.name()
     }
 
-    /// What it was made with.
+    /// Returns the options that the prefix was made with.
     pub(crate) fn options(&self) -> Options {
         Options {
             name: self.name().into(),
@@ -91,8 +92,7 @@ impl Prefix {
         }
     }
 
-    /// Sees to it that at least `needed` bytes are committed, and returns how many are. On an error nothing has
-    /// changed.
+    /// Commits at least `needed` bytes in total, and returns how many are committed. On an error, nothing has changed.
     pub(crate) fn grow(&self, needed: usize, extent: Extent) -> Result<usize, Error> {
         let inner = &**self.inner;
         if needed <= self.committed_bytes() {
@@ -108,7 +108,7 @@ impl Prefix {
         Ok(self.committed_bytes())
     }
 
-    /// How many bytes are ready to be written.
+    /// Returns the number of bytes that are ready to be written.
     #[inline]
     fn ready_bytes(&mut self) -> usize {
         let inner = &mut **self.inner;
@@ -116,8 +116,8 @@ impl Prefix {
         ready.min(inner.committed()).bytes()
     }
 
-    /// [`grow`](Prefix::grow), where nobody else can at the same time. Returns how many bytes are ready to be written:
-    /// at least `needed` if that is what the extent says, and no more than are committed.
+    /// Grows as [`grow`](Prefix::grow) does, without a lock. Returns the number of bytes that are ready to be written:
+    /// at most as many as are committed, and at least `needed` if the extent asks for ready bytes.
     #[inline]
     pub(crate) fn grow_mut(&mut self, needed: usize, extent: Extent) -> Result<usize, Error> {
         let ready = self.ready_bytes();
@@ -129,8 +129,8 @@ impl Prefix {
         Ok(ready)
     }
 
-    /// Grows as [`grow_mut`](Prefix::grow_mut) does, but runs no code of the program, and prefaults no page before the
-    /// byte `written_from`: nothing is about to be written there.
+    /// Grows as [`grow_mut`](Prefix::grow_mut) does, but runs no code of the program and prefaults no page before the
+    /// byte `written_from`, because nothing is about to be written there.
     pub(crate) fn grow_from(
         &mut self,
         written_from: usize,
@@ -154,13 +154,13 @@ impl Prefix {
         ))
     }
 
-    /// Has what is committed from here on keep to a limit. What is committed already stays, also beyond it.
+    /// Changes the commit limit for later growths. Pages committed beyond it stay committed.
     pub(crate) fn set_commit_limit(&mut self, bytes: usize) {
         self.inner.set_commit_limit(bytes);
     }
 
-    /// Gives the pages behind the first `keep` bytes back to the system, and returns how many bytes are still
-    /// committed. On an error nothing has changed.
+    /// Gives the pages behind the first `keep` bytes back to the system. Returns the number of bytes still committed.
+    /// On an error, nothing has changed.
     ///
     /// # Safety
     /// Nothing refers to the bytes from `keep` on.
@@ -178,7 +178,7 @@ impl Prefix {
         }
     }
 
-    /// What is committed, and what is only reserved.
+    /// Returns which pages are committed and which are reserved.
     pub(crate) fn spans(&self) -> Vec<Span> {
         let (committed, usable) = (self.committed_bytes(), self.usable_bytes());
         let committed_span = Span {
@@ -200,18 +200,18 @@ impl Prefix {
 
 impl Drop for Prefix {
     fn drop(&mut self) {
-        // SAFETY: nobody uses it after its drop.
+        // SAFETY: a drop runs once, and nothing uses the prefix afterwards.
         unsafe { self.end_on(&CACHE) };
     }
 }
 
 impl Prefix {
-    /// Ends it: keeps it for the next or gives it back, and then takes its charge off the budget.
+    /// Ends the prefix: keeps its memory in the cache or gives it back, and then refunds its charge to the budget.
     ///
     /// # Safety
-    /// It is not used any more, nor dropped.
+    /// The prefix is neither used nor dropped afterwards.
     pub(super) unsafe fn end_on(&mut self, cache: &'static Cache<Inner>) {
-        // SAFETY: taken once (contract).
+        // SAFETY: `inner` is taken once, because the prefix is neither used nor dropped afterwards (contract).
         let mut inner = unsafe { ManuallyDrop::take(&mut self.inner) };
         let charged = inner.committed();
         let budget = inner.end_options();
@@ -223,7 +223,7 @@ impl Prefix {
             let inside = fork_guard::enter();
             budget.refund_pages(charged);
             drop(inside);
-            // The budget itself may own a function of the program's, and goes outside of the fork guard.
+            // The budget may own a callback of the program, whose drop runs outside the fork guard.
         }
     }
 }

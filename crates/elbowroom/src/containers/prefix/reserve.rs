@@ -1,4 +1,4 @@
-//! How a prefix comes to its addresses: from the cache, from the system, or as a share of the address space.
+//! How a prefix gets its addresses: from the cache, from the system, or as a share of the address space.
 
 use std::mem::{self, ManuallyDrop};
 
@@ -15,13 +15,13 @@ use crate::page::{self, PageCount};
 use crate::plain::Placement;
 use crate::region::Growth;
 
-/// The least that a share gives way to, and what a refused share is divided by.
+/// The smallest share that is tried again when the system refuses, and the divisor for the next try.
 const SHARE_BYTES_MIN: usize = 1 << 20;
 const GIVE_WAY: usize = 16;
 
 impl Inner {
-    /// Returns whether a container that needs `len` bytes at a multiple of `align` may take this over: it is not so
-    /// long that others would miss its addresses.
+    /// Returns whether a container that needs `len` bytes at a multiple of `align` may take this prefix over. A prefix
+    /// that is much too long is refused, because other containers would lack its addresses.
     pub(in super::super) fn fits(&self, len: usize, align: usize) -> bool {
         let longest = len.max(1 << 20).saturating_mul(4);
         let has = self.mapping.len();
@@ -34,9 +34,9 @@ impl Inner {
 }
 
 impl Prefix {
-    /// Reserves room for `max_bytes`, at a multiple of `align` (a power of two), with options or the default ones. The
-    /// first `written` bytes are about to be written. What committed pages hold at first is unknown: perhaps what an
-    /// earlier prefix left there. Only such pages are committed, if any.
+    /// Reserves room for `max_bytes` at a multiple of `align` (a power of two), with options or the defaults. The first
+    /// `written` bytes are about to be written. Committed pages may have any contents, for example those of an earlier
+    /// prefix. Pages are committed only if they come from the cache.
     pub(crate) fn reserve(
         max_bytes: usize,
         align: usize,
@@ -54,7 +54,7 @@ impl Prefix {
         written: usize,
     ) -> Result<Prefix, Error> {
         let len = mapping::whole_pages(max_bytes)?;
-        // A name would have to be taken off again.
+        // The name of a kept mapping would have to be removed again.
         let is_plain = options
             .as_ref()
             .is_none_or(|options| options.name.is_empty());
@@ -72,8 +72,8 @@ impl Prefix {
         Prefix::reserve_zeroed(max_bytes, align, options)
     }
 
-    /// Reserves a [`share`] of the address space, for a container that was told no maximum and needs `needed` bytes
-    /// now: at least twice that, if the system has it. The first `written` bytes are about to be written.
+    /// Reserves a [`share`] of the address space, for a container without a maximum that needs `needed` bytes now. The
+    /// share is at least twice that, if the system has it. The first `written` bytes are about to be written.
     pub(crate) fn reserve_share(
         needed: usize,
         written: usize,
@@ -82,7 +82,7 @@ impl Prefix {
     ) -> Result<Prefix, Error> {
         let least = needed.max(SHARE_BYTES_MIN);
         let mut bytes = share::next_bytes().max(least.saturating_mul(2));
-        // That of a container that is gone goes on as a share, whole: its addresses are taken in any case.
+        // The share of a dropped container is taken over whole, because its addresses are reserved in any case.
         let fits = |inner: &Inner| {
             let share = inner.share.as_ref();
             share.is_some_and(|share| share.bytes() >= bytes) && inner.is_aligned(align)
@@ -107,7 +107,7 @@ impl Prefix {
             if !refused.is_out_of_memory() || bytes <= least {
                 return Err(refused);
             }
-            // In large steps, because something else may need what is left.
+            // In large steps, because the rest of the process may need the remaining addresses.
             bytes = (bytes / GIVE_WAY).max(least);
         }
     }
@@ -117,13 +117,13 @@ impl Prefix {
         self.inner.share = Some(Share::take(self.usable_bytes()));
     }
 
-    /// Returns whether the prefix is a share, and not as large as its container was told.
+    /// Returns whether the prefix is a share, and not as large as the program has set.
     pub(crate) fn is_share(&self) -> bool {
         self.inner.share.is_some()
     }
 
-    /// As [`reserve`](Prefix::reserve), and committed pages are zero at first; also those that are committed again
-    /// after [`shrink`](Prefix::shrink).
+    /// Reserves as [`reserve`](Prefix::reserve) does, with committed pages that are zero at first. Pages that are
+    /// committed again after [`shrink`](Prefix::shrink) are zero as well.
     pub(crate) fn reserve_zeroed(
         max_bytes: usize,
         align: usize,
@@ -132,7 +132,7 @@ impl Prefix {
         let mut options = options.unwrap_or_default();
         let len = mapping::whole_pages(max_bytes)?;
         let usable = PageCount::inside(len);
-        // Huge pages lie at multiples of their size. Address space is cheap.
+        // Huge pages lie at multiples of their size, and address space is cheap.
         let huge = page::huge_size();
         let (len, align) = match options.growth {
             Growth::Adaptive { .. } if options.huge_pages && len >= huge => {

@@ -1,4 +1,4 @@
-//! What a prefix promises the containers.
+//! The guarantees of a prefix to the containers.
 
 use super::*;
 use crate::page;
@@ -53,7 +53,7 @@ fn what_is_reserved_for_later_is_committed_and_not_ready() {
     assert_eq!(prefix.grow_mut(1, Extent::Ahead).unwrap(), bytes(1));
     assert_eq!(prefix.grow_mut(bytes(50), Extent::Later).unwrap(), bytes(1));
     assert_eq!(prefix.committed_bytes(), bytes(50));
-    // Windows follow the use, within what is committed.
+    // Windows follow the use, within the committed pages.
     assert_eq!(
         prefix.grow_mut(bytes(1) + 1, Extent::Ahead).unwrap(),
         bytes(2)

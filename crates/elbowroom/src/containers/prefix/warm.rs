@@ -1,4 +1,4 @@
-//! The memory of prefixes that have ended, kept for those to come.
+//! The memory of prefixes that have ended, kept for new ones.
 
 #![allow(unsafe_code, reason = "releases a mapping that has no owner")]
 
@@ -7,24 +7,25 @@ use super::inner::Inner;
 use crate::error::Error;
 use crate::page::PageCount;
 
-/// The memory of containers that are gone.
+/// The cache of memory of dropped containers.
 pub(super) static CACHE: Cache<Inner> = Cache::new();
 
-/// Gives the memory back that is kept warm for containers to come, and returns how many bytes of it were committed.
+/// Gives back the memory that is kept for new containers, and returns how many bytes of it were committed.
 ///
-/// A container that is dropped may leave its pages to the next one of its kind, which then grows into them without a
-/// system call. At most 16 MiB are kept so in a process, in at most 64 reservations, and charged to no [`Budget`]
-/// (what a container has left is refunded to its own). They are given back when nothing has taken them over while some
-/// thousand containers came and went, and when the system refuses memory to a container. What containers have named, or
-/// asked huge pages for, is not kept. A container that has taken pages over and not grown into them yet holds them,
-/// within those 16 MiB, until it ends or shrinks.
+/// A container that is dropped may leave its pages to the next container of its kind, which then grows into them
+/// without a system call. A process keeps at most 16 MiB in this way, in at most 64 reservations. They are charged to
+/// no [`Budget`]: the dropped container's charge has been refunded. The memory is given back when it has not been taken
+/// over while some thousand containers came and went, and when the system refuses memory to a container. Memory of
+/// containers that have a name or have asked for huge pages is not kept. A container that has taken pages over and not
+/// yet grown into them holds them, within the 16 MiB, until it ends or shrinks.
 ///
 /// [`Budget`]: crate::Budget
 pub fn trim() -> usize {
     CACHE.give_back_all().committed_bytes
 }
 
-/// Tries again what the system had no memory for, if there were prefixes kept, which it has then. Under no lock.
+/// Runs `deed`. If the system refuses it and the cache holds memory, gives that back and runs `deed` again. The caller
+/// holds no lock.
 pub(super) fn try_twice<T>(mut deed: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
     match deed() {
         Err(error) if error.is_out_of_memory() && CACHE.give_back_all().prefixes > 0 => deed(),

@@ -1,4 +1,4 @@
-//! Elements that rayon's threads make where they stay.
+//! Collecting from rayon's threads in place.
 
 #![allow(
     unsafe_code,
@@ -16,10 +16,10 @@ use ::rayon::iter::plumbing::{Consumer, Folder, Reducer, UnindexedConsumer};
 use super::ReservedVec;
 
 impl<T: Send> ReservedVec<T> {
-    /// Appends `count` elements, which is what `opt_len` of the iterator says, for which there is room.
+    /// Appends `count` elements, the number that `opt_len` of the iterator returns. There is room for them.
     ///
     /// # Panics
-    /// Panics if the iterator does not yield as many; then nothing was appended.
+    /// Panics if the iterator yields another number of elements; nothing is appended then.
     pub(super) fn collect_in_place(
         &mut self,
         count: usize,
@@ -33,7 +33,7 @@ impl<T: Send> ReservedVec<T> {
             vec: PhantomData,
         };
         let written = elements.drive_unindexed(places);
-        // An iterator whose `opt_len` is wrong, or that ends early, has a gap somewhere; what was written is dropped.
+        // An iterator with a wrong `opt_len`, or one that ends early, leaves a gap. The elements written are dropped.
         assert!(
             written.indices == indices,
             "a parallel iterator of {count} elements has yielded {}",
@@ -45,37 +45,37 @@ impl<T: Send> ReservedVec<T> {
     }
 }
 
-/// Places for elements, which one thread fills, or splits among several.
+/// Places for elements that one thread fills, or splits among several threads.
 struct Places<'a, T> {
-    // Invariant: that of the vector's elements; there is committed room for one at each of the indices.
+    // Invariant: the address of the vector's element 0. Each of the indices has committed room for one element.
     first: *mut T,
-    // Invariant: nothing else uses the places with these indices, and no element is there.
+    // Invariant: nothing else uses the places with these indices, and they hold no elements.
     indices: Range<usize>,
     vec: PhantomData<&'a mut T>,
 }
 
-// SAFETY: it gives access to places of its own, to which Ts are moved from the thread that has it.
+// SAFETY: the places are this object's alone, and the thread that has it moves Ts into them; so T must be Send.
 unsafe impl<T: Send> Send for Places<'_, T> {}
 
-/// Elements in places that follow each other, which this owns.
+/// Elements in consecutive places, which this object owns.
 struct Written<'a, T> {
-    // Invariant: that of the vector's elements.
+    // Invariant: the address of the vector's element 0.
     first: *mut T,
     // Invariant: at these indices are initialised elements, which nothing else uses.
     indices: Range<usize>,
-    // Invariant: at the indices from the end of `indices` up to this are places as those of `Places`.
+    // Invariant: the indices from the end of `indices` up to this one meet the invariants of `Places`.
     end: usize,
     vec: PhantomData<&'a mut T>,
 }
 
-// SAFETY: it owns its elements, as a `Vec` does.
+// SAFETY: it owns its elements, as a `Vec` does; so T must be Send.
 unsafe impl<T: Send> Send for Written<'_, T> {}
 
 impl<T> Drop for Written<'_, T> {
     fn drop(&mut self) {
         let first = self.first.wrapping_add(self.indices.start);
         let elements = ptr::slice_from_raw_parts_mut(first, self.indices.len());
-        // SAFETY: initialised elements, which nothing else uses (invariant).
+        // SAFETY: the elements are initialised and nothing else uses them (invariant).
         unsafe { elements.drop_in_place() };
     }
 }
@@ -115,7 +115,7 @@ impl<'a, T: Send> Consumer<T> for Places<'a, T> {
     }
 }
 
-/// What has an `opt_len` uses the methods of `Consumer` alone (rayon, `ParallelIterator::opt_len`).
+/// An iterator with an `opt_len` uses only the methods of `Consumer` (rayon, `ParallelIterator::opt_len`).
 impl<T: Send> UnindexedConsumer<T> for Places<'_, T> {
     fn split_off_left(&self) -> Self {
         unreachable!("a parallel iterator with an `opt_len` splits at indices")
@@ -131,7 +131,8 @@ impl<T: Send> Folder<T> for Written<'_, T> {
 
     fn consume(mut self, element: T) -> Self {
         assert!(self.indices.end < self.end, "more elements than places");
-        // SAFETY: a place behind the elements written so far, with committed room, that nothing else uses (invariants).
+        // SAFETY: the place is behind the elements written so far, has committed room, and nothing else uses it
+        // (invariants).
         unsafe { self.first.wrapping_add(self.indices.end).write(element) };
         self.indices.end += 1;
         self
@@ -146,12 +147,12 @@ impl<T: Send> Folder<T> for Written<'_, T> {
     }
 }
 
-/// Joins the elements of two parts.
+/// Joins the elements of two adjacent parts.
 struct Join;
 
 impl<'a, T> Reducer<Written<'a, T>> for Join {
     fn reduce(self, mut left: Written<'a, T>, right: Written<'a, T>) -> Written<'a, T> {
-        // Else the first part has not filled its places. The second is dropped, and the sum is missed in the end.
+        // Otherwise the first part has not filled its places. The second is dropped, and the final count is too small.
         if left.indices.end == right.indices.start {
             left.indices.end = right.indices.end;
             left.end = right.end;

@@ -14,13 +14,13 @@ use super::{Owned, ReservedVec, accept};
 use crate::containers::share;
 
 impl<T> ReservedVec<T> {
-    /// Returns an empty vector like that of [`new`](ReservedVec::new), with room for `capacity` elements.
+    /// Returns an empty vector as [`new`](ReservedVec::new) does, with room for `capacity` elements.
     ///
-    /// [`with_max_len`](ReservedVec::with_max_len) reserves addresses and commits nothing, which is mostly what is
-    /// wanted.
+    /// Prefer [`with_max_len`](ReservedVec::with_max_len), which reserves addresses and commits nothing, unless the
+    /// memory must be committed in advance.
     ///
     /// # Panics
-    /// With the text of the error that [`try_reserve`](ReservedVec::try_reserve) would return.
+    /// Panics with the text of the error that [`try_reserve`](ReservedVec::try_reserve) would return.
     #[track_caller]
     pub fn with_capacity(capacity: usize) -> ReservedVec<T> {
         let mut vec = ReservedVec::new();
@@ -28,7 +28,7 @@ impl<T> ReservedVec<T> {
         vec
     }
 
-    /// Returns the elements in a block of the allocator's. They are moved, as a box has just their length.
+    /// Moves the elements into a block from the allocator, of exactly their length.
     pub fn into_boxed_slice(self) -> Box<[T]> {
         Vec::from(self).into_boxed_slice()
     }
@@ -43,7 +43,7 @@ impl<T, const N: usize> ReservedVec<[T; N]> {
     /// ```
     ///
     /// # Panics
-    /// If the elements take no space and are more than `usize` counts.
+    /// Panics if the elements take no space and are more than `usize` counts.
     #[track_caller]
     #[expect(clippy::expect_used, reason = "as std's vector, documented")]
     pub fn into_flattened(mut self) -> ReservedVec<T> {
@@ -53,7 +53,7 @@ impl<T, const N: usize> ReservedVec<[T; N]> {
         } else {
             self.max_len.saturating_mul(N)
         };
-        // The arrays are no longer this vector's.
+        // The arrays no longer belong to this vector.
         self.owned.len = 0;
         let mut flat = ReservedVec {
             owned: Owned {
@@ -74,19 +74,19 @@ impl<T, const N: usize> ReservedVec<[T; N]> {
 }
 
 impl<T> From<Vec<T>> for ReservedVec<T> {
-    /// Moves the elements, with the maximum of [`ReservedVec::new`] or of the length if that is more. Where a panic is
-    /// not wanted, [`try_extend`](ReservedVec::try_extend) a new one.
+    /// Moves the elements into a vector with the maximum of [`ReservedVec::new`], or of the length if that is larger.
+    /// To avoid a panic, use [`try_extend`](ReservedVec::try_extend) on a new vector.
     ///
     /// # Panics
-    /// With the text of the error that [`try_reserve`](ReservedVec::try_reserve) would return.
+    /// Panics with the text of the error that [`try_reserve`](ReservedVec::try_reserve) would return.
     #[track_caller]
     fn from(mut elements: Vec<T>) -> ReservedVec<T> {
         let count = elements.len();
         let mut vec = ReservedVec::new();
         accept(vec.make_room(count));
-        // SAFETY: the vector no longer counts them as its own.
+        // SAFETY: 0 elements are always initialised; from here on, the `Vec` does not count the elements as its own.
         unsafe { elements.set_len(0) };
-        // SAFETY: initialised elements, into room for as many.
+        // SAFETY: the elements are initialised, and the new vector has room for `count` elements in separate memory.
         unsafe { ptr::copy_nonoverlapping(elements.as_ptr(), vec.as_mut_ptr(), count) };
         vec.owned.len = count;
         vec
@@ -97,20 +97,21 @@ impl<T> From<ReservedVec<T>> for Vec<T> {
     fn from(mut elements: ReservedVec<T>) -> Vec<T> {
         let mut vec = Vec::with_capacity(elements.owned.len);
         let count = mem::take(&mut elements.owned.len);
-        // SAFETY: initialised elements, which the other no longer counts as its own, into room for as many.
+        // SAFETY: the elements are initialised, the other vector no longer counts them as its own, and this one has
+        // room for `count` elements in separate memory.
         unsafe { ptr::copy_nonoverlapping(elements.as_ptr(), vec.as_mut_ptr(), count) };
-        // SAFETY: so many were moved in.
+        // SAFETY: `count` elements were moved in.
         unsafe { vec.set_len(count) };
         vec
     }
 }
 
-/// Conversions of elements that are cloned from a slice.
+/// Implements conversions that clone the elements of a slice.
 macro_rules! clone_from_slice {
     ($([$($parameters:tt)*] $source:ty;)*) => {$(
         impl<T: Clone, $($parameters)*> From<$source> for ReservedVec<T> {
             /// # Panics
-            /// As from a `Vec`.
+            /// See the conversion from `Vec`.
             #[track_caller]
             fn from(elements: $source) -> ReservedVec<T> {
                 let mut vec = ReservedVec::new();
@@ -130,7 +131,7 @@ clone_from_slice! {
 
 impl<T: Clone> From<Cow<'_, [T]>> for ReservedVec<T> {
     /// # Panics
-    /// As from a `Vec`.
+    /// See the conversion from `Vec`.
     #[track_caller]
     fn from(elements: Cow<'_, [T]>) -> ReservedVec<T> {
         match elements {
@@ -140,12 +141,12 @@ impl<T: Clone> From<Cow<'_, [T]>> for ReservedVec<T> {
     }
 }
 
-/// Conversions of elements that are moved out of another collection.
+/// Implements conversions that move the elements out of another collection.
 macro_rules! move_from {
     ($([$($parameters:tt)*] $source:ty, $element:ty;)*) => {$(
         impl<$($parameters)*> From<$source> for ReservedVec<$element> {
             /// # Panics
-            /// As from a `Vec`.
+            /// See the conversion from `Vec`.
             #[track_caller]
             fn from(elements: $source) -> ReservedVec<$element> {
                 Vec::from(elements).into()
@@ -164,7 +165,7 @@ move_from! {
 
 impl<T, const N: usize> From<[T; N]> for ReservedVec<T> {
     /// # Panics
-    /// As from a `Vec`.
+    /// See the conversion from `Vec`.
     #[track_caller]
     fn from(elements: [T; N]) -> ReservedVec<T> {
         let mut vec = ReservedVec::new();
@@ -173,7 +174,7 @@ impl<T, const N: usize> From<[T; N]> for ReservedVec<T> {
     }
 }
 
-/// Conversions into collections that std makes of a `Vec`.
+/// Implements conversions into collections that std makes from a `Vec`.
 macro_rules! move_into {
     ($([$($parameters:tt)*] $target:ty;)*) => {$(
         impl<$($parameters)*> From<ReservedVec<T>> for $target {
@@ -196,18 +197,18 @@ move_into! {
 impl<T, const N: usize> TryFrom<ReservedVec<T>> for [T; N] {
     type Error = ReservedVec<T>;
 
-    /// Returns the elements as an array, or gives the vector back if its length is another.
+    /// Returns the elements as an array, or returns the vector if its length differs.
     fn try_from(mut elements: ReservedVec<T>) -> Result<[T; N], ReservedVec<T>> {
         if elements.owned.len != N {
             return Err(elements);
         }
         elements.owned.len = 0;
-        // SAFETY: as many initialised and aligned elements, which the vector no longer counts as its own.
+        // SAFETY: the vector has `N` initialised and aligned elements, which it no longer counts as its own.
         Ok(unsafe { elements.as_ptr().cast::<[T; N]>().read() })
     }
 }
 
-/// Makes a [`ReservedVec`] of elements, as std's `vec!` makes a `Vec`.
+/// Creates a [`ReservedVec`] with the given elements, as std's `vec!` creates a `Vec`.
 ///
 /// ```
 /// use elbowroom::{ReservedVec, reserved_vec};
@@ -219,7 +220,7 @@ impl<T, const N: usize> TryFrom<ReservedVec<T>> for [T; N] {
 /// ```
 ///
 /// # Panics
-/// With the text of the error that [`try_reserve`](crate::ReservedVec::try_reserve) would return.
+/// Panics with the text of the error that [`try_reserve`](crate::ReservedVec::try_reserve) would return.
 #[macro_export]
 macro_rules! reserved_vec {
     () => {

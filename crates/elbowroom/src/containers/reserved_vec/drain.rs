@@ -1,4 +1,4 @@
-//! Taking a range out of a vector.
+//! Draining a range of a vector.
 
 #![allow(
     unsafe_code,
@@ -15,10 +15,10 @@ use std::slice;
 
 use super::ReservedVec;
 
-/// The indices of `range` in a vector of length `len`.
+/// Returns the indices of `range` in a vector of length `len`.
 ///
 /// # Panics
-/// If it is inverted or ends beyond.
+/// Panics if the range is inverted or ends beyond `len`.
 #[track_caller]
 pub(super) fn resolve(range: impl RangeBounds<usize>, len: usize) -> Range<usize> {
     let start = match range.start_bound() {
@@ -48,30 +48,30 @@ fn out_of_range(start: Bound<usize>, end: Bound<usize>, len: usize) -> ! {
     panic!("the range {start:?} to {end:?} is not inside the length of {len}")
 }
 
-/// Elements on their way out of a [`ReservedVec`]; made by [`ReservedVec::drain`].
+/// An iterator that removes a range from a [`ReservedVec`]; made by [`ReservedVec::drain`].
 pub struct Drain<'a, T> {
-    // Invariant: exclusively borrowed for 'a. Its length is where the drained range began; behind `remaining.end` at
-    // least, `tail` counts initialised elements that are to follow there.
+    // Invariant: exclusively borrowed for 'a. Its length is the start of the drained range. `tail` counts the
+    // initialised elements that remain, at or behind `remaining.end`.
     vec: NonNull<ReservedVec<T>>,
-    // The vector's: it does not move.
+    // The base of the vector, which does not move.
     base: NonNull<T>,
-    // Invariant: initialised elements behind the vector's length, not yet given out; before the tail.
+    // Invariant: the indices of initialised elements behind the vector's length and before the tail, not yet given out.
     remaining: Range<usize>,
-    // Invariant: initialised elements.
+    // Invariant: the indices of initialised elements.
     tail: Range<usize>,
     borrow: PhantomData<&'a [T]>,
 }
 
-// SAFETY: the drained elements and the vector they are in are exclusively this one's, like `&mut [T]`.
+// SAFETY: the drained elements and their vector are exclusively this object's, as with `&mut [T]`; so T must be Send.
 unsafe impl<T: Send> Send for Drain<'_, T> {}
 // SAFETY: `&self` gives out `&T` only.
 unsafe impl<T: Sync> Sync for Drain<'_, T> {}
 
 impl<'a, T> Drain<'a, T> {
-    /// `range` is inside the length.
+    /// Returns a drain of `range`, which is inside the length.
     pub(super) fn new(vec: &'a mut ReservedVec<T>, range: Range<usize>) -> Drain<'a, T> {
         let tail = range.end..vec.owned.len;
-        // If this is forgotten, nothing that it has given out is the vector's any more.
+        // If the drain is forgotten, the vector no longer owns any element that was given out.
         vec.owned.len = range.start;
         let base = vec.owned.ptr.cast();
         Drain {
@@ -84,11 +84,11 @@ impl<'a, T> Drain<'a, T> {
     }
 
     fn vec_mut(&mut self) -> &mut ReservedVec<T> {
-        // SAFETY: exclusively borrowed for longer than this lives (invariant).
+        // SAFETY: the vector is exclusively borrowed for longer than `self` lives (invariant).
         unsafe { self.vec.as_mut() }
     }
 
-    /// The place of an element, which may be used up to the end of the tail.
+    /// Returns the address of an element, valid up to the end of the tail.
     #[inline(always)]
     fn place(&self, index: usize) -> *mut T {
         self.base.as_ptr().wrapping_add(index)
@@ -97,7 +97,7 @@ impl<'a, T> Drain<'a, T> {
     /// Returns the elements that have not been taken yet.
     pub fn as_slice(&self) -> &[T] {
         let first = self.place(self.remaining.start);
-        // SAFETY: initialised elements (invariant) that this borrows.
+        // SAFETY: the elements are initialised (invariant), and borrowed with `self`.
         unsafe { slice::from_raw_parts(first, self.remaining.len()) }
     }
 
@@ -114,14 +114,15 @@ impl<'a, T> Drain<'a, T> {
         let Range { start, end } = mem::take(&mut self.remaining);
         let gap = self.vec_mut().owned.len;
         let (from, to) = (self.place(start), self.place(gap));
-        // SAFETY: initialised elements (invariant), no longer counted as remaining, are moved down over ones that were
-        // taken.
+        // SAFETY: the elements are initialised (invariant) and no longer counted as remaining. They are moved down
+        // inside the vector, over elements that were taken.
         unsafe { ptr::copy(from, to, end - start) };
         // The drop moves the tail behind them.
         self.vec_mut().owned.len = gap + (end - start);
     }
 
-    /// Fills the gap from an iterator, as far as both go; whether the gap is full. Nothing remains to be given out.
+    /// Fills the gap from an iterator, until the gap is full or the iterator ends. Returns whether the gap is full. No
+    /// element remains to be given out.
     pub(super) fn fill_gap(&mut self, elements: &mut impl Iterator<Item = T>) -> bool {
         debug_assert!(self.remaining.is_empty());
         let end = self.tail.start;
@@ -130,14 +131,13 @@ impl<'a, T> Drain<'a, T> {
             let Some(element) = elements.next() else {
                 return false;
             };
-            // SAFETY: before the tail, which is inside what is ready.
+            // SAFETY: the place is before the tail, and therefore inside the ready memory.
             unsafe { vec.push_ready(element) };
         }
         true
     }
 
-    /// Makes the gap wider by `more`, with the tail moved up. Panics if there is no memory for that, with nothing
-    /// changed.
+    /// Widens the gap by `more` places and moves the tail up. Panics without a change if there is no memory for that.
     #[track_caller]
     pub(super) fn widen_gap(&mut self, more: usize) {
         let Range { start, end } = self.tail;
@@ -145,7 +145,7 @@ impl<'a, T> Drain<'a, T> {
         if more > vec.ready - end {
             super::accept(vec.grow(end, more, super::Extent::Ahead));
         }
-        // SAFETY: initialised elements, moved up within what is ready.
+        // SAFETY: the elements are initialised, and are moved up within the ready memory.
         unsafe { ptr::copy(vec.place(start), vec.place(start + more), end - start) };
         self.tail = start + more..end + more;
     }
@@ -157,7 +157,8 @@ impl<T> Iterator for Drain<'_, T> {
     #[inline]
     fn next(&mut self) -> Option<T> {
         let index = self.remaining.next()?;
-        // SAFETY: initialised (invariant), and given out only once.
+        // SAFETY: the index was just taken from `remaining`, so the element is initialised (invariant) and is read only
+        // once.
         Some(unsafe { self.place(index).read() })
     }
 
@@ -170,7 +171,8 @@ impl<T> DoubleEndedIterator for Drain<'_, T> {
     #[inline]
     fn next_back(&mut self) -> Option<T> {
         let index = self.remaining.next_back()?;
-        // SAFETY: initialised (invariant), and given out only once.
+        // SAFETY: the index was just taken from `remaining`, so the element is initialised (invariant) and is read only
+        // once.
         Some(unsafe { self.place(index).read() })
     }
 }
@@ -192,7 +194,7 @@ impl<T: fmt::Debug> fmt::Debug for Drain<'_, T> {
 
 impl<T> Drop for Drain<'_, T> {
     fn drop(&mut self) {
-        /// Closes the gap: also when the drop of an element panics.
+        /// Closes the gap when dropped, also if the drop of an element panics.
         struct CloseGap<'d, 'a, T>(&'d mut Drain<'a, T>);
 
         impl<T> Drop for CloseGap<'_, '_, T> {
@@ -201,7 +203,8 @@ impl<T> Drop for Drain<'_, T> {
                 let vec = self.0.vec_mut();
                 let gap = vec.owned.len;
                 if gap != start {
-                    // SAFETY: initialised elements, moved down over ones that are gone.
+                    // SAFETY: the elements of the tail are initialised, and are moved down over places whose elements
+                    // are gone.
                     unsafe { ptr::copy(vec.place(start), vec.place(gap), end - start) };
                 }
                 vec.owned.len = gap + (end - start);
@@ -211,7 +214,7 @@ impl<T> Drop for Drain<'_, T> {
         let remaining = mem::take(&mut self.remaining);
         let first = self.place(remaining.start);
         let closing = CloseGap(self);
-        // SAFETY: initialised elements, no longer counted as remaining.
+        // SAFETY: the elements are initialised, and no longer counted as remaining, so they are dropped once.
         unsafe { ptr::drop_in_place(ptr::slice_from_raw_parts_mut(first, remaining.len())) };
         drop(closing);
     }

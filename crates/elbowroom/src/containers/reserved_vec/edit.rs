@@ -1,4 +1,4 @@
-//! Adding, taking out and moving elements.
+//! Adding, removing and moving elements.
 
 #![allow(
     unsafe_code,
@@ -16,21 +16,21 @@ impl<T> ReservedVec<T> {
     /// Appends an element.
     ///
     /// # Panics
-    /// With the text of the error that [`try_push`](ReservedVec::try_push) would return.
+    /// Panics with the text of the error that [`try_push`](ReservedVec::try_push) would return.
     #[inline]
     #[track_caller]
     pub fn push(&mut self, value: T) {
         if self.owned.len == self.ready {
             self.grow_for_push();
         }
-        // SAFETY: there is room for one more.
+        // SAFETY: `make_room` has returned, so there is room for one more element.
         unsafe { self.push_ready(value) };
     }
 
-    /// Appends an element, or gives it back.
+    /// Appends an element, or returns it in the error.
     ///
     /// # Errors
-    /// [`PushError::error`] as of [`try_reserve`](ReservedVec::try_reserve). It turns into that one with `?`.
+    /// [`PushError::error`] is that of [`try_reserve`](ReservedVec::try_reserve). The operator `?` converts to it.
     #[inline]
     pub fn try_push(&mut self, value: T) -> Result<(), PushError<T>> {
         if self.owned.len == self.ready {
@@ -38,7 +38,7 @@ impl<T> ReservedVec<T> {
                 return Err(PushError::new(value, error));
             }
         }
-        // SAFETY: there is room for one more.
+        // SAFETY: `make_room` has returned, so there is room for one more element.
         unsafe { self.push_ready(value) };
         Ok(())
     }
@@ -46,32 +46,32 @@ impl<T> ReservedVec<T> {
     /// Appends an element, and returns a reference to it.
     ///
     /// # Panics
-    /// As [`push`](ReservedVec::push).
+    /// See [`push`](ReservedVec::push).
     #[inline]
     #[track_caller]
     pub fn push_mut(&mut self, value: T) -> &mut T {
         self.push(value);
         let last = self.place(self.owned.len - 1);
-        // SAFETY: the element that was pushed just now, borrowed with the vector.
+        // SAFETY: this is the element that was just pushed, borrowed with the vector.
         unsafe { &mut *last }
     }
 
     /// Appends an element if it fits into the [`capacity`](ReservedVec::capacity), and returns a reference to it.
-    /// Otherwise gives the element back. Asks the system for nothing.
+    /// Otherwise returns the element. Makes no system call.
     ///
     /// # Errors
-    /// The element, if there is no room.
+    /// The element is returned if there is no room.
     #[inline]
     pub fn push_within_capacity(&mut self, value: T) -> Result<&mut T, T> {
         if self.owned.len == self.capacity() {
             return Err(value);
         }
-        // Committed pages may be used; that they are `ready` only says that they are in memory.
+        // Committed pages may be used at any time; `ready` only says that they are resident.
         self.ready = self.ready.max(self.owned.len + 1);
-        // SAFETY: there is room for one more.
+        // SAFETY: the length is less than the capacity, and `ready` was just raised above the length.
         unsafe { self.push_ready(value) };
         let last = self.place(self.owned.len - 1);
-        // SAFETY: the element that was pushed just now, borrowed with the vector.
+        // SAFETY: this is the element that was just pushed, borrowed with the vector.
         Ok(unsafe { &mut *last })
     }
 
@@ -83,40 +83,40 @@ impl<T> ReservedVec<T> {
     }
 
     /// # Safety
-    /// The length is less than what is ready.
+    /// The length is less than `ready`.
     #[inline(always)]
     pub(super) unsafe fn push_ready(&mut self, value: T) {
         let len = self.owned.len;
         let place = self.place(len);
-        // SAFETY: ready (contract), so on committed pages, or of no size; aligned as the base is; nothing
-        // is there that would have to be dropped.
+        // SAFETY: the place is ready (contract), so it is on committed pages or has no size. It is aligned because the
+        // base is. It holds no value that would need dropping.
         unsafe { place.write(value) };
-        // Not counted up in memory, which the compiler would have to read again after the write.
+        // The length is not incremented in memory, because the compiler would have to read it again after the write.
         self.owned.len = len + 1;
     }
 
-    /// Takes the last element.
+    /// Removes the last element and returns it, or `None` if the vector is empty.
     #[inline]
     pub fn pop(&mut self) -> Option<T> {
         if self.owned.len == 0 {
             return None;
         }
         self.owned.len -= 1;
-        // SAFETY: it was the last element, and the vector no longer counts it as its own.
+        // SAFETY: this was the last element, and the vector no longer counts it as its own.
         Some(unsafe { self.place(self.owned.len).read() })
     }
 
-    /// Takes the last element if `predicate` says so.
+    /// Removes the last element and returns it, if `predicate` returns true for it.
     pub fn pop_if(&mut self, predicate: impl FnOnce(&mut T) -> bool) -> Option<T> {
         let last = self.last_mut()?;
         if predicate(last) { self.pop() } else { None }
     }
 
-    /// Puts an element at `index`, and moves those from there on up by one.
+    /// Inserts an element at `index`, and moves the elements from there on up by one.
     ///
     /// # Panics
-    /// If `index` is beyond the length; and with the text of the error that [`try_insert`](ReservedVec::try_insert)
-    /// would return.
+    /// Panics if `index` is beyond the length. Panics with the text of the error that
+    /// [`try_insert`](ReservedVec::try_insert) would return.
     #[track_caller]
     pub fn insert(&mut self, index: usize, value: T) {
         if let Err(refusal) = self.try_insert(index, value) {
@@ -124,13 +124,14 @@ impl<T> ReservedVec<T> {
         }
     }
 
-    /// Puts an element at `index`, and moves those from there on up by one; or gives it back.
+    /// Inserts an element at `index`, and moves the elements from there on up by one. Returns the element if there is
+    /// no room.
     ///
     /// # Errors
-    /// As [`try_push`](ReservedVec::try_push).
+    /// See [`try_push`](ReservedVec::try_push).
     ///
     /// # Panics
-    /// If `index` is beyond the length.
+    /// Panics if `index` is beyond the length.
     #[track_caller]
     pub fn try_insert(&mut self, index: usize, value: T) -> Result<(), PushError<T>> {
         let len = self.owned.len;
@@ -139,33 +140,33 @@ impl<T> ReservedVec<T> {
             return Err(PushError::new(value, error));
         }
         let place = self.place(index);
-        // SAFETY: the elements from there on, and one place more, are ready.
+        // SAFETY: `make_room` has returned, so the elements from there on, and one place more, are ready.
         unsafe { ptr::copy(place, self.place(index + 1), len - index) };
-        // SAFETY: what was there has been moved away.
+        // SAFETY: the place is ready, and its element has been moved away.
         unsafe { place.write(value) };
         self.owned.len = len + 1;
         Ok(())
     }
 
-    /// Puts an element at `index`, and returns a reference to it.
+    /// Inserts an element at `index`, and returns a reference to it.
     ///
     /// # Panics
-    /// As [`insert`](ReservedVec::insert).
+    /// See [`insert`](ReservedVec::insert).
     #[track_caller]
     pub fn insert_mut(&mut self, index: usize, value: T) -> &mut T {
         self.insert(index, value);
         &mut self[index]
     }
 
-    /// Takes the element at `index`, as [`remove`](ReservedVec::remove) does, if there is one.
+    /// Removes the element at `index` as [`remove`](ReservedVec::remove) does, or returns `None` if there is none.
     pub fn try_remove(&mut self, index: usize) -> Option<T> {
         (index < self.owned.len).then(|| self.remove(index))
     }
 
-    /// Takes the element at `index`, and moves those behind it down by one.
+    /// Removes the element at `index` and returns it. Moves the elements behind it down by one.
     ///
     /// # Panics
-    /// If there is no such element.
+    /// Panics if `index` is not less than the length.
     #[track_caller]
     pub fn remove(&mut self, index: usize) -> T {
         let len = self.owned.len;
@@ -174,18 +175,18 @@ impl<T> ReservedVec<T> {
             "index {index} is not below the length of {len}"
         );
         let place = self.place(index);
-        // SAFETY: an element, which is moved out and then overwritten or no longer counted.
+        // SAFETY: the element is initialised; its place is then overwritten or no longer counted, so it is owned once.
         let value = unsafe { place.read() };
-        // SAFETY: the elements behind it move down by one.
+        // SAFETY: the elements behind it are initialised, and move down by one place inside the vector.
         unsafe { ptr::copy(self.place(index + 1), place, len - index - 1) };
         self.owned.len = len - 1;
         value
     }
 
-    /// Takes the element at `index`, and moves the last one there.
+    /// Removes the element at `index` and returns it. Moves the last element into its place.
     ///
     /// # Panics
-    /// If there is no such element.
+    /// Panics if `index` is not less than the length.
     #[track_caller]
     pub fn swap_remove(&mut self, index: usize) -> T {
         let len = self.owned.len;
@@ -195,95 +196,96 @@ impl<T> ReservedVec<T> {
         );
         self.as_mut_slice().swap(index, len - 1);
         self.owned.len = len - 1;
-        // SAFETY: it was the last element, and the vector no longer counts it as its own.
+        // SAFETY: this was the last element, and the vector no longer counts it as its own.
         unsafe { self.place(len - 1).read() }
     }
 
-    /// Drops the elements from `len` on. What is committed stays so.
+    /// Drops the elements from `len` on. Committed pages stay committed.
     pub fn truncate(&mut self, len: usize) {
         let Some(dropped) = self.owned.len.checked_sub(len) else {
             return;
         };
         let rest = ptr::slice_from_raw_parts_mut(self.place(len), dropped);
-        // Before anything is dropped: if that panics, nothing is dropped twice.
+        // Set before any drop: if one panics, no element is dropped twice.
         self.owned.len = len;
-        // SAFETY: initialised elements that the vector no longer counts as its own.
+        // SAFETY: the elements are initialised, and the vector no longer counts them as its own.
         unsafe { ptr::drop_in_place(rest) };
     }
 
-    /// Drops all elements. What is committed stays so.
+    /// Drops all elements. Committed pages stay committed.
     #[inline]
     pub fn clear(&mut self) {
         self.truncate(0);
     }
 
-    /// Moves all elements of `other` to the end of this one.
+    /// Moves all elements of `other` to the end of this vector.
     ///
     /// # Panics
-    /// With the text of the error that [`try_append`](ReservedVec::try_append) would return.
+    /// Panics with the text of the error that [`try_append`](ReservedVec::try_append) would return.
     #[track_caller]
     pub fn append(&mut self, other: &mut ReservedVec<T>) {
         accept(self.try_append(other));
     }
 
-    /// Moves all elements of `other` to the end of this one, or none.
+    /// Moves all elements of `other` to the end of this vector, or none.
     ///
     /// # Errors
-    /// As [`try_reserve`](ReservedVec::try_reserve).
+    /// See [`try_reserve`](ReservedVec::try_reserve).
     pub fn try_append(&mut self, other: &mut ReservedVec<T>) -> Result<(), Error> {
         let more = other.owned.len;
         self.make_room(more)?;
-        // SAFETY: initialised elements of another vector, into room for as many.
+        // SAFETY: the elements are initialised, in another vector, and this one has room for `more` elements.
         unsafe { ptr::copy_nonoverlapping(other.as_ptr(), self.place(self.owned.len), more) };
         other.owned.len = 0;
         self.owned.len += more;
         Ok(())
     }
 
-    /// Takes the elements from `at` on into a vector with the same maximum, limits, budget, growth and name.
+    /// Moves the elements from `at` on into a new vector with the same maximum, limits, budget, growth policy and name.
     ///
     /// # Panics
-    /// If `at` is beyond the length; and with the text of the error that [`try_split_off`](ReservedVec::try_split_off)
-    /// would return.
+    /// Panics if `at` is beyond the length. Panics with the text of the error that
+    /// [`try_split_off`](ReservedVec::try_split_off) would return.
     #[track_caller]
     #[must_use = "use `truncate` to drop the elements"]
     pub fn split_off(&mut self, at: usize) -> ReservedVec<T> {
         accept(self.try_split_off(at))
     }
 
-    /// Takes the elements from `at` on into a vector with the same maximum, limits, budget, growth and name.
+    /// Moves the elements from `at` on into a new vector with the same maximum, limits, budget, growth policy and name.
     ///
     /// # Errors
-    /// As [`try_reserve`](ReservedVec::try_reserve), and as of the builder.
+    /// See [`try_reserve`](ReservedVec::try_reserve) and [`build`](ContainerBuilder::build).
     ///
     /// # Panics
-    /// If `at` is beyond the length.
+    /// Panics if `at` is beyond the length.
     #[track_caller]
     pub fn try_split_off(&mut self, at: usize) -> Result<ReservedVec<T>, Error> {
         let len = self.owned.len;
         assert!(at <= len, "index {at} is beyond the length of {len}");
         let mut other = self.like()?;
         other.make_room(len - at)?;
-        // SAFETY: initialised elements, into room for as many in another vector.
+        // SAFETY: the elements are initialised, and the other vector has room for `len - at` elements in separate
+        // memory.
         unsafe { ptr::copy_nonoverlapping(self.place(at), other.as_mut_ptr(), len - at) };
         self.owned.len = at;
         other.owned.len = len - at;
         Ok(other)
     }
 
-    /// Drops elements or appends what `make` returns, until there are `len`.
+    /// Drops elements, or appends what `make` returns, until the length is `len`.
     ///
     /// # Panics
-    /// With the text of the error that [`try_resize_with`](ReservedVec::try_resize_with) would return.
+    /// Panics with the text of the error that [`try_resize_with`](ReservedVec::try_resize_with) would return.
     #[track_caller]
     pub fn resize_with(&mut self, len: usize, make: impl FnMut() -> T) {
         accept(self.try_resize_with(len, make));
     }
 
-    /// Drops elements or appends what `make` returns, until there are `len`.
+    /// Drops elements, or appends what `make` returns, until the length is `len`.
     ///
     /// # Errors
-    /// As [`try_reserve`](ReservedVec::try_reserve).
+    /// See [`try_reserve`](ReservedVec::try_reserve).
     pub fn try_resize_with(
         &mut self,
         len: usize,
@@ -293,7 +295,7 @@ impl<T> ReservedVec<T> {
             Some(more) => {
                 self.make_room(more)?;
                 while self.owned.len < len {
-                    // SAFETY: there is room for all of them.
+                    // SAFETY: `make_room` has made room for all of them.
                     unsafe { self.push_ready(make()) };
                 }
             }
@@ -302,11 +304,11 @@ impl<T> ReservedVec<T> {
         Ok(())
     }
 
-    /// Takes the elements of `range` out, which are dropped if they are not asked for, and closes the gap when the
-    /// iterator is dropped. (If it is forgotten, elements behind the range may be lost.)
+    /// Removes the elements of `range` and returns an iterator over them. Dropping the iterator drops those that were
+    /// not taken and closes the gap. If it is forgotten, elements behind the range may be lost.
     ///
     /// # Panics
-    /// If the range is inverted or ends beyond the length.
+    /// Panics if the range is inverted or ends beyond the length.
     #[track_caller]
     pub fn drain(&mut self, range: impl RangeBounds<usize>) -> drain::Drain<'_, T> {
         let range = drain::resolve(range, self.owned.len);
@@ -315,19 +317,19 @@ impl<T> ReservedVec<T> {
 }
 
 impl<T: Clone> ReservedVec<T> {
-    /// Drops elements or appends clones of `value`, until there are `len`.
+    /// Drops elements, or appends clones of `value`, until the length is `len`.
     ///
     /// # Panics
-    /// With the text of the error that [`try_resize`](ReservedVec::try_resize) would return.
+    /// Panics with the text of the error that [`try_resize`](ReservedVec::try_resize) would return.
     #[track_caller]
     pub fn resize(&mut self, len: usize, value: T) {
         accept(self.try_resize(len, value));
     }
 
-    /// Drops elements or appends clones of `value`, until there are `len`.
+    /// Drops elements, or appends clones of `value`, until the length is `len`.
     ///
     /// # Errors
-    /// As [`try_reserve`](ReservedVec::try_reserve).
+    /// See [`try_reserve`](ReservedVec::try_reserve).
     pub fn try_resize(&mut self, len: usize, value: T) -> Result<(), Error> {
         if len <= self.owned.len {
             self.truncate(len);
@@ -335,7 +337,7 @@ impl<T: Clone> ReservedVec<T> {
         }
         self.make_room(len - self.owned.len)?;
         self.fill_ready(len - self.owned.len - 1, || value.clone());
-        // SAFETY: there is room for all of them, and one is left.
+        // SAFETY: `make_room` has made room for all of them, and this is the last.
         unsafe { self.push_ready(value) };
         Ok(())
     }

@@ -10,11 +10,11 @@ use std::ops::RangeBounds;
 use super::{ReservedVec, accept, drain};
 use crate::error::Error;
 
-/// The length of a vector that is being filled, kept in a register: written back at the end, also when what makes the
-/// elements panics.
+/// The length of a vector that is being filled, kept in a register. It is written back at the end, also if the code
+/// that makes the elements panics.
 struct Filling<'a> {
     len: &'a mut usize,
-    // Invariant: so many elements are initialised.
+    // Invariant: the first `filled` elements are initialised.
     filled: usize,
 }
 
@@ -38,23 +38,25 @@ impl<T> ReservedVec<T> {
         self.extend_ready((0..count).map(|_| make()));
     }
 
-    /// Appends from an iterator until it ends or what is ready is used up. The elements count as soon as they are
-    /// there.
+    /// Appends from an iterator until it ends or the ready memory is full. Each element counts as soon as it is
+    /// written.
     #[inline]
     fn extend_ready(&mut self, elements: impl Iterator<Item = T>) {
         let base = self.owned.ptr.cast::<T>();
         let room = self.ready - self.owned.len;
         let mut filling = Filling::new(&mut self.owned.len);
         elements.take(room).for_each(|element| {
-            // SAFETY: inside what is ready: `take` lets no more through than there is room for.
+            // SAFETY: the place is inside the ready memory, because `take` yields at most as many elements as there is
+            // room for.
             let place = unsafe { base.add(filling.filled) };
-            // SAFETY: on committed pages, or of no size; aligned as the base is; behind the last element.
+            // SAFETY: the place is on committed pages or has no size; it is aligned because the base is; it is behind
+            // the last element.
             unsafe { place.write(element) };
             filling.filled += 1;
         });
     }
 
-    /// Appends all of an iterator. What came before an error stays.
+    /// Appends all elements of an iterator. On an error, the elements already appended stay.
     fn extend_until_refused(&mut self, mut elements: impl Iterator<Item = T>) -> Result<(), Error> {
         self.make_room(elements.size_hint().0)?;
         loop {
@@ -66,15 +68,15 @@ impl<T> ReservedVec<T> {
                 return Ok(());
             };
             self.make_room(elements.size_hint().0.saturating_add(1))?;
-            // SAFETY: there is room for at least one.
+            // SAFETY: `make_room` has made room for at least one element.
             unsafe { self.push_ready(element) };
         }
     }
 
-    /// Appends all of an iterator, or on an error nothing: what it had yielded by then is dropped.
+    /// Appends all elements of an iterator, or none on an error; the elements already yielded are dropped then.
     ///
     /// # Errors
-    /// As [`try_reserve`](ReservedVec::try_reserve).
+    /// See [`try_reserve`](ReservedVec::try_reserve).
     pub fn try_extend(&mut self, elements: impl IntoIterator<Item = T>) -> Result<(), Error> {
         let before = self.owned.len;
         let result = self.extend_until_refused(elements.into_iter());
@@ -89,7 +91,8 @@ impl<T: Clone> ReservedVec<T> {
     /// Appends clones of all elements of a slice.
     ///
     /// # Panics
-    /// With the text of the error that [`try_extend_from_slice`](ReservedVec::try_extend_from_slice) would return.
+    /// Panics with the text of the error that [`try_extend_from_slice`](ReservedVec::try_extend_from_slice) would
+    /// return.
     #[track_caller]
     pub fn extend_from_slice(&mut self, elements: &[T]) {
         accept(self.try_extend_from_slice(elements));
@@ -98,7 +101,7 @@ impl<T: Clone> ReservedVec<T> {
     /// Appends clones of all elements of a slice.
     ///
     /// # Errors
-    /// As [`try_reserve`](ReservedVec::try_reserve).
+    /// See [`try_reserve`](ReservedVec::try_reserve).
     pub fn try_extend_from_slice(&mut self, elements: &[T]) -> Result<(), Error> {
         self.make_room(elements.len())?;
         self.extend_ready(elements.iter().cloned());
@@ -108,7 +111,7 @@ impl<T: Clone> ReservedVec<T> {
     /// Appends clones of the elements of `range`.
     ///
     /// # Panics
-    /// If the range is inverted or ends beyond the length; and with the text of the error that
+    /// Panics if the range is inverted or ends beyond the length. Panics with the text of the error that
     /// [`try_extend_from_within`](ReservedVec::try_extend_from_within) would return.
     #[track_caller]
     pub fn extend_from_within(&mut self, range: impl RangeBounds<usize>) {
@@ -118,17 +121,18 @@ impl<T: Clone> ReservedVec<T> {
     /// Appends clones of the elements of `range`.
     ///
     /// # Errors
-    /// As [`try_reserve`](ReservedVec::try_reserve).
+    /// See [`try_reserve`](ReservedVec::try_reserve).
     ///
     /// # Panics
-    /// If the range is inverted or ends beyond the length.
+    /// Panics if the range is inverted or ends beyond the length.
     #[track_caller]
     pub fn try_extend_from_within(&mut self, range: impl RangeBounds<usize>) -> Result<(), Error> {
         let range = drain::resolve(range, self.owned.len);
         self.make_room(range.len())?;
         let mut next = self.place(range.start).cast_const();
         self.fill_ready(range.len(), || {
-            // SAFETY: an element of the range, which is written to by nobody while those behind the last are filled.
+            // SAFETY: an element of the range is initialised, and is not written while places behind the last element
+            // are filled.
             let element = unsafe { &*next };
             next = next.wrapping_add(1);
             element.clone()
@@ -139,8 +143,8 @@ impl<T: Clone> ReservedVec<T> {
 
 impl<T> Extend<T> for ReservedVec<T> {
     /// # Panics
-    /// With the text of the error that [`try_reserve`](ReservedVec::try_reserve) would return. What the iterator
-    /// yielded before that stays.
+    /// Panics with the text of the error that [`try_reserve`](ReservedVec::try_reserve) would return. The elements
+    /// already appended stay.
     #[track_caller]
     fn extend<I: IntoIterator<Item = T>>(&mut self, elements: I) {
         accept(self.extend_until_refused(elements.into_iter()));
@@ -149,7 +153,7 @@ impl<T> Extend<T> for ReservedVec<T> {
 
 impl<'a, T: Copy + 'a> Extend<&'a T> for ReservedVec<T> {
     /// # Panics
-    /// As for elements by value.
+    /// See the implementation for elements by value.
     #[track_caller]
     fn extend<I: IntoIterator<Item = &'a T>>(&mut self, elements: I) {
         accept(self.extend_until_refused(elements.into_iter().copied()));

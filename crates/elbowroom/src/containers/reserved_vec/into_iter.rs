@@ -1,4 +1,4 @@
-//! The elements of a vector, one by one.
+//! The iterator over a vector's elements by value.
 
 #![allow(unsafe_code, reason = "moves elements out of a vector")]
 
@@ -12,42 +12,42 @@ use std::slice;
 use super::super::drop_glue::DropGlue;
 use super::{ReservedVec, accept};
 
-/// The elements of a [`ReservedVec`], by value.
+/// An iterator over the elements of a [`ReservedVec`], by value.
 pub struct IntoIter<T> {
-    // Dropped before `vec`, which has their memory: fields are dropped in this order.
+    // Dropped before `vec`, which owns their memory: fields are dropped in declaration order.
     remaining: Remaining,
-    // Invariant: its length is 0, so that it drops no elements.
+    // Invariant: its length is 0, so its drop drops no elements.
     vec: ReservedVec<T>,
 }
 
-/// The elements that were not given out, which are dropped with this.
+/// The elements that were not given out. Dropping this drops them.
 struct Remaining {
-    // Invariant: where the elements of the vector lie, aligned for them.
+    // Invariant: the address of the vector's element 0, aligned for the elements.
     first: NonNull<u8>,
     // Invariant: the indices of initialised elements.
     range: Range<usize>,
-    // Invariant: of the type of the elements.
+    // Invariant: made for the type of the elements.
     glue: DropGlue,
 }
 
 impl Drop for Remaining {
     fn drop(&mut self) {
         let range = mem::take(&mut self.range);
-        // SAFETY: initialised elements of the type of `glue`, in the memory of the vector, which is dropped later
-        // (invariants). They no longer count as remaining, and nothing else has them.
+        // SAFETY: the elements are initialised, of the type of `glue`, and in the memory of the vector, which is
+        // dropped later (invariants). They no longer count as remaining, so nothing else uses them.
         unsafe { self.glue.drop(self.first.as_ptr(), range) };
     }
 }
 
-// SAFETY: it owns its elements and the memory they are in, as the vector did.
+// SAFETY: the iterator owns its elements and their memory, as the vector did; so T must be Send.
 unsafe impl<T: Send> Send for IntoIter<T> {}
-// SAFETY: `&self` gives out `&T` and figures only.
+// SAFETY: `&self` gives out `&T` and plain figures only.
 unsafe impl<T: Sync> Sync for IntoIter<T> {}
 
 impl<T> IntoIter<T> {
     /// Returns the elements that have not been taken yet.
     pub fn as_slice(&self) -> &[T] {
-        // SAFETY: initialised elements (invariant) that this borrows.
+        // SAFETY: the elements are initialised (invariant), and borrowed with `self`.
         unsafe {
             slice::from_raw_parts(
                 self.vec.place(self.remaining.range.start),
@@ -58,7 +58,7 @@ impl<T> IntoIter<T> {
 
     /// Returns the elements that have not been taken yet.
     pub fn as_mut_slice(&mut self) -> &mut [T] {
-        // SAFETY: initialised elements (invariant) that this borrows exclusively.
+        // SAFETY: the elements are initialised (invariant), and borrowed exclusively with `self`.
         unsafe {
             slice::from_raw_parts_mut(
                 self.vec.place(self.remaining.range.start),
@@ -74,7 +74,8 @@ impl<T> Iterator for IntoIter<T> {
     #[inline]
     fn next(&mut self) -> Option<T> {
         let index = self.remaining.range.next()?;
-        // SAFETY: initialised (invariant), and given out only once.
+        // SAFETY: the index was just taken from `remaining`, so the element is initialised (invariant) and is read only
+        // once.
         Some(unsafe { self.vec.place(index).read() })
     }
 
@@ -91,7 +92,8 @@ impl<T> DoubleEndedIterator for IntoIter<T> {
     #[inline]
     fn next_back(&mut self) -> Option<T> {
         let index = self.remaining.range.next_back()?;
-        // SAFETY: initialised (invariant), and given out only once.
+        // SAFETY: the index was just taken from `remaining`, so the element is initialised (invariant) and is read only
+        // once.
         Some(unsafe { self.vec.place(index).read() })
     }
 }
@@ -114,7 +116,7 @@ impl<T> Default for IntoIter<T> {
 
 impl<T: Clone> Clone for IntoIter<T> {
     /// # Panics
-    /// As the clone of a vector.
+    /// See [`ReservedVec::clone`].
     #[track_caller]
     fn clone(&self) -> IntoIter<T> {
         let mut vec = accept(self.vec.like());

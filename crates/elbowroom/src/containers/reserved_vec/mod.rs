@@ -1,4 +1,4 @@
-//! The growth of a `Vec`, the address of a static.
+//! A `Vec` whose elements never move.
 
 #![allow(
     unsafe_code,
@@ -43,11 +43,10 @@ pub use peek::PeekMut;
 pub use retain::ExtractIf;
 pub use splice::Splice;
 
-/// A `Vec` that never moves: the growth of a vector, the address of a static.
+/// A vector with the methods of `Vec`, whose elements never move.
 ///
-/// It reserves addresses for its maximum length and commits pages from the first on as it grows. An element stays where
-/// it was pushed: growing copies nothing, takes no second block of memory while it does, and pointers to elements stay
-/// valid for the life of the vector.
+/// It reserves addresses for its maximum length, and commits pages from the first one on as it grows. Growing copies
+/// nothing and needs no second block of memory. Pointers to elements stay valid for the life of the vector.
 ///
 /// ```
 /// use elbowroom::ReservedVec;
@@ -60,32 +59,33 @@ pub use splice::Splice;
 /// assert_eq!(names[0], "first");
 /// ```
 ///
-/// # Differences to `Vec`
+/// # Differences from `Vec`
 ///
-/// Methods have `Vec`'s names and meanings, and a function that takes a `&[T]` or `&mut [T]` takes this too. The
-/// differences:
+/// The methods have the names and meanings of `Vec`'s methods, and the vector can be passed to a function that takes
+/// `&[T]` or `&mut [T]`. The differences:
 ///
 /// - The length is bounded, by [`max_len`](ReservedVec::max_len) and by the limits given to the
 ///   [builder](ReservedVec::builder).
 /// - Each method that may need memory has a form that returns an [`Error`] where `Vec` would abort: `try_push`,
-///   `try_extend` and so on. On an error the vector holds what it held. The plain forms panic with the error's text.
-///   Std's `TryReserveError` can only be made by std; where `?` needs an error of std's, an [`Error`] turns into an
+///   `try_extend` and so on. On an error, the vector is unchanged. The plain forms panic with the error's text. Only
+///   std can make its `TryReserveError`. If `?` needs an error of std, an [`Error`] converts into an
 ///   [`io::Error`](std::io::Error), of the kind `OutOfMemory` if a limit or the system has refused.
-/// - A `Cursor` around it reads and seeks. It does not write, which only std can add to its `Cursor`. A vector of bytes
-///   is itself a writer that appends.
+/// - A `Cursor` around it reads and seeks, but does not write: only std can add that to its `Cursor`. A vector of bytes
+///   implements `Write` itself, by appending.
 /// - [`shrink_to_fit`](ReservedVec::shrink_to_fit) gives pages back to the system in place.
 ///
 /// # What it costs
 ///
-/// Reserving takes a system call and no memory. Addresses are limited: to 128 TiB on most machines, and to less if the
-/// process has a limit (RLIMIT_AS). Vectors without a maximum share half of them: see [`new`](ReservedVec::new). A
-/// vector takes at least a page once it has an element, and on Linux two of the 65,530 mappings that a process may
-/// have (`vm.max_map_count`): use `Vec` for tens of thousands of small vectors.
+/// Reserving takes a system call and no memory. Address space is limited: to 128 TiB on most machines, and to less if
+/// the process has a limit (RLIMIT_AS). Vectors without a maximum share half of it: see [`new`](ReservedVec::new). A
+/// vector with an element takes at least a page, and on Linux two of the 65,530 mappings that a process may have
+/// (`vm.max_map_count`). For tens of thousands of small vectors, use `Vec`.
 ///
-/// Small vectors that come and go take over each other's memory without a system call: see [`trim`](crate::trim). A
-/// vector that is made, pushed to once and dropped takes about twice the time of a `Vec`, measured on an AMD EPYC
-/// (`come-and-go-8` of the benchmarks). A debug build of a program compiles the library without optimisation, and there
-/// it takes about twenty times; with these lines in the `Cargo.toml` of the program, about four times:
+/// Small vectors that are made and dropped in turn reuse each other's memory without a system call: see
+/// [`trim`](crate::trim). Making a vector, pushing once and dropping it takes about twice the time of a `Vec`, measured
+/// on an AMD EPYC (`come-and-go-8` of the benchmarks). A debug build of a program compiles the library without
+/// optimisation, and this takes about twenty times as long. With these lines in the program's `Cargo.toml`, it takes
+/// about four times as long:
 ///
 /// ```toml
 /// [profile.dev.package.elbowroom]
@@ -94,59 +94,60 @@ pub use splice::Splice;
 ///
 /// # Pointers
 ///
-/// From the first element on, [`as_ptr`](ReservedVec::as_ptr) gives the same address for the life of the vector, moves
-/// of the vector itself included. A pointer from it may be used wherever an element is, also after the vector has
-/// grown, as long as no `&mut` to the same element is alive.
+/// From the first element on, [`as_ptr`](ReservedVec::as_ptr) returns the same address for the life of the vector, even
+/// if the vector itself is moved. A pointer from it may be used for every element, also after the vector has grown, as
+/// long as no `&mut` to the same element is alive.
 pub struct ReservedVec<T> {
-    // Dropped before `prefix`, which has their memory: fields are dropped in this order.
+    // Dropped before `prefix`, which owns their memory: fields are dropped in declaration order.
     owned: Owned,
-    // How many elements can be written without a look at the prefix. Invariant: at most the capacity, so they lie in
-    // committed pages. Where T takes no space, it is `max_len`.
+    // The number of elements that can be written without asking the prefix. Invariant: at most the capacity, so they
+    // lie in committed pages. If T has no size, it is `max_len`.
     ready: usize,
-    // Invariant: where there is a prefix, constant, and it has room for so many, so that their bytes do not overflow.
+    // Invariant: once there is a prefix, `max_len` is constant and the prefix has room for this many elements, so their
+    // size in bytes does not overflow.
     max_len: usize,
     prefix: Option<Prefix>,
-    // It owns elements, and drops them.
+    // The vector owns and drops its elements.
     elements: PhantomData<T>,
 }
 
-/// The elements of a vector, which are dropped with this.
+/// The elements of a vector. Dropping this drops them.
 struct Owned {
-    // Invariant: the base of the prefix, aligned for the elements; dangling and aligned before there is one and where
-    // the elements take no space.
+    // Invariant: the base of the prefix, aligned for the elements. Dangling and aligned before there is a prefix, and
+    // if the elements have no size.
     ptr: NonNull<u8>,
-    // Invariant: at most `ready`; this many elements are initialised.
+    // Invariant: at most `ready`; the first `len` elements are initialised.
     len: usize,
-    // Invariant: of the type of the elements.
+    // Invariant: made for the type of the elements.
     glue: DropGlue,
 }
 
-// SAFETY: it owns its elements and the memory they are in, as `Vec` does.
+// SAFETY: the vector owns its elements and their memory, as `Vec` does; so T must be Send.
 unsafe impl<T: Send> Send for ReservedVec<T> {}
-// SAFETY: `&self` gives out `&T` and figures only.
+// SAFETY: `&self` gives out `&T` and plain figures only.
 unsafe impl<T: Sync> Sync for ReservedVec<T> {}
 
-// A panic leaves the vector whole: what it holds then is what its methods say.
+// A panic leaves the vector consistent, with the contents that the method documents.
 impl<T: UnwindSafe> UnwindSafe for ReservedVec<T> {}
 impl<T: RefUnwindSafe> RefUnwindSafe for ReservedVec<T> {}
 
 impl<T> ReservedVec<T> {
     const IS_ZERO_SIZED: bool = size_of::<T>() == 0;
 
-    /// Returns an empty vector whose maximum follows from the address space that is free.
+    /// Returns an empty vector whose maximum depends on the free address space.
     ///
-    /// Nothing is reserved until the first element comes. Then the vector reserves 64 GiB; less if the address space
-    /// is limited or if there are hundreds of such vectors, but at least twice what it needs at that moment, where
-    /// the system has it. [`max_len`](ReservedVec::max_len) tells. The rule: half of the address space is left to
-    /// everything else; of what the containers without a maximum have not taken of the other half, the next one takes
-    /// a part in 16 + 2n, where n is their number, rounded down to a power of two. Memory that is kept for the next
-    /// container (see [`trim`](crate::trim)) counts as one.
+    /// Nothing is reserved before the first element. Then the vector reserves 64 GiB. It reserves less if the address
+    /// space is limited or if there are hundreds of such vectors, but at least twice what it needs at that moment, if
+    /// the system has it. [`max_len`](ReservedVec::max_len) returns the result. The rule: half of the address space is
+    /// left to the rest of the process. Of the part of the other half that containers without a maximum have not taken,
+    /// the next such container takes one part in 16 + 2n, where n is their number, rounded down to a power of two.
+    /// Memory that is kept for a new container (see [`trim`](crate::trim)) counts as a container.
     pub const fn new() -> ReservedVec<T> {
         ReservedVec::unreserved(share::NO_MAX)
     }
 
-    /// Returns an empty vector that can hold `max_len` elements. Nothing is reserved until the first one comes, and
-    /// then the addresses for all of them.
+    /// Returns an empty vector that can hold `max_len` elements. The first element reserves the addresses for all of
+    /// them; nothing is reserved before.
     pub const fn with_max_len(max_len: usize) -> ReservedVec<T> {
         ReservedVec::unreserved(if Self::IS_ZERO_SIZED {
             max_len
@@ -186,8 +187,8 @@ impl<T> ReservedVec<T> {
         ContainerBuilder::new(max_len)
     }
 
-    /// Reserves the addresses, which has not been done, with options or the default ones. `written` elements are about
-    /// to be written.
+    /// Reserves the addresses, with options or the defaults. Nothing is reserved before the call. `written` elements
+    /// are about to be written.
     fn reserve_addresses(&mut self, options: Option<Options>, written: usize) -> Result<(), Error> {
         let max_bytes = self.max_len.checked_mul(size_of::<T>());
         let max_bytes = max_bytes
@@ -199,8 +200,8 @@ impl<T> ReservedVec<T> {
         Ok(())
     }
 
-    /// Reserves the addresses of a vector that was told no maximum, for `needed` elements at least. `written` of them
-    /// are about to be written.
+    /// Reserves the addresses of a vector without a maximum, for at least `needed` elements. `written` of them are
+    /// about to be written.
     fn reserve_share(&mut self, needed: usize, written: usize) -> Result<(), Error> {
         let size = size_of::<T>();
         let needed = needed
@@ -221,7 +222,7 @@ impl<T> ReservedVec<T> {
         ReservedVec::with_max_len(self.max_len)
     }
 
-    /// Returns an empty vector with the same maximum, limits, budget, growth and name.
+    /// Returns an empty vector with the same maximum, limits, budget, growth policy and name.
     fn like(&self) -> Result<ReservedVec<T>, Error> {
         let mut vec = self.with_same_max();
         match &self.prefix {
@@ -233,8 +234,8 @@ impl<T> ReservedVec<T> {
         Ok(vec)
     }
 
-    /// Commits memory for `more` elements behind the first `used`, of which not all are ready (or committed, if that is
-    /// the extent). `used` is the length, or more while elements are on their way inside the vector.
+    /// Commits memory for `more` elements behind the first `used`. Not all of them are ready (or, for an exact extent,
+    /// committed). `used` is the length, or more while elements are being moved inside the vector.
     #[cold]
     fn grow(&mut self, used: usize, more: usize, extent: Extent) -> Result<(), Error> {
         let mut needed = self.may_hold(used, more)?;
@@ -254,7 +255,7 @@ impl<T> ReservedVec<T> {
         Ok(())
     }
 
-    /// How many elements are `more` behind the first `used`, if the vector may hold so many.
+    /// Returns the number of elements if `more` are added to `used`, or an error if the vector cannot hold them.
     fn may_hold(&self, used: usize, more: usize) -> Result<usize, Error> {
         let needed = used
             .checked_add(more)
@@ -262,7 +263,7 @@ impl<T> ReservedVec<T> {
         needed.ok_or_else(|| full(used, more, self.max_len, size_of::<T>()))
     }
 
-    /// Makes room for `more` elements behind the last, which are about to be written.
+    /// Makes room for `more` elements behind the last one. They are about to be written.
     #[inline]
     fn make_room(&mut self, more: usize) -> Result<(), Error> {
         if more <= self.ready - self.owned.len {
@@ -272,42 +273,42 @@ impl<T> ReservedVec<T> {
         }
     }
 
-    /// How many elements lie in so many bytes of the prefix.
+    /// Returns the number of elements in this many bytes of the prefix.
     fn elements_in(&self, bytes: usize) -> usize {
         (bytes / size_of::<T>()).min(self.max_len)
     }
 
-    /// Makes room for `additional` elements more, and ahead of them what the growth policy says.
+    /// Makes room for `additional` more elements, and ahead of them as the growth policy says.
     ///
     /// # Panics
-    /// With the text of the error that [`try_reserve`](ReservedVec::try_reserve) would return.
+    /// Panics with the text of the error that [`try_reserve`](ReservedVec::try_reserve) would return.
     #[track_caller]
     pub fn reserve(&mut self, additional: usize) {
         accept(self.try_reserve(additional));
     }
 
-    /// Makes room for `additional` elements more, and ahead of them what the growth policy says.
+    /// Makes room for `additional` more elements, and ahead of them as the growth policy says.
     ///
     /// # Errors
     /// `is_limit()` beyond the maximum length, the commit limit or a budget; `is_out_of_memory()` if the system
-    /// refuses; `is_invalid_range()` if the maximum length is beyond the address space. Then nothing has changed.
+    /// refuses; `is_invalid_range()` if the maximum length is beyond the address space. Nothing has changed then.
     pub fn try_reserve(&mut self, additional: usize) -> Result<(), Error> {
         self.reserve_for(additional, Extent::Later)
     }
 
-    /// Makes room for `additional` elements more, in whole pages.
+    /// Makes room for `additional` more elements, rounded up to whole pages.
     ///
     /// # Panics
-    /// With the text of the error that [`try_reserve`](ReservedVec::try_reserve) would return.
+    /// Panics with the text of the error that [`try_reserve`](ReservedVec::try_reserve) would return.
     #[track_caller]
     pub fn reserve_exact(&mut self, additional: usize) {
         accept(self.try_reserve_exact(additional));
     }
 
-    /// Makes room for `additional` elements more, in whole pages.
+    /// Makes room for `additional` more elements, rounded up to whole pages.
     ///
     /// # Errors
-    /// As [`try_reserve`](ReservedVec::try_reserve).
+    /// See [`try_reserve`](ReservedVec::try_reserve).
     pub fn try_reserve_exact(&mut self, additional: usize) -> Result<(), Error> {
         self.reserve_for(additional, Extent::Exact)
     }
@@ -320,27 +321,29 @@ impl<T> ReservedVec<T> {
         }
     }
 
-    /// Gives back the pages behind the last element, as far as the system lets it (on Linux it may refuse where the
-    /// process has run out of mappings). The addresses stay reserved.
+    /// Gives the pages behind the last element back to the system. The addresses stay reserved. On Linux the system may
+    /// refuse if the process has reached its limit of mappings; the pages then stay committed.
     pub fn shrink_to_fit(&mut self) {
         self.shrink_to(0);
     }
 
-    /// Gives back the pages behind the last element and behind the first `min_capacity`, as far as the system lets it.
+    /// Gives back the pages behind the last element, as [`shrink_to_fit`](ReservedVec::shrink_to_fit) does, but keeps
+    /// room for `min_capacity` elements.
     pub fn shrink_to(&mut self, min_capacity: usize) {
         let Some(prefix) = &mut self.prefix else {
             return;
         };
         let keep = min_capacity.min(self.max_len).max(self.owned.len) * size_of::<T>();
-        // SAFETY: the elements are before that, and the exclusive borrow says that nobody has a reference to the rest.
+        // SAFETY: all elements lie before `keep`, and the exclusive borrow shows that there is no reference to the
+        // rest.
         if let Ok(committed) = unsafe { prefix.shrink(keep) } {
-            // Taken anew from the mapping: whatever was known of the pages that are gone is known of an old pointer.
+            // The pointer is taken anew from the mapping: the compiler may have assumptions about the old one.
             self.owned.ptr = prefix.base();
             self.ready = self.ready.min(self.elements_in(committed));
         }
     }
 
-    /// Returns how many elements fit into the committed pages.
+    /// Returns the number of elements that fit into the committed pages.
     pub fn capacity(&self) -> usize {
         match &self.prefix {
             Some(prefix) => self.elements_in(prefix.committed_bytes()),
@@ -348,8 +351,8 @@ impl<T> ReservedVec<T> {
         }
     }
 
-    /// Returns how many elements the vector can ever hold. A vector that [`new`](ReservedVec::new) made knows it when
-    /// its first element comes; before, this is the most that it can be.
+    /// Returns the largest number of elements that the vector can hold. A vector that [`new`](ReservedVec::new) made
+    /// determines it when it gets its first element; before that, this is an upper bound.
     pub const fn max_len(&self) -> usize {
         if self.max_len == share::NO_MAX && !Self::IS_ZERO_SIZED {
             share::BYTES_MAX / size_of::<T>()
@@ -358,7 +361,7 @@ impl<T> ReservedVec<T> {
         }
     }
 
-    /// Returns how many elements the vector holds.
+    /// Returns the number of elements.
     #[inline]
     pub const fn len(&self) -> usize {
         self.owned.len
@@ -375,22 +378,22 @@ impl<T> ReservedVec<T> {
         self.prefix.as_ref().map_or("", Prefix::name)
     }
 
-    /// Returns what the vector has used and done so far.
+    /// Returns the memory and the number of growths of the vector.
     pub fn stats(&self) -> ContainerStats {
         self.prefix
             .as_ref()
             .map_or(ContainerStats::NOTHING, Prefix::stats)
     }
 
-    /// Returns the state of every page, in order: the committed ones, then the reserved ones. Empty before anything is
-    /// reserved. What the vector has taken over from another and not grown into counts as reserved (see
-    /// [`trim`](crate::trim)).
+    /// Returns the state of every page, in order: the committed ones, then the reserved ones. The list is empty before
+    /// anything is reserved. Pages that the vector has taken over from another one, and not grown into, count as
+    /// reserved (see [`trim`](crate::trim)).
     pub fn spans(&self) -> Vec<Span> {
         self.prefix.as_ref().map_or_else(Vec::new, Prefix::spans)
     }
 
-    /// Returns the address of the first element: the same for the life of the vector from the first element on (from
-    /// the beginning if the builder made it), dangling before that.
+    /// Returns the address of the first element. It is dangling until the vector gets its first element (or until the
+    /// builder has made it), and never changes afterwards.
     #[inline]
     pub const fn as_ptr(&self) -> *const T {
         self.owned.ptr.cast().as_ptr()
@@ -405,26 +408,26 @@ impl<T> ReservedVec<T> {
     /// Returns the elements.
     #[inline]
     pub const fn as_slice(&self) -> &[T] {
-        // SAFETY: so many elements are initialised, on committed pages (or of no size), and stay so while borrowed:
-        // what decommits takes `&mut self`.
+        // SAFETY: the first `len` elements are initialised, and on committed pages (or have no size). They stay so
+        // while borrowed, because decommitting takes `&mut self`.
         unsafe { slice::from_raw_parts(self.owned.ptr.cast().as_ptr(), self.owned.len) }
     }
 
     /// Returns the elements.
     #[inline]
     pub const fn as_mut_slice(&mut self) -> &mut [T] {
-        // SAFETY: so many elements are initialised, on committed pages (or of no size), and stay so while borrowed; the
-        // borrow is exclusive.
+        // SAFETY: the first `len` elements are initialised, and on committed pages (or have no size). They stay so
+        // while borrowed, and the borrow is exclusive.
         unsafe { slice::from_raw_parts_mut(self.owned.ptr.cast().as_ptr(), self.owned.len) }
     }
 
-    /// The place of an element, which may be used up to the capacity.
+    /// Returns the address of an element, valid up to the capacity.
     #[inline(always)]
     const fn place(&self, index: usize) -> *mut T {
         self.owned.ptr.cast::<T>().as_ptr().wrapping_add(index)
     }
 
-    /// Gives up the vector and lets its elements live for ever. Their memory is never given back, nor its charge.
+    /// Consumes the vector and returns its elements for `'a`. Their memory and their charge are never given back.
     pub fn leak<'a>(self) -> &'a mut [T]
     where
         T: 'a,
@@ -432,31 +435,31 @@ impl<T> ReservedVec<T> {
         mem::ManuallyDrop::new(self).leaked()
     }
 
-    /// The elements, for as long as the caller will keep the vector from being dropped.
+    /// Returns the elements for `'a`. The caller must keep the vector from being dropped.
     fn leaked<'a>(&mut self) -> &'a mut [T] {
-        // SAFETY: initialised and committed; the one caller forgets the vector, so they stay so for good, and nobody
-        // else can reach them.
+        // SAFETY: the elements are initialised and on committed pages. The only caller forgets the vector, so they stay
+        // so for ever, and nothing else can reach them.
         unsafe { slice::from_raw_parts_mut(self.owned.ptr.cast().as_ptr(), self.owned.len) }
     }
 }
 
 impl<T> ContainerBuilder<ReservedVec<T>> {
-    /// Reserves the addresses and makes the vector.
+    /// Reserves the addresses and builds the vector.
     ///
     /// # Errors
-    /// `is_invalid_range()` if the maximum is beyond the address space, `is_out_of_memory()` if no gap that large is
-    /// free or the process may not have more (RLIMIT_AS, a job object).
+    /// `is_invalid_range()` if the maximum is beyond the address space; `is_out_of_memory()` if there is no free gap of
+    /// that size, or if the process's limit on address space is reached (RLIMIT_AS, a job object).
     pub fn build(self) -> Result<ReservedVec<T>, Error> {
         let mut vec = ReservedVec::with_max_len(self.max);
         if self.max > 0 && !ReservedVec::<T>::IS_ZERO_SIZED {
-            // A builder is told a maximum.
+            // A builder always has a maximum.
             vec.reserve_addresses(Some(self.options), 0)?;
         }
         Ok(vec)
     }
 }
 
-/// Panics with the error's text, as a method does that cannot return it.
+/// Panics with the error's text, for methods that return no error.
 #[inline]
 #[track_caller]
 pub(super) fn accept<T>(result: Result<T, Error>) -> T {
@@ -479,8 +482,8 @@ fn refused(error: &Error) -> ! {
 
 impl Drop for Owned {
     fn drop(&mut self) {
-        // SAFETY: the pointer is aligned, and this many elements of the type of `glue` are initialised (invariants), on
-        // committed pages, which the prefix gives back later. Nothing uses them after this.
+        // SAFETY: the pointer is aligned, and the first `len` elements are initialised and of the type of `glue`
+        // (invariants), on committed pages, which the prefix gives back later. Nothing uses them afterwards.
         unsafe { self.glue.drop(self.ptr.as_ptr(), 0..self.len) };
     }
 }

@@ -1,4 +1,4 @@
-//! A vector's elements on rayon's threads: what rayon has for `Vec`.
+//! Parallel iterators and collecting (rayon), as rayon has for `Vec`.
 
 #![allow(unsafe_code, reason = "moves elements out of a vector")]
 
@@ -42,13 +42,13 @@ impl<T: Send> IntoParallelIterator for ReservedVec<T> {
 }
 
 impl<T: Send> ParallelExtend<T> for ReservedVec<T> {
-    /// Appends all elements, in their order. If their number is known beforehand, as that of a range, a slice or what
-    /// is mapped from them, many threads make them where they stay. Otherwise (after a `filter`, for example) they are
+    /// Appends all elements, in order. If their number is known in advance (for a range, a slice, or what is mapped
+    /// from them), several threads make the elements in place. Otherwise, for example after a `filter`, they are
     /// collected on the heap first and then moved in.
     ///
     /// # Panics
-    /// With the text of the error that [`try_reserve`](ReservedVec::try_reserve) would return; then nothing was
-    /// appended.
+    /// Panics with the text of the error that [`try_reserve`](ReservedVec::try_reserve) would return; nothing is
+    /// appended then.
     fn par_extend<I: IntoParallelIterator<Item = T>>(&mut self, elements: I) {
         let elements = elements.into_par_iter();
         if let Some(count) = elements.opt_len() {
@@ -63,17 +63,17 @@ impl<T: Send> ParallelExtend<T> for ReservedVec<T> {
 
 impl<'a, T: Copy + Send + Sync + 'a> ParallelExtend<&'a T> for ReservedVec<T> {
     /// # Panics
-    /// As for elements by value.
+    /// See the implementation for elements by value.
     fn par_extend<I: IntoParallelIterator<Item = &'a T>>(&mut self, elements: I) {
         self.par_extend(elements.into_par_iter().copied());
     }
 }
 
 impl<T: Send> FromParallelIterator<T> for ReservedVec<T> {
-    /// With the maximum of [`ReservedVec::new`].
+    /// Collects into a vector with the maximum of [`ReservedVec::new`].
     ///
     /// # Panics
-    /// As `par_extend`.
+    /// See `par_extend`.
     fn from_par_iter<I: IntoParallelIterator<Item = T>>(elements: I) -> ReservedVec<T> {
         let mut vec = ReservedVec::new();
         vec.par_extend(elements);
@@ -81,7 +81,7 @@ impl<T: Send> FromParallelIterator<T> for ReservedVec<T> {
     }
 }
 
-/// The elements of a [`ReservedVec`], by value, for rayon's threads.
+/// The elements of a [`ReservedVec`] by value, as a parallel iterator of rayon.
 #[derive(Clone, Debug)]
 pub struct IntoParIter<T> {
     vec: ReservedVec<T>,
@@ -109,7 +109,7 @@ impl<T: Send> IndexedParallelIterator for IntoParIter<T> {
     }
 
     fn with_producer<C: ProducerCallback<T>>(mut self, callback: C) -> C::Output {
-        // The memory is given back after it, with the vector.
+        // The vector gives the memory back afterwards.
         callback.callback(self.vec.give_out())
     }
 }
@@ -117,10 +117,10 @@ impl<T: Send> IndexedParallelIterator for IntoParIter<T> {
 impl<T> ReservedVec<T> {
     fn give_out(&mut self) -> Part<'_, T> {
         let first = self.as_mut_ptr().cast::<ManuallyDrop<T>>();
-        // Before they are given out: the vector does not drop them too.
+        // Set before the elements are given out, so that the vector does not drop them as well.
         let count = mem::take(&mut self.owned.len);
-        // SAFETY: initialised elements, as what has the same layout and drops nothing; the vector is borrowed
-        // exclusively for as long, and no longer counts them as its own.
+        // SAFETY: the elements are initialised, and ManuallyDrop has the same layout and drops nothing. The vector is
+        // exclusively borrowed meanwhile, and no longer counts them as its own.
         let elements = unsafe { slice::from_raw_parts_mut(first, count) };
         Part {
             elements: elements.iter_mut(),
@@ -130,7 +130,7 @@ impl<T> ReservedVec<T> {
 
 /// A part of the elements, for one thread.
 struct Part<'a, T> {
-    // Invariant: initialised elements, which nobody else takes or drops.
+    // Invariant: initialised elements, which nothing else takes or drops.
     elements: slice::IterMut<'a, ManuallyDrop<T>>,
 }
 
@@ -139,7 +139,7 @@ impl<T> Iterator for Part<'_, T> {
 
     fn next(&mut self) -> Option<T> {
         let element = self.elements.next()?;
-        // SAFETY: initialised (invariant), and not among the elements any more.
+        // SAFETY: the element is initialised (invariant), and has just left the iterator, so it is taken once.
         Some(unsafe { ManuallyDrop::take(element) })
     }
 
@@ -151,7 +151,7 @@ impl<T> Iterator for Part<'_, T> {
 impl<T> DoubleEndedIterator for Part<'_, T> {
     fn next_back(&mut self) -> Option<T> {
         let element = self.elements.next_back()?;
-        // SAFETY: initialised (invariant), and not among the elements any more.
+        // SAFETY: the element is initialised (invariant), and has just left the iterator, so it is taken once.
         Some(unsafe { ManuallyDrop::take(element) })
     }
 }
@@ -184,7 +184,7 @@ impl<T: Send> Producer for Part<'_, T> {
 impl<T> Drop for Part<'_, T> {
     fn drop(&mut self) {
         let rest = ptr::from_mut(mem::take(&mut self.elements).into_slice()) as *mut [T];
-        // SAFETY: initialised elements (invariant), in what has the same layout as they.
+        // SAFETY: the elements are initialised (invariant), and ManuallyDrop has the same layout as they.
         unsafe { ptr::drop_in_place(rest) };
     }
 }

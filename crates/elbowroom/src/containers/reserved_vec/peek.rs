@@ -7,14 +7,14 @@ use std::ops::{Deref, DerefMut};
 
 use super::ReservedVec;
 
-/// The last element of a [`ReservedVec`], made by [`ReservedVec::peek_mut`].
+/// A reference to the last element of a [`ReservedVec`]; made by [`ReservedVec::peek_mut`].
 pub struct PeekMut<'a, T> {
     // Invariant: not empty.
     vec: &'a mut ReservedVec<T>,
 }
 
 impl<T> ReservedVec<T> {
-    /// Returns the last element, which [`PeekMut::pop`] can then take out.
+    /// Returns a reference to the last element, which [`PeekMut::pop`] can then remove.
     ///
     /// ```
     /// use elbowroom::reserved_vec::PeekMut;
@@ -34,7 +34,7 @@ impl<T> ReservedVec<T> {
 }
 
 impl<T> PeekMut<'_, T> {
-    /// Takes the element out of the vector.
+    /// Removes the element from the vector and returns it.
     pub fn pop(this: Self) -> T {
         // SAFETY: the vector is not empty (invariant).
         unsafe { this.vec.pop().unwrap_unchecked() }

@@ -1,4 +1,4 @@
-//! Dropping or taking the elements that a function chooses.
+//! Dropping or removing elements that a function chooses.
 
 #![allow(unsafe_code, reason = "moves elements down inside a vector")]
 
@@ -8,18 +8,18 @@ use std::ptr;
 
 use super::{ReservedVec, drain};
 
-/// A vector with a gap, which moves up as elements are looked at:
+/// A vector with a gap that moves up as elements are inspected:
 ///
 /// ```text
 ///  0        kept       read             end
 ///  | kept   | nothing  | not looked at  |
 /// ```
 ///
-/// Meanwhile the vector's length is 0: what is forgotten leaks. Dropping this closes the gap, also when a function of
-/// the caller's panics.
+/// The vector's length is 0 meanwhile, so forgetting the sieve leaks the elements. Dropping it closes the gap, also if
+/// a function of the caller panics.
 struct Sieve<'a, T> {
     vec: &'a mut ReservedVec<T>,
-    // Invariant: kept <= read <= end <= what is ready; elements 0..kept and read..end are initialised, and none in
+    // Invariant: kept <= read <= end <= the ready length. Elements 0..kept and read..end are initialised, and none in
     // between.
     kept: usize,
     read: usize,
@@ -27,7 +27,7 @@ struct Sieve<'a, T> {
 }
 
 impl<'a, T> Sieve<'a, T> {
-    /// With the first `start` elements kept, which are at most the length.
+    /// Returns a sieve that keeps the first `start` elements. `start` is at most the length.
     fn new(vec: &'a mut ReservedVec<T>, start: usize) -> Sieve<'a, T> {
         let end = vec.owned.len;
         vec.owned.len = 0;
@@ -39,28 +39,29 @@ impl<'a, T> Sieve<'a, T> {
         }
     }
 
-    /// The next element to look at, of which there is one.
+    /// Returns the next element to inspect. There must be one.
     fn next(&mut self) -> &mut T {
-        // SAFETY: initialised, since it is not at the end (invariant); borrowed from the vector.
+        // SAFETY: `read` is below `end`, so the element is initialised (invariant); it is borrowed from the vector.
         unsafe { &mut *self.vec.place(self.read) }
     }
 
-    /// The last element kept, of which there is one, and the next to look at.
+    /// Returns the last element kept and the next one to inspect. There must be both.
     fn last_and_next(&mut self) -> (&mut T, &mut T) {
         debug_assert!(self.kept > 0 && self.read < self.end);
         let last = self.vec.place(self.kept - 1);
         let next = self.vec.place(self.read);
-        // SAFETY: initialised and different elements (invariant: kept <= read); borrowed from the vector.
+        // SAFETY: the element is initialised and differs from the next one (invariant: kept <= read); it is borrowed
+        // from the vector.
         let last = unsafe { &mut *last };
-        // SAFETY: initialised, and another element than the last one kept (invariant: kept <= read); borrowed from the
-        // vector.
+        // SAFETY: the element is initialised and differs from the last one kept (invariant: kept <= read); it is
+        // borrowed from the vector.
         (last, unsafe { &mut *next })
     }
 
     fn keep(&mut self) {
         if self.kept != self.read {
             let (from, to) = (self.vec.place(self.read), self.vec.place(self.kept));
-            // SAFETY: the element is moved to a place in the gap.
+            // SAFETY: the element is initialised, and is moved to a place in the gap.
             unsafe { ptr::copy_nonoverlapping(from, to, 1) };
         }
         self.read += 1;
@@ -69,17 +70,17 @@ impl<'a, T> Sieve<'a, T> {
 
     fn take(&mut self) -> T {
         let place = self.vec.place(self.read);
-        // Before whatever becomes of it can panic.
+        // Advanced before the element is passed on, because the code that gets it may panic.
         self.read += 1;
-        // SAFETY: initialised, and now in the gap.
+        // SAFETY: the element is initialised, and its place is now in the gap, so it is read once.
         unsafe { place.read() }
     }
 
-    /// As [`take`](Sieve::take), without moving it.
+    /// Drops the next element in place.
     fn discard(&mut self) {
         let place = self.vec.place(self.read);
         self.read += 1;
-        // SAFETY: initialised, and now in the gap.
+        // SAFETY: the element is initialised, and its place is now in the gap, so it is dropped once.
         unsafe { ptr::drop_in_place(place) };
     }
 }
@@ -89,7 +90,7 @@ impl<T> Drop for Sieve<'_, T> {
         let rest = self.end - self.read;
         if self.kept != self.read {
             let (from, to) = (self.vec.place(self.read), self.vec.place(self.kept));
-            // SAFETY: elements that were not looked at are moved down over the gap.
+            // SAFETY: the elements not yet inspected are initialised, and are moved down over the gap.
             unsafe { ptr::copy(from, to, rest) };
         }
         self.vec.owned.len = self.kept + rest;
@@ -97,12 +98,12 @@ impl<T> Drop for Sieve<'_, T> {
 }
 
 impl<T> ReservedVec<T> {
-    /// Keeps the elements for which `keep` says so, in order, and drops the others.
+    /// Keeps the elements for which `keep` returns true, in order, and drops the others.
     pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
         self.retain_mut(|element| keep(element));
     }
 
-    /// Keeps the elements for which `keep` says so, in order, and drops the others.
+    /// Keeps the elements for which `keep` returns true, in order, and drops the others.
     pub fn retain_mut(&mut self, mut keep: impl FnMut(&mut T) -> bool) {
         let mut sieve = Sieve::new(self, 0);
         while sieve.read < sieve.end {
@@ -127,7 +128,7 @@ impl<T> ReservedVec<T> {
         self.dedup_by(|a, b| key(a) == key(b));
     }
 
-    /// Drops each element `a` for which `same(a, b)` says that it equals the one before it, `b`.
+    /// Drops each element `a` for which `same(a, b)` returns true, where `b` is the element before it.
     pub fn dedup_by(&mut self, mut same: impl FnMut(&mut T, &mut T) -> bool) {
         if self.owned.len < 2 {
             return;
@@ -143,11 +144,12 @@ impl<T> ReservedVec<T> {
         }
     }
 
-    /// Takes the elements of `range` out for which `take` says so, when the iterator is asked for them; the others
-    /// stay, in order, also those that it was not asked for. (If it is forgotten, all may be lost.)
+    /// Returns an iterator that removes and yields the elements of `range` for which `take` returns true. The other
+    /// elements stay, in order, and so do all that the iterator has not reached. If the iterator is forgotten, all
+    /// elements may be lost.
     ///
     /// # Panics
-    /// If the range is inverted or ends beyond the length.
+    /// Panics if the range is inverted or ends beyond the length.
     #[track_caller]
     pub fn extract_if<F: FnMut(&mut T) -> bool>(
         &mut self,
@@ -163,7 +165,7 @@ impl<T> ReservedVec<T> {
     }
 }
 
-/// Elements that are taken out of a [`ReservedVec`]; made by [`ReservedVec::extract_if`].
+/// An iterator that removes chosen elements from a [`ReservedVec`]; made by [`ReservedVec::extract_if`].
 #[must_use = "an iterator does nothing until it is asked"]
 pub struct ExtractIf<'a, T, F> {
     sieve: Sieve<'a, T>,

@@ -1,4 +1,4 @@
-//! A vector is a sequence.
+//! `Serialize` and `Deserialize`: a vector is a sequence.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -15,7 +15,8 @@ impl<T: Serialize> Serialize for ReservedVec<T> {
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for ReservedVec<T> {
-    /// With the maximum of [`ReservedVec::new`]. What does not fit into memory is an error.
+    /// Returns a vector with the maximum of [`ReservedVec::new`]. If the elements do not fit into memory, returns an
+    /// error.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ReservedVec<T>, D::Error> {
         struct Elements<T>(PhantomData<T>);
 
@@ -30,7 +31,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for ReservedVec<T> {
                 self,
                 mut sequence: A,
             ) -> Result<ReservedVec<T>, A::Error> {
-                // A length that the input announces is not believed: growing as it comes costs next to nothing.
+                // A length that the input announces is not trusted. Growing step by step costs almost nothing.
                 let mut vec = ReservedVec::new();
                 while let Some(element) = sequence.next_element()? {
                     vec.try_push(element).map_err(A::Error::custom)?;

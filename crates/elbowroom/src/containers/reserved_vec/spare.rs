@@ -9,16 +9,16 @@ use super::ReservedVec;
 
 impl<T> ReservedVec<T> {
     /// Returns the committed room behind the last element, to be filled and then counted with
-    /// [`set_len`](ReservedVec::set_len). What it holds is unknown: perhaps what a vector that is gone left there.
+    /// [`set_len`](ReservedVec::set_len). Its contents are unspecified: they may be left over from a dropped vector.
     #[inline]
     pub fn spare_capacity_mut(&mut self) -> &mut [MaybeUninit<T>] {
         let spare = self.place(self.owned.len).cast();
-        // SAFETY: from the last element to the capacity the pages are committed (or T takes no space), and borrowed
-        // exclusively; MaybeUninit asks for nothing else.
+        // SAFETY: the pages from the last element to the capacity are committed (or T has no size), and borrowed
+        // exclusively; any bytes are valid MaybeUninit.
         unsafe { slice::from_raw_parts_mut(spare, self.capacity() - self.owned.len) }
     }
 
-    /// Returns the elements, and the committed room behind the last one as
+    /// Returns the elements, and the committed room behind them as
     /// [`spare_capacity_mut`](ReservedVec::spare_capacity_mut) does.
     ///
     /// ```
@@ -36,11 +36,11 @@ impl<T> ReservedVec<T> {
     pub fn split_at_spare_mut(&mut self) -> (&mut [T], &mut [MaybeUninit<T>]) {
         let (len, spare) = (self.owned.len, self.capacity() - self.owned.len);
         let (first, behind) = (self.place(0), self.place(len).cast());
-        // SAFETY: so many elements are initialised, on committed pages (or of no size), and stay so while borrowed; the
-        // borrow is exclusive.
+        // SAFETY: the first `len` elements are initialised, and on committed pages (or have no size). They stay so
+        // while borrowed, and the borrow is exclusive.
         let elements = unsafe { slice::from_raw_parts_mut(first, len) };
-        // SAFETY: from the last element to the capacity the pages are committed (or T takes no space), and borrowed
-        // exclusively; it does not overlap the elements; MaybeUninit asks for nothing else.
+        // SAFETY: the pages from the last element to the capacity are committed (or T has no size), and borrowed
+        // exclusively. The room does not overlap the elements; any bytes are valid MaybeUninit.
         let spare = unsafe { slice::from_raw_parts_mut(behind, spare) };
         (elements, spare)
     }

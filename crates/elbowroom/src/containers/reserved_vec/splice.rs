@@ -1,11 +1,11 @@
-//! Replacing a range by what an iterator yields.
+//! Replacing a range by the elements of an iterator.
 
 use std::ops::RangeBounds;
 
 use super::{Drain, IntoIter, ReservedVec, drain};
 use crate::error::Error;
 
-/// Elements on their way out of a [`ReservedVec`], to be replaced; made by [`ReservedVec::splice`].
+/// An iterator that removes a range of a [`ReservedVec`] and replaces it; made by [`ReservedVec::splice`].
 #[derive(Debug)]
 pub struct Splice<'a, I: Iterator + 'a> {
     drain: Drain<'a, I::Item>,
@@ -13,12 +13,12 @@ pub struct Splice<'a, I: Iterator + 'a> {
 }
 
 impl<T> ReservedVec<T> {
-    /// Takes the elements of `range` out, and puts what `replacement` yields in their place when the iterator is
-    /// dropped. (If it is forgotten, elements behind the range may be lost.)
+    /// Removes the elements of `range` and returns an iterator over them. Dropping the iterator puts the elements of
+    /// `replacement` in their place. If it is forgotten, elements behind the range may be lost.
     ///
     /// # Panics
-    /// If the range is inverted or ends beyond the length. When it is dropped, with the text of the error that
-    /// [`try_splice`](ReservedVec::try_splice) would return; then a part of the replacement is in place.
+    /// Panics if the range is inverted or ends beyond the length. Dropping the iterator panics with the text of the
+    /// error that [`try_splice`](ReservedVec::try_splice) would return; a part of the replacement is then in place.
     #[track_caller]
     pub fn splice<I: IntoIterator<Item = T>>(
         &mut self,
@@ -32,8 +32,8 @@ impl<T> ReservedVec<T> {
         }
     }
 
-    /// Replaces as [`splice`](ReservedVec::splice) does, but takes all that `replacement` yields at once, and makes
-    /// room for it, before anything is changed.
+    /// Replaces as [`splice`](ReservedVec::splice) does, but takes all elements of `replacement` at once, and makes
+    /// room for them before anything is changed.
     ///
     /// ```
     /// use elbowroom::ReservedVec;
@@ -48,10 +48,10 @@ impl<T> ReservedVec<T> {
     /// ```
     ///
     /// # Errors
-    /// As [`try_reserve`](ReservedVec::try_reserve); what was yielded is dropped.
+    /// See [`try_reserve`](ReservedVec::try_reserve). The elements already yielded are dropped then.
     ///
     /// # Panics
-    /// If the range is inverted or ends beyond the length.
+    /// Panics if the range is inverted or ends beyond the length.
     #[track_caller]
     pub fn try_splice<I: IntoIterator<Item = T>>(
         &mut self,
@@ -59,7 +59,7 @@ impl<T> ReservedVec<T> {
         replacement: I,
     ) -> Result<Splice<'_, IntoIter<T>>, Error> {
         let range = drain::resolve(range, self.owned.len);
-        // In a vector, so that it is an error too if there is no memory to keep it for a moment.
+        // Collected into a vector, so that a lack of memory for the temporary elements is an error as well.
         let mut new = self.with_same_max();
         new.try_extend(replacement)?;
         self.make_room(new.owned.len.saturating_sub(range.len()))?;
@@ -93,8 +93,8 @@ impl<I: Iterator> Drop for Splice<'_, I> {
         if !self.drain.fill_gap(&mut self.replacement) {
             return;
         }
-        // As many more as are announced; what comes beyond that is collected first, so that the tail moves once for all
-        // of it.
+        // Room is made for as many elements as the iterator announces. Further elements are collected first, so that
+        // the tail moves once for all of them.
         let announced = self.replacement.size_hint().0;
         if announced > 0 {
             self.drain.widen_gap(announced);
@@ -107,6 +107,6 @@ impl<I: Iterator> Drop for Splice<'_, I> {
             self.drain.widen_gap(rest.len());
             self.drain.fill_gap(&mut rest);
         }
-        // The drain's own drop closes what is left of the gap.
+        // The drain's own drop closes the remaining gap.
     }
 }

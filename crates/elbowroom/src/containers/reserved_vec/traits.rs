@@ -1,4 +1,4 @@
-//! What makes a vector one: slices, comparisons, clones.
+//! Standard traits of `ReservedVec`: slices, comparison, cloning.
 
 use std::borrow::{Borrow, BorrowMut, Cow};
 use std::cmp::Ordering;
@@ -91,7 +91,7 @@ impl<T: fmt::Debug> fmt::Debug for ReservedVec<T> {
     }
 }
 
-/// Equality with whatever is a slice.
+/// Implements comparison with other kinds of slices.
 macro_rules! equals {
     ($([$($parameters:tt)*] $left:ty, $right:ty;)*) => {$(
         impl<T: PartialEq<U>, U, $($parameters)*> PartialEq<$right> for $left {
@@ -154,10 +154,10 @@ impl<T: Hash> Hash for ReservedVec<T> {
 }
 
 impl<T: Clone> ReservedVec<T> {
-    /// Returns a clone with the same maximum, limits, budget, growth and name.
+    /// Returns a clone with the same maximum, limits, budget, growth policy and name.
     ///
     /// # Errors
-    /// As [`try_reserve`](ReservedVec::try_reserve), and as of the builder.
+    /// See [`try_reserve`](ReservedVec::try_reserve) and [`build`](ContainerBuilder::build).
     pub fn try_clone(&self) -> Result<ReservedVec<T>, Error> {
         let mut clone = self.like()?;
         clone.try_extend_from_slice(self)?;
@@ -166,20 +166,20 @@ impl<T: Clone> ReservedVec<T> {
 }
 
 impl<T: Clone> Clone for ReservedVec<T> {
-    /// Returns a clone with the same maximum, limits, budget, growth and name.
+    /// Returns a clone with the same maximum, limits, budget, growth policy and name.
     ///
     /// # Panics
-    /// With the text of the error that [`try_clone`](ReservedVec::try_clone) would return.
+    /// Panics with the text of the error that [`try_clone`](ReservedVec::try_clone) would return.
     #[track_caller]
     fn clone(&self) -> ReservedVec<T> {
         accept(self.try_clone())
     }
 
-    /// Takes over the elements, and nothing else. It cannot panic for want of memory if there is
-    /// [`capacity`](ReservedVec::capacity) for them all: see [`try_reserve`](ReservedVec::try_reserve).
+    /// Replaces the elements by clones of those of `source`. Maximum, limits and name stay. It cannot panic for lack of
+    /// memory if the [`capacity`](ReservedVec::capacity) suffices: see [`try_reserve`](ReservedVec::try_reserve).
     ///
     /// # Panics
-    /// As [`extend_from_slice`](ReservedVec::extend_from_slice).
+    /// See [`extend_from_slice`](ReservedVec::extend_from_slice).
     #[track_caller]
     fn clone_from(&mut self, source: &ReservedVec<T>) {
         self.truncate(source.owned.len);
@@ -190,11 +190,11 @@ impl<T: Clone> Clone for ReservedVec<T> {
 }
 
 impl<T> FromIterator<T> for ReservedVec<T> {
-    /// With the maximum of [`ReservedVec::new`]. Where a panic is not wanted, [`try_extend`](ReservedVec::try_extend)
-    /// a new one.
+    /// Collects into a vector with the maximum of [`ReservedVec::new`]. To avoid a panic, use
+    /// [`try_extend`](ReservedVec::try_extend) on a new vector.
     ///
     /// # Panics
-    /// As [`extend`](ReservedVec::extend).
+    /// See [`extend`](ReservedVec::extend).
     #[track_caller]
     fn from_iter<I: IntoIterator<Item = T>>(elements: I) -> ReservedVec<T> {
         let mut vec = ReservedVec::new();
@@ -207,7 +207,7 @@ impl io::Write for ReservedVec<u8> {
     /// Appends all of `bytes`.
     ///
     /// # Errors
-    /// That of [`try_extend_from_slice`](ReservedVec::try_extend_from_slice), inside the [`io::Error`].
+    /// The error of [`try_extend_from_slice`](ReservedVec::try_extend_from_slice), inside the [`io::Error`].
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.write_all(bytes)?;
         Ok(bytes.len())

@@ -8,16 +8,16 @@ use crate::os::access_entry;
 
 macro_rules! single {
     ($store:ident, $load:ident, $type:ty, $str:literal, $ldr:literal, $operand:literal) => {
-        /// Stores `value` at `base + offset`; 0, or the packed refusal.
+        /// Stores `value` at `base + offset`. Returns 0, or the packed refusal.
         ///
         /// # Safety
-        /// That address is naturally aligned and in a live region's addresses (guard page included), where no reference
-        /// points.
+        /// The address is naturally aligned and among a live region's addresses (guard page included), and no reference
+        /// points there.
         #[inline(always)]
         pub(crate) unsafe fn $store(base: *mut u8, offset: usize, value: $type) -> u64 {
             let mut refusal: u64 = 0;
-            // SAFETY: one store to memory that the region owns; if it faults, the handler commits the page, or sets x0
-            // and continues behind it.
+            // SAFETY: the block makes one store to memory that the region owns. If it faults, the handler commits the
+            // page, or sets x0 and continues behind the block.
             unsafe {
                 asm!(
                     "2:",
@@ -34,16 +34,17 @@ macro_rules! single {
             refusal
         }
 
-        /// Loads from `base + offset`; the second is 0, or the packed refusal, with which the first is whatever the
-        /// register held.
+        /// Loads from `base + offset`. Returns the value, and 0 or the packed refusal. After a refusal the value is
+        /// whatever the register held.
         ///
         /// # Safety
-        /// That address is naturally aligned and in a live region's addresses (guard page included).
+        /// The address is naturally aligned and among a live region's addresses (guard page included).
         #[inline(always)]
         pub(crate) unsafe fn $load(base: *const u8, offset: usize) -> ($type, u64) {
             let mut refusal: u64 = 0;
             let value: $type;
-            // SAFETY: one load, with the same cure as a store.
+            // SAFETY: the block makes one load from memory that the region owns. If it faults, the handler commits the
+            // page, or sets the result register and continues behind the block.
             unsafe {
                 asm!(
                     "2:",
@@ -126,13 +127,14 @@ macro_rules! copy {
         #[doc = $doc]
         ///
         /// # Safety
-        /// One side is in a live region's addresses (guard page included) for `len` bytes, where no reference points;
-        /// the other is readable or writable, as its role is, for `len` bytes.
+        /// One side is among a live region's addresses (guard page included) for `len` bytes, and no reference points
+        /// there. The other side is readable or writable, as its role requires, for `len` bytes.
         pub(crate) unsafe fn $name(from: *const u8, to: *mut u8, len: usize) -> Copied {
             let mut refusal: u64 = 0;
             let mut left = len;
-            // Bytes until the region's side is 16-byte aligned, then pairs of 8, then bytes.
-            // SAFETY: copies exactly `len` bytes, or ends early as the header says. Writes only the registers declared.
+            // Copies single bytes until the region's side is 16-byte aligned, then pairs of 8 bytes, then single bytes.
+            // SAFETY: the block copies exactly `len` bytes between the two sides (contract), or ends early after a
+            // refusal. It writes only the registers declared.
             unsafe {
                 asm!(
                     "2:",
@@ -188,12 +190,13 @@ copy!(
 /// Sets `len` bytes of a region.
 ///
 /// # Safety
-/// `to..to + len` is in a live region's addresses (guard page included), where no reference points.
+/// `to..to + len` is among a live region's addresses (guard page included), and no reference points there.
 pub(crate) unsafe fn fill(to: *mut u8, byte: u8, len: usize) -> Copied {
     let mut refusal: u64 = 0;
     let mut left = len;
     let eight = u64::from_ne_bytes([byte; 8]);
-    // SAFETY: writes exactly `len` bytes at `to`, or ends early as the header says.
+    // SAFETY: the block writes exactly `len` bytes at `to` (contract), or ends early after a refusal. It writes only
+    // the registers declared.
     unsafe {
         asm!(
             "2:",

@@ -1,4 +1,4 @@
-//! A processor that has no accessors here. No region can be made on it, so nothing calls these; they refuse.
+//! The stand-in for a processor without accessors. No region can be made there, so nothing calls these functions.
 
 use super::copied::Copied;
 use crate::error::{Cause, Reason};
@@ -70,7 +70,7 @@ pub(crate) unsafe fn fill(_to: *mut u8, _byte: u8, len: usize) -> Copied {
     }
 }
 
-/// Returns that no access is possible.
+/// Returns the refusal of every access.
 fn refused() -> u64 {
     Cause::from(Reason::OutOfRange).to_register()
 }

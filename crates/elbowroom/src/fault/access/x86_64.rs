@@ -1,5 +1,5 @@
 //! x86-64. `rep movsb` and `rep stosb` keep their progress in registers and can be interrupted after any byte (Intel
-//! SDM volume 2, REP), so a refused copy knows what is left; the ABIs guarantee a clear direction flag.
+//! SDM volume 2, REP), so a refused copy knows how much is left. The ABIs guarantee a clear direction flag.
 
 use std::arch::asm;
 
@@ -8,16 +8,16 @@ use crate::os::access_entry;
 
 macro_rules! single {
     ($store:ident, $load:ident, $type:ty, $class:ident, $operand:literal, $width:literal) => {
-        /// Stores `value` at `base + offset`; 0, or the packed refusal.
+        /// Stores `value` at `base + offset`. Returns 0, or the packed refusal.
         ///
         /// # Safety
-        /// That address is naturally aligned and in a live region's addresses (guard page included), where no reference
-        /// points.
+        /// The address is naturally aligned and among a live region's addresses (guard page included), and no reference
+        /// points there.
         #[inline(always)]
         pub(crate) unsafe fn $store(base: *mut u8, offset: usize, value: $type) -> u64 {
             let mut refusal: u64 = 0;
-            // SAFETY: one store to memory that the region owns; if it faults, the handler commits the page, or sets rax
-            // and continues behind it.
+            // SAFETY: the block makes one store to memory that the region owns. If it faults, the handler commits the
+            // page, or sets rax and continues behind the block.
             unsafe {
                 asm!(
                     "2:",
@@ -34,16 +34,17 @@ macro_rules! single {
             refusal
         }
 
-        /// Loads from `base + offset`; the second is 0, or the packed refusal, with which the first is whatever the
-        /// register held.
+        /// Loads from `base + offset`. Returns the value, and 0 or the packed refusal. After a refusal the value is
+        /// whatever the register held.
         ///
         /// # Safety
-        /// That address is naturally aligned and in a live region's addresses (guard page included).
+        /// The address is naturally aligned and among a live region's addresses (guard page included).
         #[inline(always)]
         pub(crate) unsafe fn $load(base: *const u8, offset: usize) -> ($type, u64) {
             let mut refusal: u64 = 0;
             let value: $type;
-            // SAFETY: one load, with the same cure as a store.
+            // SAFETY: the block makes one load from memory that the region owns. If it faults, the handler commits the
+            // page, or sets rax and continues behind the block.
             unsafe {
                 asm!(
                     "2:",
@@ -115,11 +116,12 @@ single!(store_4, load_4, u32, reg, "{value:e}", "dword");
 single!(store_8, load_8, u64, reg, "{value:r}", "qword");
 
 /// # Safety
-/// `from` is readable and `to` in a live region's addresses (guard page included) for `len` bytes.
+/// One of `from` and `to` is among a live region's addresses (guard page included) for `len` bytes. `from` is readable,
+/// or in the region; `to` is writable, or in the region, where no reference points.
 unsafe fn copy(from: *const u8, to: *mut u8, len: usize) -> Copied {
     let mut refusal: u64 = 0;
     let mut left = len;
-    // SAFETY: copies exactly `len` bytes from `from` to `to`, or ends early as the header says.
+    // SAFETY: the block copies exactly `len` bytes from `from` to `to` (contract), or ends early after a refusal.
     unsafe {
         asm!(
             "2:",
@@ -139,32 +141,32 @@ unsafe fn copy(from: *const u8, to: *mut u8, len: usize) -> Copied {
 /// Copies `len` bytes into a region.
 ///
 /// # Safety
-/// `from` is readable for `len` bytes; `to..to + len` is in a live region's addresses (guard page included), where no
-/// reference points.
+/// `from` is readable for `len` bytes. `to..to + len` is among a live region's addresses (guard page included), and no
+/// reference points there.
 pub(crate) unsafe fn copy_to_region(from: *const u8, to: *mut u8, len: usize) -> Copied {
-    // SAFETY: the contract, passed on.
+    // SAFETY: `from` is readable, and `to` is in the region, where no reference points (contract).
     unsafe { copy(from, to, len) }
 }
 
 /// Copies `len` bytes out of a region.
 ///
 /// # Safety
-/// `from..from + len` is in a live region's addresses (guard page included); `to` is writable for `len` bytes.
+/// `from..from + len` is among a live region's addresses (guard page included). `to` is writable for `len` bytes.
 pub(crate) unsafe fn copy_from_region(from: *const u8, to: *mut u8, len: usize) -> Copied {
-    // SAFETY: the contract, passed on; the roles of the two sides do not matter to the instruction.
+    // SAFETY: `from` is in the region, and `to` is writable (contract).
     unsafe { copy(from, to, len) }
 }
 
 /// Sets `len` bytes of a region.
 ///
 /// # Safety
-/// `to..to + len` is in a live region's addresses (guard page included), where no reference points.
+/// `to..to + len` is among a live region's addresses (guard page included), and no reference points there.
 pub(crate) unsafe fn fill(to: *mut u8, byte: u8, len: usize) -> Copied {
-    // rax holds the refusal everywhere else; here the instruction wants the byte in al. The rest of rax stays zero
-    // until a refusal, and the byte is taken out again.
+    // In the other blocks rax holds only the refusal. Here the instruction takes the byte in al. The rest of rax stays
+    // zero until a refusal, and the byte is removed again.
     let mut rax = u64::from(byte);
     let mut left = len;
-    // SAFETY: writes exactly `len` bytes at `to`, or ends early as the header says.
+    // SAFETY: the block writes exactly `len` bytes at `to` (contract), or ends early after a refusal.
     unsafe {
         asm!(
             "2:",
@@ -177,7 +179,7 @@ pub(crate) unsafe fn fill(to: *mut u8, byte: u8, len: usize) -> Copied {
             options(nostack, preserves_flags),
         );
     }
-    // A block that ran to its end has nothing left, and one that was refused has.
+    // A block that ran to its end has no bytes left, and a refused one has some.
     Copied {
         refusal: if left == 0 { 0 } else { rax },
         left,

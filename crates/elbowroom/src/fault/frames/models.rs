@@ -7,7 +7,7 @@ use loom::thread;
 use super::*;
 use std::ptr;
 
-/// What the thread on a frame has to itself. The checker objects to two threads at once.
+/// The exclusive part of a frame. The checker reports an error if two threads use it at once.
 struct Stacks([UnsafeCell<usize>; FRAMES_MAX]);
 
 impl Stacks {
@@ -59,7 +59,7 @@ fn a_frame_has_one_thread_and_no_other_thread_sees_it() {
 fn a_thread_waits_for_a_frame_unless_it_has_one_already() {
     loom::model(|| {
         let (stacks, region) = (Stacks::new(), OwnerId::of(&1u8));
-        // Two frames; this thread holds one and wants another, the other thread wants one.
+        // There are two frames. This thread holds one and takes another; the other thread takes one.
         let outer = Taken::take(region, Work::Filter).unwrap();
         stacks.visit(&outer);
         let other = {

@@ -23,7 +23,7 @@ fn remove(slot: &Slot<Value>, value: *mut Value) {
     }
     // SAFETY: leaked by the test.
     let value = unsafe { &*value };
-    // SAFETY: nobody has it pinned; the checker objects if a thread reads it meanwhile.
+    // SAFETY: no pin is left; the checker reports an error if a thread reads the value meanwhile.
     value.with_mut(|value| unsafe { *value = 99 });
 }
 
@@ -32,7 +32,7 @@ fn leak(number: usize) -> *mut Value {
 }
 
 #[test]
-fn nobody_reads_what_was_removed() {
+fn no_reader_gets_a_removed_value() {
     loom::model(|| {
         let slot = Arc::new(Slot::new());
         let value = leak(7);

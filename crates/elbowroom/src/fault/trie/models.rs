@@ -6,7 +6,7 @@ use loom::thread;
 
 use super::*;
 
-/// A region of the model: the checker objects to a read beside a write, as freeing it would be.
+/// A region of the model. The checker reports an error for a read beside a write, which stands for freeing it.
 struct Value {
     addresses: Range<usize>,
     cell: UnsafeCell<usize>,
@@ -23,7 +23,7 @@ fn pointer(value: &'static Value) -> *mut Value {
     ptr::from_ref(value).cast_mut()
 }
 
-/// What a fault handler does: whether a region is found that holds the address.
+/// Looks an address up as a fault handler does. Returns whether a region holds the address.
 fn look(trie: &Trie<Value>, address: usize) -> bool {
     let Some(value) = trie.find(address).and_then(Slot::pin) else {
         return false;
@@ -36,14 +36,14 @@ fn look(trie: &Trie<Value>, address: usize) -> bool {
     true
 }
 
-/// Takes a region out, and overwrites it as freeing it would.
+/// Removes a region, and overwrites it, which stands for freeing it.
 fn remove(trie: &Trie<Value>, slot: &'static Slot<Value>, value: &'static Value) {
     trie.store(&value.addresses, None);
     slot.kill();
     while slot.is_pinned() {
         thread::yield_now();
     }
-    // SAFETY: nobody has it pinned; the checker objects if a thread reads it meanwhile.
+    // SAFETY: no pin is left; the checker reports an error if a thread reads the value meanwhile.
     value.cell.with_mut(|value| unsafe { *value = 99 });
 }
 
@@ -70,14 +70,14 @@ fn a_lookup_beside_a_replacement_finds_what_is_there_or_nothing() {
         let reader = {
             let trie = Arc::clone(&trie);
             thread::spawn(move || {
-                // In both that come and go one after the other, and in the one that stays.
+                // Looks into both regions, which exist one after the other, and into the one that stays.
                 look(&trie, NARROW + 5);
                 assert!(look(&trie, WIDE + 5));
             })
         };
         remove(&trie, reused, wide);
-        // The entry that was a slot becomes a node, and the slot another's.
-        // SAFETY: not live, not pinned; the value is never removed.
+        // The entry that held the slot becomes a node, and the slot belongs to another region.
+        // SAFETY: the slot is neither live nor pinned, and the value is never removed.
         unsafe { reused.fill(pointer(narrow)) };
         trie.store(&narrow.addresses, Some(reused));
         assert!(look(&trie, NARROW + 5) && !look(&trie, 5));
@@ -87,7 +87,7 @@ fn a_lookup_beside_a_replacement_finds_what_is_there_or_nothing() {
 }
 
 #[test]
-fn who_is_handed_an_address_finds_its_region() {
+fn a_thread_that_gets_an_address_finds_its_region() {
     loom::model(|| {
         let trie = Arc::new(Trie::new());
         let value = leak(NARROW..WIDE + NARROW);

@@ -1,4 +1,4 @@
-//! What error numbers mean, and what a person can try.
+//! The meaning of error numbers, and advice for them.
 
 use super::flavour;
 use crate::plain::{FaultCode, OsCode};
@@ -16,7 +16,7 @@ pub(crate) fn is_unsupported(code: OsCode) -> bool {
     code.0 == libc::ENOSYS
 }
 
-/// What a person can try after `code`.
+/// Returns advice to a person after `code`.
 pub(crate) fn advice(code: OsCode) -> Option<&'static str> {
     match code.0 {
         libc::ENOMEM => Some(flavour::OUT_OF_MEMORY_ADVICE),
@@ -30,7 +30,7 @@ pub(crate) fn advice(code: OsCode) -> Option<&'static str> {
     }
 }
 
-/// Returns what a person can try after `code` refused a reservation.
+/// Returns advice to a person after `code` refused a reservation.
 pub(crate) fn reserve_advice(code: OsCode) -> Option<&'static str> {
     match code.0 {
         libc::ENOMEM => Some(
@@ -41,7 +41,7 @@ pub(crate) fn reserve_advice(code: OsCode) -> Option<&'static str> {
     }
 }
 
-/// Returns what a person can try after `code` refused a thread.
+/// Returns advice to a person after `code` refused a thread.
 pub(crate) fn thread_advice(code: OsCode) -> Option<&'static str> {
     match code.0 {
         libc::EAGAIN => Some(
@@ -52,8 +52,7 @@ pub(crate) fn thread_advice(code: OsCode) -> Option<&'static str> {
     }
 }
 
-/// Returns the code that a touch of an uncommitted page has: of memory that may not be accessed, or that is
-/// missing.
+/// Returns the code of a touch of an uncommitted page: inaccessible memory, or missing memory.
 pub(crate) fn fault_code(is_missing: bool) -> FaultCode {
     const SEGV_ACCERR: i32 = 2;
     const BUS_ADRERR: i32 = 2;

@@ -4,24 +4,24 @@
 //! - `SA_SIGINFO`: the handler needs the address and the context.
 //! - `SA_ONSTACK`: the fault may be a stack overflow, which another handler reports. Without an
 //!   alternate stack the kernel could not call our handler, nor our handler the other one.
-//! - The mask blocks every asynchronous signal. Whatever lock the handler takes, no other handler can
-//!   interrupt its holder on this thread and wait for it. The mask leaves out one signal, [`MARK`], by
-//!   which the handler recognises a call by the kernel; the handler blocks it on entry.
+//! - The mask blocks every asynchronous signal. So, whatever lock the handler holds, no other signal handler can
+//!   interrupt it on this thread and wait for that lock. The mask leaves out one signal, [`MARK`], by which the handler
+//!   recognises a call by the kernel. The handler blocks that one on entry.
 //! - The mask blocks SIGSEGV and SIGBUS as well, so that a fault of the handler itself ends the process
 //!   (the kernel kills a thread that raises a blocked synchronous signal), however little is left of the
 //!   alternate stack. Only a filter may fault: `FilterStack::run` unblocks the two signals around it.
 //!
 //! # Chaining
-//! A handler that we pass a signal on to sees what it would have seen without us: its mask, its flags,
-//! enough stack, and for the default action, death by the same signal at the same instruction. If that
-//! handler resets the action to the default and returns (std's does, after a fault that is not a stack
-//! overflow), the default stays: the instruction runs again, and the process dies there.
+//! A handler to which we forward a signal sees what it would have seen without us: its mask, its flags, and enough
+//! stack. The default action ends the process by the same signal at the same instruction. If the next handler resets
+//! the action to the default and returns (as std's does after a fault that is not a stack overflow), the default stays:
+//! the instruction runs again, and the process dies there.
 //!
-//! A program may put its own handler in front of ours, which may pass on to ours or not. The next region
-//! puts ours in front again, by another entry: each of a few *levels* has an entry function of its own
-//! and knows which action it was put in front of. So a handler that passes on to the entry that it found
-//! continues down from there, and each handler gets a signal once. An entry that is found in front again
-//! says that the entries above it have been taken back.
+//! A program may put its own handler in front of ours, and that handler may or may not forward to ours. The next region
+//! puts ours in front again, by another entry: each of a few *levels* has its own entry function, and remembers the
+//! action that it was put in front of. A handler that forwards to the entry that it found therefore continues down from
+//! there, and each handler gets a signal once. If an entry is found in front again, the entries above it have been
+//! taken back.
 
 use std::ffi::c_void;
 use std::mem;
@@ -36,20 +36,20 @@ use super::stack::{self, stack_pointer};
 use crate::os::types::Decision;
 use crate::plain::{OsCode, Place};
 
-/// What decides about a fault; set before the handler is installed.
+/// The function that decides about a fault; set before the handler is installed.
 static DECIDE: OnceLock<fn(&mut Trap) -> Decision> = OnceLock::new();
 
-/// The asynchronous signal that our mask leaves out. Handlers of others block all asynchronous signals or
-/// few, so a thread that blocks what our mask blocks, and not this one, was interrupted by the kernel.
+/// The asynchronous signal that our mask leaves out. Other handlers block all asynchronous signals or few. So if a
+/// thread blocks all that our mask blocks but not this one, the kernel has called us.
 const MARK: Mask = Mask::of(flavour::MARK_SIGNAL);
 
-/// What is blocked while the handler runs.
+/// Returns the signals that are blocked while the handler runs.
 fn blocked() -> Mask {
     Mask::asynchronous().with(Mask::FAULTS)
 }
 
-/// How many entries of ours the chain can have. When all are used, a handler that the program puts in
-/// front stays there.
+/// The number of entries that the chain can have. When all are used, a handler that the program puts in front stays
+/// there.
 const LEVELS: usize = 8;
 
 type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut c_void);
@@ -73,8 +73,8 @@ struct Chain {
     next: [AtomicPtr<libc::sigaction>; LEVELS],
     // How many levels are in the chain. Written only while installing and uninstalling.
     used: AtomicUsize,
-    // The handler that was in front when the entry of this level was last called by another handler; 0 if
-    // it never was since the level was put in front.
+    // The handler that was in front when another handler last called this level's entry; 0 if that has not happened
+    // since the level was put in front.
     passer: [AtomicUsize; LEVELS],
 }
 
@@ -87,7 +87,7 @@ impl Chain {
         }
     }
 
-    /// What a level passes on to.
+    /// Returns the action that a level forwards to.
     fn next(&self, level: usize) -> libc::sigaction {
         let action = self.next[level].load(Ordering::Acquire);
         // SAFETY: null or leaked (invariant), so valid to read.
@@ -97,7 +97,8 @@ impl Chain {
         }
     }
 
-    /// Remembers what a level comes before. Allocates, so not for signal context; the same again is not leaked again.
+    /// Stores the action that a level was put in front of. Allocates, so it must not run in a signal handler. An equal
+    /// action is not leaked again.
     fn store(&self, level: usize, action: &libc::sigaction) {
         let known = self.next(level);
         let same = known.sa_sigaction == action.sa_sigaction
@@ -108,7 +109,7 @@ impl Chain {
         }
     }
 
-    /// Remembers the default action. Async-signal-safe.
+    /// Stores the default action. Async-signal-safe.
     fn store_default(&self, level: usize) {
         self.next[level].store(ptr::null_mut(), Ordering::Release);
     }
@@ -122,7 +123,7 @@ fn chain_of(signal: i32) -> &'static Chain {
 }
 
 fn default_action() -> libc::sigaction {
-    // SAFETY: sigaction is plain data, and all zeroes is a value of it: SIG_DFL, no flags, an empty mask.
+    // SAFETY: sigaction is plain data, and all zeroes is a valid value: SIG_DFL, no flags, an empty mask.
     unsafe { mem::zeroed() }
 }
 
@@ -158,12 +159,12 @@ fn set_action(signal: i32, action: &libc::sigaction) -> Result<libc::sigaction, 
     }
 }
 
-/// Which of our levels an action is.
+/// Returns which of our levels an action is, if any.
 fn level_of(action: &libc::sigaction) -> Option<usize> {
     level_at(action.sa_sigaction)
 }
 
-/// Which of our levels a handler is.
+/// Returns which of our levels a handler is, if any.
 fn level_at(handler: usize) -> Option<usize> {
     ENTRIES.iter().position(|&entry| handler == entry as usize)
 }
@@ -178,19 +179,19 @@ pub(crate) fn install(decide: fn(&mut Trap) -> Decision) -> Result<(), OsCode> {
     install_one(libc::SIGBUS)
 }
 
-/// Keeps the object that this code is in loaded until the process ends: a handler of the program may pass on
-/// to ours at any time, also when the last region has been released.
+/// Keeps the object that contains this code loaded until the process ends: a handler of the program may forward to ours
+/// at any time, even after the last region has been released.
 fn keep_loaded() {
     let entry: *const c_void = ENTRIES[0] as *const c_void;
-    // SAFETY: Dl_info is plain data, of which all zeroes is a value.
+    // SAFETY: Dl_info is plain data, and all zeroes is a valid value.
     let mut object: libc::Dl_info = unsafe { mem::zeroed() };
-    // SAFETY: looks an address up, and writes a live Dl_info (dladdr(3)).
+    // SAFETY: dladdr(3) accepts any address, and `object` is live and writable.
     let is_known = unsafe { libc::dladdr(entry, &mut object) } != 0 && !object.dli_fname.is_null();
-    // Nothing unloads the program itself, for which the loader would open its file.
+    // The program itself is never unloaded, and dlopen would open its file.
     if is_known && !flavour::is_program(object.dli_fbase) {
         let flags = libc::RTLD_LAZY | libc::RTLD_NOLOAD | libc::RTLD_NODELETE;
-        // SAFETY: the name is a zero-terminated string of the loader's. The object is loaded, so no code of it runs
-        // now (dlopen(3), RTLD_NOLOAD).
+        // SAFETY: the name is a zero-terminated string of the loader. The object is loaded already, so none of its code
+        // runs (dlopen(3), RTLD_NOLOAD).
         unsafe { libc::dlopen(object.dli_fname, flags) };
     }
 }
@@ -199,7 +200,7 @@ fn install_one(signal: i32) -> Result<(), OsCode> {
     let chain = chain_of(signal);
     let current = current_action(signal)?;
     if let Some(level) = level_of(&current) {
-        // Whatever was in front of that level has been taken back, and our levels before it as well.
+        // Everything in front of that level has been taken back, including our higher levels.
         chain.used.store(level + 1, Ordering::Relaxed);
         chain.passer[level].store(0, Ordering::Relaxed);
         return Ok(());
@@ -213,11 +214,11 @@ fn install_one(signal: i32) -> Result<(), OsCode> {
     if level == LEVELS {
         return Ok(());
     }
-    // Before the entry can be called.
+    // Stored before the entry can be called.
     chain.store(level, &current);
     chain.passer[level].store(0, Ordering::Relaxed);
     let before = set_action(signal, &our_action(level))?;
-    // Another handler may have been installed since `current` was read. It must not be lost.
+    // Another handler may have been installed after `current` was read. It must not be lost.
     if level_of(&before).is_none() {
         chain.store(level, &before);
     }
@@ -225,8 +226,8 @@ fn install_one(signal: i32) -> Result<(), OsCode> {
     Ok(())
 }
 
-/// Restores the actions from before `install`. If the program has put its own handler in front meanwhile,
-/// ours stays: that handler may pass on to ours, which passes everything on.
+/// Restores the actions from before `install`. If the program has put its own handler in front, ours stays: that
+/// handler may forward to ours, which then forwards every fault.
 pub(crate) fn uninstall() {
     uninstall_one(libc::SIGSEGV);
     uninstall_one(libc::SIGBUS);
@@ -237,20 +238,20 @@ fn uninstall_one(signal: i32) {
     let Some(level) = current_action(signal).ok().as_ref().and_then(level_of) else {
         return;
     };
-    // Lower levels stay: what is restored here may pass on to them.
+    // Lower levels stay: the restored action may forward to them.
     let Ok(before) = set_action(signal, &chain.next(level)) else {
         return;
     };
     if level_of(&before).is_none() {
-        // Another handler was installed since the look, and may pass on to ours: put it back.
+        // Another handler was installed since the check, and may forward to ours: put it back.
         let _ = set_action(signal, &before);
         return;
     }
     chain.used.store(level, Ordering::Relaxed);
 }
 
-/// Returns where our handler stands, for each signal, as the kernel knows it. A library that comes before
-/// the C library's sigaction(3), as Java's libjsig does, may tell the program something else.
+/// Returns the place of our handler for each signal, as the kernel knows it. A library that replaces the C library's
+/// sigaction(3), such as Java's libjsig, may tell the program otherwise.
 pub(crate) fn places() -> Vec<(&'static str, Place)> {
     let place = |signal| {
         let chain = chain_of(signal);
@@ -270,12 +271,12 @@ pub(crate) fn places() -> Vec<(&'static str, Place)> {
     ]
 }
 
-/// Frees in a forked child the stacks on which threads that the child lacks run foreign handlers.
+/// Frees, in a forked child, the stacks on which threads that the child lacks run foreign handlers.
 pub(crate) fn forget_other_threads() {
     stack::forget_other_threads();
 }
 
-/// The signal handler, as the entry of a level.
+/// Handles a signal, as the entry of a level.
 extern "C" fn on_signal<const LEVEL: usize>(
     signal: i32,
     info: *mut libc::siginfo_t,
@@ -287,11 +288,11 @@ extern "C" fn on_signal<const LEVEL: usize>(
 
     let before = blocked().block();
 
-    // SAFETY: the kernel gave these arguments to an SA_SIGINFO handler: this one, or one in front of it that
-    // has passed them on. The trap ends before that handler returns.
+    // SAFETY: the kernel gave these arguments to an SA_SIGINFO handler: this one, or one in front that has forwarded
+    // them. The trap ends before that handler returns.
     let mut trap = unsafe { Trap::new(info, context) };
 
-    // The kernel blocks what our action says, besides what the thread had blocked.
+    // The kernel blocks the signals of our action's mask in addition to those that the thread had blocked.
     let by_kernel = trap.signal_mask().with(blocked().without(MARK));
     let is_passed_on = Mask(before.0 ^ by_kernel.0).has_any(COMPARED);
     if is_passed_on {
@@ -305,11 +306,11 @@ extern "C" fn on_signal<const LEVEL: usize>(
             .get()
             .is_some_and(|decide| matches!(decide(&mut trap), Decision::Resume));
     if !resolved {
-        // SAFETY: the arguments of this handler, for the signal that it was called for.
+        // SAFETY: these are the arguments of this handler, for the signal that it was called for.
         unsafe { pass_on(signal, info, context, &trap, LEVEL, is_passed_on) };
     }
 
-    // When the kernel has called us, it restores the mask of the thread itself.
+    // If the kernel has called us, it restores the thread's mask itself.
     if !resolved || is_passed_on {
         before.set();
     }
@@ -317,11 +318,11 @@ extern "C" fn on_signal<const LEVEL: usize>(
     unsafe { *errno = saved };
 }
 
-/// The signals whose state tells a call by the kernel from one by another handler: the standard ones,
-/// because emulators leave out some of the others, and MARK.
+/// The signals that tell a call by the kernel from a call by another handler: the standard ones and MARK. Emulators
+/// leave out some of the others.
 const COMPARED: Mask = Mask((1 << 31) - 1).with(MARK);
 
-/// Does what the handler or disposition that a level comes before would have done.
+/// Does what the next handler or disposition after this level would have done.
 ///
 /// # Safety
 /// Called from our signal handler with its own arguments.
@@ -353,18 +354,17 @@ unsafe fn pass_on(
 
             let call = || {
                 if next.sa_flags & libc::SA_SIGINFO != 0 {
-                    // SAFETY: a program that installs an address with SA_SIGINFO gives a function of this type
-                    // (sigaction(2)).
+                    // SAFETY: an address installed with SA_SIGINFO is a function of this type (sigaction(2)).
                     let handler: Handler = unsafe { mem::transmute(handler) };
                     handler(signal, info, context);
                 } else {
-                    // SAFETY: without SA_SIGINFO it is a function of this type (sigaction(2)).
+                    // SAFETY: an address installed without SA_SIGINFO is a function of this type (sigaction(2)).
                     let handler: extern "C" fn(i32) = unsafe { mem::transmute(handler) };
                     handler(signal);
                 }
             };
-            // Without SA_ONSTACK it would have run on the thread's own stack, and may need more than the few kilobytes
-            // of an alternate one.
+            // Without SA_ONSTACK the handler would have run on the thread's own stack, and may need more than the few
+            // kilobytes of an alternate stack.
             let wants_stack =
                 next.sa_flags & libc::SA_ONSTACK == 0 && is_on(&trap.alternate_stack());
             if !wants_stack || !stack::run_apart(call) {
@@ -375,32 +375,32 @@ unsafe fn pass_on(
     }
 }
 
-/// Whether the caller runs on this alternate stack.
+/// Returns whether the caller runs on this alternate stack.
 fn is_on(stack: &libc::stack_t) -> bool {
-    // Not the address of a local: AddressSanitizer may keep those on the heap.
+    // The stack pointer, not the address of a local variable: AddressSanitizer may keep locals on the heap.
     let here = stack_pointer();
     stack.ss_flags & libc::SS_DISABLE == 0 && here.wrapping_sub(stack.ss_sp.addr()) < stack.ss_size
 }
 
-/// Called after the handler behind a level has returned. If that handler has reset the action to the
-/// default, the default is what comes after the level from now on.
+/// Updates the level after the next handler has returned. If that handler has reset the action to the default, the
+/// default becomes the level's next action.
 fn keep_place(signal: i32, trap: &Trap, level: usize, is_passed_on: bool) {
     let chain = chain_of(signal);
     if current_action(signal).is_ok_and(|current| current.sa_sigaction == libc::SIG_DFL) {
         chain.store_default(level);
         if trap.is_raised_by_processor() {
-            // The instruction runs again, faults again, and the default action ends the process there, as
-            // the handler wants.
+            // The instruction runs and faults again, and the default action ends the process there, as the handler
+            // intends.
             return;
         }
-        // Called by the kernel, the level is the one in front, whatever was in front of it before.
+        // If the kernel has called us, this level is in front, whatever was in front of it before.
         let front = if is_passed_on {
             chain.used.load(Ordering::Relaxed).clamp(1, LEVELS) - 1
         } else {
             level
         };
-        // Cannot fail for a valid signal and action (sigaction(2)); if it did, the default is what the handler
-        // wanted.
+        // Cannot fail for a valid signal and action (sigaction(2)). If it did, the default would stay, as the handler
+        // intends.
         let _ = set_action(signal, &our_action(front));
     }
 }
@@ -410,11 +410,11 @@ fn die(signal: i32, trap: &Trap) {
     // Cannot fail: SIGSEGV and SIGBUS are valid and may be reset (sigaction(2)).
     let _ = set_action(signal, &default_action());
     if !trap.is_raised_by_processor() {
-        // Sent by kill or raise: it will not happen again by itself.
-        // SAFETY: raise(3) has no preconditions. It is pending until the handler returns, which restores a
-        // mask without this signal.
+        // The signal was sent by kill or raise, so it will not happen again by itself.
+        // SAFETY: raise(3) has no preconditions. The signal stays pending until the handler returns, which restores a
+        // mask without it.
         unsafe { libc::raise(signal) };
     }
-    // Otherwise the instruction runs again when we return, faults again, and the process dies there: same signal, same
-    // registers in the core file.
+    // Otherwise the instruction runs and faults again when we return, and the process dies there: by the same signal,
+    // with the same registers in the core file.
 }

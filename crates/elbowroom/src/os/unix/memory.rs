@@ -7,24 +7,24 @@ use super::errno::last_error;
 use crate::os::pages::Pages;
 use crate::plain::{Access, OsCode, Placement};
 
-/// mmap(2): place exactly there, or fail with EEXIST (since 4.17; before that, a hint).
+/// mmap(2): maps exactly there, or fails with EEXIST (since 4.17; before that, the address is a hint).
 #[cfg(target_os = "linux")]
 const MAP_EXACTLY: i32 = libc::MAP_FIXED_NOREPLACE;
 
-/// There is no "exactly there or fail": the address is a hint, and the caller looks where the mapping is.
+/// macOS has no such flag: the address is a hint, and the caller checks where the mapping is.
 #[cfg(target_os = "macos")]
 const MAP_EXACTLY: i32 = 0;
 
-/// Private anonymous memory. Not MAP_NORESERVE: a mapping that may not be written is not charged anyway, and with the
-/// flag Linux would not charge it later either, when a commit makes it writable (mprotect(2) of a VM_NORESERVE
+/// Private anonymous memory, without MAP_NORESERVE. A mapping that cannot be written is not charged anyway. With the
+/// flag, Linux would not charge it later either, when a commit makes it writable (mprotect(2) of a VM_NORESERVE
 /// mapping).
 pub(super) const RESERVED: i32 = libc::MAP_PRIVATE | libc::MAP_ANON;
 
-/// Maps `len` bytes that may not be touched and are not charged.
+/// Maps `len` bytes that are inaccessible and not charged.
 fn map_reserved(hint: usize, len: usize, extra_flags: i32) -> Result<NonNull<u8>, OsCode> {
     let flags = RESERVED | extra_flags;
-    // SAFETY: mmap(2) with no MAP_FIXED among the flags (`extra_flags` is 0 or MAP_FIXED_NOREPLACE) makes a new mapping
-    // and leaves every existing one alone; any hint and length are allowed and answered with an error if unusable.
+    // SAFETY: mmap(2) without MAP_FIXED (`extra_flags` is 0 or MAP_FIXED_NOREPLACE) makes a new mapping and leaves
+    // every existing one alone. Any hint and length are allowed; unusable ones give an error.
     let base = unsafe {
         libc::mmap(
             ptr::without_provenance_mut::<c_void>(hint),
@@ -38,7 +38,7 @@ fn map_reserved(hint: usize, len: usize, extra_flags: i32) -> Result<NonNull<u8>
     if base == libc::MAP_FAILED {
         return Err(last_error());
     }
-    // A hint of 0 means "anywhere", and vm.mmap_min_addr aside the kernel does not choose page 0 by itself.
+    // A hint of 0 means "anywhere". Apart from vm.mmap_min_addr, the kernel does not choose page 0 by itself.
     NonNull::new(base.cast()).ok_or(OsCode(libc::ENOMEM))
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn reserve(
     match placement {
         Placement::Exactly(address) => {
             let base = map_reserved(address, len, MAP_EXACTLY)?;
-            // Where the flag is unknown (Linux before 4.17, macOS) the address is only a hint.
+            // If the flag is unknown (Linux before 4.17, macOS), the address is only a hint.
             if base.as_ptr().addr() == address {
                 return Ok(base);
             }
@@ -62,8 +62,8 @@ pub(crate) fn reserve(
     }
 }
 
-/// Reserves `len` bytes at a multiple of `align`: as is if the kernel happens to place it so, else with `align` more
-/// and the two ends given back.
+/// Reserves `len` bytes at a multiple of `align`. If the kernel does not choose an aligned address by itself, `align`
+/// more bytes are reserved and the two ends given back.
 fn reserve_aligned(hint: usize, len: usize, align: usize) -> Result<NonNull<u8>, OsCode> {
     let base = map_reserved(hint, len, 0)?;
     if base.as_ptr().addr() % align == 0 {
@@ -85,20 +85,20 @@ fn reserve_aligned(hint: usize, len: usize, align: usize) -> Result<NonNull<u8>,
     NonNull::new(aligned).ok_or(OsCode(libc::ENOMEM))
 }
 
-/// Gives back part of a mapping that `reserve` has just made and nobody has seen.
+/// Gives back a part of a mapping that was just made and is not used yet.
 fn unmap_new(base: *mut u8, len: usize) {
-    // SAFETY: the caller has just mapped these pages and given the address to nobody, so nothing refers to them.
+    // SAFETY: the caller has just mapped these pages and has not passed the address on, so nothing refers to them.
     let result = unsafe { libc::munmap(base.cast(), len) };
-    // munmap(2) fails on a bad range, which this is not, or when splitting a mapping would exceed vm.max_map_count;
-    // then the pages stay reserved, which costs address space and nothing else.
+    // munmap(2) fails for a bad range, which this is not, or if splitting a mapping would exceed vm.max_map_count. Then
+    // the pages stay reserved, which only costs address space.
     debug_assert_eq!(result, 0, "munmap: {:?}", last_error());
 }
 
 pub(crate) fn commit(pages: Pages<'_>) -> Result<(), OsCode> {
-    // A private writable mapping is what the kernel charges, and mprotect(2) from PROT_NONE to writable is where it
-    // becomes one: this call, not a later touch, is what fails when memory is over-committed in strict mode.
+    // The kernel charges private writable mappings. mprotect(2) from PROT_NONE to writable makes this one such a
+    // mapping, so this call, and not a later touch, fails when memory is over-committed in strict mode.
     let access = libc::PROT_READ | libc::PROT_WRITE;
-    // SAFETY: whole pages of a live reservation (`Pages`), which may be read and written afterwards and whose contents
+    // SAFETY: whole pages of a live reservation (`Pages`). They can be read and written afterwards, and their contents
     // do not change (mprotect(2)).
     let result = unsafe { libc::mprotect(pages.start(), pages.len(), access) };
     if result == 0 {
@@ -111,8 +111,9 @@ pub(crate) fn commit(pages: Pages<'_>) -> Result<(), OsCode> {
 /// # Safety
 /// See [`os::decommit`](crate::os::decommit).
 pub(crate) unsafe fn decommit(pages: Pages<'_>) -> Result<(), OsCode> {
-    // A new mapping over the old one is the only way to refund the charge on Linux (MADV_DONTNEED keeps it), and to be
-    // sure of zeros on macOS. mmap(2): MAP_FIXED replaces the range in one step, so nothing else can land in between.
+    // On Linux, only a new mapping over the old one refunds the charge (MADV_DONTNEED keeps it); on macOS, only a new
+    // mapping is sure to be zero. MAP_FIXED replaces the range in one step, so nothing else can be mapped in between
+    // (mmap(2)).
     let flags = RESERVED | libc::MAP_FIXED;
     let (start, len) = (pages.start(), pages.len());
     // SAFETY: the range lies inside a live reservation (`Pages`), and no reference points to its contents (contract).
@@ -121,8 +122,8 @@ pub(crate) unsafe fn decommit(pages: Pages<'_>) -> Result<(), OsCode> {
         return Ok(());
     }
     let refused = last_error();
-    // A kernel may have unmapped the range before it failed: mmap(2) does not say that it has not. The addresses are
-    // taken back before anything else lands there. If nothing was unmapped, this is refused, too.
+    // mmap(2) does not say that a failed call leaves the old mapping. So the addresses are reserved again before
+    // anything else is mapped there. If nothing was unmapped, this is refused, too.
     reserve(len, 1, Placement::Exactly(start.addr()))
         .map(drop)
         .map_err(|_| refused)
@@ -131,15 +132,15 @@ pub(crate) unsafe fn decommit(pages: Pages<'_>) -> Result<(), OsCode> {
 /// # Safety
 /// See [`os::uncommit`](crate::os::uncommit).
 pub(crate) unsafe fn uncommit(pages: Pages<'_>) -> Result<(), OsCode> {
-    // Not a new mapping, which would lose the program's advice (madvise(2)) and name. The kernel keeps the charge of a
-    // private mapping that has been writable (mprotect(2) only ever adds to it), until it is replaced or unmapped.
+    // Not a new mapping, which would lose the program's advice (madvise(2)) and the name. The kernel keeps the charge
+    // of a private mapping that has been writable (mprotect(2) never reduces it), until it is replaced or unmapped.
     let (start, len) = (pages.start(), pages.len());
-    // SAFETY: whole pages of a live reservation (`Pages`), which no reference points into (contract).
+    // SAFETY: whole pages of a live reservation (`Pages`), and no reference points into them (contract).
     if unsafe { libc::mprotect(start, len, libc::PROT_NONE) } != 0 {
         return Err(last_error());
     }
-    // A thread may have written there, through a raw pointer, while the pages were writable.
-    // SAFETY: whole pages of a live reservation (`Pages`), whose contents no reference points to (contract).
+    // A thread may have written there through a raw pointer while the pages were writable.
+    // SAFETY: whole pages of a live reservation (`Pages`), and no reference points to their contents (contract).
     if unsafe { libc::madvise(start, len, libc::MADV_DONTNEED) } != 0 {
         return Err(last_error());
     }
@@ -155,7 +156,7 @@ pub(crate) unsafe fn protect(pages: Pages<'_>, access: Access) -> Result<(), OsC
         Access::ReadWrite => libc::PROT_READ | libc::PROT_WRITE,
         Access::ReadExecute => libc::PROT_READ | libc::PROT_EXEC,
     };
-    // SAFETY: whole pages of a live reservation (`Pages`), and no reference into them is broken by the new access
+    // SAFETY: whole pages of a live reservation (`Pages`), and the new access invalidates no reference into them
     // (contract).
     let result = unsafe { libc::mprotect(pages.start(), pages.len(), bits) };
     if result == 0 {
@@ -168,7 +169,7 @@ pub(crate) unsafe fn protect(pages: Pages<'_>, access: Access) -> Result<(), OsC
 /// # Safety
 /// See [`os::release`](crate::os::release).
 pub(crate) unsafe fn release(base: NonNull<u8>, len: usize) -> Result<(), OsCode> {
-    // SAFETY: one whole mapping of the caller's, which nothing uses any more.
+    // SAFETY: the range is one whole mapping of the caller's, and nothing uses it any more (contract).
     let result = unsafe { libc::munmap(base.as_ptr().cast(), len) };
     if result == 0 {
         Ok(())

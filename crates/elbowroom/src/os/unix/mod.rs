@@ -1,4 +1,4 @@
-//! Linux and macOS: what POSIX gives both, and the choice between the two for the rest.
+//! Linux and macOS: what both have from POSIX, and the choice between the two for the rest.
 
 #![allow(unsafe_code, reason = "memory mappings and signals are C interfaces")]
 

@@ -1,12 +1,12 @@
 //! Threads, forks and standard error.
 
-/// pthread_atfork(3). It fails only for want of memory; then a fork is as it would be without.
+/// Calls pthread_atfork(3). It fails only for lack of memory; forks then happen without preparation.
 pub(crate) fn at_fork(
     before: extern "C" fn(),
     in_parent: extern "C" fn(),
     in_child: extern "C" fn(),
 ) {
-    // SAFETY: functions of the right type that stay in the program.
+    // SAFETY: the arguments are functions of the right type that are never unloaded.
     unsafe {
         libc::pthread_atfork(
             Some(as_c(before)),
@@ -20,14 +20,14 @@ fn as_c(function: extern "C" fn()) -> unsafe extern "C" fn() {
     function
 }
 
-/// Names the calling thread: never 0, unique among live threads.
+/// Returns a number for the calling thread: never 0, and unique among live threads.
 pub(crate) fn thread_token() -> usize {
     // SAFETY: pthread_self(3) cannot fail; it reads the thread pointer, which is set up before any Rust code runs.
     let token = unsafe { libc::pthread_self() };
     token as usize
 }
 
-/// Writes to standard error as far as that goes. Async-signal-safe (signal-safety(7) lists write).
+/// Writes to standard error as much as there is room for. Async-signal-safe (signal-safety(7) lists write).
 pub(crate) fn write_stderr(mut bytes: &[u8]) {
     while !bytes.is_empty() {
         let mut stderr = libc::pollfd {
@@ -35,7 +35,7 @@ pub(crate) fn write_stderr(mut bytes: &[u8]) {
             events: libc::POLLOUT,
             revents: 0,
         };
-        // A full pipe would block, with signals blocked: the line is lost instead.
+        // With a full pipe, the write would block while signals are blocked. The line is dropped instead.
         // SAFETY: one live pollfd structure (poll(2)).
         if unsafe { libc::poll(&mut stderr, 1, 0) } != 1 || stderr.revents & libc::POLLOUT == 0 {
             return;

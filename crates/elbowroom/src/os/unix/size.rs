@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// async-signal-safe after that.
 #[inline]
 pub(crate) fn page_size() -> usize {
-    // 0 until first asked. Two threads may both ask; they store the same number.
+    // 0 before the first call. Two threads that ask at once store the same number.
     static SIZE: AtomicUsize = AtomicUsize::new(0);
     match SIZE.load(Ordering::Relaxed) {
         0 => {
@@ -18,8 +18,8 @@ pub(crate) fn page_size() -> usize {
     }
 }
 
-/// Returns the bytes that a full page table covers: the next larger page size of x86-64 and arm64, which
-/// is 2 MiB where pages have 4 KiB.
+/// Returns the number of bytes that a full page table covers: the next larger page size of x86-64 and arm64, which is 2
+/// MiB if pages have 4 KiB.
 pub(crate) fn huge_page_size() -> usize {
     const ENTRY_BYTES: usize = 8;
     page_size() * (page_size() / ENTRY_BYTES)
@@ -33,18 +33,19 @@ fn ask() -> usize {
     usize::try_from(size).unwrap_or(4096)
 }
 
-/// mmap(2) places at page boundaries.
+/// Returns the page size: mmap(2) places mappings at page boundaries.
 pub(crate) fn granularity() -> usize {
     page_size()
 }
 
-/// Returns the bytes below the next power of two: a stack lies near the upper end of the address space.
+/// Returns the size of the address space, found by rounding an address on the stack, which lies near its upper end, up
+/// to a power of two.
 pub(crate) fn address_space() -> usize {
     let local = 0u8;
     (&raw const local).addr().next_power_of_two()
 }
 
-/// Returns what RLIMIT_AS leaves.
+/// Returns the number of bytes that RLIMIT_AS leaves.
 pub(crate) fn addresses_left() -> Option<usize> {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
@@ -59,7 +60,7 @@ pub(crate) fn addresses_left() -> Option<usize> {
     Some(limit.saturating_sub(reserved_bytes()))
 }
 
-/// Returns how many bytes of addresses the process has mapped: the first figure of /proc/self/statm, in pages
+/// Returns the number of bytes of addresses that the process has mapped: the first figure of /proc/self/statm, in pages
 /// (proc(5)).
 #[cfg(target_os = "linux")]
 fn reserved_bytes() -> usize {
@@ -68,7 +69,7 @@ fn reserved_bytes() -> usize {
     pages.unwrap_or(0usize).saturating_mul(page_size())
 }
 
-/// Returns how many bytes of addresses the process has mapped, as far as it is known.
+/// Returns the number of bytes of addresses that the process has mapped, as far as it is known.
 #[cfg(target_os = "macos")]
 fn reserved_bytes() -> usize {
     0

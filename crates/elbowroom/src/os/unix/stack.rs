@@ -1,4 +1,4 @@
-//! Stacks of the library's own for filters, whichever thread faults.
+//! Stacks owned by the library, on which filters run.
 //!
 //! ```text
 //!  low                                                                      high
@@ -6,10 +6,10 @@
 //! ```
 //!
 //! A filter may itself fault in another region. The kernel would deliver that signal at the *top* of the thread's
-//! alternate stack, where the outer handler's frames still are: it decides by the stack pointer whether the alternate
-//! stack is in use (sigaltstack(2)), and ours points elsewhere by then. So for the time of the filter the thread has
-//! another alternate stack, the second part of the mapping. A filter that overflows its stack hits the guard page and
-//! gets a proper signal, too.
+//! alternate stack, where the outer handler's frames still lie: it tells by the stack pointer whether the alternate
+//! stack is in use (sigaltstack(2)), and the stack pointer is elsewhere by then. So while the filter runs, the thread
+//! has another alternate stack, the second part of the mapping. A filter that overflows its stack hits the guard page
+//! and gets a proper signal, too.
 
 use std::arch::asm;
 use std::cell::UnsafeCell;
@@ -23,25 +23,26 @@ use super::signals::Mask;
 use super::size::page_size;
 use crate::plain::OsCode;
 
-/// What a filter is given, twice the 64 KiB that it may count on.
+/// The size of a filter's stack: twice the 64 KiB that a filter may rely on.
 const FILTER_STACK_BYTES: usize = 128 << 10;
 
-/// Above the kernel's largest signal frame (AT_MINSIGSTKSZ is near 12 KiB with AMX state), with room for the handler.
+/// More than the kernel's largest signal frame (AT_MINSIGSTKSZ is near 12 KiB with AMX state), with room for the
+/// handler.
 const ALTERNATE_STACK_BYTES: usize = 64 << 10;
 
-/// Read as zero by an unwinder that goes past a filter's first frame: the end of the stack.
+/// The zeros that an unwinder reads beyond a filter's first frame, which mark the end of the stack.
 const PAD_BYTES: usize = 1024;
 
-/// A mapping that is never given back: stacks are reused by whichever thread faults next.
+/// A mapping that is never unmapped. The next thread that faults reuses it.
 pub(crate) struct FilterStack {
-    // Invariant: `[guard | FILTER_STACK_BYTES rounded up | guard | ALTERNATE_STACK_BYTES rounded up]`, mapped for good,
-    // guards without access. One thread at a time runs on it (its owner sees to that).
+    // Invariant: `[guard | FILTER_STACK_BYTES rounded up | guard | ALTERNATE_STACK_BYTES rounded up]`, never unmapped,
+    // guards without access. Its owner ensures that one thread at a time runs on it.
     base: *mut u8,
 }
 
-// SAFETY: the pointer is to a mapping that outlives everything and belongs to no thread.
+// SAFETY: the pointer is to a mapping that is never unmapped and is not bound to a thread.
 unsafe impl Send for FilterStack {}
-// SAFETY: `&FilterStack` reads the pointer; `run`, which uses the memory, demands exclusive use.
+// SAFETY: `&FilterStack` gives the pointer only; `run`, which uses the memory, requires exclusive use (its contract).
 unsafe impl Sync for FilterStack {}
 
 fn stack_bytes() -> usize {
@@ -53,12 +54,12 @@ fn alternate_bytes() -> usize {
 }
 
 impl FilterStack {
-    /// Maps a stack. Async-signal-safe: it is two system calls.
+    /// Maps a stack. Async-signal-safe, because it only makes two system calls.
     pub(crate) fn new() -> Result<FilterStack, OsCode> {
         let guard = page_size();
         let len = guard + stack_bytes() + guard + alternate_bytes();
         let protection = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: mmap(2) of new anonymous memory where the kernel chooses.
+        // SAFETY: mmap(2) makes new anonymous memory at an address that the kernel chooses.
         let base = unsafe {
             libc::mmap(
                 ptr::null_mut(),
@@ -74,12 +75,12 @@ impl FilterStack {
         }
         let base: *mut u8 = base.cast();
         for offset in [0, guard + stack_bytes()] {
-            // SAFETY: a page of the mapping just made, which nothing refers to yet.
+            // SAFETY: a page of the mapping just made, and nothing refers to it yet.
             let result =
                 unsafe { libc::mprotect(base.wrapping_add(offset).cast(), guard, libc::PROT_NONE) };
             if result != 0 {
                 let error = last_error();
-                // SAFETY: the whole mapping just made, which nothing refers to.
+                // SAFETY: the whole mapping just made, and nothing refers to it.
                 unsafe { libc::munmap(base.cast(), len) };
                 return Err(error);
             }
@@ -92,13 +93,14 @@ impl FilterStack {
         self.base.addr()
     }
 
-    /// Calls `function(data)` on this stack, for a filter: with the signals of faults unblocked.
+    /// Calls `function(data)` on this stack for a filter, with the signals of faults unblocked.
     ///
     /// # Safety
     /// - No other call is on this stack.
     /// - `function` may be called with `data`, and does not unwind.
     pub(crate) unsafe fn run(&self, function: extern "C" fn(*mut c_void), data: *mut c_void) {
-        // SAFETY: the caller guarantees both clauses.
+        // SAFETY: no other call is on the stack, and `function` may be called with `data` and does not unwind
+        // (contract).
         unsafe { self.call(function, data, true) };
     }
 
@@ -119,7 +121,8 @@ impl FilterStack {
             alternate: self.base.wrapping_add(2 * page_size() + stack_bytes()),
             may_fault,
         };
-        // 16-byte aligned, as both ABIs demand at a call: the base is page aligned, and so are the sizes.
+        // 16-byte aligned, as both ABIs require at a call, because the base and the sizes are multiples of the page
+        // size.
         let top = self
             .base
             .wrapping_add(page_size() + stack_bytes() - PAD_BYTES);
@@ -130,7 +133,7 @@ impl FilterStack {
     }
 }
 
-/// While it lives, SIGSEGV and SIGBUS are not blocked.
+/// While it exists, SIGSEGV and SIGBUS are not blocked.
 struct FaultsUnblocked {
     before: Mask,
 }
@@ -157,7 +160,7 @@ struct Call {
 }
 
 extern "C" fn on_filter_stack(call: *mut c_void) {
-    // SAFETY: `run` passes a pointer to its `Call`, which lives until this returns.
+    // SAFETY: `call` passes a pointer to its `Call`, which lives until this function returns.
     let call = unsafe { &*call.cast::<Call>() };
     let ours = libc::stack_t {
         ss_sp: call.alternate.cast(),
@@ -169,28 +172,29 @@ extern "C" fn on_filter_stack(call: *mut c_void) {
         ss_flags: libc::SS_DISABLE,
         ss_size: 0,
     };
-    // sigaltstack(2): EPERM while the thread is on its alternate stack. On Linux it is not: the stack pointer is ours.
-    // On macOS it may be, but there a nested signal then stays on the current stack, which is all that is wanted.
+    // sigaltstack(2) fails with EPERM while the thread is on its alternate stack. On Linux it is not, because the stack
+    // pointer is in our stack. On macOS it may be, but a nested signal then stays on the current stack, which is
+    // sufficient.
     // SAFETY: `ours` describes mapped memory of that size that nothing else uses while the filter runs; `before` is
     // writable.
     let switched = unsafe { libc::sigaltstack(&ours, &mut before) } == 0;
-    // Our handler blocks the signals of faults. A filter may fault; a handler of others has the mask that it
-    // asked for.
+    // Our handler blocks the signals of faults. A filter may fault. Another program's handler has the mask that it
+    // requested.
     let unblocked = call.may_fault.then(FaultsUnblocked::new);
     (call.function)(call.data);
     drop(unblocked);
     if switched {
-        // SAFETY: what the kernel told us was there before.
+        // SAFETY: this restores the alternate stack that the kernel reported as the previous one.
         unsafe { libc::sigaltstack(&before, ptr::null_mut()) };
     }
 }
 
-/// A stack for the handlers of others, which have nothing to do with filters. A handler that never returns
-/// (siglongjmp) keeps its stack for good, which must not cost a filter's.
+/// A stack for other programs' handlers, separate from filters' stacks. A handler that never returns (siglongjmp) keeps
+/// its stack for ever, which must not reduce the number of filters' stacks.
 struct Apart {
-    // The token of the thread that runs on the stack; 0 if none does.
+    // The token of the thread that runs on the stack; 0 if there is none.
     thread: AtomicUsize,
-    // Invariant: touched only by the thread that moved `thread` from 0 to its own token.
+    // Invariant: accessed only by the thread that moved `thread` from 0 to its own token.
     stack: UnsafeCell<Option<FilterStack>>,
 }
 
@@ -204,16 +208,16 @@ static APART: [Apart; 16] = [const {
     }
 }; 16];
 
-/// Runs `work` on a stack of its own. Returns false, without having run it, if none is free.
+/// Runs `work` on a separate stack. Returns false, without running it, if no stack is free.
 pub(super) fn run_apart<F: FnOnce()>(work: F) -> bool {
     extern "C" fn call<F: FnOnce()>(work: *mut c_void) {
-        // SAFETY: `run_apart` passes a pointer to its own `Option<F>`, and does not touch it meanwhile.
+        // SAFETY: `run_apart` passes a pointer to its own `Option<F>`, and does not access it meanwhile.
         let work = unsafe { &mut *work.cast::<Option<F>>() };
         work.take().into_iter().for_each(|work| work());
     }
 
     let me = thread_token();
-    // Acquire: sees the stack as the last thread left it.
+    // Acquire: sees the stack as the previous thread left it.
     let take = |apart: &&Apart| {
         let taken = apart
             .thread
@@ -223,8 +227,8 @@ pub(super) fn run_apart<F: FnOnce()>(work: F) -> bool {
     let Some(apart) = APART.iter().find(take) else {
         return false;
     };
-    // SAFETY: this thread has the slot (invariant), and this function is the only place that touches the
-    // cell; one that is interrupted inside `work` takes another slot.
+    // SAFETY: this thread has the slot (invariant), and only this function accesses the cell. If it is interrupted
+    // inside `work`, the nested call takes another slot.
     let stack = unsafe { &mut *apart.stack.get() };
     if stack.is_none() {
         *stack = FilterStack::new().ok();
@@ -243,7 +247,7 @@ pub(super) fn run_apart<F: FnOnce()>(work: F) -> bool {
     has_run
 }
 
-/// Frees in a forked child the stacks of the threads that the child lacks.
+/// Frees, in a forked child, the stacks of threads that the child lacks.
 pub(super) fn forget_other_threads() {
     let me = thread_token();
     for apart in &APART {
@@ -253,10 +257,10 @@ pub(super) fn forget_other_threads() {
     }
 }
 
-/// Where the caller's stack ends just now.
+/// Returns the caller's stack pointer.
 pub(super) fn stack_pointer() -> usize {
     let pointer: usize;
-    // SAFETY: copies a register; touches neither memory nor flags.
+    // SAFETY: the block copies a register, and accesses neither memory nor flags.
     unsafe {
         #[cfg(target_arch = "x86_64")]
         asm!("mov {}, rsp", out(reg) pointer, options(nomem, nostack, preserves_flags));
@@ -267,13 +271,13 @@ pub(super) fn stack_pointer() -> usize {
 }
 
 /// # Safety
-/// `top` is 16-byte aligned and the high end of enough unused stack; `function` may be called with `data` and does not
-/// unwind.
+/// `top` is 16-byte aligned and is the high end of enough unused stack. `function` may be called with `data` and does
+/// not unwind.
 #[cfg(target_arch = "x86_64")]
 #[inline(never)] // A small frame: an unwinder that goes past it reads zeros in the pad, the end of the stack.
 unsafe fn call_on_stack(top: *mut u8, function: extern "C" fn(*mut c_void), data: *mut c_void) {
-    // SAFETY: rsp is put back from r12, which the callee keeps (System V ABI); every register that it may change is
-    // declared; the direction flag is clear and the stack aligned at the call.
+    // SAFETY: rsp is restored from r12, which the callee preserves (System V ABI). Every register that the call may
+    // change is declared. The direction flag is clear and the stack is aligned at the call.
     unsafe {
         asm!(
             "mov r12, rsp",
@@ -290,12 +294,13 @@ unsafe fn call_on_stack(top: *mut u8, function: extern "C" fn(*mut c_void), data
 }
 
 /// # Safety
-/// As above.
+/// `top` is 16-byte aligned and is the high end of enough unused stack. `function` may be called with `data` and does
+/// not unwind.
 #[cfg(target_arch = "aarch64")]
 #[inline(never)] // As above.
 unsafe fn call_on_stack(top: *mut u8, function: extern "C" fn(*mut c_void), data: *mut c_void) {
-    // SAFETY: sp is put back from x20, which the callee keeps (AAPCS64); every register that it may change is declared,
-    // the link register among them.
+    // SAFETY: sp is restored from x20, which the callee preserves (AAPCS64). Every register that the call may change is
+    // declared, including the link register.
     unsafe {
         asm!(
             "mov x20, sp",

@@ -1,4 +1,4 @@
-//! Finding a section of the running image by its name.
+//! Finds a section of the running image by its name.
 
 use std::ptr;
 
@@ -10,7 +10,7 @@ use windows_sys::Win32::System::LibraryLoader::{
 };
 use windows_sys::Win32::System::SystemServices::IMAGE_DOS_HEADER;
 
-/// The start and length of a section of the executable or library that this code was linked into.
+/// Returns the start and the length of a section of the executable or library that this code was linked into.
 pub(crate) fn image_section(name: [u8; 8]) -> Option<(*const u8, usize)> {
     let mut module: HMODULE = ptr::null_mut();
     let flags =
@@ -25,20 +25,20 @@ pub(crate) fn image_section(name: [u8; 8]) -> Option<(*const u8, usize)> {
     // SAFETY: a PE image starts with this header.
     let dos = unsafe { &*base.cast::<IMAGE_DOS_HEADER>() };
     let headers: *const IMAGE_NT_HEADERS64 = base.wrapping_offset(dos.e_lfanew as isize).cast();
-    // SAFETY: e_lfanew is the offset of the NT headers, of the 64-bit kind on every target that this compiles for.
+    // SAFETY: e_lfanew is the offset of the NT headers, which are the 64-bit kind on every supported target.
     let nt = unsafe { &*headers };
     let first = (&raw const nt.OptionalHeader)
         .cast::<u8>()
         .wrapping_add(nt.FileHeader.SizeOfOptionalHeader.into());
     let count = usize::from(nt.FileHeader.NumberOfSections);
-    // SAFETY: the section headers follow the optional header, as many as the file header says.
+    // SAFETY: the section headers follow the optional header; the file header has their number.
     let sections =
         unsafe { std::slice::from_raw_parts(first.cast::<IMAGE_SECTION_HEADER>(), count) };
     sections
         .iter()
         .find(|section| section.Name == name)
         .map(|section| {
-            // SAFETY: in an image, as opposed to an object file, the union holds the size in memory.
+            // SAFETY: in an image (unlike in an object file), the union holds the size in memory.
             let bytes = unsafe { section.Misc.VirtualSize };
             (
                 base.wrapping_add(section.VirtualAddress as usize),

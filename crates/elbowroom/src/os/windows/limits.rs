@@ -1,4 +1,4 @@
-//! Windows: the limits on what this process commits.
+//! Windows: the limits on the commits of this process.
 
 use std::mem::size_of;
 use std::ptr;
@@ -16,7 +16,7 @@ use windows_sys::Win32::System::Threading::GetCurrentProcess;
 
 use crate::plain::SystemLimit;
 
-/// All limits that are set.
+/// Returns all limits that are set.
 pub(crate) fn limits() -> Vec<SystemLimit> {
     commit_limit().into_iter().chain(job_limits()).collect()
 }
@@ -31,18 +31,18 @@ fn limit(name: &'static str, limit_bytes: usize, used_bytes: usize) -> SystemLim
     }
 }
 
-/// The system's commit limit.
+/// Returns the system's commit limit.
 fn commit_limit() -> Option<SystemLimit> {
     let mut status = MEMORYSTATUSEX {
         dwLength: size_of::<MEMORYSTATUSEX>() as u32,
         ..MEMORYSTATUSEX::default()
     };
-    // SAFETY: the structure is writable and says its own size.
+    // SAFETY: the structure is writable and contains its own size.
     if unsafe { GlobalMemoryStatusEx(&mut status) } == 0 {
         return None;
     }
     let bytes = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
-    // "The maximum amount of memory the current process can commit" is what is available.
+    // The available bytes are "the maximum amount of memory the current process can commit".
     let (total, available) = (
         bytes(status.ullTotalPageFile),
         bytes(status.ullAvailPageFile),
@@ -54,12 +54,12 @@ fn commit_limit() -> Option<SystemLimit> {
     ))
 }
 
-/// The limits of the job object, if the process is in one with a limit on memory.
+/// Returns the limits of the job object, if the process is in one with a limit on memory.
 fn job_limits() -> Vec<SystemLimit> {
     let mut job = JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
     let size = size_of::<JOBOBJECT_EXTENDED_LIMIT_INFORMATION>() as u32;
-    // SAFETY: a null handle means the job of this process; the structure is writable, of the class asked for, and
-    // `size` its size; the length returned is not wanted.
+    // SAFETY: a null handle means the job of this process. The structure is writable and of the class requested, and
+    // `size` is its size. The returned length is not requested.
     let known = unsafe {
         QueryInformationJobObject(
             ptr::null_mut(),
@@ -74,7 +74,7 @@ fn job_limits() -> Vec<SystemLimit> {
     }
     let flags = job.BasicLimitInformation.LimitFlags;
     let used = private_commit().unwrap_or(0);
-    // What the other processes of the job use is not told; its limit less our own use is the most there can be.
+    // The usage of the job's other processes is not reported. The limit less our own usage is an upper bound.
     let limits = [
         (
             JOB_OBJECT_LIMIT_PROCESS_MEMORY,
@@ -92,14 +92,15 @@ fn job_limits() -> Vec<SystemLimit> {
         .collect()
 }
 
-/// What this process has committed.
+/// Returns the number of bytes that this process has committed.
 fn private_commit() -> Option<usize> {
     let mut counters = PROCESS_MEMORY_COUNTERS_EX::default();
     let size = size_of::<PROCESS_MEMORY_COUNTERS_EX>() as u32;
     let start: *mut PROCESS_MEMORY_COUNTERS = (&raw mut counters).cast();
-    // SAFETY: no preconditions; a pseudo-handle that need not be closed.
+    // SAFETY: GetCurrentProcess has no preconditions; it returns a pseudo-handle that need not be closed.
     let process = unsafe { GetCurrentProcess() };
-    // SAFETY: the handle is this process's; the call fills the extended structure if `size` is that one's.
+    // SAFETY: the handle is this process's. The call fills the extended structure, because `size` is the size of that
+    // one.
     let known = unsafe { K32GetProcessMemoryInfo(process, start, size) };
     (known != 0).then_some(counters.PrivateUsage)
 }

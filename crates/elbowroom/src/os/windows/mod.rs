@@ -57,13 +57,13 @@ pub(crate) fn is_unsupported(_code: OsCode) -> bool {
     false
 }
 
-/// The system's number of the calling thread.
+/// Returns the system's number of the calling thread.
 pub(crate) fn thread_number() -> u64 {
-    // SAFETY: no preconditions.
+    // SAFETY: GetCurrentThreadId has no preconditions.
     (unsafe { GetCurrentThreadId() }).into()
 }
 
-/// There are no signals.
+/// Returns nothing: Windows has no signals.
 pub(crate) fn threads_that_block_faults() -> Vec<u64> {
     Vec::new()
 }
@@ -72,14 +72,14 @@ pub(crate) fn alternate_stack_bytes() -> Option<usize> {
     None
 }
 
-/// There are no mappings to count.
+/// Does nothing: Windows has no such setting.
 pub(crate) fn set_in_core_dumps(_pages: Pages<'_>, _in_dumps: bool) {}
 
 pub(crate) fn is_out_of_mappings() -> bool {
     false
 }
 
-/// What a person can try after `code`.
+/// Returns advice to a person after `code`.
 pub(crate) fn advice(code: OsCode) -> Option<&'static str> {
     match code.0 as u32 {
         ERROR_COMMITMENT_LIMIT => {
@@ -95,17 +95,17 @@ pub(crate) fn advice(code: OsCode) -> Option<&'static str> {
     }
 }
 
-/// Returns the code that a touch of an uncommitted page has.
+/// Returns the code of a touch of an uncommitted page.
 pub(crate) fn fault_code(_is_missing: bool) -> FaultCode {
     FaultCode::Exception(EXCEPTION_ACCESS_VIOLATION as u32)
 }
 
-/// Returns what a person can try after `code` refused a reservation.
+/// Returns advice to a person after `code` refused a reservation.
 pub(crate) fn reserve_advice(code: OsCode) -> Option<&'static str> {
     advice(code)
 }
 
-/// Returns what a person can try after `code` refused a thread.
+/// Returns advice to a person after `code` refused a thread.
 pub(crate) fn thread_advice(code: OsCode) -> Option<&'static str> {
     advice(code)
 }
@@ -113,7 +113,7 @@ pub(crate) fn thread_advice(code: OsCode) -> Option<&'static str> {
 /// Reserves at `address`, or anywhere if that is 0.
 fn reserve_at(address: usize, len: usize) -> Result<NonNull<u8>, OsCode> {
     let hint = ptr::without_provenance::<c_void>(address);
-    // SAFETY: MEM_RESERVE takes free address space or fails; it never touches what is in use.
+    // SAFETY: MEM_RESERVE takes free address space or fails; it never changes address space in use.
     let base = unsafe { VirtualAlloc(hint, len, MEM_RESERVE, PAGE_NOACCESS) };
     NonNull::new(base.cast()).ok_or_else(last_error)
 }
@@ -125,7 +125,7 @@ pub(crate) fn reserve(
 ) -> Result<NonNull<u8>, OsCode> {
     match placement {
         Placement::Exactly(address) => reserve_at(address, len),
-        // VirtualAlloc rounds the address down to the granularity, so only an aligned one stays aligned.
+        // VirtualAlloc rounds the address down to the granularity, so only an aligned address stays aligned.
         Placement::Near(address) => match reserve_at(address - address % align, len) {
             Ok(base) => Ok(base),
             Err(_) => reserve_aligned(len, align),
@@ -134,8 +134,9 @@ pub(crate) fn reserve(
     }
 }
 
-/// Windows cannot give back the ends of a reservation. So: reserve enough to hold an aligned part, give it all back,
-/// and reserve that part by its address; another thread may take it in between, so try a few times.
+/// Reserves at a multiple of `align`. Windows cannot give back the ends of a reservation. So this reserves enough to
+/// hold an aligned part, gives it all back, and reserves that part by its address. Another thread may take the part in
+/// between, so there are several tries.
 fn reserve_aligned(len: usize, align: usize) -> Result<NonNull<u8>, OsCode> {
     const TRIES: usize = 64;
 
@@ -146,11 +147,12 @@ fn reserve_aligned(len: usize, align: usize) -> Result<NonNull<u8>, OsCode> {
     for attempt in 0..TRIES {
         let base = reserve_at(0, if attempt == 0 { len } else { wide })?;
         if base.as_ptr().addr() % align == 0 {
-            // It may be larger than asked, by `align`: the rest is reserved address space, and released with it.
+            // The reservation may be `align` bytes longer than requested. The rest is only reserved, and released with
+            // it.
             return Ok(base);
         }
         let aligned = base.as_ptr().addr().next_multiple_of(align);
-        // SAFETY: just reserved here, and given to nobody.
+        // SAFETY: the reservation was just made here, and its address was not passed on.
         unsafe { release(base, len) }?;
         if attempt == 0 {
             continue;
@@ -167,8 +169,8 @@ pub(crate) fn commit(pages: Pages<'_>) -> Result<(), OsCode> {
     retry::until_it_works(|| {
         #[cfg(feature = "inject")]
         crate::os::inject::check(crate::os::inject::Call::CommitAttempt)?;
-        // SAFETY: whole pages of a live reservation (`Pages`). Those that are committed keep their contents, and may be
-        // read and written afterwards (VirtualAlloc, MEM_COMMIT).
+        // SAFETY: whole pages of a live reservation (`Pages`). Committed pages keep their contents, and all of them can
+        // be read and written afterwards (VirtualAlloc, MEM_COMMIT).
         let result =
             unsafe { VirtualAlloc(pages.start(), pages.len(), MEM_COMMIT, PAGE_READWRITE) };
         if result.is_null() {
@@ -182,8 +184,8 @@ pub(crate) fn commit(pages: Pages<'_>) -> Result<(), OsCode> {
 /// # Safety
 /// See [`os::decommit`](super::decommit).
 pub(crate) unsafe fn decommit(pages: Pages<'_>) -> Result<(), OsCode> {
-    // SAFETY: whole pages of a live reservation (`Pages`), which no reference points into (contract); MEM_DECOMMIT
-    // passes over reserved ones.
+    // SAFETY: whole pages of a live reservation (`Pages`), and no reference points into them (contract). MEM_DECOMMIT
+    // skips reserved pages.
     let result = unsafe { VirtualFree(pages.start(), pages.len(), MEM_DECOMMIT) };
     if result == 0 {
         Err(last_error())
@@ -192,7 +194,7 @@ pub(crate) unsafe fn decommit(pages: Pages<'_>) -> Result<(), OsCode> {
     }
 }
 
-/// Decommits: VirtualAlloc commits all of a range or nothing, and there is no advice to keep.
+/// Decommits. VirtualAlloc commits all of a range or nothing, and there is no advice to keep.
 ///
 /// # Safety
 /// See [`os::uncommit`](super::uncommit).
@@ -211,8 +213,8 @@ pub(crate) unsafe fn protect(pages: Pages<'_>, access: Access) -> Result<(), OsC
         Access::ReadExecute => PAGE_EXECUTE_READ,
     };
     let mut before = 0;
-    // SAFETY: whole committed pages of a live reservation (`Pages`, contract), and no reference into them is broken by
-    // the new access (contract).
+    // SAFETY: whole committed pages of a live reservation (`Pages`, contract), and the new access invalidates no
+    // reference into them (contract).
     let result = unsafe { VirtualProtect(pages.start(), pages.len(), bits, &mut before) };
     if result == 0 {
         Err(last_error())
@@ -221,7 +223,7 @@ pub(crate) unsafe fn protect(pages: Pages<'_>, access: Access) -> Result<(), OsC
     }
 }
 
-/// By touching them; a single page the program touches itself at the same price.
+/// Touches the pages. A single page is left to the program's own touch, which costs the same.
 ///
 /// # Safety
 /// See [`os::populate`](super::populate).
@@ -235,14 +237,15 @@ pub(crate) unsafe fn populate(pages: Pages<'_>) {
     }
 }
 
-/// Large pages are reserved and committed in one step, by a process with a privilege of its own (VirtualAlloc,
-/// MEM_LARGE_PAGES).
+/// Does nothing: large pages must be reserved and committed in one step, by a process with a special privilege
+/// (VirtualAlloc, MEM_LARGE_PAGES).
 pub(crate) fn advise_huge(_pages: Pages<'_>) {}
 
 /// # Safety
 /// See [`os::release`](super::release).
 pub(crate) unsafe fn release(base: NonNull<u8>, _len: usize) -> Result<(), OsCode> {
-    // SAFETY: the base of a whole reservation, as VirtualAlloc returned it; MEM_RELEASE wants a length of 0.
+    // SAFETY: the base is that of a whole reservation, as VirtualAlloc returned it, and nothing uses it any more
+    // (contract); MEM_RELEASE requires a length of 0.
     let result = unsafe { VirtualFree(base.as_ptr().cast(), 0, MEM_RELEASE) };
     if result == 0 {
         Err(last_error())
@@ -251,16 +254,16 @@ pub(crate) unsafe fn release(base: NonNull<u8>, _len: usize) -> Result<(), OsCod
     }
 }
 
-/// Whether the program may do this at `address` without a fault.
+/// Returns whether the program can make this access at `address` without a fault.
 pub(crate) fn allows(address: usize, access: FaultAccess) -> Option<bool> {
     let mut info = MEMORY_BASIC_INFORMATION::default();
     let size = size_of::<MEMORY_BASIC_INFORMATION>();
-    // SAFETY: any address may be asked about; the structure is writable and `size` its size.
+    // SAFETY: any address may be queried; the structure is writable, and `size` is its size.
     let written = unsafe { VirtualQuery(ptr::without_provenance(address), &mut info, size) };
     if written == 0 {
         return None;
     }
-    // A guard page raises its exception at the first touch, whatever else it allows.
+    // A guard page raises its exception at the first touch, whatever its access is.
     if info.State != MEM_COMMIT || info.Protect & PAGE_GUARD != 0 {
         return Some(false);
     }
@@ -286,10 +289,10 @@ pub(crate) fn allows(address: usize, access: FaultAccess) -> Option<bool> {
     })
 }
 
-/// Windows has no names for private memory.
+/// Does nothing: Windows has no names for private memory.
 pub(crate) fn name(_pages: Pages<'_>, _name: &str) {}
 
-/// Windows processes do not fork.
+/// Does nothing: Windows processes do not fork.
 pub(crate) fn at_fork(
     _before: extern "C" fn(),
     _in_parent: extern "C" fn(),
@@ -300,7 +303,7 @@ pub(crate) fn at_fork(
 /// Sleeps while `word` is `expected`. May wake early.
 pub(crate) fn wait(word: &AtomicU32, expected: u32) {
     let size = size_of::<u32>();
-    // SAFETY: both point at live u32s, as `size` says, and the wait ends before they do.
+    // SAFETY: both pointers are to live u32s, as `size` says, and the wait ends before their lives do.
     unsafe {
         WaitOnAddress(
             word.as_ptr().cast(),
@@ -313,17 +316,17 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32) {
 
 /// Wakes one thread that sleeps in [`wait`] on `word`.
 pub(crate) fn wake_one(word: *const AtomicU32) {
-    // SAFETY: the address is only used as a key.
+    // SAFETY: the address is only used as a key, and not read.
     unsafe { WakeByAddressSingle(word.cast()) };
 }
 
-/// Writes to standard error as far as that goes.
+/// Writes to standard error as much as the system accepts.
 pub(crate) fn write_stderr(bytes: &[u8]) {
-    // SAFETY: no preconditions; a process without one gets null, which WriteFile refuses.
+    // SAFETY: GetStdHandle has no preconditions. A process without standard error gets null, which WriteFile refuses.
     let handle = unsafe { GetStdHandle(STD_ERROR_HANDLE) };
     let mut written = 0;
-    // SAFETY: the pointer and length are those of a live slice, and no overlapped structure is needed for a handle that
-    // was not opened for overlapped use.
+    // SAFETY: the pointer and length are those of a live slice. A handle that was not opened for overlapped use needs
+    // no overlapped structure.
     unsafe {
         WriteFile(
             handle,
@@ -335,7 +338,7 @@ pub(crate) fn write_stderr(bytes: &[u8]) {
     };
 }
 
-/// Windows interrupts no thread to run code on it.
+/// Empty: Windows never interrupts a thread to run code on it.
 pub(crate) struct SignalsBlocked;
 
 impl SignalsBlocked {
@@ -344,7 +347,7 @@ impl SignalsBlocked {
     }
 }
 
-/// Windows calls exception handlers on the thread's own stack, which is a megabyte unless the program asked for less.
+/// Empty: Windows calls exception handlers on the thread's own stack, which has a megabyte by default.
 pub(crate) struct FilterStack;
 
 impl FilterStack {

@@ -1,9 +1,9 @@
-//! Commits that Windows refuses for the moment.
+//! Commits that Windows refuses temporarily.
 //!
-//! The commit limit is not fixed: where the system manages the paging file, a commit that reaches the limit fails, and
-//! the file grows because of it; a little later the same commit works. So it is attempted again for half a second. A
-//! limit that does not move (a paging file of fixed size, a job object) costs that half second once, and for ten
-//! seconds after that a refusal is final at once: who lives at the limit is not slowed down by it.
+//! The commit limit is not fixed. If the system manages the paging file, a commit that reaches the limit fails and
+//! makes the file grow; a little later, the same commit works. So it is attempted again for half a second. If the limit
+//! does not move (a paging file of fixed size, a job object), that half second is spent once. For ten seconds after
+//! that, refusals are final at once, so that a process at its limit is not slowed down.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,18 +16,18 @@ use crate::plain::OsCode;
 /// The pauses between attempts, in milliseconds: half a second in all.
 const PAUSES_MS: [u32; 7] = [5, 10, 20, 40, 80, 160, 185];
 
-/// How long after attempts were given up none is repeated.
+/// The time after failed attempts during which refusals are final at once.
 const RESIGNED_MS: u64 = 10_000;
 
-/// When attempts were last given up, in milliseconds since the system was started, or 0.
+/// The time of the last failed attempts, in milliseconds since the system was started, or 0.
 static GIVEN_UP_MS: AtomicU64 = AtomicU64::new(0);
 
-/// Attempts a commit until it works, fails for good or has been attempted long enough. Needs no lock and allocates
-/// nothing, so that it may run in the exception handler.
+/// Attempts a commit until it works, fails for another reason, or has been attempted long enough. It takes no lock and
+/// allocates nothing, so it can run in the exception handler.
 pub(super) fn until_it_works(attempt: impl FnMut() -> Result<(), OsCode>) -> Result<(), OsCode> {
-    // SAFETY: no preconditions.
+    // SAFETY: GetTickCount64 has no preconditions.
     let now = || unsafe { GetTickCount64() };
-    // SAFETY: no preconditions; the thread is not alertable.
+    // SAFETY: Sleep has no preconditions.
     let pause = |milliseconds| unsafe { Sleep(milliseconds) };
     repeat(&GIVEN_UP_MS, now, pause, attempt)
 }
@@ -69,7 +69,7 @@ mod tests {
 
     const LIMIT: Result<(), OsCode> = Err(OsCode(ERROR_COMMITMENT_LIMIT as i32));
 
-    /// A machine whose clock is this test's, and which refuses so many attempts.
+    /// A machine with a simulated clock, which refuses a number of attempts.
     struct Machine {
         given_up_ms: AtomicU64,
         now_ms: Cell<u64>,

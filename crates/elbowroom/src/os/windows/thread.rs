@@ -1,9 +1,9 @@
-//! Threads.
+//! Numbers of threads.
 
 use windows_sys::Win32::System::Threading::GetCurrentThreadId;
 
-/// Names the calling thread: never 0, unique among live threads.
+/// Returns a number for the calling thread: never 0, and unique among live threads.
 pub(crate) fn thread_token() -> usize {
-    // SAFETY: no preconditions.
+    // SAFETY: GetCurrentThreadId has no preconditions.
     unsafe { GetCurrentThreadId() as usize }
 }

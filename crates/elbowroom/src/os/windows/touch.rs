@@ -1,11 +1,11 @@
 //! Brings pages in by touching them.
 //!
-//! Windows has no call for it. PrefetchVirtualMemory reads what is on disk, adds nothing to the working set, and may do
-//! nothing; VirtualLock is bound by the working set's quota, and undoing it would undo the program's own.
+//! Windows has no call for it. PrefetchVirtualMemory reads pages from disk, adds nothing to the working set, and may do
+//! nothing. VirtualLock is bound by the working set's quota, and undoing it would undo the program's own locks.
 //!
-//! Nobody holds a lock meanwhile, so that a page may be decommitted or protected just when it is touched. The fault is
-//! then none of its region's: the handler sees by a mark in the first result register, which no accessor has there,
-//! that it is one of these, and leaves.
+//! No lock is held meanwhile, so a page may be decommitted or protected just when it is touched. Such a fault must not
+//! be handled as a fault of its region. The handler recognises it by a mark in the first result register, where
+//! accessors never have it, and ends the touching.
 
 #![allow(unsafe_code, reason = "touches pages that may fault")]
 
@@ -14,10 +14,10 @@ use std::arch::asm;
 use super::trap::Trap;
 use crate::os::table::{access_entry, resume_after};
 
-/// In the first result register while pages are touched. Accessors have 0 there, or a byte.
+/// The value in the first result register while pages are touched. Accessors have 0 or a byte there.
 const MARK: u64 = u64::MAX;
 
-/// Leaves the touching of pages where it has faulted. False if the fault is none of its.
+/// Ends the touching of pages where it has faulted. Returns false if the fault is another one.
 pub(super) fn leave(trap: &mut Trap) -> bool {
     if trap.result() != MARK {
         return false;
@@ -31,17 +31,17 @@ pub(super) fn leave(trap: &mut Trap) -> bool {
     }
 }
 
-/// Touches a byte of every page from `start` to `end`, as a write that changes nothing, until one faults. What other
-/// threads write meanwhile stays.
+/// Touches a byte of every page from `start` to `end`, by a write that changes nothing, until a page faults. Concurrent
+/// writes of other threads are preserved.
 ///
 /// # Safety
-/// The range is whole pages of a live reservation, none of them empty. If one may be other than readable and writable,
+/// The range is whole pages of a live reservation, and is not empty. If a page may be other than readable and writable,
 /// the handler is installed.
 #[cfg(target_arch = "x86_64")]
 pub(super) unsafe fn touch(start: *mut u8, end: *mut u8, page: usize) {
-    // SAFETY: a locked `or` of zero leaves the byte as it is, also if another thread writes it at that moment (Intel
-    // SDM volume 2, LOCK), so to the compiler nothing happens to memory; pages that fault end the loop (`leave`), and
-    // without a handler there are none (contract). Writes the registers declared, and flags.
+    // SAFETY: a locked `or` of zero leaves the byte unchanged, even if another thread writes it at that moment (Intel
+    // SDM volume 2, LOCK), so memory does not change for the compiler. A page that faults ends the loop (`leave`);
+    // without a handler no page faults (contract). The block writes the declared registers and the flags.
     unsafe {
         asm!(
             "2:",
@@ -60,16 +60,18 @@ pub(super) unsafe fn touch(start: *mut u8, end: *mut u8, page: usize) {
     }
 }
 
-/// As above.
+/// Touches a byte of every page from `start` to `end`, by a write that changes nothing, until a page faults. Concurrent
+/// writes of other threads are preserved.
 ///
 /// # Safety
-/// As above.
+/// The range is whole pages of a live reservation, and is not empty. If a page may be other than readable and writable,
+/// the handler is installed.
 #[cfg(target_arch = "aarch64")]
 pub(super) unsafe fn touch(start: *mut u8, end: *mut u8, page: usize) {
-    // SAFETY: the store happens only if nobody has written the byte since the load, else both are tried again (Arm ARM,
-    // "Load-Exclusive and Store-Exclusive"), so the byte stays as it is, and to the compiler nothing happens to memory;
-    // pages that fault end the loop (`leave`), and without a handler there are none (contract). Writes the registers
-    // declared, and flags.
+    // SAFETY: the store happens only if no other thread has written the byte since the load; otherwise both are
+    // repeated (Arm ARM, "Load-Exclusive and Store-Exclusive"). So the byte stays unchanged, and memory does not change
+    // for the compiler. A page that faults ends the loop (`leave`); without a handler no page faults (contract). The
+    // block writes the declared registers and the flags.
     unsafe {
         asm!(
             "2:",
@@ -111,7 +113,7 @@ mod tests {
         let base = NonNull::new(region.as_ptr()).unwrap();
         // From the start, and from a page that faults at once.
         for first in [0, 2, 4] {
-            // SAFETY: less than the eight pages of the region.
+            // SAFETY: the offset is less than the eight pages of the region.
             let start = unsafe { base.add(first * size) };
             // SAFETY: whole pages of the region's reservation, which lives until the end of the test.
             let pages = unsafe { crate::os::Pages::new(start, (8 - first) * size) };

@@ -1,4 +1,4 @@
-//! What Windows tells a vectored handler of a fault.
+//! A fault as Windows describes it to a vectored handler.
 
 use windows_sys::Win32::Foundation::{
     EXCEPTION_ACCESS_VIOLATION, EXCEPTION_GUARD_PAGE, EXCEPTION_IN_PAGE_ERROR,
@@ -9,8 +9,8 @@ use crate::plain::{FaultAccess, FaultCode};
 
 /// A fault, as Windows delivered it to the vectored handler.
 pub(crate) struct Trap {
-    // Invariant: both point at what Windows passed to the handler that is running; valid to read, and the context to
-    // write, until that handler returns (EXCEPTION_POINTERS).
+    // Invariant: both point to what Windows passed to the running handler. They are valid to read, and the context is
+    // valid to write, until that handler returns (EXCEPTION_POINTERS).
     pub(super) record: *const EXCEPTION_RECORD,
     pub(super) context: *mut CONTEXT,
 }
@@ -21,7 +21,7 @@ impl Trap {
         unsafe { (*self.record).ExceptionCode }
     }
 
-    /// EXCEPTION_RECORD: these three carry the kind of access and the address.
+    /// Returns whether the exception carries the kind of access and the address (EXCEPTION_RECORD): three kinds do.
     pub(super) fn has_address(&self) -> bool {
         let carries = [
             EXCEPTION_ACCESS_VIOLATION,
@@ -38,7 +38,7 @@ impl Trap {
         unsafe { (*self.record).ExceptionInformation[index] }
     }
 
-    /// The address that was touched.
+    /// Returns the address that was touched.
     pub(crate) fn address(&self) -> usize {
         self.parameter(1)
     }
@@ -47,12 +47,13 @@ impl Trap {
         FaultCode::Exception(self.raw_code() as u32)
     }
 
-    /// Whether a commit can cure it: an access violation, not a guard page and not a failed read of a backing file.
+    /// Returns whether a commit can resolve the fault: an access violation, not a guard page, and not a failed read of
+    /// a backing file.
     pub(crate) fn is_page_fault(&self) -> bool {
         self.raw_code() == EXCEPTION_ACCESS_VIOLATION
     }
 
-    /// EXCEPTION_RECORD: 0 is a read, 1 a write, 8 a violation of data execution prevention.
+    /// Returns the access (EXCEPTION_RECORD): 0 is a read, 1 a write, 8 a violation of data execution prevention.
     pub(crate) fn access(&self) -> FaultAccess {
         match self.parameter(0) {
             0 => FaultAccess::Read,
@@ -69,7 +70,7 @@ impl Trap {
         unsafe { (*self.context).Rip as usize }
     }
 
-    /// The first result register, rax.
+    /// Returns the first result register, rax.
     pub(super) fn result(&self) -> u64 {
         // SAFETY: the context is valid to read (invariant).
         unsafe { (*self.context).Rax }
@@ -91,11 +92,11 @@ impl Trap {
         unsafe { (*self.context).Pc as usize }
     }
 
-    /// The first result register, x0.
+    /// Returns the first result register, x0.
     pub(super) fn result(&self) -> u64 {
         // SAFETY: the context is valid to read (invariant).
         let context = unsafe { &*self.context };
-        // SAFETY: all fields of the union are numbers.
+        // SAFETY: all fields of the union are plain numbers.
         unsafe { context.Anonymous.Anonymous.X0 }
     }
 

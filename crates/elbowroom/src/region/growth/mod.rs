@@ -1,4 +1,4 @@
-//! How many pages a fault commits. Pure functions from numbers to a window.
+//! The number of pages that a fault commits. All of these are pure functions.
 
 mod layout;
 mod policy;

@@ -4,52 +4,52 @@ use crate::page::{self, PageCount};
 
 /// How many pages a fault commits: the *window*.
 ///
-/// Whatever the growth, a window is clamped to the region, to pages that are still reserved, and to what the commit
-/// limit and the budgets leave, at least to the page that was touched.
+/// Every window is clamped to the region, to pages that are still reserved, and to what the commit limit and the
+/// budgets leave. It always contains the touched page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Growth {
-    /// The aligned window of this many pages that holds the page touched: with `Pages(16)`, a touch of page 20 commits
+    /// The aligned window of this many pages around the touched page: with `Pages(16)`, a touch of page 20 commits
     /// pages 16 to 31. 0 means 1.
     Pages(usize),
-    /// A window that follows the program: one page for a touch out of the blue, twice as much at each fault where the
-    /// program runs on, upwards or downwards, until a window has `max_bytes` (at least a page).
+    /// A window that follows the program's accesses. An isolated touch gets one page. Each fault of a sequential run,
+    /// upwards or downwards, doubles the window, up to `max_bytes` (at least a page).
     ///
-    /// Faults never commit more than twice the pages that the program has run over, and at either end of a run never as
-    /// much as one largest window ahead of it. A *run* goes on where a fault lies next to what the run has committed,
-    /// or skips at most an eighth of what it has run over (and of the largest window), so that threads which overtake
-    /// each other do not end it. Pages within a run that are skipped count as run over: a program that begins densely
-    /// and goes on sparsely, but in steps shorter than that, is taken for a dense one. One that goes in steps of two
-    /// pages or more from the start is not: it gets one page for each touch. Up to 16 runs of a region are followed at
-    /// once, which may be those of as many threads; touches out of the blue do not end them.
+    /// Faults never commit more than twice the pages that the program has passed over, and at either end of a run
+    /// always less than a largest window ahead. A fault continues a *run* if it lies next to the run's committed pages,
+    /// or skips at most an eighth of the pages passed over (and of the largest window), so that threads that overtake
+    /// each other do not end the run. Skipped pages within a run count as passed over. So a program that begins densely
+    /// and continues sparsely, in shorter steps than that, is taken for a dense one. A program with steps of two or
+    /// more pages from the start is not: it gets one page for each touch. A region follows up to 16 runs at once, for
+    /// example of 16 threads. Isolated touches do not end them.
     ///
-    /// A window that a write needs is also made resident at once (on Linux from 5.14 on, by one call, which spares the
-    /// program a kernel fault for each page; on Windows by touching; not on macOS); the price is that up to a window of
-    /// memory is taken before it is used. From the size of a huge page on (2 MiB, where pages have 4 KiB), windows
-    /// end at multiples of it and, unless [`RegionBuilder::huge_pages`](crate::RegionBuilder::huge_pages) says
-    /// otherwise, consist of huge pages.
+    /// A window for a write is also made resident at once: on Linux since 5.14 by one call, which saves a kernel fault
+    /// for each page; on Windows by touching; not on macOS. The price is that up to a window of memory is resident
+    /// before it is used. From the size of a huge page on (2 MiB if pages have 4 KiB), windows end at multiples of it
+    /// and consist of huge pages, unless [`RegionBuilder::huge_pages`](crate::RegionBuilder::huge_pages) says
+    /// otherwise.
     Adaptive {
-        /// The size of the largest window in bytes, rounded down to pages: what one fault may take the time for, and
-        /// what may be committed ahead of use, at most.
+        /// The size of the largest window in bytes, rounded down to whole pages. It bounds the time of one fault and
+        /// the memory committed ahead of use.
         max_bytes: usize,
     },
 }
 
 impl Default for Growth {
-    /// Adaptive, with windows of up to 2 MiB: large enough for the cost of a fault to vanish, small enough that what
-    /// the system has zeroed is still in the cache when the program comes to it.
+    /// Returns the adaptive growth with windows of up to 2 MiB. This is large enough that the cost of a fault vanishes,
+    /// and small enough that the zeroed memory is still in the cache when the program reaches it.
     fn default() -> Growth {
         Growth::Adaptive { max_bytes: 2 << 20 }
     }
 }
 
 impl Growth {
-    /// For memory that is used from its start without a gap: how many pages should be committed in all, of `total`,
-    /// when `committed` are and `needed` are about to be in use. At least `needed`, and without need no more than
-    /// `committed`.
+    /// Returns the number of pages, of `total`, to commit in all, for memory that is used from its start without a gap.
+    /// `committed` pages are committed, and `needed` are about to be used. The result is at least `needed`, and if
+    /// nothing is needed, at most `committed`.
     ///
-    /// A fixed growth rounds up to whole windows; an adaptive one adds as much as there was, up to the largest window,
-    /// and ends large windows where huge pages end, if the memory begins where one does.
+    /// A fixed growth rounds up to whole windows. An adaptive growth adds as much as there was, up to the largest
+    /// window, and ends large windows at boundaries of huge pages, if the memory begins at one.
     pub(crate) fn ahead(
         self,
         committed: PageCount,
@@ -86,7 +86,7 @@ impl Growth {
     }
 }
 
-/// The pages of the largest window.
+/// Returns the number of pages of the largest window.
 pub(super) fn largest(max_bytes: usize) -> PageCount {
     PageCount::inside(max_bytes).max(PageCount::new(1))
 }

@@ -1,31 +1,31 @@
-//! Where the faults of a region have run, and the windows with which a run goes on.
+//! The runs of faults in a region, and the windows that continue a run.
 
 use super::layout::Layout;
 use super::policy::{Growth, largest};
 use crate::page::{PageCount, PageIndex, PageRange};
 
-/// A run of faults: the program touches page after page, upwards, downwards, or both in turn.
+/// A run of faults: the program touches page after page, upwards, downwards, or both.
 ///
 /// ```text
 ///   committed.start   seen.start        seen.end   committed.end
-///   | ahead           | run over               | ahead        |
+///   | ahead           | passed over            | ahead        |
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stream {
-    // Invariant: not empty and inside `committed`, which is at most twice as long. From the lowest to the highest page
-    // that faulted.
+    // Invariant: not empty and inside `committed`, which is at most twice as long. It extends from the lowest to the
+    // highest page that faulted.
     pub(super) seen: PageRange,
-    // What these faults have committed, and what lay in between.
+    // The pages that these faults have committed, and those between them.
     pub(super) committed: PageRange,
 }
 
 impl Stream {
-    /// The run that faults at `page` as well.
+    /// Returns `seen`, extended by a fault at `page`.
     fn seen_with(self, page: PageIndex) -> PageRange {
         hull(self.seen, page.alone())
     }
 
-    /// Whether a fault at `page`, which is not committed, goes on with this run.
+    /// Returns whether a fault at `page`, which is not committed, continues this run.
     fn is_continued_by(self, page: PageIndex, max: PageCount) -> bool {
         let skipped = if page.get() >= self.committed.end() {
             page.get() - self.committed.end()
@@ -37,9 +37,9 @@ impl Stream {
         skipped <= self.seen.count().min(max).get() / 8
     }
 
-    /// The window of a fault that goes on with this run: as many pages as keep the invariant, rounded down to a power
-    /// of two, at most `max`. Next to what is committed, and with `page` in it: at least `2 * skipped + 2` pages keep
-    /// the invariant, and `max` is more than `8 * skipped`.
+    /// Returns the window of a fault that continues this run: as many pages as keep the invariant, rounded down to a
+    /// power of two, and at most `max`. It lies next to the committed pages and contains `page`: at least `2 * skipped
+    /// + 2` pages keep the invariant, and `max` is more than `8 * skipped`.
     pub(super) fn window(self, page: PageIndex, max: PageCount, layout: Layout) -> PageRange {
         let allowed = 2 * self.seen_with(page).count().get() - self.committed.count().get();
         let pages = if allowed >= max.get() {
@@ -64,20 +64,20 @@ impl Stream {
     }
 }
 
-/// How many runs of a region are followed at once, and how many touches that may become one are remembered: more than
-/// threads, as a rule, fill one region.
+/// The number of runs that a region follows at once, and of isolated touches that it remembers. It is larger than the
+/// number of threads that usually fill one region.
 pub(super) const STREAMS: usize = 16;
 
-/// Where the faults of a region have run of late. Under the region's lock; of a fixed size.
+/// The recent runs of faults in a region. Used under the region's lock; of a fixed size.
 #[derive(Debug)]
 pub(in super::super) struct Streams {
-    // Runs of two faults and more, the latest first.
+    // Runs of two or more faults, the latest first.
     pub(super) runs: [Option<Stream>; STREAMS],
-    // Touches out of the blue, the latest first. Apart, so that however many there are, they displace no run.
+    // Isolated touches, the latest first. They are separate, so that they never displace a run.
     touches: [Option<PageIndex>; STREAMS],
 }
 
-/// Where a run is kept.
+/// The position of a run in `Streams`.
 #[derive(Clone, Copy)]
 pub(super) enum Place {
     Run(usize),
@@ -90,10 +90,10 @@ impl Streams {
         touches: [None; STREAMS],
     };
 
-    /// The latest run that a fault at `page` goes on with.
+    /// Returns the latest run that a fault at `page` continues.
     pub(super) fn continued_by(&self, page: PageIndex, max: PageCount) -> Option<(Place, Stream)> {
-        // Loops, not iterators in a chain: this runs on a signal stack, which may be as small as 8 KiB, and without
-        // optimisation every link of such a chain has a frame of its own.
+        // Loops instead of iterator chains: this runs on a signal stack, which may be as small as 8 KiB, and without
+        // optimisation every link of such a chain has its own frame.
         for (at, run) in self.runs.iter().enumerate() {
             if let Some(run) = run {
                 if run.is_continued_by(page, max) {
@@ -115,7 +115,7 @@ impl Streams {
         None
     }
 
-    /// Notes that a fault on `page` committed `run`, which holds it and is no more than its window.
+    /// Records that a fault on `page` committed `run`, which contains it and is at most its window.
     pub(in super::super) fn note(&mut self, growth: Growth, page: PageIndex, run: PageRange) {
         let Growth::Adaptive { max_bytes } = growth else {
             return;
@@ -146,14 +146,14 @@ impl Streams {
     }
 }
 
-/// Puts `item` in front, in place of nothing or else of the last.
+/// Puts `item` in front. It takes a free place, or else displaces the last item.
 fn push<T>(list: &mut [Option<T>; STREAMS], item: T) {
     let displaced = list.iter().position(Option::is_none).unwrap_or(STREAMS - 1);
     list[..=displaced].rotate_right(1);
     list[0] = Some(item);
 }
 
-/// The smallest range that holds both.
+/// Returns the smallest range that contains both.
 pub(super) fn hull(a: PageRange, b: PageRange) -> PageRange {
     PageRange::new(a.start().min(b.start()), a.end().max(b.end()))
 }

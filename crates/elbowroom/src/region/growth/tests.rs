@@ -1,4 +1,4 @@
-//! What the windows promise, for every program that touches pages.
+//! The guarantees of windows, for arbitrary programs.
 
 use proptest::prelude::*;
 
@@ -20,14 +20,14 @@ fn adaptive(max_pages: usize) -> Growth {
     }
 }
 
-/// A region that only the program and growth know: what is committed, and what was touched.
+/// A region reduced to its growth: the committed pages, and the touched pages.
 struct Model {
     growth: Growth,
     layout: Layout,
     streams: Streams,
     committed: Vec<bool>,
     touched: Vec<bool>,
-    // So far: pages that were committed, and pages that were touched while they had not been since.
+    // So far: the number of committed pages, and of touched pages since they were last reserved.
     commits: usize,
     used: usize,
 }
@@ -47,7 +47,7 @@ impl Model {
         }
     }
 
-    /// Touches a page, and answers with the window if that is a fault.
+    /// Touches a page. Returns the window if the touch is a fault.
     fn touch(&mut self, at: usize) -> Option<PageRange> {
         self.used += usize::from(!std::mem::replace(&mut self.touched[at], true));
         if self.committed[at] {
@@ -81,7 +81,7 @@ impl Model {
 }
 
 impl Streams {
-    /// The run that the latest fault, on `page`, went on with or began.
+    /// Returns the run that the latest fault, on `page`, continued or began.
     fn latest(&self, page: PageIndex) -> Stream {
         let alone = Stream {
             seen: page.alone(),
@@ -93,7 +93,7 @@ impl Streams {
     }
 }
 
-/// What one thread of a program does: it goes over pages, one after the other.
+/// The accesses of one thread of a program: it walks over pages, one after the other.
 fn walk() -> impl Strategy<Value = Vec<usize>> {
     (0..PAGES / 2, 0..PAGES / 2, any::<bool>()).prop_map(|(start, len, up)| {
         let pages = start..start + len;
@@ -118,7 +118,7 @@ proptest! {
         prop_assert_eq!(window.start() % pages.max(1), 0);
     }
 
-    /// Threads that go over memory, each page by page and at its own pace, through each other's parts too; and a
+    /// Several threads walk over memory, each page by page and at its own pace, also through each other's parts, with a
     /// decommit in the middle.
     #[test]
     fn no_more_is_committed_than_twice_what_was_used(
@@ -134,14 +134,14 @@ proptest! {
         let check = |model: &mut Model, at: usize| {
             let window = model.touch(at).map_or(1, |window| window.count().get());
             assert!(window <= max, "a window of {window} pages, not {max}");
-            // Where a walk begins, or goes on after the decommit, it may seem to go on with a run nearby, and what
-            // lies between, an eighth of a window at most, to have been run over.
+            // A walk that begins or continues after the decommit may seem to continue a run nearby. The pages in
+            // between, an eighth of a window at most, then count as passed over.
             let skipped = 2 * count * max / 8;
             let (commits, used) = (model.commits, model.used);
             assert!(commits <= 2 * (used + skipped), "{commits} committed, {used} used");
         };
-        for (n, (who, steps)) in paces.into_iter().enumerate() {
-            for at in walks[who % count].by_ref().take(steps) {
+        for (n, (thread, steps)) in paces.into_iter().enumerate() {
+            for at in walks[thread % count].by_ref().take(steps) {
                 check(&mut model, at);
             }
             if let (10, Some((a, b))) = (n, decommit) {
@@ -153,14 +153,15 @@ proptest! {
         }
     }
 
-    /// One thread that touches every page needs a window for each doubling, and then for each largest window.
+    /// One thread that touches every page needs one fault for each doubling, and then one for each largest window.
     #[test]
     fn a_walk_takes_few_faults(pages in walk(), max in 1usize..3000, first in 0usize..512) {
         let layout = Layout { first, ..layout(PAGES) };
         let mut model = Model::new(adaptive(max), layout);
         let windows: Vec<_> = pages.iter().filter_map(|&at| model.touch(at)).collect();
         let faults = windows.len();
-        // Alignment takes away less than a huge page of each window that is larger, at most half on average.
+        // Alignment shortens each window larger than a huge page by less than a huge page, and on average by at most
+        // half.
         prop_assert!(faults <= 14 + 2 * pages.len() / max, "{} faults for {} pages", faults, pages.len());
         prop_assert!(model.commits <= 2 * model.used, "{} committed, {} used", model.commits, model.used);
         let is_up = pages.first() <= pages.last();
@@ -170,7 +171,7 @@ proptest! {
         }
     }
 
-    /// Any touches whatever.
+    /// Arbitrary touches.
     #[test]
     fn no_more_is_committed_than_twice_what_was_run_over(
         touches in prop::collection::vec((0..PAGES, -3isize..40), 1..300),
@@ -228,7 +229,7 @@ proptest! {
     }
 }
 
-/// The windows of the faults when these pages are touched.
+/// Returns the windows of the faults of these touches.
 fn windows(layout: Layout, max: usize, pages: impl Iterator<Item = usize>) -> Vec<(usize, usize)> {
     let mut model = Model::new(adaptive(max), layout);
     pages
@@ -278,7 +279,7 @@ fn touches_out_of_the_blue_get_one_page_and_end_no_run() {
     let mut sizes = Vec::new();
     for at in 0..3000 {
         sizes.extend(model.touch(at).map(|window| window.count().get()));
-        // Every third page from the start, far away.
+        // Every third page from the start, far away from the rest.
         let window = model.touch(500_000 + 3 * at).expect("not committed");
         assert_eq!(window.count().get(), 1);
     }
@@ -304,7 +305,7 @@ fn threads_are_told_apart() {
 #[test]
 fn threads_that_overtake_each_other_at_the_end_of_a_run_do_not_end_it() {
     let mut model = Model::new(adaptive(64), layout(10_000));
-    // In order at first; then each page after the one behind it.
+    // In order at first; then each pair of pages in reverse order.
     let pages = (0..16).chain((8..1000).flat_map(|n| [2 * n + 1, 2 * n]));
     let faults = pages.filter_map(|at| model.touch(at)).count();
     assert_eq!(faults, 6 + (2000 - 63usize).div_ceil(64));

@@ -1,4 +1,4 @@
-//! The window of a fault, and what limits leave of it.
+//! The window of a fault, and the part of it that limits allow.
 
 use super::layout::Layout;
 use super::policy::{Growth, largest};
@@ -6,7 +6,7 @@ use super::streams::Streams;
 use crate::page::{PageCount, PageIndex, PageRange};
 
 impl Growth {
-    /// The pages that a fault on `page` should commit, where faults have run as `streams` says.
+    /// Returns the pages that a fault on `page` should commit, given the recent runs in `streams`.
     pub(in super::super) fn window(
         self,
         streams: &Streams,
@@ -30,8 +30,8 @@ impl Growth {
     }
 }
 
-/// The part of `run` that is at most `room` pages and holds `page`: what starts at `page` first, then what lies before
-/// it. `None` without room.
+/// Returns the part of `run` that has at most `room` pages and contains `page`: first the pages from `page` on, then
+/// those before it. Returns `None` without room.
 pub(in super::super) fn clamp(
     run: PageRange,
     page: PageIndex,
@@ -46,7 +46,7 @@ pub(in super::super) fn clamp(
     Some(PageRange::new(start, end))
 }
 
-/// The part of `window` that is at most `reach` pages away from `page`.
+/// Returns the part of `window` that is at most `reach` pages away from `page`.
 pub(in super::super) fn clip(window: PageRange, page: PageIndex, reach: PageCount) -> PageRange {
     let (page, reach) = (page.get(), reach.get());
     PageRange::new(

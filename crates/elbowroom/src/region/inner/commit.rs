@@ -1,4 +1,4 @@
-//! Commits and decommits pages, within the limits, and keeps the account.
+//! Commits and decommits pages within the limits, and accounts for them.
 
 #![allow(
     unsafe_code,
@@ -14,8 +14,8 @@ use crate::plain::FaultAccess;
 use crate::sync::Guard;
 
 impl RegionInner {
-    /// Commits the window of a fault, within the limits. Returns `None` if the page was committed when
-    /// the lock was taken.
+    /// Commits the window of a fault, within the limits. Returns `None` if the page was already committed when the lock
+    /// was taken.
     pub(super) fn commit_around(&self, fault: &Fault<'_>) -> Result<Option<PageRange>, Cause> {
         if !fault.is_page_fault() {
             return Err(Reason::NotAPageFault.into());
@@ -34,14 +34,14 @@ impl RegionInner {
         Ok(Some(run))
     }
 
-    /// Commits the window of a reserved page that is touched in this way, within the limits.
+    /// Commits the window of a reserved page for an access, within the limits.
     fn commit_window(
         &self,
         pages: &mut Guard<'_, PageMap>,
         page: PageIndex,
         access: FaultAccess,
     ) -> Result<PageRange, Cause> {
-        // Clipped to the room first, so that no more pages are looked at than can be committed.
+        // Clipped to the room first, so that only pages that can be committed are inspected.
         let window = self
             .policy
             .growth
@@ -68,8 +68,8 @@ impl RegionInner {
         Ok(run)
     }
 
-    /// Commits, without asking the filter, what a fault on the first byte of `range` would. `range` is
-    /// inside the data. Returns the committed pages, or the one page if it was committed already.
+    /// Commits what a fault on the first byte of `range` would commit, without asking the filter. `range` is inside the
+    /// data. Returns the committed pages, or the one page if it was committed already.
     pub(in super::super) fn commit_ahead(&self, range: Range<usize>) -> Result<PageRange, Error> {
         let page = PageIndex::holding(range.start);
         let mut pages = self.pages.lock();
@@ -124,14 +124,14 @@ impl RegionInner {
         Ok(Some(run))
     }
 
-    /// Makes resident what a touch of `page` has just committed, as far as the program is likely to
-    /// write it next.
+    /// Makes resident the part of the pages just committed for a touch of `page` that the program is likely to write
+    /// next.
     fn prefault(&self, run: PageRange, page: PageIndex, access: FaultAccess) {
-        // Reads see zeros without any memory.
+        // A read sees zeros and needs no memory.
         if access != FaultAccess::Write {
             return;
         }
-        // A fixed window says what to commit, and does not guess what is written next.
+        // A fixed window says what to commit, not what is written next.
         let run = match self.policy.growth {
             Growth::Adaptive { .. } => run,
             _ => page.alone(),
@@ -145,8 +145,7 @@ impl RegionInner {
         unsafe { self.pager.prefault(&self.mapping, run, page, huge) };
     }
 
-    /// Charges the budgets with as much of `wanted` as they allow, at least `least`. Called under the
-    /// lock of `pages`.
+    /// Charges the budgets as much of `wanted` as they allow, but at least `least`. Called under the lock of `pages`.
     fn charge(&self, wanted: PageCount, least: PageCount) -> Result<PageCount, Cause> {
         match &self.policy.budget {
             Some(budget) => budget.charge_pages(wanted, least).map_err(Cause::budget),
@@ -154,14 +153,14 @@ impl RegionInner {
         }
     }
 
-    /// Takes a charge back. Called under the lock of `pages`.
+    /// Refunds a charge. Called under the lock of `pages`.
     fn refund(&self, pages: PageCount) {
         if let Some(budget) = &self.policy.budget {
             budget.refund_pages(pages);
         }
     }
 
-    /// Calls the callbacks of budgets whose threshold was reached. No lock is held.
+    /// Calls the callbacks of budgets whose threshold was reached. The caller holds no lock.
     pub(super) fn run_pending_callbacks(&self) {
         self.policy
             .budget
@@ -169,8 +168,8 @@ impl RegionInner {
             .for_each(Budget::run_pending_callbacks);
     }
 
-    /// Commits reserved pages, for which there is room, and accounts for them. `written` is the page of
-    /// them that is about to be written.
+    /// Commits reserved pages, for which there is room, and accounts for them. The page `written` is about to be
+    /// written.
     fn commit_run(
         &self,
         pages: &mut Guard<'_, PageMap>,
@@ -179,13 +178,13 @@ impl RegionInner {
     ) -> Result<(), OsCode> {
         pages.prepare(&self.mapping, run)?;
         self.cure_in(pages, run);
-        // SAFETY: the pages are reserved: the map says so, and stays locked.
+        // SAFETY: the pages are reserved according to the map, which stays locked.
         unsafe { self.pager.commit(&self.mapping, run, written) }?;
         self.note_committed(pages, run, run.count());
         Ok(())
     }
 
-    /// Accounts for pages that have just been committed, `new` of which were reserved before.
+    /// Accounts for pages that have just been committed. `new` of them were reserved before.
     fn note_committed(&self, pages: &mut Guard<'_, PageMap>, run: PageRange, new: PageCount) {
         pages.set(run, true);
         self.committed.fetch_add(new.get(), Ordering::Relaxed);
@@ -195,16 +194,16 @@ impl RegionInner {
     /// Decommits pages and accounts for them.
     fn decommit_run(&self, pages: &mut Guard<'_, PageMap>, run: PageRange) -> Result<(), OsCode> {
         let count = pages.count_committed(run);
-        // All of it always: page tables may be left over from an earlier decommit that was refused.
+        // A whole region is always decommitted: an earlier decommit that was refused may have left page tables.
         if count == PageCount::ZERO && run != pages.all() {
             return Ok(());
         }
         // The kernel frees a page table with the last mapping in it.
         let run = pages.whole_tables(run, self.layout());
-        // SAFETY: no reference points into the pages: `Region` lends references only under `&mut self`
-        // (`commit_slice`), which ends before a decommit by `&self` can begin, and `DemandArray`, which
-        // owns its region, decommits under `&mut self` only. No `Cells` point into them: the caller has seen that
-        // none is held, and `whole_tables` adds only reserved pages.
+        // SAFETY: no reference points into the pages. `Region` lends references only under `&mut self`
+        // (`commit_slice`), and such a loan ends before a decommit by `&self` can begin. `DemandArray` owns its region,
+        // and decommits under `&mut self` only. No `Cells` point into them: the caller has checked that none is held,
+        // and `whole_tables` adds only reserved pages.
         unsafe { self.pager.decommit(&self.mapping, run) }?;
         pages.set(run, false);
         pages.streams.forget(run);
@@ -278,14 +277,14 @@ impl RegionInner {
         Ok(())
     }
 
-    /// Commits the reserved parts of `wanted`, or nothing. Does not account for them.
+    /// Commits the reserved parts of `wanted`, or none of them. Does not account for them.
     fn commit_gaps(&self, pages: &mut Guard<'_, PageMap>, wanted: PageRange) -> Result<(), Cause> {
         pages.prepare(&self.mapping, wanted).map_err(Cause::os)?;
         self.cure_in(pages, wanted);
-        // The map changes only when all is done: until then it says what to undo.
+        // The map changes only after all commits: until then, it shows what to undo.
         let mut gaps = pages.runs(wanted).filter(|&(_, committed)| !committed);
         let refused = gaps.find_map(|(gap, _)| {
-            // SAFETY: the pages are reserved: the map says so, and stays locked.
+            // SAFETY: the pages are reserved according to the map, which stays locked.
             let result = unsafe { self.pager.commit(&self.mapping, gap, None) };
             result.err().map(|code| (gap, Cause::of_commit(code)))
         });
@@ -294,8 +293,8 @@ impl RegionInner {
         };
         let before = PageRange::new(wanted.start(), gap.start());
         for (done, _) in pages.runs(before).filter(|&(_, committed)| !committed) {
-            // SAFETY: the pages were committed a moment ago under the lock and not announced, so no
-            // reference points to them.
+            // SAFETY: the pages were committed a moment ago, under the lock, and not announced, so no reference points
+            // into them.
             unsafe { self.pager.uncommit(&self.mapping, done) };
         }
         Err(cause)

@@ -1,4 +1,4 @@
-//! What a region shares with the fault handler: the part that decides and commits.
+//! The part of a region that the fault handler shares: it decides and commits.
 
 #![allow(
     unsafe_code,
@@ -32,7 +32,7 @@ mod served;
 
 pub(super) use served::ServedRegion;
 
-/// What the builder was told.
+/// The settings from the builder.
 pub(super) struct Policy {
     pub(super) growth: Growth,
     // Whether large windows ask for huge pages.
@@ -40,17 +40,17 @@ pub(super) struct Policy {
     pub(super) commit_limit: PageCount,
     // Whether a refused touch through a plain pointer writes a line to standard error.
     pub(super) reports_refusals: bool,
-    // Charged with what the region commits, under the region's lock.
+    // The budget that the region's commits are charged to, under the region's lock.
     pub(super) budget: Option<Budget>,
     pub(super) filter: Option<Box<Filter>>,
-    // What runs the filter, if not the thread that faults.
+    // The threads that run the filter, if it does not run on the faulting thread.
     pub(super) filter_threads: Option<FilterThreads>,
-    // How long faults took, in the order of `Outcome::ALL`, in a region that is timed.
+    // The durations of faults, in the order of `Outcome::ALL`, if the region is timed.
     pub(super) latencies: Option<[Box<Tally>; Outcome::ALL.len()]>,
 }
 
-/// A region without its owner. It stays at one address from before it is entered in the registry until
-/// after it is removed.
+/// A region without its owner. Its address is fixed from before it is entered in the registry until after it is
+/// removed.
 ///
 /// ```text
 ///  base                    base + len
@@ -60,26 +60,26 @@ pub(super) struct Policy {
 /// The guard page is never committed. A touch of it is a fault of this region: its filter is asked, and
 /// the touch is refused.
 pub(crate) struct RegionInner {
-    // Dropped before `mapping`, which its table may be in: fields are dropped in this order.
+    // Dropped before `mapping`, which may contain its table: fields are dropped in declaration order.
     pages: Lock<PageMap>,
     mapping: Mapping,
     // Made for `mapping`.
     pager: Pager,
     data: PageCount,
     policy: Policy,
-    // Invariant: the number of pages that `pages` says are committed, at most the commit limit; written
-    // only under its lock.
+    // Invariant: the number of committed pages in `pages`, at most the commit limit; written only under the lock of
+    // `pages`.
     committed: AtomicUsize,
     faults: AtomicU64,
     commits: AtomicU64,
-    // Faults that are done, in the order of `Outcome::ALL`.
+    // The handled faults, in the order of `Outcome::ALL`.
     outcomes: [AtomicU64; Outcome::ALL.len()],
-    // What `commits` is added to for an epoch that no other region has had: another region may lie at the same address
-    // later, and the same thread race for the same page of it.
+    // Added to `commits`, it gives an epoch that no other region has had. Another region may later lie at the same
+    // address, and the same thread may race for the same page of it.
     first_epoch: u64,
 }
 
-/// The first epoch of the next region. There is room for 2^32 commits before that of another is reached.
+/// The first epoch of the next region. 2^32 commits fit before the next region's epochs begin.
 static NEXT_EPOCH: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
 
 impl RegionInner {
@@ -113,8 +113,7 @@ impl RegionInner {
         self.data.bytes()
     }
 
-    /// Returns how many bytes from the base have faults that are this region's: the data and the guard
-    /// page.
+    /// Returns the number of bytes from the base whose faults belong to this region: the data and the guard page.
     pub(super) fn reach(&self) -> usize {
         self.len() + page::size()
     }
@@ -146,7 +145,7 @@ impl RegionInner {
         }
     }
 
-    /// Returns the number of faults that are done, in the order of `Outcome::ALL`.
+    /// Returns the number of handled faults, in the order of `Outcome::ALL`.
     pub(super) fn outcomes(&self) -> [u64; Outcome::ALL.len()] {
         std::array::from_fn(|outcome| self.outcomes[outcome].load(Ordering::Relaxed))
     }
@@ -160,7 +159,7 @@ impl RegionInner {
         self.policy.filter.is_some()
     }
 
-    /// Returns what the commit limit leaves.
+    /// Returns the number of pages that the commit limit leaves.
     fn room(&self) -> PageCount {
         let committed = PageCount::new(self.committed.load(Ordering::Relaxed));
         self.policy.commit_limit.saturating_sub(committed)
@@ -190,10 +189,10 @@ impl RegionInner {
         }
     }
 
-    /// Returns every page's state at one moment.
+    /// Returns the state of every page at one moment.
     pub(super) fn runs(&self) -> Vec<(PageRange, bool)> {
-        // Nothing may be allocated under the lock: guess how many runs there are, and if there are more,
-        // guess higher.
+        // Nothing may be allocated under the lock. So the number of runs is guessed, and the guess raised if there are
+        // more.
         let mut found = Vec::with_capacity(16);
         loop {
             let pages = self.pages.lock();
@@ -212,14 +211,13 @@ impl RegionInner {
         }
     }
 
-    /// Returns how many bytes of page tables the committed pages may take.
+    /// Returns an upper bound of the bytes of page tables for the committed pages.
     pub(super) fn page_table_bytes(&self) -> usize {
         let tables = self.pages.lock().tables(self.layout());
         PageCount::new(tables).bytes()
     }
 
-    /// Gives the mapping back to the system, and then the charge to the budgets: pages that the system
-    /// keeps stay charged.
+    /// Gives the mapping back to the system, and then refunds the budgets. Pages that the system keeps stay charged.
     pub(super) fn release(self) -> Result<(), OsCode> {
         let RegionInner {
             mapping,
@@ -229,7 +227,7 @@ impl RegionInner {
             committed,
             ..
         } = self;
-        // What the pager holds of the system outlives the memory.
+        // The pager's system objects must outlive the memory.
         let _pager = pager;
         let Policy {
             budget,
@@ -237,20 +235,19 @@ impl RegionInner {
             filter_threads,
             ..
         } = policy;
-        // These threads run the filter.
+        // Dropped before the filter, because these threads run it.
         drop(filter_threads);
-        // The table may be in the mapping, so it goes first.
+        // Dropped before the mapping, which may contain its table.
         drop(pages);
-        // SAFETY: this owns the mapping, and its owner has removed the region from the registry, so no
-        // handler and no thread of the library uses the memory. Raw pointers are their users' risk
-        // (`Region::as_ptr`).
+        // SAFETY: this owns the mapping, and its owner has removed the region from the registry, so no handler and no
+        // thread of the library uses the memory. Raw pointers are their users' responsibility (`Region::as_ptr`).
         let released = unsafe { mapping.release() };
         if let (Some(budget), Ok(()) | Err((_, true))) = (budget, &released) {
-            // A fork holds the budgets of the regions in the registry, and this one has left it.
+            // A fork holds the budgets of the regions in the registry, which this region has left.
             let _guard = fork_guard::enter();
             budget.refund_pages(PageCount::new(committed.into_inner()));
         }
-        // Last, because its destructor is the program's code, and may panic.
+        // Dropped last, because its destructor is the program's code and may panic.
         if let Some(filter) = filter {
             drop_in_turn(filter);
         }

@@ -1,4 +1,4 @@
-//! A region's account of its pages, in every order of two threads that change it. The pages are real.
+//! A region's account of its pages, in every order of two threads that change it. The pages are real memory.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::*;
 use crate::os;
 use crate::plain::{FaultAccess, FaultCode, Placement};
 
-/// A region of four pages that commits by `window`, and its budget.
+/// Returns a region of four pages that commits by `window`, and its budget.
 fn region(commit_limit: usize, window: usize) -> (Arc<RegionInner>, Budget) {
     let data = PageCount::new(4);
     let len = PageCount::new(5).bytes();
@@ -31,7 +31,7 @@ fn region(commit_limit: usize, window: usize) -> (Arc<RegionInner>, Budget) {
     )
 }
 
-/// A touch of a page, as the handler would see it.
+/// Touches a page, as the handler does.
 fn touch(inner: &RegionInner, page: usize) -> Result<Option<PageRange>, Cause> {
     let touch = Touch {
         address: inner.base().addr() + page * page::size(),
@@ -43,7 +43,7 @@ fn touch(inner: &RegionInner, page: usize) -> Result<Option<PageRange>, Cause> {
     inner.commit_around(&inner.fault(&touch))
 }
 
-/// What the region, its table and its budget say, which must be the same; and how often it committed.
+/// Returns the committed pages, which region, table and budget must agree on, and the number of commits.
 fn account(inner: &RegionInner, budget: &Budget) -> (usize, u64) {
     let runs = inner.runs().into_iter().filter(|&(_, committed)| committed);
     let committed: usize = runs.map(|(run, _)| run.byte_len()).sum();
@@ -56,7 +56,7 @@ fn account(inner: &RegionInner, budget: &Budget) -> (usize, u64) {
 }
 
 #[test]
-fn a_race_for_the_last_page_charges_it_once_and_refuses_nobody() {
+fn a_race_for_the_last_page_charges_it_once_and_refuses_no_thread() {
     loom::model(|| {
         let (inner, budget) = region(1, 1);
         let other = {
@@ -76,13 +76,13 @@ fn a_race_for_the_last_page_charges_it_once_and_refuses_nobody() {
 }
 
 #[test]
-fn the_limit_holds_whoever_comes_first() {
+fn the_limit_holds_in_every_order() {
     loom::model(|| {
         let (inner, budget) = region(3, 2);
         let other = {
             let inner = Arc::clone(&inner);
             thread::spawn(move || {
-                // A window of two, cut to what is left.
+                // A window of two pages, reduced to the remaining room.
                 let run = touch(&inner, 0).unwrap();
                 assert!(inner.committed_bytes() <= 3 * page::size());
                 run.unwrap().count().get()
@@ -107,7 +107,7 @@ fn a_decommit_beside_a_touch_leaves_the_account_exact() {
         };
         let committed = touch(&inner, 1).unwrap().is_some();
         other.join().unwrap();
-        // Committed before, it was committed by the touch only if the decommit came first.
+        // The page was committed before, so the touch has committed it only if the decommit came first.
         assert_eq!(
             account(&inner, &budget),
             (usize::from(committed), 1 + u64::from(committed))
@@ -127,7 +127,7 @@ fn a_commit_of_a_range_is_whole_beside_another() {
         let theirs = other.join().unwrap();
         assert!(mine != theirs, "there is room for one of them");
         assert_eq!(account(&inner, &budget), (2, 1));
-        // Nothing but it was ever charged.
+        // Nothing else was ever charged.
         assert_eq!(budget.peak_bytes(), 2 * page::size());
     });
 }

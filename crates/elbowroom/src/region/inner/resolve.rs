@@ -1,4 +1,4 @@
-//! Resolves a fault: asks the filter, commits, counts, and records what happened.
+//! Resolves faults: asks the filter, commits, counts, and records events.
 
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ impl RegionInner {
         Fault::new(self, *touch, self.offset_of(touch.address), is_page_fault)
     }
 
-    /// Resolves a fault in this region's addresses, or says why not. Called by the fault handler.
+    /// Resolves a fault in this region's addresses, or returns the cause of its refusal. Called by the fault handler.
     pub(super) fn resolve_touch(&self, touch: &Touch) -> Result<Progress, Cause> {
         let fault = self.fault(touch);
         if self.pager.events().is_some() {
@@ -31,10 +31,9 @@ impl RegionInner {
         Ok(committed.map_or_else(|| self.no_progress(), |_| Progress::Made))
     }
 
-    /// Resolves a write to `offset`, which is in the data, that has not happened yet: as a fault would, but by a
-    /// call.
+    /// Resolves a write to `offset`, which is in the data, before it happens: as a fault would, but by a call.
     pub(in super::super) fn resolve_ahead(&self, offset: usize) -> Result<(), Cause> {
-        // As in the fault handler.
+        // No signal may interrupt a thread that holds the region's lock.
         let _signals = SignalsBlocked::new();
         let is_missing = self.backend() != Backend::Protection;
         let fault = self.fault(&Touch {
@@ -55,7 +54,7 @@ impl RegionInner {
         Ok(())
     }
 
-    /// Returns that nothing had to be changed: the access will work because of an earlier commit.
+    /// Returns that nothing was changed: the access will work because of an earlier commit.
     pub(super) fn no_progress(&self) -> Progress {
         Progress::None {
             epoch: self
@@ -64,7 +63,7 @@ impl RegionInner {
         }
     }
 
-    /// Resolves a fault and counts it. Times it if the region is timed or a recorder records.
+    /// Resolves a fault and counts it. Measures its duration if the region is timed or a recorder exists.
     pub(super) fn measure(
         &self,
         thread: impl FnOnce() -> u64,
@@ -86,7 +85,7 @@ impl RegionInner {
         result
     }
 
-    /// Notes how long a fault took, and records it as an event.
+    /// Stores the duration of a fault, and records it as an event.
     #[cold]
     fn note(
         &self,
@@ -119,13 +118,13 @@ impl RegionInner {
         }
     }
 
-    /// Asks the filter, on the thread on which it runs.
+    /// Asks the filter, on the thread that runs it.
     fn ask(&self, fault: &Fault<'_>) -> Result<Verdict, Cause> {
         let id = OwnerId::of(self);
         if frames::is_inside_filter_of(id) {
             return Err(Reason::InOwnFilter.into());
         }
-        // A forked child has no threads that serve the region.
+        // A forked child lacks the threads that serve the region.
         if self.backend() == Backend::UserfaultMonitor {
             return Err(Reason::FilterThreadGone.into());
         }
@@ -135,14 +134,14 @@ impl RegionInner {
         }
     }
 
-    /// Returns how many pages were committed for the fault; `None` if the page was committed already.
+    /// Returns the number of pages committed for the fault, or `None` if the page was committed already.
     pub(super) fn try_resolve(
         &self,
         fault: &Fault<'_>,
         ask: impl FnOnce(&Fault<'_>) -> Result<Verdict, Cause>,
     ) -> Result<Option<PageCount>, Cause> {
         if self.has_filter() {
-            // Another thread may have committed the page meanwhile. Then there is nothing to ask.
+            // Another thread may have committed the page meanwhile. The filter is not asked then.
             if let Some(result) = self.check_if_committed(fault) {
                 return result.map(|()| None);
             }
@@ -158,8 +157,8 @@ impl RegionInner {
         Ok(self.commit_around(fault)?.map(PageRange::count))
     }
 
-    /// Commits for a filter that needs to know whether the commit works. Returns the committed bytes:
-    /// none if the page was committed already.
+    /// Commits for a filter that needs to know whether the commit works. Returns the committed bytes; the range is
+    /// empty if the page was committed already.
     pub(super) fn commit_for_filter(&self, fault: &Fault<'_>) -> Result<Range<usize>, Error> {
         match self.commit_around(fault) {
             Ok(Some(pages)) => {
@@ -202,11 +201,11 @@ impl RegionInner {
         budget.is_some_and(Budget::has_pending_callbacks)
     }
 
-    /// Calls the pending callbacks of budgets on a stack of the library's own, because a panic in them
-    /// cannot unwind from here.
+    /// Calls the pending callbacks of budgets on a stack owned by the library, because a panic in them cannot unwind
+    /// from here.
     pub(super) fn run_pending_callbacks_apart(&self) {
         if self.has_pending_callbacks() {
-            // The page is committed, so a refused callback changes nothing for the fault.
+            // The page is committed, so the fault succeeds even if the callbacks could not run.
             let _ = frames::run_callback(OwnerId::of(self), || self.run_pending_callbacks());
         }
     }
@@ -225,9 +224,9 @@ impl RegionInner {
 
     /// Checks whether the access of a fault on a committed page will work now.
     ///
-    /// It will if another thread has just committed the page. It will not if the program has taken the
-    /// access away, or fetches instructions from data. The lock keeps other threads from decommitting
-    /// the page between our account and the system's.
+    /// It will if another thread has just committed the page. It will not if the program has removed the access, or if
+    /// the access fetches an instruction from data. The lock keeps other threads from decommitting the page between
+    /// this check and the system's answer.
     pub(super) fn check_access(
         &self,
         _pages: &Guard<'_, PageMap>,
@@ -237,7 +236,7 @@ impl RegionInner {
         let allowed = match allows {
             Some(allowed) => allowed,
             // The system does not tell (Linux without /proc, or an emulator). Committed pages are never executable.
-            // Otherwise suppose a race; a fault that repeats shows that it was none (`Progress::None`).
+            // Other accesses are assumed to have lost a race; if the fault repeats, they have not (`Progress::None`).
             None => fault.access() != FaultAccess::Execute,
         };
         if allowed {
@@ -260,7 +259,7 @@ mod tests {
             region.try_write(0, 1u8).unwrap();
             [before, region.inner().no_progress()]
         };
-        // Most likely at the same address.
+        // The second region most likely has the same address.
         let [first, second] = [epochs(), epochs()];
         assert_ne!(first[0], first[1]);
         assert!(first.iter().all(|epoch| !second.contains(epoch)));

@@ -1,5 +1,5 @@
-//! Touches of a served region ([`Backend::UserfaultMonitor`]): resolved while their threads wait, or
-//! refused by poisoning the page for a moment.
+//! Touches of a served region ([`Backend::UserfaultMonitor`]). They are resolved while their threads wait, or refused
+//! by poisoning the page for a moment.
 
 #![allow(
     unsafe_code,
@@ -14,30 +14,30 @@ use crate::fault::frames;
 use crate::os::{self, Missing, Userfault};
 use crate::sync::Guard;
 
-/// A region as the threads that serve it see it. Nothing here touches a page of the region, except what its
-/// filter does: a thread that serves would wait for itself.
+/// A region as seen by the threads that serve it. Nothing here touches a page of the region, except its filter: a
+/// serving thread would wait for itself.
 pub(in super::super) struct ServedRegion {
-    // Invariant: valid until the `Service` that has this was dropped; nothing uses this afterwards.
+    // Invariant: valid until the `Service` that owns this is dropped; nothing uses this afterwards.
     region: NonNull<RegionInner>,
 }
 
-// SAFETY: `RegionInner` is Send and Sync, and valid while this is used (invariant).
+// SAFETY: `RegionInner` is Send and Sync, and is valid while this is used (invariant).
 unsafe impl Send for ServedRegion {}
-// SAFETY: `RegionInner` is Sync, and valid while this is used (invariant).
+// SAFETY: `RegionInner` is Sync, and is valid while this is used (invariant).
 unsafe impl Sync for ServedRegion {}
 
 impl ServedRegion {
-    /// Returns `None` if the region is not served.
+    /// Returns the served view of a region, or `None` if the region is not served.
     ///
     /// # Safety
-    /// The region is valid until the `Service` that gets this was dropped.
+    /// The region is valid until the `Service` that gets this is dropped.
     pub(in super::super) unsafe fn new(region: NonNull<RegionInner>) -> Option<ServedRegion> {
         let served = ServedRegion { region };
         served.region().pager.events().is_some().then_some(served)
     }
 
     fn region(&self) -> &RegionInner {
-        // SAFETY: valid while this is used (invariant).
+        // SAFETY: the region is valid while this is used (invariant).
         unsafe { self.region.as_ref() }
     }
 
@@ -49,12 +49,12 @@ impl ServedRegion {
         self.region().has_filter()
     }
 
-    /// Returns the userfaultfd whose events are to be served. `None` in a forked child.
+    /// Returns the userfaultfd whose events are to be served, or `None` in a forked child.
     pub(in super::super) fn events(&self) -> Option<&Userfault> {
         self.region().pager.events()
     }
 
-    /// Resolves a touch whose thread waits.
+    /// Resolves a touch of a waiting thread.
     pub(in super::super) fn resolve(
         &self,
         missing: &Missing,
@@ -67,19 +67,19 @@ impl ServedRegion {
         Ok(())
     }
 
-    /// Asks the filter, on a thread that exists for it.
+    /// Asks the filter, on a worker thread.
     pub(in super::super) fn ask_filter(&self, fault: &Fault<'_>) -> Result<Verdict, Cause> {
         let region = self.region();
         frames::note(OwnerId::of(region), || region.ask_filter(fault))
     }
 
-    /// Refuses the touch of a thread that waits, by poisoning the page. Returns false if that cannot be
-    /// done just now.
+    /// Refuses the touch of a waiting thread by poisoning the page. Returns false if that is not possible at the
+    /// moment.
     pub(in super::super) fn poison(&self, missing: &Missing, cause: Cause) -> bool {
         self.region().poison(missing, cause)
     }
 
-    /// Lets a thread that waits touch again.
+    /// Lets a waiting thread touch again.
     pub(in super::super) fn wake(&self, missing: &Missing) {
         let region = self.region();
         let page = PageIndex::holding(region.offset_of(missing.address));
@@ -93,7 +93,7 @@ impl ServedRegion {
         poisoned.is_some_and(|poisoned| !poisoned.is_empty())
     }
 
-    /// Cures the pages whose time is up.
+    /// Cures the pages whose time has passed.
     pub(in super::super) fn cure_expired(&self) {
         let region = self.region();
         let mut pages = region.pages.lock_in_handler();
@@ -130,7 +130,7 @@ impl RegionInner {
             }
             let poison = match poisoned.of(page) {
                 Some(poison) => poison,
-                // SAFETY: the page is missing: it is the guard page or, under the lock, not committed, and
+                // SAFETY: the page is missing. It is the guard page or, according to the locked map, not committed, and
                 // pages of a served region are either committed or missing.
                 None => match unsafe { self.mapping.poison(page) } {
                     Ok(poison) => poison,
@@ -149,7 +149,7 @@ impl RegionInner {
         true
     }
 
-    /// Cures a page that [`Poisoned`] has just let go. Called under the lock of `pages`.
+    /// Cures a page that [`Poisoned`] has just released. Called under the lock of `pages`.
     fn cure(&self, cured: Option<Cured>) {
         if let Some((page, poison)) = cured {
             self.mapping.cure(page, poison);
@@ -163,8 +163,8 @@ impl RegionInner {
         }
     }
 
-    /// Resolves a touch that arrived as a signal although the region is served: of a page that is
-    /// poisoned, or was a moment ago, or that the program has protected.
+    /// Resolves a touch that arrived as a signal although the region is served: its page is poisoned, was poisoned a
+    /// moment ago, or was protected by the program.
     pub(super) fn resolve_poisoned(&self, fault: &Fault<'_>) -> Result<Progress, Cause> {
         if !fault.is_page_fault() {
             return Err(Reason::NotAPageFault.into());
@@ -182,7 +182,7 @@ impl RegionInner {
             self.cure(cured);
             return Err(cause);
         }
-        // The refusal was another thread's, or that of a system call. This touch is asked about when the
+        // The refusal was for another thread or for a system call. The filter is asked about this touch when the
         // instruction runs again.
         match poisoned.take_in(page.alone()) {
             Some(cured) => {
@@ -193,8 +193,8 @@ impl RegionInner {
         }
     }
 
-    /// Makes missing pages fault again in a forked child, which has just been given the locks. If that
-    /// fails, makes them inaccessible.
+    /// Makes missing pages fault again in a forked child, which has just received the locks. If that fails, makes them
+    /// inaccessible.
     pub(super) fn reattach(&self) {
         let pages = self.pages.lock_in_handler();
         let all = PageCount::new(self.data.get() + 1);

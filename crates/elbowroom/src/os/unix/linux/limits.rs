@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::plain::SystemLimit;
 
-/// All limits that are set.
+/// Returns all limits that are set.
 pub(crate) fn limits() -> Vec<SystemLimit> {
     let cgroups = cgroups(&text("/proc/self/cgroup"), &text("/proc/self/mountinfo"));
     let mut limits: Vec<_> = cgroups.iter().flat_map(Cgroup::limits).collect();
@@ -14,12 +14,12 @@ pub(crate) fn limits() -> Vec<SystemLimit> {
     limits
 }
 
-/// A file's text; empty where there is none, which then sets no limit.
+/// Returns a file's text; an empty text if there is no file, which then sets no limit.
 fn text(path: impl AsRef<Path>) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
-/// A field of /proc/meminfo or /proc/self/status, `NAME:  NUMBER kB`, in bytes.
+/// Returns a field of /proc/meminfo or /proc/self/status, `NAME:  NUMBER kB`, in bytes.
 fn field(text: &str, name: &str) -> Option<usize> {
     let line = text
         .lines()
@@ -28,7 +28,7 @@ fn field(text: &str, name: &str) -> Option<usize> {
     kibibytes.checked_mul(1024)
 }
 
-/// What the machine has: in strict mode its commit limit, else all of its memory and swap.
+/// Returns the limit of the machine: in strict mode its commit limit, otherwise its memory and swap together.
 fn system() -> SystemLimit {
     let meminfo = text("/proc/meminfo");
     let known = |name| field(&meminfo, name).unwrap_or(usize::MAX);
@@ -53,7 +53,7 @@ fn system() -> SystemLimit {
     }
 }
 
-/// RLIMIT_AS and RLIMIT_DATA, where they are set.
+/// Returns RLIMIT_AS and RLIMIT_DATA, if they are set.
 fn rlimits() -> impl Iterator<Item = SystemLimit> {
     let status = text("/proc/self/status");
     let limits = [
@@ -83,7 +83,7 @@ fn rlimits() -> impl Iterator<Item = SystemLimit> {
         })
 }
 
-/// A memory control group: its folder, and which of the two kinds it is.
+/// A memory control group: its folder and its version.
 #[derive(Debug, PartialEq, Eq)]
 struct Cgroup {
     folder: PathBuf,
@@ -96,7 +96,7 @@ enum Version {
     Two,
 }
 
-/// The memory control groups of a process and all above them, from its /proc/PID/cgroup and /proc/PID/mountinfo
+/// Returns the memory control groups of a process and all above them, from its /proc/PID/cgroup and /proc/PID/mountinfo
 /// (cgroups(7), proc_pid_mountinfo(5)).
 fn cgroups(cgroup: &str, mountinfo: &str) -> Vec<Cgroup> {
     let mut found = Vec::new();
@@ -121,7 +121,7 @@ fn cgroups(cgroup: &str, mountinfo: &str) -> Vec<Cgroup> {
         let Some((root, mount)) = mountinfo.lines().find_map(|line| mount_of(line, version)) else {
             continue;
         };
-        // What the mount shows of the hierarchy starts at `root`.
+        // The mount shows the part of the hierarchy below `root`.
         let below = Path::new(path)
             .strip_prefix(root)
             .unwrap_or(Path::new(""))
@@ -134,7 +134,7 @@ fn cgroups(cgroup: &str, mountinfo: &str) -> Vec<Cgroup> {
     found
 }
 
-/// The root and the mount point, if this line of mountinfo mounts the memory controllers of that version.
+/// Returns the root and the mount point if this line of mountinfo mounts the memory controller of that version.
 fn mount_of(line: &str, version: Version) -> Option<(&Path, PathBuf)> {
     let (place, kind) = line.split_once(" - ")?;
     let mut place = place.split(' ').skip(3);
@@ -145,7 +145,7 @@ fn mount_of(line: &str, version: Version) -> Option<(&Path, PathBuf)> {
         (Version::One, "cgroup") => kind.nth(1)?.split(',').any(|option| option == "memory"),
         _ => false,
     };
-    // A space in the path is written \040.
+    // A space in the path is written as \040.
     is_it.then(|| (Path::new(root), PathBuf::from(mount.replace("\\040", " "))))
 }
 
@@ -186,7 +186,7 @@ impl Version {
         }
     }
 
-    /// The fields of memory.stat that count the cache of files, of the group and all below it.
+    /// Returns the fields of memory.stat for the file cache of the group and all groups below it.
     fn cache_fields(self) -> [&'static str; 2] {
         match self {
             Version::One => ["total_inactive_file", "total_active_file"],
@@ -195,7 +195,7 @@ impl Version {
     }
 }
 
-/// A version 1 group without a limit says so by a number close to the largest, in whole pages.
+/// A version 1 group without a limit has a number close to the largest, in whole pages.
 const NO_LIMIT: usize = 1 << 62;
 
 impl Cgroup {
@@ -206,7 +206,7 @@ impl Cgroup {
             &text(self.folder.join("memory.stat")),
             self.version.cache_fields(),
         ));
-        // Version 2 writes "max" where there is no limit, which is no number.
+        // Version 2 writes "max" if there is no limit, which does not parse as a number.
         let files = self.version.limit_files().iter();
         files.filter_map(move |limit| {
             Some(SystemLimit {
@@ -220,7 +220,7 @@ impl Cgroup {
     }
 }
 
-/// Returns how many bytes of the cache of files a group is charged for, by its memory.stat: lines `NAME BYTES`.
+/// Returns the bytes of file cache that a group is charged for, from its memory.stat: lines `NAME BYTES`.
 fn cache(stat: &str, fields: [&str; 2]) -> usize {
     let sizes = stat.lines().filter_map(|line| {
         let (name, bytes) = line.split_once(' ')?;
@@ -281,7 +281,7 @@ mod tests {
             folders("4:cpu,memory:/docker/77/job\n", mountinfo),
             ["One /my cgroup/memory/job", "One /my cgroup/memory/"]
         );
-        // A path outside of what is mounted: its mount is all that can be seen.
+        // The path is outside the mounted part, so only the mount point itself can be seen.
         assert_eq!(
             folders("4:memory:/elsewhere\n", mountinfo),
             ["One /my cgroup/memory/"]
@@ -309,10 +309,10 @@ mod tests {
         );
     }
 
-    /// A group of these files, in a folder that is removed afterwards.
+    /// Returns the limits of a group with these files, in a folder that is removed afterwards.
     fn with_group(version: Version, files: &[(&str, &str)]) -> Vec<(&'static str, usize, usize)> {
         use std::sync::atomic::{AtomicU32, Ordering};
-        // A folder for each call: tests run side by side.
+        // Each call has its own folder, because tests run side by side.
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let folder = std::env::temp_dir().join(format!(
             "elbowroom-limits-{}-{}",

@@ -1,4 +1,4 @@
-//! Linux: what a fault's context holds, futexes, and what /proc says about an address.
+//! Linux: the context of a fault, futexes, and what /proc says about an address.
 
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
@@ -38,7 +38,7 @@ pub(crate) fn name(pages: Pages<'_>, name: &str) {
         };
     }
     // SAFETY: prctl(2) with these arguments reads the zero-terminated label and changes only what /proc shows for the
-    // range. It fails with EINVAL on kernels without the option, which is what "where there is one" means.
+    // range. On kernels without the option it fails with EINVAL, which is ignored.
     unsafe {
         libc::prctl(
             libc::PR_SET_VMA,
@@ -50,14 +50,15 @@ pub(crate) fn name(pages: Pages<'_>, name: &str) {
     };
 }
 
-/// madvise(2), MADV_DONTDUMP and MADV_DODUMP. Pages of another mapping than their neighbours' take one of their own.
+/// Calls madvise(2) with MADV_DONTDUMP or MADV_DODUMP. Pages with another setting than their neighbours take a mapping
+/// of their own.
 pub(crate) fn set_in_core_dumps(pages: Pages<'_>, in_dumps: bool) {
     let advice = if in_dumps {
         libc::MADV_DODUMP
     } else {
         libc::MADV_DONTDUMP
     };
-    // SAFETY: changes what a core dump has of the pages, and neither their contents nor what may be done with them.
+    // SAFETY: this changes whether a core dump includes the pages, and neither their contents nor the access to them.
     unsafe { libc::madvise(pages.start(), pages.len(), advice) };
 }
 
@@ -79,37 +80,37 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32) {
 /// Wakes one thread that sleeps in [`wait`] on `word`.
 pub(crate) fn wake_one(word: *const AtomicU32) {
     let operation = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
-    // SAFETY: a wake does not read the word; its address is the key that waiters are found by (futex(2)).
+    // SAFETY: a wake does not read the word; its address is only the key by which waiters are found (futex(2)).
     unsafe { libc::syscall(libc::SYS_futex, word, operation, 1) };
 }
 
-/// Returns whether the object that is loaded at `base` is the program itself: the kernel tells where the program's
-/// headers are (getauxval(3), AT_PHDR), which the first page of it holds.
+/// Returns whether the object loaded at `base` is the program itself. The kernel tells where the program's headers are
+/// (getauxval(3), AT_PHDR), and they lie in its first page.
 pub(super) fn is_program(base: *const std::ffi::c_void) -> bool {
-    // SAFETY: no preconditions; 0 if it is unknown.
+    // SAFETY: getauxval(3) has no preconditions; it returns 0 for an unknown type.
     let headers = unsafe { libc::getauxval(libc::AT_PHDR) } as usize;
     headers.wrapping_sub(base.addr()) < page_size()
 }
 
 /// Returns the address of the handler that the kernel calls for a signal; 0 for the default action. Async-signal-safe.
 ///
-/// The kernel is asked itself, because the C library's function may be another library's.
+/// The kernel is asked directly, because the C library's function may be replaced by another library.
 pub(super) fn handler_in_front(signal: i32) -> Option<usize> {
-    /// What rt_sigaction(2) writes: the kernel's `struct sigaction`, with or without a restorer, by the architecture.
-    /// The handler comes first in both.
+    /// The structure that rt_sigaction(2) writes: the kernel's `struct sigaction`, with or without a restorer,
+    /// depending on the architecture. The handler comes first in both.
     #[repr(C)]
     struct KernelAction {
         handler: usize,
         rest: [u64; 4],
     }
-    /// The bytes of the kernel's set of signals.
+    /// The size of the kernel's signal set in bytes.
     const SET_BYTES: usize = 8;
 
     let mut action = KernelAction {
         handler: 0,
         rest: [0; 4],
     };
-    // SAFETY: with a null new action it only reads, into a structure that is live, writable and no smaller than the
+    // SAFETY: with a null new action the call only reads. It writes a live structure that is not smaller than the
     // kernel's (a handler, flags, a restorer and a set of 8 bytes).
     let result = unsafe {
         libc::syscall(
@@ -123,10 +124,10 @@ pub(super) fn handler_in_front(signal: i32) -> Option<usize> {
     (result == 0).then_some(action.handler)
 }
 
-/// Returns the threads that block SIGSEGV or SIGBUS, and go on doing so; proc(5), /proc/PID/task/TID/status, SigBlk.
-/// Without /proc, the calling one if it does.
+/// Returns the threads that block SIGSEGV or SIGBUS lastingly; proc(5), /proc/PID/task/TID/status, SigBlk. Without
+/// /proc, returns the calling thread if it blocks them.
 pub(crate) fn threads_that_block_faults() -> Vec<u64> {
-    // A thread that starts another blocks every signal for a moment. Only a mask that stays is reported.
+    // A thread that starts another one blocks every signal for a moment. Only a mask that stays is reported.
     const LOOKS: usize = 8;
     const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
 
@@ -156,7 +157,7 @@ fn look_for_threads_that_block_faults() -> Vec<u64> {
         mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
             .is_some_and(|mask| mask & FAULTS != 0)
     };
-    // A thread that ends meanwhile has no status any more.
+    // A thread that has ended meanwhile has no status file.
     let blocking = threads.flatten().filter_map(|thread| {
         let status = std::fs::read_to_string(thread.path().join("status")).ok()?;
         blocks(&status)
@@ -166,11 +167,11 @@ fn look_for_threads_that_block_faults() -> Vec<u64> {
     blocking.collect()
 }
 
-/// After a commit failed for want of memory: whether the process has as many mappings as it may have. Counted, because
-/// every question that the kernel answers about the pages themselves would change them.
+/// Returns, after a commit failed for lack of memory, whether the process has reached its limit of mappings. The
+/// mappings are counted, because every question to the kernel about the pages themselves would change them.
 pub(crate) fn is_out_of_mappings() -> bool {
-    // A page in the middle of a mapping takes two more (mprotect(2), ENOMEM). Where the listing has the vsyscall page,
-    // which is no mapping of the process, this says yes one too early.
+    // A page in the middle of a mapping takes two more mappings (mprotect(2), ENOMEM). If the listing contains the
+    // vsyscall page, which is no mapping of the process, the result is true one mapping too early.
     match (proc_maps::count(), proc_maps::count_max()) {
         (Some(count), Some(max)) => count + 2 > max,
         _ => false,

@@ -1,4 +1,4 @@
-//! Makes pages resident as a touch would, and asks whether a touch would work.
+//! Makes pages resident as a touch would, and checks whether a touch would work.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -8,10 +8,10 @@ use super::proc_maps;
 use crate::os::pages::Pages;
 use crate::plain::{FaultAccess, OsCode};
 
-/// Whether the program may do this at `address` without a fault.
+/// Returns whether the program can make this access at `address` without a fault.
 ///
-/// For data the kernel is asked to bring the page in as that access would (madvise(2), MADV_POPULATE_READ and
-/// MADV_POPULATE_WRITE, since 5.14), which knows of guard pages (MADV_GUARD_INSTALL), too. Else /proc tells.
+/// For data, the kernel is asked to bring the page in as the access would (madvise(2), MADV_POPULATE_READ and
+/// MADV_POPULATE_WRITE, since 5.14). It knows about guard pages (MADV_GUARD_INSTALL) as well. Otherwise /proc is read.
 pub(crate) fn allows(address: usize, access: FaultAccess) -> Option<bool> {
     let advice = match access {
         FaultAccess::Read => Some(libc::MADV_POPULATE_READ),
@@ -25,14 +25,14 @@ pub(crate) fn allows(address: usize, access: FaultAccess) -> Option<bool> {
         Some(Ok(())) => Some(true),
         // "Populating failed because a SIGBUS would have been generated on actual memory access", or a guard page.
         Some(Err(OsCode(libc::EFAULT))) => Some(false),
-        // The permissions do not allow it, or something else: /proc has the last word.
+        // The permissions do not allow it, or there is another reason: /proc decides.
         _ => proc_maps::query(address).map(|protection| protection.allows(access)),
     }
 }
 
 fn populate_page(address: usize, advice: i32) -> Result<(), OsCode> {
     let page = std::ptr::without_provenance_mut(address & !(page_size() - 1));
-    // SAFETY: brings a page in as a touch would, and changes no contents; an address that is not mapped is an error.
+    // SAFETY: the call brings a page in as a touch would, without changing contents; for an unmapped address it fails.
     let result = unsafe { libc::madvise(page, page_size(), advice) };
     if result == 0 {
         Ok(())
@@ -41,8 +41,8 @@ fn populate_page(address: usize, advice: i32) -> Result<(), OsCode> {
     }
 }
 
-/// madvise(2), MADV_POPULATE_WRITE, in pieces: the kernel keeps the process's other changes to its mappings waiting
-/// during a call.
+/// Calls madvise(2) with MADV_POPULATE_WRITE, in pieces: during a call, the kernel blocks other changes of the
+/// process's mappings.
 ///
 /// # Safety
 /// See [`os::populate`](crate::os::populate).
@@ -54,11 +54,11 @@ pub(crate) unsafe fn populate(pages: Pages<'_>) {
     let (base, len) = (pages.start().cast::<u8>(), pages.len());
     let mut done = 0;
     while done < len {
-        // As far as the next boundary between huge pages, so that each is brought in at once.
+        // Up to the next boundary between huge pages, so that each huge page is brought in at once.
         let start = base.wrapping_add(done);
         let bytes = (piece - start.addr() % piece).min(len - done);
-        // SAFETY: pages of a live reservation (`Pages`), which are brought in as by a write, without a change of their
-        // contents; pages that may not be written are an error (madvise(2), MADV_POPULATE_WRITE).
+        // SAFETY: the pages belong to a live reservation (`Pages`), and are brought in as by a write, without changing
+        // their contents. If they cannot be written, the call fails (madvise(2), MADV_POPULATE_WRITE).
         if unsafe { libc::madvise(start.cast(), bytes, libc::MADV_POPULATE_WRITE) } != 0 {
             return;
         }
@@ -66,17 +66,17 @@ pub(crate) unsafe fn populate(pages: Pages<'_>) {
     }
 }
 
-/// madvise(2), MADV_HUGEPAGE. Without effect where huge pages are given to all memory, or to none. Not on a kernel that
-/// cannot bring them in at once: by the program's touches, their cost is erratic.
+/// Calls madvise(2) with MADV_HUGEPAGE. It has no effect if huge pages are enabled for all memory or for none. Not
+/// called on a kernel that cannot populate: if the program's touches bring huge pages in, their cost is erratic.
 pub(crate) fn advise_huge(pages: Pages<'_>) {
     if populates() {
-        // SAFETY: whole pages of a live reservation (`Pages`), whose contents and access do not change (madvise(2)).
+        // SAFETY: whole pages of a live reservation (`Pages`); their contents and access do not change (madvise(2)).
         unsafe { libc::madvise(pages.start(), pages.len(), libc::MADV_HUGEPAGE) };
     }
 }
 
-/// Whether the kernel knows how to populate. Emulators that do not know it say yes to everything, so the first page of
-/// the address space is tried, where nothing is.
+/// Returns whether the kernel can populate. Emulators that do not know the advice accept everything, so it is tried on
+/// the first page of the address space, where nothing is mapped.
 fn populates() -> bool {
     const UNKNOWN: u32 = 0;
     const YES: u32 = 1;
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     fn map_page(protection: i32) -> usize {
-        // SAFETY: a new anonymous mapping where the kernel chooses.
+        // SAFETY: the call makes a new anonymous mapping at an address that the kernel chooses.
         let page = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
@@ -132,7 +132,7 @@ mod tests {
         // A guard page in a mapping that may be written (Linux 6.13; an older kernel refuses the advice).
         const MADV_GUARD_INSTALL: i32 = 102;
         let address = map_page(libc::PROT_READ | libc::PROT_WRITE);
-        // SAFETY: a page of this test's own.
+        // SAFETY: the page belongs to this test alone.
         let guarded = unsafe {
             libc::madvise(
                 std::ptr::without_provenance_mut(address),

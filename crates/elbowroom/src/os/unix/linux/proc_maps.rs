@@ -1,4 +1,4 @@
-//! What /proc says about an address, read without allocation.
+//! The access that /proc reports for an address, read without allocation.
 
 use std::ffi::CStr;
 
@@ -7,7 +7,7 @@ use crate::plain::FaultAccess;
 
 const MAPS: &CStr = c"/proc/self/maps";
 
-/// What an instruction may do at an address.
+/// The accesses that an instruction may make at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Protection {
     read: bool,
@@ -31,11 +31,12 @@ impl Protection {
     }
 }
 
-/// A file descriptor of our own, closed when dropped.
+/// An owned file descriptor, closed when dropped.
 struct File(i32);
 
 impl File {
-    /// Opens a file to read it; async-signal-safe. `None` where /proc is not mounted or descriptors ran out.
+    /// Opens a file for reading. Returns `None` if /proc is not mounted or the process has no descriptors left.
+    /// Async-signal-safe.
     fn open(path: &CStr) -> Option<File> {
         // SAFETY: the path is a zero-terminated string.
         let fd = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
@@ -56,7 +57,7 @@ impl Drop for File {
     }
 }
 
-/// Returns what the kernel lets the program do at `address`.
+/// Returns the access that the kernel allows the program at `address`.
 ///
 /// Returns `None` if /proc cannot be read, or if the text of /proc/self/maps lists no mapping there: an emulator's
 /// text may be incomplete. The rule against endless repeats ends a fault at an address that is not mapped.
@@ -68,7 +69,7 @@ pub(super) fn query(address: usize) -> Option<Protection> {
     }
 }
 
-/// Returns how many mappings the process has: the lines of /proc/self/maps. Async-signal-safe.
+/// Returns the number of mappings of the process: the lines of /proc/self/maps. Async-signal-safe.
 pub(super) fn count() -> Option<usize> {
     let maps = File::open(MAPS)?;
     // Small, because a handler has little stack.
@@ -82,7 +83,8 @@ pub(super) fn count() -> Option<usize> {
     }
 }
 
-/// Returns how many mappings a process may have (proc_sys_vm(5), vm.max_map_count). Async-signal-safe.
+/// Returns the largest number of mappings that a process may have (proc_sys_vm(5), vm.max_map_count).
+/// Async-signal-safe.
 pub(super) fn count_max() -> Option<usize> {
     let mut buffer = [0; 32];
     let read = File::open(c"/proc/sys/vm/max_map_count")?.read(&mut buffer);
@@ -93,8 +95,8 @@ pub(super) fn count_max() -> Option<usize> {
         .ok()
 }
 
-/// One mapping by its address, without reading the others: the PROCMAP_QUERY ioctl of Linux 6.11. `Err` where the
-/// kernel has none.
+/// Looks up one mapping by its address, without reading the others: the PROCMAP_QUERY ioctl of Linux 6.11. Returns
+/// `Err` if the kernel does not have it.
 fn query_by_ioctl(maps: &File, address: usize) -> Result<Option<Protection>, ()> {
     // include/uapi/linux/fs.h
     #[repr(C)]
@@ -128,8 +130,8 @@ fn query_by_ioctl(maps: &File, address: usize) -> Result<Option<Protection>, ()>
         query_addr: address as u64,
         ..ProcmapQuery::default()
     };
-    // SAFETY: the request takes a pointer to this structure, which says its own size; no name and no build id are asked
-    // for, so the kernel writes nothing else.
+    // SAFETY: the request takes a pointer to this structure, which contains its own size. No name and no build id are
+    // requested, so the kernel writes nothing else.
     let result = unsafe { libc::ioctl(maps.0, PROCMAP_QUERY as _, &raw mut query) };
     if result == 0 {
         let flags = query.vma_flags;
@@ -146,7 +148,7 @@ fn query_by_ioctl(maps: &File, address: usize) -> Result<Option<Protection>, ()>
     }
 }
 
-/// The same by reading the lines `START-END PERMS …` until one holds the address. Allocates nothing.
+/// Looks up one mapping by reading the lines `START-END PERMS …` until one contains the address. Allocates nothing.
 fn query_by_text(maps: &File, address: usize) -> Option<Protection> {
     let mut parser = MapsParser::new(address);
     let mut buffer = [0u8; 512];
@@ -163,7 +165,7 @@ fn query_by_text(maps: &File, address: usize) -> Option<Protection> {
     }
 }
 
-/// Reads /proc/self/maps byte by byte, so that a line may span two reads.
+/// Parses /proc/self/maps byte by byte, so that a line may span two reads.
 struct MapsParser {
     address: usize,
     field: MapsField,
@@ -190,7 +192,7 @@ impl MapsParser {
         }
     }
 
-    /// Takes the next byte; answers once the line that holds the address is known.
+    /// Takes the next byte. Returns the result once the line that contains the address is known.
     fn push(&mut self, byte: u8) -> Option<Protection> {
         let digit = char::from(byte).to_digit(16).map(|digit| digit as usize);
         match self.field {
@@ -231,7 +233,7 @@ mod tests {
     const NONE: Protection = Protection::NONE;
 
     fn map_page(protection: i32) -> usize {
-        // SAFETY: a new anonymous mapping where the kernel chooses.
+        // SAFETY: the call makes a new anonymous mapping at an address that the kernel chooses.
         let page = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
@@ -272,7 +274,7 @@ mod tests {
             let address = map_page(bits);
             let maps = File::open(MAPS).expect("/proc/self/maps");
             let by_text = query_by_text(&maps, address + 7);
-            // An emulator with larger pages than its host's leaves some mappings out of its own version of the file.
+            // An emulator with larger pages than its host omits some mappings from its own version of the file.
             let may_be_absent = std::env::var_os("ELBOWROOM_TEST_RUNNER").is_some()
                 && crate::os::page_size() != 4096;
             assert!(

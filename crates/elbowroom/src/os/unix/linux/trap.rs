@@ -1,4 +1,4 @@
-//! What the kernel tells a signal handler of a fault.
+//! A fault as the kernel describes it to a signal handler.
 
 use std::ffi::c_void;
 
@@ -7,8 +7,8 @@ use crate::plain::{FaultAccess, FaultCode};
 
 /// A fault, as the kernel delivered it to the signal handler.
 pub(crate) struct Trap {
-    // Invariant: both point at what the kernel passed to the SA_SIGINFO handler that is running, so they are valid to
-    // read, and the context to write, until that handler returns (sigaction(2)).
+    // Invariant: both point to what the kernel passed to the running SA_SIGINFO handler. So they are valid to read, and
+    // the context is valid to write, until that handler returns (sigaction(2)).
     info: *const libc::siginfo_t,
     context: *mut libc::ucontext_t,
 }
@@ -26,8 +26,9 @@ impl Trap {
         }
     }
 
-    /// si_code is positive for what the kernel raised, and not for kill, raise and sigqueue. All of it at an
-    /// instruction, but the news of a memory error somewhere else (BUS_MCEERR_AO).
+    /// Returns whether the processor raised the signal at an instruction. si_code is positive for signals from the
+    /// kernel, and not for kill, raise and sigqueue. One signal from the kernel does not belong to an instruction: the
+    /// report of a memory error elsewhere (BUS_MCEERR_AO).
     pub(in crate::os::unix) fn is_raised_by_processor(&self) -> bool {
         const BUS_MCEERR_AO: i32 = 5;
         self.si_code() > 0 && (self.signo(), self.si_code()) != (libc::SIGBUS, BUS_MCEERR_AO)
@@ -43,8 +44,8 @@ impl Trap {
         unsafe { (*self.info).si_code }
     }
 
-    /// The address that was touched. The kernel strips arm64's tag byte (no SA_EXPOSE_TAGBITS is asked for), and
-    /// reports 0 for a general protection fault, which belongs to no region.
+    /// Returns the address that was touched. The kernel strips arm64's tag byte (SA_EXPOSE_TAGBITS is not requested),
+    /// and reports 0 for a general protection fault, which belongs to no region.
     pub(crate) fn address(&self) -> usize {
         // SAFETY: `info` is valid to read (invariant).
         let info = unsafe { &*self.info };
@@ -59,21 +60,22 @@ impl Trap {
         }
     }
 
-    /// Whether a commit can cure it: a touch of memory that is not mapped (SEGV_MAPERR) or may not be touched so
-    /// (SEGV_ACCERR). Not a protection key, a memory tag, a bus error or a machine check.
+    /// Returns whether a commit can resolve the fault: a touch of memory that is not mapped (SEGV_MAPERR) or not
+    /// accessible in this way (SEGV_ACCERR). A protection key, a memory tag, a bus error or a machine check is not
+    /// resolved.
     pub(crate) fn is_page_fault(&self) -> bool {
         const SEGV_MAPERR: i32 = 1;
         const SEGV_ACCERR: i32 = 2;
         self.signo() == libc::SIGSEGV && matches!(self.si_code(), SEGV_MAPERR | SEGV_ACCERR)
     }
 
-    /// The alternate stack that the thread had when it was interrupted.
+    /// Returns the alternate stack that the thread had when it was interrupted.
     pub(in crate::os::unix) fn alternate_stack(&self) -> libc::stack_t {
         // SAFETY: the context is valid to read (invariant).
         unsafe { (*self.context).uc_stack }
     }
 
-    /// The signals that the thread had blocked when it was interrupted.
+    /// Returns the signals that the thread had blocked when it was interrupted.
     pub(in crate::os::unix) fn signal_mask(&self) -> Mask {
         // SAFETY: the context is valid to read (invariant), and nothing changes the field.
         Mask::from_set(unsafe { &(*self.context).uc_sigmask })
@@ -87,10 +89,11 @@ impl Trap {
         unsafe { (*self.context).uc_mcontext.gregs[index as usize] }
     }
 
-    /// From the page-fault error code (Intel SDM volume 3, 5.7): bit 4 is an instruction fetch, bit 1 a write.
+    /// Returns the access, from the page-fault error code (Intel SDM volume 3, 5.7): bit 4 is an instruction fetch, bit
+    /// 1 a write.
     ///
-    /// Some sandboxes and emulators leave the trap number and the error code out. Then the access is taken for
-    /// a write, the one that a filter or a protection is most likely to refuse.
+    /// Some sandboxes and emulators leave out the trap number and the error code. The access is then taken for a write,
+    /// the access that a filter or a protection is most likely to refuse.
     pub(crate) fn access(&self) -> FaultAccess {
         const PAGE_FAULT: i64 = 14;
         if self.register(libc::REG_TRAPNO) != PAGE_FAULT {
@@ -136,7 +139,7 @@ impl Trap {
                 FaultAccess::Read
             };
         }
-        // Emulators leave the syndrome out; the instruction is always there.
+        // Emulators leave the syndrome out; the instruction is always available.
         // SAFETY: the processor has just fetched and executed the instruction at this address, so 4 bytes can be read.
         let instruction =
             unsafe { std::ptr::with_exposed_provenance::<u32>(self.program_counter()).read() };
@@ -147,12 +150,12 @@ impl Trap {
         }
     }
 
-    /// The syndrome of the fault, if the kernel put it into the frame: the records behind the registers
-    /// (arch/arm64/include/uapi/asm/sigcontext.h), each of which starts with a magic number and its size.
+    /// Returns the syndrome of the fault if the kernel put it into the frame. It is one of the records behind the
+    /// registers (arch/arm64/include/uapi/asm/sigcontext.h), each of which starts with a magic number and its size.
     fn syndrome(&self) -> Option<u64> {
         const RESERVED_BYTES: usize = 4096;
         const ESR_MAGIC: u32 = 0x4553_5201;
-        // SAFETY: a field of the context (invariant).
+        // SAFETY: the context is valid to read (invariant), and this takes the address of one of its fields.
         let pstate = unsafe { &raw const (*self.context).uc_mcontext.pstate };
         let records = pstate
             .wrapping_add(1)
@@ -161,7 +164,8 @@ impl Trap {
         let mut offset = 0;
         while offset + 16 <= RESERVED_BYTES {
             let head = records.wrapping_add(offset).cast::<[u32; 2]>();
-            // SAFETY: within the 4096 bytes that the context ends with, 16-byte aligned as every record is.
+            // SAFETY: the record is within the 4096 bytes at the end of the context, and 16-byte aligned as every
+            // record is.
             let [magic, size] = unsafe { head.read() };
             match (magic, size as usize) {
                 (0, _) | (_, 0..8) => return None,

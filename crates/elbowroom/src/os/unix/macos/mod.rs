@@ -1,4 +1,4 @@
-//! macOS: what a fault's context holds, and what Mach says about an address.
+//! macOS: the context of a fault, and what Mach says about an address.
 
 use std::ffi::c_void;
 use std::sync::atomic::AtomicU32;
@@ -13,7 +13,7 @@ pub(super) const MARK_SIGNAL: i32 = 29;
 pub(super) const OUT_OF_MEMORY_ADVICE: &str =
     "memory, swap or address space ran out; ask for less, or free some";
 
-/// The calling thread, if it does: the masks of others are not to be had.
+/// Returns the calling thread, if it blocks the signals. The masks of other threads are not available.
 pub(crate) fn threads_that_block_faults() -> Vec<u64> {
     if super::signals::blocks_faults() {
         vec![thread_number()]
@@ -22,7 +22,7 @@ pub(crate) fn threads_that_block_faults() -> Vec<u64> {
     }
 }
 
-/// The system's number of the calling thread.
+/// Returns the system's number of the calling thread.
 pub(crate) fn thread_number() -> u64 {
     let mut number = 0;
     // SAFETY: null means the calling thread (pthread_threadid_np(3)); `number` is live and writable.
@@ -46,7 +46,7 @@ pub(super) fn handler_in_front(signal: i32) -> Option<usize> {
 
 pub(crate) fn set_in_core_dumps(_pages: Pages<'_>, _in_dumps: bool) {}
 
-/// Returns false: the system sets no limit to the number of mappings.
+/// Returns false: the system does not limit the number of mappings.
 pub(crate) fn is_out_of_mappings() -> bool {
     false
 }
@@ -89,20 +89,20 @@ struct Machine {
     pc: u64,
 }
 
-/// macOS has no call for it.
+/// Does nothing: macOS has no call for it.
 ///
 /// # Safety
 /// See [`os::populate`](crate::os::populate). None: it does nothing.
 pub(crate) unsafe fn populate(_pages: Pages<'_>) {}
 
-/// macOS decides by itself.
+/// Does nothing: macOS decides by itself.
 pub(crate) fn advise_huge(_pages: Pages<'_>) {}
 
 /// A fault, as the kernel delivered it to the signal handler.
 pub(crate) struct Trap {
-    // Invariant: both point at what the kernel passed to the SA_SIGINFO handler that is running, so they and the
-    // machine context behind the second are valid to read, and the latter to write, until that handler returns
-    // (sigaction(2)).
+    // Invariant: both point to what the kernel passed to the running SA_SIGINFO handler. So they and the machine
+    // context behind the second are valid to read, and the machine context is valid to write, until that handler
+    // returns (sigaction(2)).
     info: *const libc::siginfo_t,
     context: *mut Context,
 }
@@ -117,7 +117,8 @@ impl Trap {
         }
     }
 
-    /// sys/signal.h: what the processor raised has small positive codes, SI_USER and its like start at 0x10001.
+    /// Returns whether the processor raised the signal. Its codes are small and positive (sys/signal.h); SI_USER and
+    /// its like start at 0x10001.
     pub(super) fn is_raised_by_processor(&self) -> bool {
         (1..0x10000).contains(&self.si_code())
     }
@@ -132,7 +133,7 @@ impl Trap {
         unsafe { (*self.info).si_code }
     }
 
-    /// The address that was touched.
+    /// Returns the address that was touched.
     pub(crate) fn address(&self) -> usize {
         // SAFETY: `info` is valid to read (invariant) and both signals carry an address.
         unsafe { (*self.info).si_addr }.addr()
@@ -145,19 +146,19 @@ impl Trap {
         }
     }
 
-    /// Whether a commit can cure it. A touch of memory that is mapped without access arrives as SIGBUS, or on newer
-    /// systems as SIGSEGV; both with codes 1 and 2.
+    /// Returns whether a commit can resolve the fault. A touch of memory that is mapped without access arrives as
+    /// SIGBUS, or on newer systems as SIGSEGV; both have the codes 1 and 2.
     pub(crate) fn is_page_fault(&self) -> bool {
         matches!(self.si_code(), 1 | 2)
     }
 
-    /// The alternate stack that the thread had when it was interrupted.
+    /// Returns the alternate stack that the thread had when it was interrupted.
     pub(super) fn alternate_stack(&self) -> libc::stack_t {
         // SAFETY: the context is valid to read (invariant).
         unsafe { (*self.context).stack }
     }
 
-    /// The signals that the thread had blocked when it was interrupted.
+    /// Returns the signals that the thread had blocked when it was interrupted.
     pub(super) fn signal_mask(&self) -> Mask {
         // SAFETY: the context is valid to read (invariant), and nothing changes the field.
         Mask::from_set(unsafe { &(*self.context).mask })
@@ -171,7 +172,8 @@ impl Trap {
 
 #[cfg(target_arch = "x86_64")]
 impl Trap {
-    /// From the page-fault error code (Intel SDM volume 3, 5.7): bit 4 is an instruction fetch, bit 1 a write.
+    /// Returns the access, from the page-fault error code (Intel SDM volume 3, 5.7): bit 4 is an instruction fetch, bit
+    /// 1 a write.
     pub(crate) fn access(&self) -> FaultAccess {
         // SAFETY: the machine context is valid to read (invariant).
         let error = unsafe { (*self.machine()).error };
@@ -200,8 +202,8 @@ impl Trap {
 
 #[cfg(target_arch = "aarch64")]
 impl Trap {
-    /// From the syndrome register (Arm ARM, ESR_EL1): exception class 0x20 and 0x21 are instruction aborts, and bit 6
-    /// of a data abort is "write, not read".
+    /// Returns the access, from the syndrome register (Arm ARM, ESR_EL1): exception classes 0x20 and 0x21 are
+    /// instruction aborts, and bit 6 of a data abort is "write, not read".
     pub(crate) fn access(&self) -> FaultAccess {
         // SAFETY: the machine context is valid to read (invariant).
         let syndrome = unsafe { (*self.machine()).esr };
@@ -228,7 +230,7 @@ impl Trap {
     }
 }
 
-/// The memory of the machine: macOS sets a process no limit on commits.
+/// Returns the memory of the machine: macOS sets no limit on a process's commits.
 pub(crate) fn limits() -> Vec<SystemLimit> {
     // SAFETY: sysconf reads a number and has no preconditions (sysconf(3)).
     let pages = unsafe { libc::sysconf(libc::_SC_PHYS_PAGES) };
@@ -244,7 +246,7 @@ pub(crate) fn limits() -> Vec<SystemLimit> {
     }]
 }
 
-/// macOS has no names for private mappings.
+/// Does nothing: macOS has no names for private mappings.
 pub(crate) fn name(_pages: Pages<'_>, _name: &str) {}
 
 // The futex of macOS, public as os_sync_wait_on_address only since 14.4; libc++ and others build on this since 10.12.
@@ -280,7 +282,7 @@ pub(crate) fn wake_one(word: *const AtomicU32) {
     };
 }
 
-/// Whether the program may do this at `address` without a fault; `None` if nothing is mapped there.
+/// Returns whether the program can make this access at `address` without a fault, or `None` if nothing is mapped there.
 pub(crate) fn allows(address: usize, access: FaultAccess) -> Option<bool> {
     // mach/vm_region.h; the library is always there (libSystem).
     const VM_REGION_BASIC_INFO_64: i32 = 9;

@@ -1,9 +1,9 @@
-//! What include/uapi/linux/userfaultfd.h has and the crate `libc` has not.
+//! Definitions of include/uapi/linux/userfaultfd.h that the crate `libc` lacks.
 
 use crate::os::pages::Pages;
 
 pub(super) const USER_MODE_ONLY: i32 = 1;
-/// What `struct uffdio_api` must say.
+/// The version for `struct uffdio_api`.
 pub(super) const API_VERSION: u64 = 0xaa;
 pub(super) const FEATURE_SIGBUS: u64 = 1 << 7;
 pub(super) const FEATURE_THREAD_ID: u64 = 1 << 8;
@@ -15,7 +15,7 @@ pub(super) const DONT_WAKE: u64 = 1;
 pub(super) const EVENT_PAGEFAULT: u8 = 0x12;
 pub(super) const PAGEFAULT_WRITE: u64 = 1;
 
-/// `_IOWR(0xAA, number, size)`.
+/// Returns the number of a request: `_IOWR(0xAA, number, size)`.
 const fn both_ways(number: u64, size: usize) -> u64 {
     (3 << 30) | ((size as u64) << 16) | (0xaa << 8) | number
 }

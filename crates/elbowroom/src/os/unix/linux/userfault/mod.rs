@@ -1,7 +1,7 @@
-//! userfaultfd(2): pages that are missing until they are filled, without a mapping of their own each.
+//! userfaultfd(2): pages that are missing until they are filled, without a mapping for each.
 //!
-//! The touch of a missing page either raises SIGBUS (see [`is_missing_page`]) or puts the thread to sleep and an event
-//! into a queue, whether it is the program that touches or the kernel on its behalf.
+//! A touch of a missing page either raises SIGBUS (see [`is_missing_page`]), or puts the thread to sleep and an event
+//! into a queue. The latter also applies to touches by the kernel on behalf of the program.
 
 use std::io::Write;
 use std::ptr;
@@ -18,17 +18,17 @@ use crate::plain::{FaultAccess, FaultCode, OsCode};
 
 mod abi;
 
-/// What a written page is filled from, at least a page of the largest size.
+/// The source of a page that is filled for a write: at least as long as the largest page.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
-/// What rings the bell.
+/// The value that rings the bell.
 static ONE: u64 = 1;
 
 /// A userfaultfd.
 pub(crate) struct Userfault {
-    // Invariant: an open descriptor of this object's own, or -1; changed only in a forked child, by its one thread.
+    // Invariant: an open descriptor that this object owns, or -1. Changed only in a forked child, by its one thread.
     fd: AtomicI32,
-    // Invariant: an open descriptor of this object's own, an eventfd that ends the wait for an event; or -1.
+    // Invariant: an open descriptor that this object owns, an eventfd that ends the wait for an event; or -1.
     bell: i32,
 }
 
@@ -41,7 +41,7 @@ impl Userfault {
     }
 
     pub(crate) fn open_for_events() -> Result<Userfault, OsCode> {
-        // Closes what is open, if the rest fails.
+        // Its drop closes what is open if a later step fails.
         let mut userfault = Userfault {
             fd: AtomicI32::new(open_for_events()?),
             bell: -1,
@@ -55,7 +55,7 @@ impl Userfault {
         }
     }
 
-    /// Waits for the next event; for ever, without a time.
+    /// Waits for the next event; without a time, for ever.
     pub(crate) fn next(&self, time: Option<Duration>) -> Next {
         let mut descriptors = [self.fd(), self.bell].map(|fd| libc::pollfd {
             fd,
@@ -71,10 +71,10 @@ impl Userfault {
             let ready = unsafe { libc::poll(descriptors.as_mut_ptr(), 2, time) };
             match (ready, descriptors.map(|descriptor| descriptor.revents)) {
                 (0, _) => return Next::TimeUp,
-                // Stopped and continued, say by a debugger.
+                // A signal or a debugger interrupted the wait.
                 (-1, _) if last_error() == OsCode(libc::EINTR) => {}
                 (1, [libc::POLLIN, 0]) => {}
-                // The bell, or a descriptor that other code has closed: then the kernel has let all waiters go.
+                // The bell, or a descriptor that other code has closed; the kernel has then woken all waiters.
                 _ => return Next::End,
             }
         }
@@ -83,9 +83,9 @@ impl Userfault {
     fn read(&self) -> Option<Missing> {
         let mut message = abi::Message::default();
         const SIZE: usize = size_of::<abi::Message>();
-        // SAFETY: the buffer is live and of the size of one message; userfaultfd(2) reads whole ones.
+        // SAFETY: the buffer is live and has the size of one message; userfaultfd(2) reads whole messages.
         let read = unsafe { libc::read(self.fd(), (&raw mut message).cast(), SIZE) };
-        // The descriptor does not block: EAGAIN if there is none.
+        // The descriptor is non-blocking: EAGAIN if there is no event.
         if read != SIZE as isize || message.event != abi::EVENT_PAGEFAULT {
             return None;
         }
@@ -103,7 +103,7 @@ impl Userfault {
         })
     }
 
-    /// Ends the wait of [`next`](Userfault::next), for good.
+    /// Ends the wait of [`next`](Userfault::next), for ever.
     pub(crate) fn ring(&self) {
         // SAFETY: an eventfd is written eight bytes at a time (eventfd(2)).
         unsafe { libc::write(self.bell, (&raw const ONE).cast(), size_of_val(&ONE)) };
@@ -112,11 +112,11 @@ impl Userfault {
     /// Wakes the threads that wait for one of the pages.
     pub(crate) fn wake(&self, pages: Pages<'_>) {
         let mut range = abi::Range::of(pages);
-        // SAFETY: the request takes this structure, and only wakes threads. It fails for an invalid range only.
+        // SAFETY: the request takes this structure, and only wakes threads. It fails only for an invalid range.
         let _ = unsafe { self.control(abi::WAKE, &mut range) };
     }
 
-    /// In a forked child: the descriptor is of the parent's memory. Async-signal-safe.
+    /// Opens the descriptor again in a forked child, because the old one serves the parent's memory. Async-signal-safe.
     pub(crate) fn reopen(&self) -> Result<(), OsCode> {
         let old = self.fd.swap(-1, Ordering::Relaxed);
         close(old);
@@ -133,19 +133,19 @@ impl Userfault {
     /// # Safety
     /// No reference points into the pages.
     pub(crate) unsafe fn attach(&self, pages: Pages<'_>) -> Result<(), OsCode> {
-        // The whole range is to be accessible, and may be far more than there is memory: not charged. (In strict mode,
-        // vm.overcommit_memory=2, the flag is ignored and the mprotect below may be refused; mmap(2).)
+        // Not charged: the whole range is to be accessible, and may be far larger than memory. (In strict mode,
+        // vm.overcommit_memory=2, the flag is ignored, and the mprotect below may be refused; mmap(2).)
         let flags = RESERVED | libc::MAP_FIXED | libc::MAP_NORESERVE;
         let (start, len) = (pages.start(), pages.len());
-        // SAFETY: whole pages of a live reservation (`Pages`), which no reference points into (contract).
+        // SAFETY: whole pages of a live reservation (`Pages`), and no reference points into them (contract).
         let mapped = unsafe { libc::mmap(start, len, libc::PROT_NONE, flags, -1, 0) };
         if mapped == libc::MAP_FAILED {
             return Err(last_error());
         }
-        // Before they are accessible: under mlockall(MCL_FUTURE) that would fill them all.
+        // Registered before they are accessible, because under mlockall(MCL_FUTURE) the access would fill them all.
         self.register(pages)?;
         let access = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: whole pages of a live reservation (`Pages`), which no reference points into (contract).
+        // SAFETY: whole pages of a live reservation (`Pages`), and no reference points into them (contract).
         let result = unsafe { libc::mprotect(start, len, access) };
         if result == 0 {
             Ok(())
@@ -154,20 +154,21 @@ impl Userfault {
         }
     }
 
-    /// Makes missing pages of a range that was attached fault here, again: a fork undoes it in the child. It changes
-    /// no page that is there. Async-signal-safe.
+    /// Makes missing pages of an attached range fault here again, because a fork detaches them in the child. It does
+    /// not change present pages. Async-signal-safe.
     pub(crate) fn register(&self, pages: Pages<'_>) -> Result<(), OsCode> {
         let mut register = abi::Register {
             range: abi::Range::of(pages),
             mode: abi::REGISTER_MISSING,
             ioctls: 0,
         };
-        // SAFETY: the request takes this structure.
+        // SAFETY: the request takes this structure, and changes no contents of pages.
         unsafe { self.control(abi::REGISTER, &mut register) }
     }
 
-    /// Fills missing pages with zeros. A page that is there stays as it is. A thread that waits for one goes on waiting
-    /// until it is [woken](Userfault::wake). Pages that are not attached are an error. Async-signal-safe, as all below.
+    /// Fills missing pages with zeros. Present pages are unchanged. A thread that waits for a page goes on waiting
+    /// until it is [woken](Userfault::wake). Pages that are not attached are an error. This and all methods below are
+    /// async-signal-safe.
     pub(crate) fn fill(&self, pages: Pages<'_>) -> Result<(), OsCode> {
         let mut done = 0;
         while done < pages.len() {
@@ -176,16 +177,15 @@ impl Userfault {
                 mode: abi::DONT_WAKE,
                 zeroed: 0,
             };
-            // SAFETY: the request takes this structure, and maps zero pages where none are in a live reservation
-            // (`Pages`).
+            // SAFETY: the request takes this structure. It maps zero pages at addresses of a live reservation (`Pages`)
+            // that have no page.
             let result = unsafe { self.control(abi::ZEROPAGE, &mut zero) };
             done += step(result, zero.zeroed)?;
         }
         Ok(())
     }
 
-    /// [`fill`](Userfault::fill) for pages that are about to be written: with memory of their own, which spares the
-    /// write a second fault.
+    /// Fills missing pages that are about to be written with memory of their own, which saves the write a second fault.
     pub(crate) fn fill_written(&self, pages: Pages<'_>) -> Result<(), OsCode> {
         self.fill_pages(pages, |_| &ZEROS[..page_size()])
     }
@@ -220,13 +220,13 @@ impl Userfault {
         Ok(())
     }
 
-    /// Makes pages missing, whatever they are.
+    /// Makes pages missing, in whatever state they are.
     ///
     /// # Safety
     /// No reference points into the pages.
     pub(crate) unsafe fn empty(&self, pages: Pages<'_>) -> Result<(), OsCode> {
-        // SAFETY: whole pages of a live reservation (`Pages`), whose contents no reference points to (contract). The
-        // next touch of private anonymous memory finds zeros, once filled (madvise(2)).
+        // SAFETY: whole pages of a live reservation (`Pages`), and no reference points to their contents (contract).
+        // Private anonymous memory reads as zero after it is filled again (madvise(2)).
         let result = unsafe { libc::madvise(pages.start(), pages.len(), libc::MADV_DONTNEED) };
         if result == 0 {
             Ok(())
@@ -250,15 +250,15 @@ impl Drop for Userfault {
     }
 }
 
-/// How many bytes a filling request got on, by its result and its own count; ioctl_userfaultfd(2).
+/// Returns how many bytes a filling request has filled, from its result and its own count; ioctl_userfaultfd(2).
 fn step(result: Result<(), OsCode>, count: i64) -> Result<usize, OsCode> {
     match (result, usize::try_from(count)) {
-        // "the number of bytes" that were filled, all or some of them (EAGAIN).
+        // "the number of bytes" filled: all of them, or some (EAGAIN).
         (_, Ok(filled)) if filled > 0 => Ok(filled),
         (Ok(()), _) => Err(OsCode(libc::EIO)),
-        // It is there already.
+        // The page is present already.
         (Err(OsCode(libc::EEXIST)), _) => Ok(page_size()),
-        // The memory map was just changing.
+        // The memory map was changing at that moment.
         (Err(OsCode(libc::EAGAIN)), _) => Ok(0),
         (Err(code), _) => Err(code),
     }
@@ -278,14 +278,15 @@ unsafe fn control<T>(fd: i32, request: u64, argument: &mut T) -> Result<(), OsCo
 
 fn close(fd: i32) {
     if fd >= 0 {
-        // SAFETY: a descriptor of the caller's own, used no more.
+        // SAFETY: the caller owns the descriptor and does not use it afterwards.
         unsafe { libc::close(fd) };
     }
 }
 
-/// Opens a userfaultfd that turns the touch of a missing page into SIGBUS.
+/// Opens a userfaultfd that turns a touch of a missing page into SIGBUS.
 fn open_for_signals() -> Result<i32, OsCode> {
-    // For faults of the program itself, which needs no privilege since Linux 5.11; before, the flag is unknown.
+    // Handles only faults of the program itself, which needs no privilege since Linux 5.11. Older kernels do not know
+    // the flag.
     let fd = match system_call(abi::USER_MODE_ONLY) {
         Err(OsCode(libc::EINVAL)) => system_call(0),
         result => result,
@@ -293,17 +294,18 @@ fn open_for_signals() -> Result<i32, OsCode> {
     with_features(fd, abi::FEATURE_SIGBUS)
 }
 
-/// Opens a userfaultfd that reports every touch of a missing page, the kernel's too.
+/// Opens a userfaultfd that reports every touch of a missing page, including those by the kernel.
 fn open_for_events() -> Result<i32, OsCode> {
     let exact = abi::FEATURE_THREAD_ID | abi::FEATURE_EXACT_ADDRESS;
     match with_features(open_for_kernel_mode()?, exact) {
-        // Before Linux 5.18 it is the address of the page.
+        // Before Linux 5.18, the event has the address of the page.
         Err(OsCode(libc::EINVAL)) => with_features(open_for_kernel_mode()?, abi::FEATURE_THREAD_ID),
         result => result,
     }
 }
 
-/// By privilege (CAP_SYS_PTRACE, vm.unprivileged_userfaultfd), or by permission for the device (Linux 6.1).
+/// Opens a userfaultfd for faults of the kernel as well: by privilege (CAP_SYS_PTRACE, vm.unprivileged_userfaultfd), or
+/// by permission for the device (Linux 6.1).
 fn open_for_kernel_mode() -> Result<i32, OsCode> {
     let refused = match system_call(0) {
         Err(OsCode(libc::EPERM)) => OsCode(libc::EPERM),
@@ -321,7 +323,7 @@ fn open_for_kernel_mode() -> Result<i32, OsCode> {
     if fd >= 0 { Ok(fd) } else { Err(refused) }
 }
 
-/// Agrees on the features of a new userfaultfd; closes it if the kernel does not have them.
+/// Agrees with the kernel on the features of a new userfaultfd. Closes it if the kernel does not have them.
 fn with_features(fd: i32, features: u64) -> Result<i32, OsCode> {
     let mut api = abi::Api {
         api: abi::API_VERSION,
@@ -334,7 +336,7 @@ fn with_features(fd: i32, features: u64) -> Result<i32, OsCode> {
 }
 
 fn system_call(flags: i32) -> Result<i32, OsCode> {
-    // SAFETY: userfaultfd(2) takes flags and has no other effect than a new descriptor.
+    // SAFETY: userfaultfd(2) takes flags, and its only effect is a new descriptor.
     let fd = unsafe {
         libc::syscall(
             libc::SYS_userfaultfd,
@@ -348,7 +350,7 @@ fn system_call(flags: i32) -> Result<i32, OsCode> {
     }
 }
 
-/// Whether it is a touch of a missing page (userfaultfd(2), UFFD_FEATURE_SIGBUS), where one is attached.
+/// Returns whether the trap is a touch of a missing page of attached memory (userfaultfd(2), UFFD_FEATURE_SIGBUS).
 pub(crate) fn is_missing_page(trap: &Trap) -> bool {
     const BUS_ADRERR: i32 = 2;
     trap.code()
@@ -358,26 +360,27 @@ pub(crate) fn is_missing_page(trap: &Trap) -> bool {
         }
 }
 
-/// The kernel's number of the calling thread, as events have it.
+/// Returns the kernel's number of the calling thread, as events have it.
 pub(crate) fn thread_number() -> u64 {
-    // SAFETY: no preconditions; cannot fail (gettid(2)).
+    // SAFETY: gettid(2) has no preconditions and cannot fail.
     (unsafe { libc::gettid() }) as u64
 }
 
-/// Whether a thread of this process that sleeps is in a system call, and not at an instruction of its own; proc(5),
-/// /proc/PID/task/TID/syscall. False where the kernel does not tell.
+/// Returns whether a sleeping thread of this process is in a system call, and not at an instruction of its own;
+/// proc(5), /proc/PID/task/TID/syscall. Returns false if the kernel does not tell.
 pub(crate) fn is_in_system_call(thread: u64) -> bool {
-    // Without the allocator, which the waiting thread may be in the middle of.
+    // Without allocation, because the waiting thread may be inside the allocator.
     let mut path = [0; 64];
-    // Fits, with a zero at the end.
+    // It fits, with a zero at the end.
     let _ = write!(&mut path[..63], "/proc/self/task/{thread}/syscall");
-    // SAFETY: a zero-terminated string.
+    // SAFETY: the path is a zero-terminated string.
     let fd = unsafe { libc::open(path.as_ptr().cast(), libc::O_RDONLY | libc::O_CLOEXEC) };
     let mut first = 0u8;
-    // SAFETY: one writable byte; without a file it fails.
+    // SAFETY: `first` is one writable byte. Without a file the call fails.
     let read = unsafe { libc::read(fd, (&raw mut first).cast(), 1) };
     close(fd);
-    // The number of the call; "-1 SP PC" if it is "blocked, but not in a system call"; "running" if it is not blocked.
+    // The file has the number of the call; "-1 SP PC" if the thread is "blocked, but not in a system call"; "running"
+    // if it is not blocked.
     read == 1 && first.is_ascii_digit()
 }
 
@@ -385,18 +388,19 @@ pub(crate) fn is_in_system_call(thread: u64) -> bool {
 const GUARD_INSTALL: i32 = 102;
 const GUARD_REMOVE: i32 = 103;
 
-/// Makes every touch of a missing page fail: with SIGSEGV, or in a system call with EFAULT.
+/// Makes every touch of a missing page fail: with SIGSEGV, or with EFAULT in a system call.
 ///
 /// # Safety
 /// The pages are missing.
 pub(crate) unsafe fn poison(pages: Pages<'_>) -> Result<Poison, OsCode> {
-    // SAFETY: whole pages of a live reservation (`Pages`). They are missing (contract), so they have no contents to
-    // lose, and no reference points into them.
+    // SAFETY: whole pages of a live reservation (`Pages`). They are missing (contract), so they have no contents, and
+    // no reference points into them.
     if unsafe { libc::madvise(pages.start(), pages.len(), GUARD_INSTALL) } == 0 {
         return Ok(Poison::Guard);
     }
-    // An older kernel. This takes a mapping or two for as long as it lasts.
-    // SAFETY: whole missing pages of a live reservation (`Pages`, contract), which no reference points into.
+    // For older kernels. The protection takes a mapping or two while it lasts.
+    // SAFETY: whole pages of a live reservation (`Pages`). They are missing (contract), so no reference points into
+    // them.
     let result = unsafe { libc::mprotect(pages.start(), pages.len(), libc::PROT_NONE) };
     if result == 0 {
         Ok(Poison::Protection)
@@ -405,15 +409,15 @@ pub(crate) unsafe fn poison(pages: Pages<'_>) -> Result<Poison, OsCode> {
     }
 }
 
-/// Undoes [`poison`] of pages that it has poisoned in this way.
+/// Undoes [`poison`] of pages that were poisoned in this way.
 pub(crate) fn cure(pages: Pages<'_>, poison: Poison) {
     let (start, len) = (pages.start(), pages.len());
-    // Neither fails: both give back what `poison` took.
+    // Neither call fails: both give back what `poison` took.
     match poison {
-        // SAFETY: whole pages of a live reservation (`Pages`), of which marks are removed and nothing else (madvise(2),
+        // SAFETY: whole pages of a live reservation (`Pages`). Only guard marks are removed (madvise(2),
         // MADV_GUARD_REMOVE).
         Poison::Guard => unsafe { libc::madvise(start, len, GUARD_REMOVE) },
-        // SAFETY: whole pages of a live reservation (`Pages`), which may be read and written afterwards and whose
+        // SAFETY: whole pages of a live reservation (`Pages`). They can be read and written afterwards, and their
         // contents do not change (mprotect(2)).
         Poison::Protection => unsafe {
             libc::mprotect(start, len, libc::PROT_READ | libc::PROT_WRITE)
@@ -421,7 +425,7 @@ pub(crate) fn cure(pages: Pages<'_>, poison: Poison) {
     };
 }
 
-/// What a person can try after one could not be opened or attached: one for events, or for signals.
+/// Returns advice to a person after a userfaultfd for events or for signals could not be opened or attached.
 pub(crate) fn userfault_advice(code: OsCode, for_events: bool) -> &'static str {
     match code.0 {
         libc::EPERM | libc::EACCES if for_events => {
