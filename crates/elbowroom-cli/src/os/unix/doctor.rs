@@ -4,7 +4,7 @@ use elbowroom::{Backend, Growth, Region, allocation_granularity, page_size};
 use serde_json::{Value, json};
 
 use super::isolate::{Failure, Probe, isolated};
-use super::signals::{self, Disposition, FAULT_SIGNALS, Resource};
+use super::signals::{self, Disposition, FAULT_SIGNALS, Limited};
 use crate::findings::{self, Finding, Largest, Level, Section, Trial, commit_on_touch};
 use crate::size::human;
 
@@ -41,7 +41,7 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
-    fn of(resource: Resource, used: Option<u64>) -> Limit {
+    fn of(resource: Limited, used: Option<u64>) -> Limit {
         Limit {
             limit: signals::limit_bytes(resource),
             used,
@@ -75,16 +75,16 @@ impl Facts {
             granularity_bytes: allocation_granularity() as u64,
             largest: Largest::find(resident_bytes),
             touch: isolated(|| touch(Backend::default())),
-            dispositions: FAULT_SIGNALS.map(|(signal, _)| signals::disposition(signal)),
+            dispositions: FAULT_SIGNALS.map(|signal| signals::disposition(signal as i32)),
             blocked: signals::blocked(),
             alternate_stack_bytes: signals::alternate_stack_bytes(),
             signal_frame: isolated(|| signals::stack_used(signals::raise_harmlessly)),
             fault_stack: isolated(|| signals::stack_used(|| touch(Backend::default()).map(drop))),
             signal_frame_max_bytes,
-            address_space: Limit::of(Resource::As, used.address_space_bytes),
-            data: Limit::of(Resource::Data, used.data_bytes),
-            locked: Limit::of(Resource::Memlock, used.locked_bytes),
-            stack: Limit::of(Resource::Stack, used.stack_bytes),
+            address_space: Limit::of(Limited::As, used.address_space_bytes),
+            data: Limit::of(Limited::Data, used.data_bytes),
+            locked: Limit::of(Limited::Memlock, used.locked_bytes),
+            stack: Limit::of(Limited::Stack, used.stack_bytes),
         }
     }
 
@@ -102,12 +102,11 @@ impl Facts {
             self.blocked(),
             self.alternate_stack(),
         ];
-        findings.extend(
-            self.dispositions
-                .iter()
-                .zip(FAULT_SIGNALS)
-                .map(|(found, (_, name))| handler(found, name)),
-        );
+        let [sigsegv, sigbus] = &self.dispositions;
+        findings.extend([
+            handler(sigsegv, "sigsegv_handler", "SIGSEGV handler"),
+            handler(sigbus, "sigbus_handler", "SIGBUS handler"),
+        ]);
         findings
     }
 
@@ -243,11 +242,7 @@ fn what_is_left(finding: Finding, limit: Limit, means: &str, done: &str, change:
     )
 }
 
-fn handler(found: &Disposition, name: &str) -> Finding {
-    let (id, what) = match name {
-        "SIGSEGV" => ("sigsegv_handler", "SIGSEGV handler"),
-        _ => ("sigbus_handler", "SIGBUS handler"),
-    };
+fn handler(found: &Disposition, id: &'static str, what: &'static str) -> Finding {
     let finding = Finding::new(id, Section::Faults, what);
     match found {
         Disposition::Default => finding

@@ -8,11 +8,11 @@ use elbowroom::{Backend, Budget, SystemLimit};
 use serde_json::{Value, json};
 
 use super::probe::{self, Door};
-use super::proc::{chosen, field, field_bytes, number, text};
 use crate::findings::{self, Finding, Level, Report, Section};
 use crate::os::unix::doctor::{Facts as UnixFacts, Used, touch};
 use crate::os::unix::isolate::{Probe, isolated};
 use crate::size::human;
+use elbowroom_measure::proc::{chosen, field, field_bytes, number, text};
 
 /// What was gathered. `None` where a file is not there or may not be read.
 #[derive(Clone, Debug)]
