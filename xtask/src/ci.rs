@@ -45,7 +45,8 @@ const STEPS: &[Step] = &[
     ("tidy", 1, "", |_| tidy::check()),
     ("package", 10, "", |sh| {
         // A dry run builds the packages as their users will, and needs no account.
-        let packages = "-p elbowroom -p elbowroom-telemetry -p elbowroom-map -p elbowroom-pager";
+        let packages = "-p elbowroom -p elbowroom-telemetry -p elbowroom-map -p elbowroom-measure \
+            -p elbowroom-pager";
         run(sh, &format!("publish --dry-run --allow-dirty {packages}"))
     }),
     ("msrv", 10, "debian-archive-keyring", |_| msrv::check()),

@@ -33,6 +33,7 @@ pub(crate) fn check() -> Result<()> {
         "-p=elbowroom",
         "-p=elbowroom-telemetry",
         "-p=elbowroom-map",
+        "-p=elbowroom-measure",
         "-p=elbowroom-pager",
     ];
     let check = cmd!(sh, "cargo check {packages...} --all-features --locked");

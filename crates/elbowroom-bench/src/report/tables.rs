@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::plan::Clock;
-use crate::run::{Entrant, Outcome, Taken};
+use elbowroom_measure::Clock;
+
+use crate::run::{Entrant, Outcome};
 use crate::workloads::memory;
 
 /// The lock file that this program was built by.
@@ -136,24 +137,19 @@ pub(crate) fn section(outcome: &Outcome) -> String {
 
 fn row(outcome: &Outcome, contender: &Entrant, by_wall_clock: bool, has_memory: bool) -> String {
     let Some(spread) = outcome.time(contender, outcome.clock()) else {
-        let why = if let Taken::Nothing(why) = &contender.taken {
-            why
-        } else {
-            "no samples"
-        };
+        let why = contender.taken.refusal.as_deref().unwrap_or("no samples");
         return format!(
             "| {} | not measured: {} |\n",
             contender.name,
             why.replace('|', "/")
         );
     };
-    let (low, high) = spread.quartiles;
     let mut text = format!(
         "| {} | {} | {} to {} |",
         contender.name,
         time(spread.median),
-        time(low),
-        time(high)
+        time(spread.lower_quartile),
+        time(spread.upper_quartile)
     );
     let first = outcome
         .contenders
@@ -253,9 +249,9 @@ pub(super) fn goals(outcomes: &[Outcome]) -> String {
                 (Some(measured), Some(is_met)) => writeln!(
                     text,
                     " **{}** | {} to {} | {} | {} | {limit} | {} |",
-                    ratio(measured.ratio),
-                    ratio(measured.quartiles.0),
-                    ratio(measured.quartiles.1),
+                    ratio(measured.ratio.median),
+                    ratio(measured.ratio.lower_quartile),
+                    ratio(measured.ratio.upper_quartile),
                     ratio(measured.ratio_of_medians),
                     ratio(measured.ratio_by_wall_clock),
                     if is_met { "met" } else { "**missed**" }

@@ -8,9 +8,10 @@
 use std::hint::black_box;
 
 use elbowroom::{Backend, Growth, Region, RegionBuilder, page_size};
+use elbowroom_measure::Pages;
 
 use super::OURS;
-use crate::os::{BareHandler, Block, Pages, PipeManaged};
+use crate::os::{BareHandler, Block, PipeManaged};
 use crate::plan::{Comparison, Contender, Scale};
 use crate::sample::timed;
 

@@ -1,12 +1,12 @@
 //! The outcome as text for people and as JSON for programs.
 
 use elbowroom::page_size;
+use elbowroom_measure::{Clock, Spread};
 use serde::Serialize;
 
 use super::mechanism::Mechanism;
-use super::outcome::{Clock, Outcome, Row, Table};
+use super::outcome::{Outcome, Row, Table};
 use super::sample::{Manner, Sample};
-use super::stats::Spread;
 use crate::output::{Colour, Paint, wrap};
 use crate::size::human;
 
@@ -208,24 +208,6 @@ fn bar(share: f64, columns: usize, is_unicode: bool) -> String {
     bar
 }
 
-/// More than this, and the figures are about something else.
-const LOST_SHARE_MAX: f64 = 0.1;
-
-/// A warning where others had the processors.
-pub(super) fn busy(outcome: &Outcome) -> Option<String> {
-    busy_by(outcome.lost_share()?)
-}
-
-/// The same, for a share of the time that the processors worked for others.
-pub(crate) fn busy_by(lost: f64) -> Option<String> {
-    let lost = Some(lost).filter(|&lost| lost > LOST_SHARE_MAX)?;
-    let percent = (lost * 100.0).round();
-    Some(format!(
-        "This machine was busy: {percent} % of the time the processors worked for others. Processor time is longer \
-         then, and the wall clock's much longer: a quiet machine tells more."
-    ))
-}
-
 /// What the times are of.
 pub(super) fn clocks(outcome: &Outcome) -> &'static str {
     let has_cpu = outcome
@@ -249,7 +231,7 @@ fn notes(outcome: &Outcome) -> Vec<String> {
          committed ahead of use shows.",
         clocks(outcome)
     )];
-    notes.extend(busy(outcome));
+    notes.extend(outcome.busy());
     if outcome.rounds < outcome.rounds_wanted {
         notes.push(format!(
             "{} of {} runs, as they took long; --runs makes as many as it says.",
@@ -317,7 +299,7 @@ fn json_row<'a>(table: &Table, row: &'a Row) -> JsonRow<'a> {
     JsonRow {
         id: row.mechanism.id(),
         name: row.mechanism.to_string(),
-        not_measured: row.refusal.as_deref(),
+        not_measured: row.series.refusal.as_deref(),
         clock: row.clock(),
         page_ns: table.page_ns(row),
         time_ns: row.time_ns(),
@@ -328,7 +310,7 @@ fn json_row<'a>(table: &Table, row: &'a Row) -> JsonRow<'a> {
         resident_bytes: row.resident_bytes(),
         library_faults: row.library_faults().map(|faults| faults.median),
         kernel_faults: row.kernel_faults().map(|faults| faults.median),
-        samples: &row.samples,
+        samples: &row.series.samples,
     }
 }
 
@@ -345,7 +327,7 @@ pub(super) fn json(outcome: &Outcome) -> String {
         size_bytes: outcome.size_bytes,
         runs: outcome.rounds,
         each_in_own_process: outcome.is_apart,
-        elapsed_ns: crate::meter::nanoseconds(outcome.elapsed),
+        elapsed_ns: elbowroom_measure::nanoseconds(outcome.elapsed),
         tables: tables.collect(),
     };
     // PANIC: serialising fails for maps whose keys are no strings and for errors of a type's own; there are none.
@@ -407,7 +389,7 @@ mod tests {
             let text = text(&outcome, Paint::Plain, true, columns);
             for row in &outcome.tables[0].rows {
                 let name = row.mechanism.to_string();
-                let count = if row.refusal.is_none() {
+                let count = if row.series.refusal.is_none() {
                     outcome.tables.len()
                 } else {
                     1

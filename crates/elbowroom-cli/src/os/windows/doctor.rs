@@ -3,7 +3,8 @@
 use elbowroom::{Budget, allocation_granularity, page_size};
 use serde_json::{Value, json};
 
-use super::probe::{self, JobLimits, Privilege, SystemMemory};
+use super::probe::{self, JobLimits, Privilege};
+use super::usage::{SystemMemory, system_memory};
 use crate::findings::{self, Finding, Largest, Level, Report, Section, Trial, commit_on_touch};
 use crate::size::human;
 
@@ -47,7 +48,7 @@ impl Facts {
             highest_address: probe::highest_address(),
             largest: Largest::find(super::resident_bytes),
             touch: probe::touch(),
-            memory: probe::system_memory(),
+            memory: system_memory(),
             is_charged: probe::is_charged(),
             budget: (budget.limit_bytes() as u64, budget.name().to_owned()),
             job: probe::job_limits(),

@@ -1,13 +1,11 @@
 //! `elbowroom completions` and `elbowroom man`: tried by the programs that they are for, where those are here.
 
-mod common;
-
 #[cfg(unix)]
 use std::io::Write;
 #[cfg(unix)]
 use std::process::{Command, Stdio};
 
-use common::run;
+use crate::common::run;
 
 const COMMANDS: [&str; 9] = [
     "demo",

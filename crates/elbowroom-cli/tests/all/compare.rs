@@ -1,8 +1,6 @@
 //! `elbowroom compare`: both ways work where there is memory, and on touch where there is not.
 
-mod common;
-
-use common::run;
+use crate::common::{self, run};
 use elbowroom::page_size;
 
 #[test]

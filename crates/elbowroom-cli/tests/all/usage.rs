@@ -1,8 +1,6 @@
 //! The command line itself: help, version, and what is refused.
 
-mod common;
-
-use common::run;
+use crate::common::run;
 
 #[test]
 fn without_a_command_there_is_help() {

@@ -1,12 +1,8 @@
 //! `elbowroom watch`: its snapshots, and what it does in a terminal, which tmux is.
 
-mod common;
-#[path = "common/terminal.rs"]
-mod terminal;
-
 use std::process::Command;
 
-use common::run;
+use crate::common::{self, run};
 
 #[test]
 fn a_snapshot_needs_no_terminal() {
@@ -192,7 +188,7 @@ mod in_a_terminal {
 
     use super::*;
     use crate::common::elbowroom;
-    use crate::terminal::Terminal;
+    use crate::common::terminal::Terminal;
     use std::thread::sleep;
     use std::time::Duration;
 

@@ -4,29 +4,29 @@ use std::fs;
 use std::path::Path;
 
 /// Returns the text of a file, or `None` if it cannot be read. Paths in it may have any bytes.
-pub(super) fn text(path: impl AsRef<Path>) -> Option<String> {
+pub fn text(path: impl AsRef<Path>) -> Option<String> {
     Some(String::from_utf8_lossy(&fs::read(path).ok()?).into_owned())
 }
 
 /// Returns the number in a file.
-pub(super) fn number(path: &str) -> Option<u64> {
+pub fn number(path: &str) -> Option<u64> {
     text(path)?.trim().parse().ok()
 }
 
 /// Returns the text behind `NAME:` in a file of such lines (/proc/meminfo, /proc/PID/status, an entry of smaps).
-pub(super) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+pub fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
         .map(str::trim)
 }
 
 /// Returns the size behind `NAME:`.
-pub(super) fn field_bytes(text: &str, name: &str) -> Option<u64> {
+pub fn field_bytes(text: &str, name: &str) -> Option<u64> {
     kibibytes(field(text, name)?)
 }
 
 /// Returns a number that /proc gives in "kB", which are 1024 bytes.
-pub(super) fn kibibytes(text: &str) -> Option<u64> {
+pub fn kibibytes(text: &str) -> Option<u64> {
     text.trim()
         .strip_suffix("kB")?
         .trim_end()
@@ -36,7 +36,7 @@ pub(super) fn kibibytes(text: &str) -> Option<u64> {
 }
 
 /// Returns the choice in brackets, of a file such as `always [madvise] never`.
-pub(super) fn chosen(text: &str) -> Option<&str> {
+pub fn chosen(text: &str) -> Option<&str> {
     Some(text.split_once('[')?.1.split_once(']')?.0)
 }
 

@@ -1,8 +1,6 @@
 //! `elbowroom bench`: every mechanism has its line, measured or with a reason, however little there is to measure.
 
-mod common;
-
-use common::{Outcome, elbowroom, run};
+use crate::common::{self, Outcome, elbowroom, run};
 use serde_json::Value;
 
 /// As small as it gets: an emulator takes long for a fault.

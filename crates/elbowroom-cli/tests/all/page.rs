@@ -1,13 +1,11 @@
 //! `elbowroom page`: results against plain computations, the limit kept, and what is refused.
 
-mod common;
-
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use common::{Outcome, elbowroom, run};
+use crate::common::{Outcome, elbowroom, run};
 use elbowroom::page_size;
 
 /// A folder that is removed in the end. Its path has no spaces.

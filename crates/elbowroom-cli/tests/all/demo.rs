@@ -1,11 +1,9 @@
 //! `elbowroom demo`: its transcript to the byte, and its exit status.
 
-mod common;
-
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 
-use common::{Outcome, elbowroom, run};
+use crate::common::{self, Outcome, elbowroom, run};
 use elbowroom::page_size;
 
 const PAGE_FAULT: &str = "Exception is a page fault.\n";
