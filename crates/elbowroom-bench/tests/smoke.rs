@@ -48,7 +48,14 @@ fn a_quick_report_is_whole() {
     );
 
     let report: Value = serde_json::from_str(&fs::read_to_string(&json).unwrap()).unwrap();
-    let markdown = fs::read_to_string(folder.join("RESULTS.md")).unwrap();
+    let overview = fs::read_to_string(folder.join("RESULTS.md")).unwrap();
+    assert!(
+        overview.contains("| `push-128m` | elbowroom | Vec |"),
+        "{overview}"
+    );
+    let mut processors = fs::read_dir(folder.join("results")).unwrap();
+    let own = processors.next().unwrap().unwrap().path();
+    let markdown = fs::read_to_string(own.join("README.md")).unwrap();
     for comparison in list(&report["comparisons"]) {
         let name = comparison["name"].as_str().unwrap();
         let mut measured = 0;
@@ -102,7 +109,7 @@ fn a_quick_report_is_whole() {
         "scaling-regions",
         "scaling-threads",
     ] {
-        let svg = fs::read_to_string(folder.join(format!("{plot}.svg"))).unwrap();
+        let svg = fs::read_to_string(own.join(format!("{plot}.svg"))).unwrap();
         assert!(
             svg.contains("<svg") && svg.contains("elbowroom") | svg.contains("a page a fault"),
             "{plot}"

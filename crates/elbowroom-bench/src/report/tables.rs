@@ -66,7 +66,8 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
-fn ratio(value: f64) -> String {
+/// Returns a ratio with two decimals, or one if it is large.
+pub(super) fn ratio(value: f64) -> String {
     if value < 10.0 {
         format!("{value:.2}")
     } else {
