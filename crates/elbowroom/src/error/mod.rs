@@ -5,7 +5,7 @@ use std::io;
 use std::ops::Range;
 
 use crate::budget::Budget;
-use crate::os;
+use crate::os::{self, userfault};
 use crate::plain::{OsCode, Size};
 
 mod cause;
@@ -364,8 +364,8 @@ impl Error {
             (reason, &Quoted::Code(code)) => {
                 write!(f, "{code}")?;
                 let advice = match reason {
-                    Reason::Userfault => Some(os::userfault_advice(code, false)),
-                    Reason::UserfaultEvents => Some(os::userfault_advice(code, true)),
+                    Reason::Userfault => Some(userfault::userfault_advice(code, false)),
+                    Reason::UserfaultEvents => Some(userfault::userfault_advice(code, true)),
                     _ => match self.operation {
                         Operation::Reserve => os::reserve_advice(code),
                         Operation::StartFilterThreads => os::thread_advice(code),

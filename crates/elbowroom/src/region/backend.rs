@@ -7,7 +7,8 @@ use std::sync::{Arc, Weak};
 use super::filter::Fault;
 use crate::fault::fork::{self, AtFork, Kept, Rank};
 use crate::mapping::Mapping;
-use crate::os::{self, Userfault};
+use crate::os;
+use crate::os::userfault::{self, Userfault};
 use crate::page::{PageCount, PageIndex, PageRange};
 use crate::plain::{FaultAccess, OsCode};
 use crate::sync::{QuietGuard, QuietMutex};
@@ -93,7 +94,7 @@ impl Pager {
             Backend::Protection => Ok(Pager::Protection),
             Backend::Userfault => Pager::userfault(mapping, pages),
             Backend::UserfaultMonitor => {
-                let userfault = os::open_userfault_for_events()?;
+                let userfault = userfault::open_for_events()?;
                 attach(&userfault, mapping, pages)?;
                 Ok(Pager::Served(Served {
                     userfault,
@@ -311,7 +312,7 @@ fn shared() -> Result<Arc<Userfault>, OsCode> {
     if let Some(userfault) = shared.upgrade() {
         return Ok(userfault);
     }
-    let userfault = Arc::new(os::open_userfault()?);
+    let userfault = Arc::new(userfault::open()?);
     *shared = Arc::downgrade(&userfault);
     Ok(userfault)
 }

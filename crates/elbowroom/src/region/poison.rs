@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use crate::error::Cause;
-use crate::os::Poison;
+use crate::os::userfault::Poison;
 use crate::page::{PageIndex, PageRange};
 
 /// The time for which a page stays poisoned. It is much longer than a thread takes to wake up.

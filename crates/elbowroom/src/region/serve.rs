@@ -17,7 +17,8 @@ use super::inner::ServedRegion;
 use super::poison;
 use crate::error::{Cause, Reason};
 use crate::fault::fork;
-use crate::os::{self, Missing, Next, SignalsBlocked};
+use crate::os::userfault::{Missing, Next};
+use crate::os::{self, SignalsBlocked};
 
 /// The number of tasks that can wait for a worker. Each waiting thread has one task, so this many threads can wait
 /// without having to touch again.

@@ -11,7 +11,8 @@ use std::ptr::NonNull;
 use super::super::poison::{Cured, Entry};
 use super::*;
 use crate::fault::frames;
-use crate::os::{self, Missing, Userfault};
+use crate::os;
+use crate::os::userfault::{self, Missing, Userfault};
 use crate::sync::Guard;
 
 /// A region as seen by the threads that serve it. Nothing here touches a page of the region, except its filter: a
@@ -115,7 +116,7 @@ impl ServedRegion {
 impl RegionInner {
     fn poison(&self, missing: &Missing, cause: Cause) -> bool {
         let page = PageIndex::holding(self.offset_of(missing.address));
-        let thread = if os::is_in_system_call(missing.thread) {
+        let thread = if userfault::is_in_system_call(missing.thread) {
             0
         } else {
             missing.thread

@@ -13,7 +13,7 @@ use super::super::memory::RESERVED;
 use super::super::size::page_size;
 use super::trap::Trap;
 use crate::os::pages::Pages;
-use crate::os::types::{Missing, Next, Poison};
+use crate::os::userfault::event::{Missing, Next, Poison};
 use crate::plain::{FaultAccess, FaultCode, OsCode};
 
 mod abi;

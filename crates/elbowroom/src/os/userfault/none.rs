@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::pages::Pages;
-use super::types::{Next, Poison};
+use super::event::{Next, Poison};
+use crate::os::Pages;
 use crate::plain::OsCode;
 
 /// A userfaultfd that no system call returns.
