@@ -9,8 +9,7 @@ use std::ptr::NonNull;
 
 use super::backend::Backend;
 use super::filter::Faulted;
-use super::inner::RegionInner;
-use super::serve::Service;
+use super::inner::{RegionInner, Service};
 use super::stats::Stats;
 use crate::error::{Cause, Error, Operation, Reason};
 use crate::fault::registry::Entered;

@@ -8,13 +8,10 @@ mod filter_threads;
 mod growth;
 mod handle;
 mod held;
-mod holds;
 mod info;
 mod inner;
 mod io;
 mod page_map;
-mod poison;
-mod serve;
 mod stats;
 
 pub use backend::Backend;

@@ -3,9 +3,7 @@
 use std::ops::Range;
 use std::ptr::NonNull;
 
-use super::growth::{Layout, Streams};
-use super::holds::Holds;
-use super::poison::Poisoned;
+use super::growth::Layout;
 use crate::mapping::Mapping;
 use crate::page::{self, PageCount, PageIndex, PageRange};
 use crate::plain::OsCode;
@@ -22,12 +20,6 @@ const CHUNK_WORDS: usize = 8192;
 pub(super) struct PageMap {
     total: PageCount,
     words: Words,
-    /// The runs of pages that faults have committed.
-    pub(super) streams: Box<Streams>,
-    /// The pages of a served region whose touch was just refused.
-    pub(super) poisoned: Option<Box<Poisoned>>,
-    /// Those that may not be decommitted.
-    pub(super) holds: Holds,
 }
 
 enum Words {
@@ -98,9 +90,6 @@ impl PageMap {
             return PageMap {
                 total,
                 words: Words::Heap(vec![0; words].into()),
-                streams: Box::new(Streams::NONE),
-                poisoned: None,
-                holds: Holds::NONE,
             };
         }
         let offset = PageRange::new(0, first_page).byte_len();
@@ -116,9 +105,6 @@ impl PageMap {
                 first_page,
                 chunks,
             },
-            streams: Box::new(Streams::NONE),
-            poisoned: None,
-            holds: Holds::NONE,
         }
     }
 

@@ -44,7 +44,7 @@ impl RegionInner {
             is_missing,
         });
         let page = PageIndex::holding(offset);
-        if self.pages.lock_in_handler().is_committed(page) {
+        if self.pages.lock_in_handler().map.is_committed(page) {
             return Ok(());
         }
         self.measure(os::thread_number, &fault, || {
@@ -218,6 +218,7 @@ impl RegionInner {
         }
         let pages = self.pages.lock_in_handler();
         pages
+            .map
             .is_committed(page)
             .then(|| self.check_access(&pages, fault))
     }
@@ -229,7 +230,7 @@ impl RegionInner {
     /// this check and the system's answer.
     pub(super) fn check_access(
         &self,
-        _pages: &Guard<'_, PageMap>,
+        _pages: &Guard<'_, Account>,
         fault: &Fault<'_>,
     ) -> Result<(), Cause> {
         let allows = self.pager.allows(&self.mapping, fault).map_err(Cause::os)?;

@@ -4,7 +4,7 @@
 //! program's code, so it always gets to the next report. Filters and the callbacks of budgets run on the workers. A
 //! worker that touches its own region would wait for itself. It is recognised by its number, and its touch is refused.
 //!
-//! [`Backend::UserfaultMonitor`]: super::Backend::UserfaultMonitor
+//! [`Backend::UserfaultMonitor`]: crate::Backend::UserfaultMonitor
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use super::inner::ServedRegion;
-use super::poison;
+use super::poisoned;
+use super::region::ServedRegion;
 use crate::error::{Cause, Reason};
 use crate::fault::fork;
 use crate::os::userfault::{Missing, Next};
@@ -60,7 +60,7 @@ struct Shared {
 }
 
 /// The threads that serve a region. Dropping it ends them.
-pub(super) struct Service {
+pub(in crate::region) struct Service {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     // A forked child has a copy of this object, but no threads.
@@ -69,7 +69,7 @@ pub(super) struct Service {
 
 impl Service {
     /// Starts the reader and `workers` workers, at least one.
-    pub(super) fn start(region: ServedRegion, workers: usize) -> io::Result<Service> {
+    pub(in crate::region) fn start(region: ServedRegion, workers: usize) -> io::Result<Service> {
         let shared = Arc::new(Shared {
             region,
             jobs: Mutex::new(Jobs {
@@ -155,7 +155,7 @@ impl Shared {
             return;
         };
         loop {
-            let time = self.region.has_poisoned().then_some(poison::TIME);
+            let time = self.region.has_poisoned().then_some(poisoned::TIME);
             match events.next(time) {
                 Next::Missing(missing) => self.handle(&missing),
                 Next::TimeUp => {}
@@ -194,7 +194,7 @@ impl Shared {
     fn refuse(&self, missing: &Missing, cause: Cause) {
         // An older kernel needs a mapping for it, and there may be none left at the moment.
         while !self.region.poison(missing, cause) && !self.is_stopping() {
-            thread::sleep(poison::TIME);
+            thread::sleep(poisoned::TIME);
         }
     }
 

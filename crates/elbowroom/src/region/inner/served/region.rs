@@ -8,8 +8,8 @@
 
 use std::ptr::NonNull;
 
-use super::super::poison::{Cured, Entry};
-use super::*;
+use super::super::*;
+use super::poisoned::{Cured, Entry};
 use crate::fault::frames;
 use crate::os;
 use crate::os::userfault::{self, Missing, Userfault};
@@ -17,7 +17,7 @@ use crate::sync::Guard;
 
 /// A region as seen by the threads that serve it. Nothing here touches a page of the region, except its filter: a
 /// serving thread would wait for itself.
-pub(in super::super) struct ServedRegion {
+pub(in crate::region) struct ServedRegion {
     // Invariant: valid until the `Service` that owns this is dropped; nothing uses this afterwards.
     region: NonNull<RegionInner>,
 }
@@ -32,7 +32,7 @@ impl ServedRegion {
     ///
     /// # Safety
     /// The region is valid until the `Service` that gets this is dropped.
-    pub(in super::super) unsafe fn new(region: NonNull<RegionInner>) -> Option<ServedRegion> {
+    pub(in crate::region) unsafe fn new(region: NonNull<RegionInner>) -> Option<ServedRegion> {
         let served = ServedRegion { region };
         served.region().pager.events().is_some().then_some(served)
     }
@@ -42,21 +42,21 @@ impl ServedRegion {
         unsafe { self.region.as_ref() }
     }
 
-    pub(in super::super) fn name(&self) -> &str {
+    pub(in crate::region) fn name(&self) -> &str {
         self.region().mapping.name()
     }
 
-    pub(in super::super) fn has_filter(&self) -> bool {
+    pub(in crate::region) fn has_filter(&self) -> bool {
         self.region().has_filter()
     }
 
     /// Returns the userfaultfd whose events are to be served, or `None` in a forked child.
-    pub(in super::super) fn events(&self) -> Option<&Userfault> {
+    pub(in crate::region) fn events(&self) -> Option<&Userfault> {
         self.region().pager.events()
     }
 
     /// Resolves a touch of a waiting thread.
-    pub(in super::super) fn resolve(
+    pub(in crate::region) fn resolve(
         &self,
         missing: &Missing,
         ask: impl FnOnce(&Fault<'_>) -> Result<Verdict, Cause>,
@@ -69,33 +69,33 @@ impl ServedRegion {
     }
 
     /// Asks the filter, on a worker thread.
-    pub(in super::super) fn ask_filter(&self, fault: &Fault<'_>) -> Result<Verdict, Cause> {
+    pub(in crate::region) fn ask_filter(&self, fault: &Fault<'_>) -> Result<Verdict, Cause> {
         let region = self.region();
         frames::note(OwnerId::of(region), || region.ask_filter(fault))
     }
 
     /// Refuses the touch of a waiting thread by poisoning the page. Returns false if that is not possible at the
     /// moment.
-    pub(in super::super) fn poison(&self, missing: &Missing, cause: Cause) -> bool {
+    pub(in crate::region) fn poison(&self, missing: &Missing, cause: Cause) -> bool {
         self.region().poison(missing, cause)
     }
 
     /// Lets a waiting thread touch again.
-    pub(in super::super) fn wake(&self, missing: &Missing) {
+    pub(in crate::region) fn wake(&self, missing: &Missing) {
         let region = self.region();
         let page = PageIndex::holding(region.offset_of(missing.address));
         region.pager.wake(&region.mapping, page.alone());
     }
 
     /// Returns whether there are poisoned pages.
-    pub(in super::super) fn has_poisoned(&self) -> bool {
+    pub(in crate::region) fn has_poisoned(&self) -> bool {
         let pages = self.region().pages.lock_in_handler();
         let poisoned = pages.poisoned.as_ref();
         poisoned.is_some_and(|poisoned| !poisoned.is_empty())
     }
 
     /// Cures the pages whose time has passed.
-    pub(in super::super) fn cure_expired(&self) {
+    pub(in crate::region) fn cure_expired(&self) {
         let region = self.region();
         let mut pages = region.pages.lock_in_handler();
         while let Some(cured) = pages.poisoned.as_mut().and_then(|all| all.take_expired()) {
@@ -103,12 +103,12 @@ impl ServedRegion {
         }
     }
 
-    pub(in super::super) fn has_pending_callbacks(&self) -> bool {
+    pub(in crate::region) fn has_pending_callbacks(&self) -> bool {
         self.region().has_pending_callbacks()
     }
 
     /// Calls the pending callbacks of budgets.
-    pub(in super::super) fn run_pending_callbacks(&self) {
+    pub(in crate::region) fn run_pending_callbacks(&self) {
         self.region().run_pending_callbacks_apart();
     }
 }
@@ -122,7 +122,7 @@ impl RegionInner {
             missing.thread
         };
         let mut pages = self.pages.lock_in_handler();
-        if !(self.contains(page) && pages.is_committed(page)) {
+        if !(self.contains(page) && pages.map.is_committed(page)) {
             let Some(poisoned) = &mut pages.poisoned else {
                 return true;
             };
@@ -158,7 +158,7 @@ impl RegionInner {
     }
 
     /// Cures the poisoned pages among those that are about to be committed.
-    pub(super) fn cure_in(&self, pages: &mut Guard<'_, PageMap>, run: PageRange) {
+    pub(in crate::region::inner) fn cure_in(&self, pages: &mut Guard<'_, Account>, run: PageRange) {
         while let Some(cured) = pages.poisoned.as_mut().and_then(|all| all.take_in(run)) {
             self.cure(Some(cured));
         }
@@ -166,13 +166,16 @@ impl RegionInner {
 
     /// Resolves a touch that arrived as a signal although the region is served: its page is poisoned, was poisoned a
     /// moment ago, or was protected by the program.
-    pub(super) fn resolve_poisoned(&self, fault: &Fault<'_>) -> Result<Progress, Cause> {
+    pub(in crate::region::inner) fn resolve_poisoned(
+        &self,
+        fault: &Fault<'_>,
+    ) -> Result<Progress, Cause> {
         if !fault.is_page_fault() {
             return Err(Reason::NotAPageFault.into());
         }
         let page = PageIndex::holding(fault.offset());
         let mut pages = self.pages.lock_in_handler();
-        if self.contains(page) && pages.is_committed(page) {
+        if self.contains(page) && pages.map.is_committed(page) {
             self.check_access(&pages, fault)?;
             return Ok(self.no_progress());
         }
@@ -196,13 +199,17 @@ impl RegionInner {
 
     /// Makes missing pages fault again in a forked child, which has just received the locks. If that fails, makes them
     /// inaccessible.
-    pub(super) fn reattach(&self) {
+    pub(in crate::region::inner) fn reattach(&self) {
         let pages = self.pages.lock_in_handler();
         let all = PageCount::new(self.data.get() + 1);
         if self.pager.reattach(&self.mapping, all).is_ok() {
             return;
         }
-        for (reserved, _) in pages.runs(pages.all()).filter(|&(_, committed)| !committed) {
+        for (reserved, _) in pages
+            .map
+            .runs(pages.map.all())
+            .filter(|&(_, committed)| !committed)
+        {
             // SAFETY: the pages are reserved, so no reference points into them.
             let _ = unsafe { self.mapping.decommit(reserved) };
         }
