@@ -49,7 +49,7 @@ pub(super) fn status() {
     assert_eq!(
         places(),
         [Place::Displaced, Place::First],
-        "nobody can know yet"
+        "not known yet"
     );
     first.try_write(2 * page_size(), 1u8).unwrap();
     assert_eq!(places(), [Place::Behind, Place::First]);
