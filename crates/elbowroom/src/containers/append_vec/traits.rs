@@ -128,7 +128,7 @@ impl<T: Clone> AppendVec<T> {
     /// budget, growth policy and name. Elements behind an unfinished one are not cloned.
     ///
     /// # Errors
-    /// See [above](AppendVec#errors) and [`build`](ContainerBuilder::build).
+    /// See [above](AppendVec#errors), and `build` of the [builder](AppendVec::builder).
     pub fn try_clone(&self) -> Result<AppendVec<T>, Error> {
         let clone = AppendVec::with_storage(self.owned.storage.like()?);
         let elements = self.as_slice();

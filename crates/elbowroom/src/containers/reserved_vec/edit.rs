@@ -255,7 +255,7 @@ impl<T> ReservedVec<T> {
     /// Moves the elements from `at` on into a new vector with the same maximum, limits, budget, growth policy and name.
     ///
     /// # Errors
-    /// See [`try_reserve`](ReservedVec::try_reserve) and [`build`](ContainerBuilder::build).
+    /// See [`try_reserve`](ReservedVec::try_reserve), and `build` of the [builder](ReservedVec::builder).
     ///
     /// # Panics
     /// Panics if `at` is beyond the length.
