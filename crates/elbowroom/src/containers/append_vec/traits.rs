@@ -125,7 +125,9 @@ impl<T: Eq> Eq for AppendVec<T> {}
 
 impl<T: Clone> AppendVec<T> {
     /// Returns a vector of clones of [`as_slice`](AppendVec::as_slice) at this moment, with the same maximum, limits,
-    /// budget, growth policy and name. Elements behind an unfinished one are not cloned.
+    /// budget, growth policy and name.
+    ///
+    /// Elements behind an unfinished one are not cloned.
     ///
     /// # Errors
     /// See [above](AppendVec#errors), and `build` of the [builder](AppendVec::builder).
