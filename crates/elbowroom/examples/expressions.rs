@@ -1,8 +1,7 @@
-//! A parser's arena: the nodes of a syntax tree refer to each other, upwards too, and go all at once. Each line is
-//! parsed in a scope, so that the next one takes the same memory.
+//! A calculator whose syntax tree is in an arena. The nodes refer to each other in both directions and are freed all at
+//! once. Each line is parsed in a scope, so that the next line uses the same memory.
 
 use std::cell::Cell;
-use std::fmt::Write;
 
 use elbowroom::Arena;
 use elbowroom::arena::Scope;
@@ -26,7 +25,7 @@ struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    /// A node at the end of its parent's list.
+    /// Returns a new node at the end of its parent's list.
     fn new(scope: &Scope<'a>, atom: Option<&'a str>, parent: Option<&'a Node<'a>>) -> &'a Node<'a> {
         let (first, last, next) = (Cell::new(None), Cell::new(None), Cell::new(None));
         let node: &Node = scope.alloc(Node {
@@ -49,7 +48,7 @@ impl<'a> Node<'a> {
         std::iter::successors(self.first.get(), |node| node.next.get())
     }
 
-    /// How many lists it is in.
+    /// Returns how many lists contain this node.
     fn depth(&self) -> usize {
         std::iter::successors(self.parent, |node| node.parent).count()
     }
@@ -58,7 +57,7 @@ impl<'a> Node<'a> {
         if let Some(atom) = self.atom {
             return atom
                 .parse()
-                .map_err(|_| format!("{atom:?} in {} lists is no number", self.depth()));
+                .map_err(|_| format!("{atom:?} at depth {} is not a number", self.depth()));
         }
         let mut children = self.children();
         let operator = children
@@ -69,19 +68,19 @@ impl<'a> Node<'a> {
             "+" => i64::checked_add,
             "-" => i64::checked_sub,
             "*" => i64::checked_mul,
-            _ => return Err(format!("{operator:?} is no operator")),
+            _ => return Err(format!("{operator:?} is not an operator")),
         };
         let first = children
             .next()
             .ok_or("an operator without numbers")?
             .value()?;
         children.try_fold(first, |sum, node| {
-            operation(sum, node.value()?).ok_or("too large a number".into())
+            operation(sum, node.value()?).ok_or("the number is too large".into())
         })
     }
 }
 
-/// The tree of a line. Goes up and down by the nodes themselves, and needs no stack.
+/// Parses a line into a tree. It follows the links of the nodes, and needs no stack.
 fn parse<'a>(scope: &Scope<'a>, line: &str) -> Result<&'a Node<'a>, String> {
     let text: &str = scope.alloc_str(line);
     let mut open: Option<&Node> = None;
@@ -95,51 +94,32 @@ fn parse<'a>(scope: &Scope<'a>, line: &str) -> Result<&'a Node<'a>, String> {
         match token {
             "(" => open = Some(Node::new(scope, None, open)),
             ")" => {
-                let list = open.ok_or("a bracket is closed that was not opened")?;
+                let list = open.ok_or("a closing bracket without an opening one")?;
                 (open, root) = (list.parent, Some(list));
             }
             atom => {
                 _ = Node::new(
                     scope,
                     Some(atom),
-                    Some(open.ok_or("an atom outside of all lists")?),
+                    Some(open.ok_or("an atom outside every list")?),
                 )
             }
         }
     }
     if open.is_some() {
-        Err("a bracket is not closed".into())
+        Err("an opening bracket without a closing one".into())
     } else {
-        root.ok_or("nothing".into())
+        root.ok_or("an empty line".into())
     }
-}
-
-/// What the program prints.
-pub(crate) fn report() -> Result<String, elbowroom::Error> {
-    let mut arena = Arena::builder(1 << 30).name("expressions").build()?;
-    let mut report = String::new();
-    let mut largest = 0;
-    for line in LINES {
-        let value = arena.scope(|scope| {
-            let value = parse(scope, line).and_then(Node::value);
-            largest = largest.max(scope.allocated_bytes());
-            value
-        });
-        _ = match value {
-            Ok(value) => writeln!(report, "{line} = {value}"),
-            Err(error) => writeln!(report, "{line} is wrong: {error}"),
-        };
-    }
-    let (kept, commits) = (arena.allocated_bytes(), arena.stats().commits);
-    let fits = largest <= elbowroom::page_size();
-    _ = writeln!(
-        report,
-        "{kept} bytes in use now, {commits} commit for all lines, the largest in one page: {fits}"
-    );
-    Ok(report)
 }
 
 fn main() -> Result<(), elbowroom::Error> {
-    print!("{}", report()?);
+    let mut arena = Arena::builder(1 << 30).name("expressions").build()?;
+    for line in LINES {
+        match arena.scope(|scope| parse(scope, line).and_then(Node::value)) {
+            Ok(value) => println!("{line} = {value}"),
+            Err(error) => println!("{line}: {error}"),
+        }
+    }
     Ok(())
 }

@@ -1,13 +1,15 @@
-//! Reserves room for a hundred million numbers. Only the numbers that are stored take memory, and they never move.
+//! Reserves room for 128 million numbers. Only the numbers that are stored take memory, and they never move.
 
 use elbowroom::ReservedVec;
 
 fn main() -> Result<(), elbowroom::Error> {
-    let mut numbers = ReservedVec::<u64>::builder(100_000_000).build()?;
-    numbers.push(1);
-    let address = numbers.as_ptr();
-    numbers.extend(2..=1000);
-    println!("{} numbers", numbers.len());
-    println!("moved: {}", numbers.as_ptr() != address);
+    let mut primes = ReservedVec::<u32>::builder(1 << 27).build()?;
+    for n in 2..100 {
+        if primes.iter().all(|prime| n % prime != 0) {
+            primes.push(n);
+        }
+    }
+    println!("{primes:?}");
+    println!("{} bytes in use", primes.stats().committed_bytes);
     Ok(())
 }

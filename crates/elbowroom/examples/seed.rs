@@ -1,5 +1,5 @@
-//! Microsoft's "Reserving and Committing Memory" in 20 lines: reserve 80 pages, store, commit one more page at each
-//! fault, decline when they are used up, release.
+//! The program of Microsoft's page "Reserving and Committing Memory": it reserves 80 pages, stores to them, and commits
+//! one more page at each fault, until the filter declines.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -22,7 +22,7 @@ fn main() -> Result<(), elbowroom::Error> {
         })
         .build()?;
 
-    // One byte more than there is: the last store is declined, and comes out as an error.
+    // One byte beyond the end: the filter declines the last store, which returns an error.
     for offset in 0..=region.len() {
         if let Err(error) = region.try_write(offset, b'a') {
             println!("Stopped: {error}.");

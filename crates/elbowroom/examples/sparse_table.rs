@@ -1,7 +1,7 @@
-//! A table of a trillion counters that many threads update, with a hard limit on its memory: a touch over the limit is
-//! an error, not a kill.
+//! A table of a trillion counters that many threads update, with a hard limit on its memory. A touch beyond the limit
+//! is an error, and the process goes on.
 
-use elbowroom::{Growth, Region, page_size};
+use elbowroom::{Growth, Region, Size};
 
 const COUNTERS: usize = 1 << 40;
 const LIMIT_BYTES: usize = 8 << 20;
@@ -13,7 +13,7 @@ fn main() -> Result<(), elbowroom::Error> {
         .name("counters")
         .build()?;
 
-    // Each thread scatters increments over its own quarter, until the limit says no.
+    // Each thread scatters increments over its own quarter, until the limit refuses.
     let refused = std::thread::scope(|scope| {
         let thread = |quarter: usize| {
             let table = &table;
@@ -42,20 +42,12 @@ fn main() -> Result<(), elbowroom::Error> {
 
     let stats = table.stats();
     println!(
-        "{} counters, {} bytes reserved",
-        COUNTERS, stats.reserved_bytes
+        "{COUNTERS} counters, of which {} are in memory",
+        Size(stats.committed_bytes as u64)
     );
-    println!(
-        "{} pages of {} bytes committed, the limit being {LIMIT_BYTES} bytes",
-        stats.committed_bytes / page_size(),
-        page_size()
-    );
-    println!(
-        "{} faults, {} refused; the last refusal:",
-        stats.faults, stats.refused
-    );
+    println!("{} page faults, {} refused", stats.faults, stats.refused);
     if let Some(error) = refused {
-        println!("  {error}");
+        println!("{error}");
     }
     table.release()
 }

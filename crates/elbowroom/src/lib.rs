@@ -127,8 +127,9 @@ pub use reservation::{Reservation, ReservationBuilder};
 #[cfg(feature = "zerocopy")]
 pub use zerocopied::Zerocopy;
 
-/// Returns the size of a page in bytes: the unit of committing, decommitting and protecting. A power of two, at least
-/// 4096.
+/// Returns the size of a page in bytes: the unit of committing, decommitting and protecting.
+///
+/// A power of two, at least 4096.
 pub fn page_size() -> usize {
     page::size()
 }

@@ -14,7 +14,9 @@ use crate::region::Region;
 
 /// A value whose type has the traits of the crate `zerocopy`, for uses that require those of `bytemuck`: an element of
 /// a [`DemandArray`] (`FromZeros`), a value read from a [`Region`] (`FromBytes`), or a value written to one
-/// (`IntoBytes` and `Immutable`). Available with the feature `zerocopy`.
+/// (`IntoBytes` and `Immutable`).
+///
+/// Available with the feature `zerocopy`.
 ///
 /// ```
 /// use elbowroom::{DemandArray, Region, Zerocopy};

@@ -101,7 +101,9 @@ impl Budget {
     }
 
     /// Returns a budget of what the system's limits still leave to this process: the least of what the
-    /// [`system_limits`](crate::system_limits) leave at this moment. The budget has the name of that limit.
+    /// [`system_limits`](crate::system_limits) leave at this moment.
+    ///
+    /// The budget has the name of that limit.
     ///
     /// The budget does not follow what other processes take later, so leave room for them: use
     /// `Budget::for_process().child(bytes)` for a part of it, or calculate with
@@ -146,8 +148,9 @@ impl Budget {
         PageCount::new(self.node.peak.load(Ordering::Relaxed)).bytes()
     }
 
-    /// Returns how many bytes may still be committed before this budget or one above it refuses. Other threads may
-    /// take them first.
+    /// Returns how many bytes may still be committed before this budget or one above it refuses.
+    ///
+    /// Other threads may take them first.
     pub fn available_bytes(&self) -> usize {
         self.path()
             .map(|budget| budget.room().bytes())

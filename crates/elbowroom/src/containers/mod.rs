@@ -31,8 +31,9 @@ pub use prefix::trim;
 pub use push_error::PushError;
 pub use reserved_vec::ReservedVec;
 
-/// The memory of a container, and the number of its growths. Containers commit before they touch, so they have no
-/// faults to count.
+/// The memory of a container, and the number of its growths.
+///
+/// Containers commit before they touch, so they have no faults to count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ContainerStats {
@@ -110,7 +111,9 @@ impl<C> ContainerBuilder<C> {
         }
     }
 
-    /// Names the container. The system's own listing of the process's memory shows the name, if it has names: see
+    /// Names the container.
+    ///
+    /// The system's own listing of the process's memory shows the name, if it has names: see
     /// [`ReservationBuilder::name`](crate::ReservationBuilder::name).
     pub fn name(mut self, name: &str) -> ContainerBuilder<C> {
         self.options.name = name.into();
@@ -142,7 +145,9 @@ impl<C> ContainerBuilder<C> {
     }
 
     /// Sets whether growths of at least a huge page ask the system for huge pages, where it has them for private memory
-    /// (Linux). The default is yes under [`Growth::Adaptive`]. See
+    /// (Linux).
+    ///
+    /// The default is yes under [`Growth::Adaptive`]. See
     /// [`RegionBuilder::huge_pages`](crate::RegionBuilder::huge_pages).
     pub fn huge_pages(mut self, huge_pages: bool) -> ContainerBuilder<C> {
         self.options.huge_pages = huge_pages;

@@ -285,7 +285,9 @@ const _: () = {
 
 impl Recorder {
     /// Starts recording, with room for `capacity` events (rounded up to a power of two, at most 2^24) of 112 bytes
-    /// each. Returns `None` if another recorder exists: a process has one at a time.
+    /// each.
+    ///
+    /// Returns `None` if another recorder exists: a process has one at a time.
     pub fn start(capacity: usize) -> Option<Recorder> {
         if IS_TAKEN.swap(true, Ordering::Acquire) {
             return None;
@@ -307,9 +309,11 @@ impl Recorder {
         unsafe { &*self.tape }
     }
 
-    /// Takes the events out of the queue, oldest first. Events of several threads come in the order in which their
-    /// faults ended, which differs slightly from that of [`Event::at`]. The event of a region with
-    /// [`Backend::UserfaultMonitor`](crate::Backend::UserfaultMonitor) may come a moment after its touch has continued.
+    /// Takes the events out of the queue, oldest first.
+    ///
+    /// Events of several threads come in the order in which their faults ended, which differs slightly from that of
+    /// [`Event::at`]. The event of a region with [`Backend::UserfaultMonitor`](crate::Backend::UserfaultMonitor) may
+    /// come a moment after its touch has continued.
     pub fn events(&self) -> impl Iterator<Item = Event> + '_ {
         let tape = self.tape();
         std::iter::from_fn(|| tape.ring.pop()).map(|words| Event::decode(&words, tape.epoch))
@@ -321,7 +325,9 @@ impl Recorder {
     }
 
     /// Takes the events out of the queue and passes them to the subscriber of the crate `tracing`, with the target
-    /// `elbowroom::fault`. Resolved faults have the level TRACE, the others DEBUG. Returns the number of events.
+    /// `elbowroom::fault`.
+    ///
+    /// Resolved faults have the level TRACE, the others DEBUG. Returns the number of events.
     ///
     /// Call it from time to time, from ordinary code: a subscriber allocates, and must not run in a fault handler.
     #[cfg(feature = "tracing")]

@@ -81,7 +81,9 @@ impl Histogram {
     }
 
     /// Returns a time that at least this part of the values stayed below: `0.5` for the median, `0.99`, or `1.0` for
-    /// all. Returns zero if there are no values. `part` is clamped to the range from 0 to 1.
+    /// all.
+    ///
+    /// Returns zero if there are no values. `part` is clamped to the range from 0 to 1.
     pub fn percentile(&self, part: f64) -> Duration {
         let wanted = (part.clamp(0.0, 1.0) * self.count() as f64).ceil() as u64;
         let mut seen = 0;

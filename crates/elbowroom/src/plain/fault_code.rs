@@ -46,8 +46,9 @@ pub enum FaultCode {
 }
 
 impl FaultCode {
-    /// Returns the signal number, or the exception code as the signed number that Windows programs
-    /// print. For an event, returns the number of its kind, 18.
+    /// Returns the signal number, or the exception code as the signed number that Windows programs print.
+    ///
+    /// For an event, returns the number of its kind, 18.
     pub fn number(self) -> i32 {
         match self {
             // UFFD_EVENT_PAGEFAULT

@@ -95,7 +95,9 @@ impl RegionBuilder {
     }
 
     /// Sets whether windows of at least a huge page ask the system for huge pages, where it has them for private memory
-    /// (Linux). The default is yes. Huge pages make memory faster to bring in and to access. Only windows of
+    /// (Linux).
+    ///
+    /// The default is yes. Huge pages make memory faster to bring in and to access. Only windows of
     /// [`Growth::Adaptive`] for a write ask for them, so a region that stays small or is touched sparsely has none.
     /// With `false`, the region asks for none; a system that gives huge pages to all memory does so all the same.
     pub fn huge_pages(mut self, huge_pages: bool) -> RegionBuilder {
@@ -113,8 +115,9 @@ impl RegionBuilder {
         self
     }
 
-    /// Sets whether a refused touch through a plain pointer writes a line to standard error. The default is yes; a
-    /// process writes at most ten such lines a second.
+    /// Sets whether a refused touch through a plain pointer writes a line to standard error.
+    ///
+    /// The default is yes; a process writes at most ten such lines a second.
     ///
     /// Turn it off in a program whose own signal handler recovers from refused touches, such as a WebAssembly engine.
     /// [`fault::Recorder`](crate::fault::Recorder) and [`Stats::refused`](crate::Stats::refused) still count them.
@@ -123,8 +126,9 @@ impl RegionBuilder {
         self
     }
 
-    /// Measures how long each fault takes, for [`Stats::latency`](crate::Stats::latency). Each fault then reads the
-    /// clock twice.
+    /// Measures how long each fault takes, for [`Stats::latency`](crate::Stats::latency).
+    ///
+    /// Each fault then reads the clock twice.
     pub fn timed(mut self) -> RegionBuilder {
         self.is_timed = true;
         self
@@ -136,9 +140,10 @@ impl RegionBuilder {
         self
     }
 
-    /// Sets a filter, which is asked about every fault in the region before anything is committed. A fault commits a
-    /// window of pages, and the filter is not asked about the other pages of the window. A filter that decides page by
-    /// page needs [`Growth::Pages`]`(1)`.
+    /// Sets a filter, which is asked about every fault in the region before anything is committed.
+    ///
+    /// A fault commits a window of pages, and the filter is not asked about the other pages of the window. A filter
+    /// that decides page by page needs [`Growth::Pages`]`(1)`.
     ///
     /// The filter runs on the faulting thread, in the middle of the touch, on a separate stack of at least 128 KiB (on
     /// Windows, on the thread's own). It is ordinary Rust code and may touch other regions, within these rules. It is
@@ -177,8 +182,10 @@ impl RegionBuilder {
         self
     }
 
-    /// Names the region. Messages show the name, and so does the system's own listing of the process's memory, if it
-    /// has names: see [`ReservationBuilder::name`](crate::ReservationBuilder::name).
+    /// Names the region.
+    ///
+    /// Messages show the name, and so does the system's own listing of the process's memory, if it has names: see
+    /// [`ReservationBuilder::name`](crate::ReservationBuilder::name).
     pub fn name(mut self, name: &str) -> RegionBuilder {
         self.name = name.into();
         self

@@ -150,8 +150,10 @@ impl Region {
         self.inner().backend()
     }
 
-    /// Commits every page that holds a byte of `range`, without asking the filter. Use it before a system call, or to
-    /// pay the cost in advance. Pages that are already committed keep their contents.
+    /// Commits every page that holds a byte of `range`, without asking the filter.
+    ///
+    /// Use it before a system call, or to pay the cost in advance. Pages that are already committed keep their
+    /// contents.
     ///
     /// # Errors
     /// `is_invalid_range()` outside the region, `is_limit()`, or `is_out_of_memory()` from the system. Nothing has
@@ -160,10 +162,11 @@ impl Region {
         self.inner().commit(range)
     }
 
-    /// Decommits every page that holds a byte of `range`: contents are lost, and the charge is refunded. The next touch
-    /// commits the page again and finds zeros. The system's settings for these pages (madvise, mbind, locks) are lost.
-    /// If nothing else is committed in the page table of these pages (2 MiB of addresses if pages have 4 KiB), the
-    /// table is given back as well, and the settings of the reserved pages in it are also lost.
+    /// Decommits every page that holds a byte of `range`: contents are lost, and the charge is refunded.
+    ///
+    /// The next touch commits the page again and finds zeros. The system's settings for these pages (madvise, mbind,
+    /// locks) are lost. If nothing else is committed in the page table of these pages (2 MiB of addresses if pages have
+    /// 4 KiB), the table is given back as well, and the settings of the reserved pages in it are also lost.
     ///
     /// # Errors
     /// `is_invalid_range()` outside the region; `is_held()` if a [`HeldRange`](crate::HeldRange) holds one of the
@@ -178,16 +181,19 @@ impl Region {
         self.inner().commit_ahead(range)
     }
 
-    /// Returns the memory and the faults of the region. Each figure is exact, but while other threads touch the region,
-    /// the figures may be from slightly different moments.
+    /// Returns the memory and the faults of the region.
+    ///
+    /// Each figure is exact, but while other threads touch the region, the figures may be from slightly different
+    /// moments.
     pub fn stats(&self) -> Stats {
         self.inner().stats()
     }
 
-    /// Returns an upper bound of the bytes of the kernel's page tables for the committed pages. If pages have 4 KiB,
-    /// each 2 MiB of addresses with a committed page takes a table of one page. Single pages that lie far apart
-    /// therefore cost twice what [`Stats::committed_bytes`] says. Tables above the lowest level take a 512th of these
-    /// and are not counted.
+    /// Returns an upper bound of the bytes of the kernel's page tables for the committed pages.
+    ///
+    /// If pages have 4 KiB, each 2 MiB of addresses with a committed page takes a table of one page. Single pages that
+    /// lie far apart therefore cost twice what [`Stats::committed_bytes`] says. Tables above the lowest level take a
+    /// 512th of these and are not counted.
     ///
     /// It inspects the state of every page, and takes longer the more runs of committed pages there are.
     pub fn page_table_bytes(&self) -> usize {

@@ -20,7 +20,9 @@ pub struct RegionInfo {
 }
 
 /// Returns the regions of this process, by address: those made by [`RegionBuilder`](crate::RegionBuilder), and those
-/// inside a [`DemandArray`](crate::DemandArray). The other containers have no regions, because they never fault.
+/// inside a [`DemandArray`](crate::DemandArray).
+///
+/// The other containers have no regions, because they never fault.
 ///
 /// Use it for statistics and reports. Call it from ordinary code, not from a filter: it allocates, and a region that is
 /// dropped meanwhile waits until the call ends. (A global allocator that drops regions itself would wait for ever.) The

@@ -32,8 +32,9 @@ impl Region {
         Ok(unsafe { slice::from_raw_parts_mut(first, range.len()) })
     }
 
-    /// Fills `range` from `reader`, and commits pages step by step, until the range is full or the reader ends. Returns
-    /// the number of bytes read.
+    /// Fills `range` from `reader`, and commits pages step by step, until the range is full or the reader ends.
+    ///
+    /// Returns the number of bytes read.
     ///
     /// The bytes go through a small buffer, because no Rust reference may point to memory that other threads may write.
     ///
@@ -102,8 +103,9 @@ impl Region {
         (range.len(), None)
     }
 
-    /// Writes the bytes of `range` to `writer`. Pages that were never touched are zero. They are committed, because
-    /// they are read.
+    /// Writes the bytes of `range` to `writer`.
+    ///
+    /// Pages that were never touched are zero. They are committed, because they are read.
     ///
     /// # Errors
     /// Returns the writer's errors, and the refusal of a touch, as [`read_from`](Region::read_from) does.

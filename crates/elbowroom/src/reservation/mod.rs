@@ -100,8 +100,9 @@ impl Reservation {
         self.mapping.name()
     }
 
-    /// Commits the pages of `range`: they are readable, writable, and zero at first. Pages that are already committed
-    /// keep their contents and their access.
+    /// Commits the pages of `range`: they are readable, writable, and zero at first.
+    ///
+    /// Pages that are already committed keep their contents and their access.
     ///
     /// # Errors
     /// `is_invalid_range()` outside the reservation; `is_limit()` if a [budget](ReservationBuilder::budget) has no
@@ -142,8 +143,9 @@ impl Reservation {
         Ok(())
     }
 
-    /// Decommits the pages of `range`: their contents are lost, their charge is refunded, and a touch faults. If they
-    /// are committed again, they read as zero. Reserved pages stay reserved.
+    /// Decommits the pages of `range`: their contents are lost, their charge is refunded, and a touch faults.
+    ///
+    /// If they are committed again, they read as zero. Reserved pages stay reserved.
     ///
     /// # Errors
     /// `is_invalid_range()` outside the reservation. Otherwise it fails only if the system refuses, as Linux does when
@@ -271,15 +273,17 @@ pub struct ReservationBuilder {
 }
 
 impl ReservationBuilder {
-    /// Aligns the base to a multiple of `bytes`, a power of two. An alignment below
-    /// [`allocation_granularity`](crate::allocation_granularity) has no effect.
+    /// Aligns the base to a multiple of `bytes`, a power of two.
+    ///
+    /// An alignment below [`allocation_granularity`](crate::allocation_granularity) has no effect.
     pub fn align(mut self, bytes: usize) -> ReservationBuilder {
         self.align = bytes;
         self
     }
 
-    /// Reserves at exactly this address, a multiple of the alignment, or fails with `is_address_in_use()`. Existing
-    /// mappings are never replaced.
+    /// Reserves at exactly this address, a multiple of the alignment, or fails with `is_address_in_use()`.
+    ///
+    /// Existing mappings are never replaced.
     pub fn at(mut self, address: usize) -> ReservationBuilder {
         self.placement = Placement::Exactly(address);
         self
@@ -297,8 +301,10 @@ impl ReservationBuilder {
         self
     }
 
-    /// Names the reservation for diagnosis. On Linux with CONFIG_ANON_VMA_NAME, `/proc/PID/maps` shows it as
-    /// `[anon:NAME]`: its first 79 bytes, with characters that the kernel forbids replaced by `_`.
+    /// Names the reservation for diagnosis.
+    ///
+    /// On Linux with CONFIG_ANON_VMA_NAME, `/proc/PID/maps` shows it as `[anon:NAME]`: its first 79 bytes, with
+    /// characters that the kernel forbids replaced by `_`.
     pub fn name(mut self, name: &str) -> ReservationBuilder {
         self.name = name.into();
         self

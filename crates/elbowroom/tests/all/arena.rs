@@ -145,7 +145,7 @@ impl Model {
                         .for_each(|byte| _ = byte.write(7));
                     let bytes: *const [MaybeUninit<u8>] = bytes;
                     #[allow(unsafe_code, reason = "no safe way before Rust 1.93")]
-                    // SAFETY: all of them have just been written, and are borrowed by nobody else.
+                    // SAFETY: all of them have just been written, and are not borrowed elsewhere.
                     Lent::new(unsafe { &*(bytes as *const [u8]) })
                 });
                 (*layout, result)

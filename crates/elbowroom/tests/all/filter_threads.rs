@@ -106,7 +106,7 @@ fn a_slow_fault_does_not_hold_up_another() {
 }
 
 #[test]
-fn a_monitor_that_panics_declines_everybody() {
+fn a_filter_thread_that_panics_declines_every_touch() {
     let panicked = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&panicked);
     let region = builder(100)

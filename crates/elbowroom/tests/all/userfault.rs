@@ -796,8 +796,8 @@ mod linux {
             .build()
         {
             Err(error) => println!("{error}"),
-            // vm.unprivileged_userfaultfd=1, or a device for everybody.
-            Ok(_) => println!("everybody may: CAP_SYS_PTRACE, Backend::Userfault"),
+            // vm.unprivileged_userfaultfd=1, or a device that every user may open.
+            Ok(_) => println!("every user may: CAP_SYS_PTRACE, Backend::Userfault"),
         }
         // This one needs none.
         let region = Region::builder(1)
@@ -820,7 +820,7 @@ mod linux {
         assert_eq!(
             read(0),
             -1,
-            "EFAULT: nobody is asked on behalf of a system call"
+            "EFAULT: the filter is not asked about a system call"
         );
         assert_eq!(region.stats().committed_bytes, 0);
         region.commit(0..10).unwrap();

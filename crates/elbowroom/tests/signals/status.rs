@@ -46,11 +46,7 @@ pub(super) fn status() {
     assert_eq!(places(), [Place::First; 2]);
     // A handler that forwards.
     install_chaining();
-    assert_eq!(
-        places(),
-        [Place::Displaced, Place::First],
-        "nobody can know yet"
-    );
+    assert_eq!(places(), [Place::Displaced, Place::First], "not known yet");
     first.try_write(2 * page_size(), 1u8).unwrap();
     assert_eq!(places(), [Place::Behind, Place::First]);
     assert!(

@@ -7,8 +7,10 @@ use std::slice;
 use super::{AppendVec, Finished};
 
 impl<T> AppendVec<T> {
-    /// Returns the elements before the first unfinished one. While the vector is borrowed exclusively, only two things
-    /// leave an unfinished element: a closure that panicked, and a `fork` during another thread's push.
+    /// Returns the elements before the first unfinished one.
+    ///
+    /// While the vector is borrowed exclusively, only two things leave an unfinished element: a closure that panicked,
+    /// and a `fork` during another thread's push.
     #[inline]
     pub fn as_mut_slice(&mut self) -> &mut [T] {
         let len = self.len();
@@ -73,8 +75,9 @@ impl<T> AppendVec<T> {
         self.as_slice().last()
     }
 
-    /// Returns an iterator over all elements whose pushes have finished, with their indices. It includes those behind
-    /// an unfinished element, which [`iter`](AppendVec::iter) does not reach.
+    /// Returns an iterator over all elements whose pushes have finished, with their indices.
+    ///
+    /// It includes those behind an unfinished element, which [`iter`](AppendVec::iter) does not reach.
     ///
     /// The iterator ends at the last index that was claimed when it was made. An element that is finished during the
     /// iteration is yielded if the iterator has not passed it yet.

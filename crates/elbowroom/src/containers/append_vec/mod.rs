@@ -123,7 +123,9 @@ impl<T: RefUnwindSafe> RefUnwindSafe for AppendVec<T> {}
 
 impl<T> AppendVec<T> {
     /// Returns an empty vector whose maximum depends on the free address space: 64 GiB, or less by the rule of
-    /// [`ReservedVec::new`](crate::ReservedVec::new). Nothing is reserved before the first push.
+    /// [`ReservedVec::new`](crate::ReservedVec::new).
+    ///
+    /// Nothing is reserved before the first push.
     pub const fn new() -> AppendVec<T> {
         AppendVec::unreserved(share::NO_MAX)
     }
@@ -312,7 +314,9 @@ impl<T> AppendVec<T> {
     }
 
     /// Returns the elements before the first unfinished one: see
-    /// [above](AppendVec#which-elements-are-visible-and-when). Wait-free.
+    /// [above](AppendVec#which-elements-are-visible-and-when).
+    ///
+    /// Wait-free.
     #[inline]
     pub fn as_slice(&self) -> &[T] {
         let len = self.len();
@@ -327,6 +331,7 @@ impl<T> AppendVec<T> {
     }
 
     /// Keeps the elements before the index `len` and drops all others, including those behind an unfinished one.
+    ///
     /// Committed pages stay committed.
     ///
     /// ```

@@ -48,8 +48,9 @@ impl<T> Drop for Run<'_, T> {
 }
 
 impl<T: Clone> AppendVec<T> {
-    /// Appends clones of all values in one piece: no element of another thread comes between them. Returns the index of
-    /// the first clone, and the clones.
+    /// Appends clones of all values in one piece: no element of another thread comes between them.
+    ///
+    /// Returns the index of the first clone, and the clones.
     ///
     /// All of them take one claim, so threads that append in batches contend less. Slices of the vector show all of
     /// these elements or none, and end before them until all are cloned: see

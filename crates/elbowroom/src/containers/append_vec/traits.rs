@@ -125,10 +125,12 @@ impl<T: Eq> Eq for AppendVec<T> {}
 
 impl<T: Clone> AppendVec<T> {
     /// Returns a vector of clones of [`as_slice`](AppendVec::as_slice) at this moment, with the same maximum, limits,
-    /// budget, growth policy and name. Elements behind an unfinished one are not cloned.
+    /// budget, growth policy and name.
+    ///
+    /// Elements behind an unfinished one are not cloned.
     ///
     /// # Errors
-    /// See [above](AppendVec#errors) and [`build`](ContainerBuilder::build).
+    /// See [above](AppendVec#errors), and `build` of the [builder](AppendVec::builder).
     pub fn try_clone(&self) -> Result<AppendVec<T>, Error> {
         let clone = AppendVec::with_storage(self.owned.storage.like()?);
         let elements = self.as_slice();

@@ -11,8 +11,9 @@ use super::super::reserved_vec::accept;
 use super::blocks::Arena;
 use crate::error::Error;
 
-/// An owned value in an [`Arena`], made by [`Arena::alloc_box`]. Dropping the box drops the value. The box is [`Send`]
-/// if the value is.
+/// An owned value in an [`Arena`], made by [`Arena::alloc_box`].
+///
+/// Dropping the box drops the value. The box is [`Send`] if the value is.
 ///
 /// The value's memory is free again when the arena is reset, as with any value in it. A `Box` of the crate
 /// `allocator-api2` with an `&Arena` differs: it gives its memory back when it is dropped, and must therefore stay on

@@ -106,13 +106,16 @@ impl RefUnwindSafe for Arena {}
 
 impl Arena {
     /// Returns an arena whose maximum depends on the free address space: 64 GiB, or less by the rule of
-    /// [`ReservedVec::new`](crate::ReservedVec::new). Nothing is reserved before the first allocation.
+    /// [`ReservedVec::new`](crate::ReservedVec::new).
+    ///
+    /// Nothing is reserved before the first allocation.
     pub const fn new() -> Arena {
         Arena::unreserved(share::NO_MAX)
     }
 
-    /// Returns an arena that can hold `max_bytes`, rounded up to whole pages. The first allocation reserves the
-    /// addresses for all of it; nothing is reserved before.
+    /// Returns an arena that can hold `max_bytes`, rounded up to whole pages.
+    ///
+    /// The first allocation reserves the addresses for all of it; nothing is reserved before.
     pub const fn with_max_bytes(max_bytes: usize) -> Arena {
         Arena::unreserved(share::told(max_bytes))
     }
@@ -146,15 +149,17 @@ impl Arena {
 }
 
 impl Arena {
-    /// Frees the whole arena, in a few instructions. Its pages stay committed for later allocations;
-    /// [`shrink_to_fit`](Arena::shrink_to_fit) gives them back.
+    /// Frees the whole arena, in a few instructions.
+    ///
+    /// Its pages stay committed for later allocations; [`shrink_to_fit`](Arena::shrink_to_fit) gives them back.
     pub fn reset(&mut self) {
         self.rewind(0);
     }
 
     /// Frees everything except the first `allocated_bytes`: all that was allocated since
-    /// [`allocated_bytes`](Arena::allocated_bytes) returned that number. If the number is larger than the present one,
-    /// nothing changes.
+    /// [`allocated_bytes`](Arena::allocated_bytes) returned that number.
+    ///
+    /// If the number is larger than the present one, nothing changes.
     ///
     /// The number is a checkpoint for code that keeps pointers or offsets into the arena instead of references. No
     /// reference outlives the call. If one must, open a [`scope`](Arena::scope) instead.
@@ -175,8 +180,9 @@ impl Arena {
         }
     }
 
-    /// Changes the commit limit, rounded down to whole pages, for later allocations. Pages committed beyond it stay
-    /// committed and can be allocated.
+    /// Changes the commit limit, rounded down to whole pages, for later allocations.
+    ///
+    /// Pages committed beyond it stay committed and can be allocated.
     ///
     /// ```
     /// use elbowroom::{Arena, page_size};
@@ -195,8 +201,10 @@ impl Arena {
         }
     }
 
-    /// Gives the pages behind the allocated bytes back to the system. The addresses stay reserved. On Linux the system
-    /// may refuse if the process has reached its limit of mappings; the pages then stay committed.
+    /// Gives the pages behind the allocated bytes back to the system.
+    ///
+    /// The addresses stay reserved. On Linux the system may refuse if the process has reached its limit of mappings;
+    /// the pages then stay committed.
     pub fn shrink_to_fit(&mut self) {
         let keep = self.allocated_bytes();
         let Some(prefix) = self.prefix.get_mut() else {
@@ -230,8 +238,9 @@ impl Arena {
             .map_or(ContainerStats::NOTHING, Prefix::stats)
     }
 
-    /// Returns the state of every page, in order: the committed ones, then the reserved ones. The list is empty before
-    /// anything is reserved.
+    /// Returns the state of every page, in order: the committed ones, then the reserved ones.
+    ///
+    /// The list is empty before anything is reserved.
     pub fn spans(&self) -> Vec<Span> {
         self.prefix
             .borrow()

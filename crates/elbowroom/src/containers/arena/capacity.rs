@@ -6,8 +6,9 @@ use super::blocks::Arena;
 use crate::error::Error;
 
 impl Arena {
-    /// Returns an arena in which `bytes` are committed. Its maximum is that of [`new`](Arena::new), or `bytes` if that
-    /// is more.
+    /// Returns an arena in which `bytes` are committed.
+    ///
+    /// Its maximum is that of [`new`](Arena::new), or `bytes` if that is more.
     ///
     /// ```
     /// use elbowroom::Arena;
@@ -36,8 +37,9 @@ impl Arena {
         Ok(arena)
     }
 
-    /// Commits memory for `bytes` more, and ahead of that as the growth policy says. Allocations of `bytes` in total,
-    /// including padding for alignment, then ask neither the system nor the budgets.
+    /// Commits memory for `bytes` more, and ahead of that as the growth policy says.
+    ///
+    /// Allocations of `bytes` in total, including padding for alignment, then ask neither the system nor the budgets.
     ///
     /// # Panics
     /// Panics with the text of the error that [`try_reserve`](Arena::try_reserve) would return.

@@ -32,8 +32,9 @@ impl Drop for Room<'_> {
 
 #[expect(clippy::mut_from_ref, reason = "each call lends another place")]
 impl Arena {
-    /// Makes room for a value, and stores what `make` returns. If `make` returns an error or panics, the room is freed,
-    /// unless `make` allocated in the arena itself.
+    /// Makes room for a value, and stores what `make` returns.
+    ///
+    /// If `make` returns an error or panics, the room is freed, unless `make` allocated in the arena itself.
     ///
     /// ```
     /// let arena = elbowroom::Arena::new();
@@ -89,8 +90,10 @@ impl Arena {
         }))
     }
 
-    /// Makes room for `len` values, and stores what `make` returns for 0, 1 and so on. If `make` returns an error or
-    /// panics, the values already made are dropped and the room is freed, unless `make` allocated in the arena itself.
+    /// Makes room for `len` values, and stores what `make` returns for 0, 1 and so on.
+    ///
+    /// If `make` returns an error or panics, the values already made are dropped and the room is freed, unless `make`
+    /// allocated in the arena itself.
     ///
     /// ```
     /// let arena = elbowroom::Arena::new();
@@ -137,8 +140,10 @@ impl Arena {
     }
 
     /// Puts all values that `values` yields into the arena, up to the first error, as
-    /// [`alloc_slice_fill_iter`](Arena::alloc_slice_fill_iter) does. On an error or a panic, the values already stored
-    /// are dropped and the room is freed, unless the iterator allocated in the arena itself.
+    /// [`alloc_slice_fill_iter`](Arena::alloc_slice_fill_iter) does.
+    ///
+    /// On an error or a panic, the values already stored are dropped and the room is freed, unless the iterator
+    /// allocated in the arena itself.
     ///
     /// ```
     /// let arena = elbowroom::Arena::new();

@@ -52,8 +52,9 @@ impl Arena {
         self.try_alloc_with(|| value)
     }
 
-    /// Makes room for a value, and then stores what `make` returns. The optimiser can usually avoid a copy on the
-    /// stack. `make` may allocate in the arena itself.
+    /// Makes room for a value, and then stores what `make` returns.
+    ///
+    /// The optimiser can usually avoid a copy on the stack. `make` may allocate in the arena itself.
     ///
     /// ```
     /// let arena = elbowroom::Arena::new();
@@ -109,8 +110,9 @@ impl Arena {
         Ok(slice.finish())
     }
 
-    /// Makes room for `len` values, and then stores what `make` returns for 0, 1 and so on. If it panics, the values
-    /// already made are dropped.
+    /// Makes room for `len` values, and then stores what `make` returns for 0, 1 and so on.
+    ///
+    /// If it panics, the values already made are dropped.
     ///
     /// ```
     /// let arena = elbowroom::Arena::new();
@@ -149,8 +151,9 @@ impl Arena {
         self.try_alloc_slice_fill_with(len, |_| T::default())
     }
 
-    /// Puts all values that `values` yields into the arena. The slice grows in place, unless the iterator allocates in
-    /// the arena itself.
+    /// Puts all values that `values` yields into the arena.
+    ///
+    /// The slice grows in place, unless the iterator allocates in the arena itself.
     ///
     /// ```
     /// let arena = elbowroom::Arena::new();
@@ -176,8 +179,9 @@ impl Arena {
         Ok(slice.finish())
     }
 
-    /// Allocates bytes with the size and alignment of `layout`. Their contents are unspecified: they may be left over
-    /// from before a reset, or from a container that was dropped.
+    /// Allocates bytes with the size and alignment of `layout`.
+    ///
+    /// Their contents are unspecified: they may be left over from before a reset, or from a container that was dropped.
     #[inline]
     #[track_caller]
     pub fn alloc_layout(&self, layout: Layout) -> &mut [MaybeUninit<u8>] {
@@ -198,8 +202,9 @@ impl Arena {
 }
 
 impl Arena {
-    /// Calls `f` with a part of the arena, and then frees that part, in a few instructions. What `f` allocates there
-    /// cannot leave it. See [`Scope`].
+    /// Calls `f` with a part of the arena, and then frees that part, in a few instructions.
+    ///
+    /// What `f` allocates there cannot leave it. See [`Scope`].
     pub fn scope<R>(&mut self, f: impl FnOnce(&mut Scope<'_>) -> R) -> R {
         Scope::open(self, f)
     }

@@ -28,8 +28,9 @@ impl Arena {
         Ok(unsafe { std::str::from_utf8_unchecked_mut(bytes) })
     }
 
-    /// Formats text into the arena, without a `String` in between. This is `format!` for arenas. The text grows in
-    /// place, unless a formatted value allocates in the arena itself.
+    /// Formats text into the arena, without a `String` in between.
+    ///
+    /// This is `format!` for arenas. The text grows in place, unless a formatted value allocates in the arena itself.
     ///
     /// ```
     /// let arena = elbowroom::Arena::new();

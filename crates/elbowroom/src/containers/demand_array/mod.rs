@@ -193,8 +193,9 @@ impl<T: Zeroable> DemandArray<T> {
         Ok(unsafe { slice::from_raw_parts_mut(self.element(range.start), range.len()) })
     }
 
-    /// Makes the elements of `range` zero, and gives back the pages that hold nothing else. Other elements are
-    /// unchanged.
+    /// Makes the elements of `range` zero, and gives back the pages that hold nothing else.
+    ///
+    /// Other elements are unchanged.
     ///
     /// # Errors
     /// `is_invalid_range()` for a range beyond the end. Otherwise it fails only if the system does not take the pages
@@ -360,8 +361,10 @@ impl<T> DemandArray<T> {
         self.len == 0
     }
 
-    /// Returns the indices of the committed elements, as runs in ascending order. Elements between the runs are zero.
-    /// Elements in a run may be zero too, because memory is committed ahead of need.
+    /// Returns the indices of the committed elements, as runs in ascending order.
+    ///
+    /// Elements between the runs are zero. Elements in a run may be zero too, because memory is committed ahead of
+    /// need.
     pub fn committed_ranges(&self) -> impl Iterator<Item = Range<usize>> + use<T> {
         let len = self.len;
         self.spans()
@@ -406,8 +409,10 @@ impl<T> DemandArray<T> {
 }
 
 impl<T: Zeroable> ContainerBuilder<DemandArray<T>> {
-    /// Sets how pages are committed. [`Backend::Auto`] suits scattered elements: without it, a process on Linux can
-    /// have some 32,000 separate runs of committed pages in total.
+    /// Sets how pages are committed.
+    ///
+    /// [`Backend::Auto`] suits scattered elements: without it, a process on Linux can have some 32,000 separate runs of
+    /// committed pages in total.
     pub fn backend(mut self, backend: Backend) -> ContainerBuilder<DemandArray<T>> {
         self.options.backend = backend;
         self

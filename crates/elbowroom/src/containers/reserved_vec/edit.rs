@@ -57,6 +57,7 @@ impl<T> ReservedVec<T> {
     }
 
     /// Appends an element if it fits into the [`capacity`](ReservedVec::capacity), and returns a reference to it.
+    ///
     /// Otherwise returns the element. Makes no system call.
     ///
     /// # Errors
@@ -124,8 +125,9 @@ impl<T> ReservedVec<T> {
         }
     }
 
-    /// Inserts an element at `index`, and moves the elements from there on up by one. Returns the element if there is
-    /// no room.
+    /// Inserts an element at `index`, and moves the elements from there on up by one.
+    ///
+    /// Returns the element if there is no room.
     ///
     /// # Errors
     /// See [`try_push`](ReservedVec::try_push).
@@ -255,7 +257,7 @@ impl<T> ReservedVec<T> {
     /// Moves the elements from `at` on into a new vector with the same maximum, limits, budget, growth policy and name.
     ///
     /// # Errors
-    /// See [`try_reserve`](ReservedVec::try_reserve) and [`build`](ContainerBuilder::build).
+    /// See [`try_reserve`](ReservedVec::try_reserve), and `build` of the [builder](ReservedVec::builder).
     ///
     /// # Panics
     /// Panics if `at` is beyond the length.
@@ -304,8 +306,10 @@ impl<T> ReservedVec<T> {
         Ok(())
     }
 
-    /// Removes the elements of `range` and returns an iterator over them. Dropping the iterator drops those that were
-    /// not taken and closes the gap. If it is forgotten, elements behind the range may be lost.
+    /// Removes the elements of `range` and returns an iterator over them.
+    ///
+    /// Dropping the iterator drops those that were not taken and closes the gap. If it is forgotten, elements behind
+    /// the range may be lost.
     ///
     /// # Panics
     /// Panics if the range is inverted or ends beyond the length.

@@ -146,8 +146,9 @@ impl<T> ReservedVec<T> {
         ReservedVec::unreserved(share::NO_MAX)
     }
 
-    /// Returns an empty vector that can hold `max_len` elements. The first element reserves the addresses for all of
-    /// them; nothing is reserved before.
+    /// Returns an empty vector that can hold `max_len` elements.
+    ///
+    /// The first element reserves the addresses for all of them; nothing is reserved before.
     pub const fn with_max_len(max_len: usize) -> ReservedVec<T> {
         ReservedVec::unreserved(if Self::IS_ZERO_SIZED {
             max_len
@@ -321,8 +322,10 @@ impl<T> ReservedVec<T> {
         }
     }
 
-    /// Gives the pages behind the last element back to the system. The addresses stay reserved. On Linux the system may
-    /// refuse if the process has reached its limit of mappings; the pages then stay committed.
+    /// Gives the pages behind the last element back to the system.
+    ///
+    /// The addresses stay reserved. On Linux the system may refuse if the process has reached its limit of mappings;
+    /// the pages then stay committed.
     pub fn shrink_to_fit(&mut self) {
         self.shrink_to(0);
     }
@@ -351,8 +354,10 @@ impl<T> ReservedVec<T> {
         }
     }
 
-    /// Returns the largest number of elements that the vector can hold. A vector that [`new`](ReservedVec::new) made
-    /// determines it when it gets its first element; before that, this is an upper bound.
+    /// Returns the largest number of elements that the vector can hold.
+    ///
+    /// A vector that [`new`](ReservedVec::new) made determines it when it gets its first element; before that, this is
+    /// an upper bound.
     pub const fn max_len(&self) -> usize {
         if self.max_len == share::NO_MAX && !Self::IS_ZERO_SIZED {
             share::BYTES_MAX / size_of::<T>()
@@ -385,15 +390,18 @@ impl<T> ReservedVec<T> {
             .map_or(ContainerStats::NOTHING, Prefix::stats)
     }
 
-    /// Returns the state of every page, in order: the committed ones, then the reserved ones. The list is empty before
-    /// anything is reserved. Pages that the vector has taken over from another one, and not grown into, count as
-    /// reserved (see [`trim`](crate::trim)).
+    /// Returns the state of every page, in order: the committed ones, then the reserved ones.
+    ///
+    /// The list is empty before anything is reserved. Pages that the vector has taken over from another one, and not
+    /// grown into, count as reserved (see [`trim`](crate::trim)).
     pub fn spans(&self) -> Vec<Span> {
         self.prefix.as_ref().map_or_else(Vec::new, Prefix::spans)
     }
 
-    /// Returns the address of the first element. It is dangling until the vector gets its first element (or until the
-    /// builder has made it), and never changes afterwards.
+    /// Returns the address of the first element.
+    ///
+    /// It is dangling until the vector gets its first element (or until the builder has made it), and never changes
+    /// afterwards.
     #[inline]
     pub const fn as_ptr(&self) -> *const T {
         self.owned.ptr.cast().as_ptr()

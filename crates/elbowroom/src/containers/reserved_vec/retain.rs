@@ -144,9 +144,10 @@ impl<T> ReservedVec<T> {
         }
     }
 
-    /// Returns an iterator that removes and yields the elements of `range` for which `take` returns true. The other
-    /// elements stay, in order, and so do all that the iterator has not reached. If the iterator is forgotten, all
-    /// elements may be lost.
+    /// Returns an iterator that removes and yields the elements of `range` for which `take` returns true.
+    ///
+    /// The other elements stay, in order, and so do all that the iterator has not reached. If the iterator is
+    /// forgotten, all elements may be lost.
     ///
     /// # Panics
     /// Panics if the range is inverted or ends beyond the length.

@@ -9,7 +9,9 @@ use super::ReservedVec;
 
 impl<T> ReservedVec<T> {
     /// Returns the committed room behind the last element, to be filled and then counted with
-    /// [`set_len`](ReservedVec::set_len). Its contents are unspecified: they may be left over from a dropped vector.
+    /// [`set_len`](ReservedVec::set_len).
+    ///
+    /// Its contents are unspecified: they may be left over from a dropped vector.
     #[inline]
     pub fn spare_capacity_mut(&mut self) -> &mut [MaybeUninit<T>] {
         let spare = self.place(self.owned.len).cast();

@@ -13,8 +13,10 @@ pub struct Splice<'a, I: Iterator + 'a> {
 }
 
 impl<T> ReservedVec<T> {
-    /// Removes the elements of `range` and returns an iterator over them. Dropping the iterator puts the elements of
-    /// `replacement` in their place. If it is forgotten, elements behind the range may be lost.
+    /// Removes the elements of `range` and returns an iterator over them.
+    ///
+    /// Dropping the iterator puts the elements of `replacement` in their place. If it is forgotten, elements behind the
+    /// range may be lost.
     ///
     /// # Panics
     /// Panics if the range is inverted or ends beyond the length. Dropping the iterator panics with the text of the

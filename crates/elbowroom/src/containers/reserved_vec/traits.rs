@@ -157,7 +157,7 @@ impl<T: Clone> ReservedVec<T> {
     /// Returns a clone with the same maximum, limits, budget, growth policy and name.
     ///
     /// # Errors
-    /// See [`try_reserve`](ReservedVec::try_reserve) and [`build`](ContainerBuilder::build).
+    /// See [`try_reserve`](ReservedVec::try_reserve), and `build` of the [builder](ReservedVec::builder).
     pub fn try_clone(&self) -> Result<ReservedVec<T>, Error> {
         let mut clone = self.like()?;
         clone.try_extend_from_slice(self)?;

@@ -104,7 +104,7 @@ mod tests {
     fn pages_that_are_not_committed_stay_so_and_no_region_is_asked() {
         let size = page::size();
         let region = Region::builder(8 * size)
-            .filter(|_| unreachable!("nobody is asked"))
+            .filter(|_| unreachable!("the filter is not asked"))
             .build()
             .unwrap();
         region.commit(0..2 * size).unwrap();

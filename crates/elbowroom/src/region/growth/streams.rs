@@ -38,8 +38,8 @@ impl Stream {
     }
 
     /// Returns the window of a fault that continues this run: as many pages as keep the invariant, rounded down to a
-    /// power of two, and at most `max`. It lies next to the committed pages and contains `page`: at least `2 * skipped
-    /// + 2` pages keep the invariant, and `max` is more than `8 * skipped`.
+    /// power of two, and at most `max`. It lies next to the committed pages and contains `page`: at least
+    /// `2 * skipped + 2` pages keep the invariant, and `max` is more than `8 * skipped`.
     pub(super) fn window(self, page: PageIndex, max: PageCount, layout: Layout) -> PageRange {
         let allowed = 2 * self.seen_with(page).count().get() - self.committed.count().get();
         let pages = if allowed >= max.get() {
