@@ -4,6 +4,7 @@
 //! This package is a part of those two programs. Its interface may change with every version.
 
 mod child;
+mod order;
 mod os;
 mod pages;
 mod sample;
@@ -11,6 +12,7 @@ mod spread;
 mod up_front;
 
 pub use child::ask;
+pub use order::shuffled;
 pub use os::{bring_in, cpu_time, ending, proc, thread_cpu_time};
 pub use pages::Pages;
 pub use sample::{Clock, Sample, Series, Times, busy, nanoseconds, timed};
