@@ -1,5 +1,7 @@
 //! What `elbowroom doctor` finds out: plain data, made by the platform and shown by `doctor`.
 
+use std::fmt;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -111,6 +113,11 @@ impl Finding {
         self.means = means.into();
         self.change = Some(change.into());
         self
+    }
+
+    /// That something cannot be found out is worth a note. A full stop follows the reason.
+    pub(crate) fn unknown(self, why: impl fmt::Display) -> Finding {
+        self.found("not known", Value::Null).note(format!("{why}."))
     }
 
     /// Not as everywhere, and nothing to change.

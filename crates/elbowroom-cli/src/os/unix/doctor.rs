@@ -271,9 +271,7 @@ fn handler(found: &Disposition, id: &'static str, what: &'static str) -> Finding
                  later must forward faults that it does not recognise."
             ))
         }
-        Disposition::Unknown => finding
-            .found("not known", Value::Null)
-            .note("The system does not tell."),
+        Disposition::Unknown => finding.unknown("The system does not tell"),
     }
 }
 
