@@ -10,6 +10,7 @@ mod pages;
 mod sample;
 mod spread;
 mod up_front;
+mod words;
 
 pub use child::ask;
 pub use order::shuffled;
@@ -18,3 +19,4 @@ pub use pages::Pages;
 pub use sample::{Clock, Sample, Series, Times, busy, nanoseconds, timed};
 pub use spread::Spread;
 pub use up_front::{UpFront, warm};
+pub use words::{capitalised, three_digits, time, unit};
