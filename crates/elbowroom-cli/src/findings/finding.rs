@@ -199,3 +199,27 @@ pub(crate) fn commit_on_touch(trial: &Trial) -> Finding {
         ),
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Returns the finding with this id.
+    pub(crate) fn of_id(findings: Vec<Finding>, id: &str) -> Finding {
+        let mut findings = findings.into_iter();
+        findings.find(|finding| finding.id == id).unwrap()
+    }
+
+    /// Asserts that nothing is wrong with a machine, and that each finding says so under a name of its own.
+    pub(crate) fn assert_good(findings: &[Finding]) {
+        for finding in findings {
+            assert_eq!(finding.level, Level::Ok, "{finding:?}");
+            assert!(
+                finding.change.is_none() && !finding.found.is_empty() && !finding.means.is_empty(),
+                "{finding:?}"
+            );
+            let same = findings.iter().filter(|other| other.id == finding.id);
+            assert_eq!(same.count(), 1, "{finding:?}");
+        }
+    }
+}
