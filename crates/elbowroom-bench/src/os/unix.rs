@@ -60,7 +60,8 @@ impl Block {
         unmap(mapping, before);
         unmap(base.wrapping_add(len), surplus - before);
         let block = Block { base, len };
-        // SAFETY: the block is committed whole, and belongs to this function alone.
+        // SAFETY: `base..base + len` are whole pages (contract of `new`) of the mapping just made, which is readable and
+        // writable, and which nothing else knows.
         unsafe { bring_in(base, len, pages) }?;
         Ok(block)
     }

@@ -1,8 +1,10 @@
 //! The outcome as a drawing: a bar for each mechanism, and how far its runs spread.
 
+use elbowroom_measure::{capitalised, three_digits, time};
+
 use super::mechanism::{BASELINE, Mechanism};
 use super::outcome::{Outcome, Table};
-use super::view::{clocks, runs, size, three_digits, time, title};
+use super::view::{clocks, runs, size, title};
 use crate::output::wrap;
 use crate::picture::svg::{Anchor, MARGIN, Svg};
 
@@ -157,14 +159,6 @@ fn spread(svg: &mut Svg, ends: [f64; 2], middle: f64) {
     for end in ends {
         svg.line((end, middle - 3.5), (end, middle + 3.5), "whisker");
     }
-}
-
-fn capitalised(text: &str) -> String {
-    let mut chars = text.chars();
-    chars
-        .next()
-        .map(|first| first.to_uppercase().collect::<String>() + chars.as_str())
-        .unwrap_or_default()
 }
 
 /// 1, 2 or 5 times a power of ten that gives at most eight steps.

@@ -4,7 +4,7 @@ use std::env;
 use std::process::Command;
 
 use elbowroom::page_size;
-use elbowroom_measure::{ask, timed, warm};
+use elbowroom_measure::{ask, shuffled, timed, warm};
 use serde::{Deserialize, Serialize};
 
 use super::mechanism::Mechanism;
@@ -42,20 +42,6 @@ impl Manner {
             Manner::Scattered => (pages / SCATTERED_STEP).clamp(1, SCATTERED_MAX),
         }
     }
-}
-
-/// The numbers below `count`, shuffled (Fisher and Yates), always in the same way.
-fn shuffled(count: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..count).collect();
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    for n in (1..count).rev() {
-        // Marsaglia's xorshift.
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        order.swap(n, (state % (n as u64 + 1)) as usize);
-    }
-    order
 }
 
 /// What is to be measured.
@@ -173,15 +159,6 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_page_is_touched_once() {
-        let mut order = shuffled(1000);
-        assert_ne!(order, (0..1000).collect::<Vec<_>>());
-        order.sort_unstable();
-        assert_eq!(order, (0..1000).collect::<Vec<_>>());
-        assert!(shuffled(0).is_empty());
-    }
 
     #[test]
     fn scattered_touches_stay_few() {

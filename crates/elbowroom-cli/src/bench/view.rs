@@ -1,7 +1,7 @@
 //! The outcome as text for people and as JSON for programs.
 
 use elbowroom::page_size;
-use elbowroom_measure::{Clock, Spread};
+use elbowroom_measure::{Clock, Spread, three_digits, time, unit};
 use serde::Serialize;
 
 use super::mechanism::Mechanism;
@@ -32,22 +32,6 @@ pub(super) fn title(table: &Table, size_bytes: usize) -> String {
     }
 }
 
-/// The unit that suits a time, in nanoseconds, and its name.
-fn unit(ns: f64) -> (f64, &'static str) {
-    match ns {
-        ns if ns < 999.5 => (1.0, "ns"),
-        ns if ns < 999.5e3 => (1e3, "µs"),
-        ns if ns < 999.5e6 => (1e6, "ms"),
-        _ => (1e9, "s"),
-    }
-}
-
-/// Nanoseconds with three digits, in the unit that suits them.
-pub(super) fn time(ns: f64) -> String {
-    let (unit, name) = unit(ns);
-    format!("{} {name}", three_digits(ns / unit))
-}
-
 /// A size in few characters.
 pub(super) fn size(bytes: u64) -> String {
     let exact = human(bytes);
@@ -56,15 +40,6 @@ pub(super) fn size(bytes: u64) -> String {
         Some((whole, rest)) if whole.len() > 2 => format!("{whole}{}", &rest[1..]),
         _ => exact,
     }
-}
-
-pub(super) fn three_digits(value: f64) -> String {
-    let decimals = match value {
-        value if value < 9.995 => 2,
-        value if value < 99.95 => 1,
-        _ => 0,
-    };
-    format!("{value:.decimals$}")
 }
 
 /// The text; a table for each manner, with a bar where there is room for one.
@@ -338,22 +313,6 @@ pub(super) fn json(outcome: &Outcome) -> String {
 mod tests {
     use super::super::outcome::tests::outcome;
     use super::*;
-
-    #[test]
-    fn times_have_three_digits() {
-        for (ns, text) in [
-            (0.0, "0.00 ns"),
-            (1.234, "1.23 ns"),
-            (9.996, "10.0 ns"),
-            (123.4, "123 ns"),
-            (999.6, "1.00 µs"),
-            (12_345.0, "12.3 µs"),
-            (2.5e6, "2.50 ms"),
-            (61e9, "61.0 s"),
-        ] {
-            assert_eq!(time(ns), text);
-        }
-    }
 
     #[test]
     fn quartiles_are_in_the_unit_of_the_median() {

@@ -271,16 +271,14 @@ fn handler(found: &Disposition, id: &'static str, what: &'static str) -> Finding
                  later must forward faults that it does not recognise."
             ))
         }
-        Disposition::Unknown => finding
-            .found("not known", Value::Null)
-            .note("The system does not tell."),
+        Disposition::Unknown => finding.unknown("The system does not tell"),
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::findings::Bound;
+    use crate::findings::{Bound, assert_good, of_id};
 
     /// Returns a machine where all is well.
     pub(crate) fn good() -> Facts {
@@ -324,22 +322,12 @@ pub(crate) mod tests {
     fn judged(id: &str, change: impl FnOnce(&mut Facts)) -> Finding {
         let mut facts = good();
         change(&mut facts);
-        facts
-            .judge()
-            .into_iter()
-            .find(|finding| finding.id == id)
-            .unwrap()
+        of_id(facts.judge(), id)
     }
 
     #[test]
     fn nothing_is_wrong_with_a_good_machine() {
-        for finding in good().judge() {
-            assert_eq!(finding.level, Level::Ok, "{finding:?}");
-            assert!(
-                finding.change.is_none() && !finding.found.is_empty() && !finding.means.is_empty(),
-                "{finding:?}"
-            );
-        }
+        assert_good(&good().judge());
     }
 
     #[test]

@@ -14,6 +14,8 @@ use crate::common::{Outcome, elbowroom};
 
 mod system_calls;
 
+use system_calls::{filter, install};
+
 /// What it finds when the child prepares so before it becomes the command.
 fn in_a_place(
     prepare: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
@@ -227,7 +229,10 @@ fn a_small_control_group_is_found() {
 /// A kernel, or a sandbox, without userfaultfd.
 #[test]
 fn no_userfaultfd_is_a_note() {
-    let Some((json, status)) = in_a_place(|| filter(libc::SYS_userfaultfd, REFUSE)) else {
+    let Some((json, status)) = filtered(
+        libc::SYS_userfaultfd,
+        libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32,
+    ) else {
         return;
     };
     assert_eq!(status, 0);
@@ -242,58 +247,17 @@ fn no_userfaultfd_is_a_note() {
     assert_eq!(finding(&json, "commit_on_touch")["level"], "ok");
 }
 
-/// What a filter answers (seccomp(2)): ENOSYS, or the end of the process.
-const REFUSE: u32 = 0x0005_0000 | libc::ENOSYS as u32;
-const KILL: u32 = 0x8000_0000;
-
-/// From here on, one system call is answered so.
-fn filter(syscall: libc::c_long, answer: u32) -> io::Result<()> {
-    const NUMBER: u32 = 0;
-    let code = |operation: u32| operation as u16;
-    let mut filter = [
-        // Load the call's number; skip one if it is not this one; the answer; allow.
-        libc::sock_filter {
-            code: code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS),
-            jt: 0,
-            jf: 0,
-            k: NUMBER,
-        },
-        libc::sock_filter {
-            code: code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K),
-            jt: 0,
-            jf: 1,
-            k: syscall as u32,
-        },
-        libc::sock_filter {
-            code: code(libc::BPF_RET | libc::BPF_K),
-            jt: 0,
-            jf: 0,
-            k: answer,
-        },
-        libc::sock_filter {
-            code: code(libc::BPF_RET | libc::BPF_K),
-            jt: 0,
-            jf: 0,
-            k: 0x7fff_0000,
-        },
-    ];
-    let program = libc::sock_fprog {
-        len: filter.len() as u16,
-        filter: filter.as_mut_ptr(),
-    };
-    // SAFETY: no pointers.
-    unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-    // SAFETY: a program of `len` instructions, copied by the kernel.
-    match unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
+/// What it finds where the kernel answers one system call so.
+fn filtered(call: libc::c_long, answer: u32) -> Option<(Value, i32)> {
+    let filter = filter(&[call], answer, libc::SECCOMP_RET_ALLOW);
+    in_a_place(move || install(&filter))
 }
 
 /// A filter that ends the process for a system call, which must not end the command.
 #[test]
 fn a_deadly_filter_is_survived() {
-    let Some((json, status)) = in_a_place(|| filter(libc::SYS_userfaultfd, KILL)) else {
+    let Some((json, status)) = filtered(libc::SYS_userfaultfd, libc::SECCOMP_RET_KILL_PROCESS)
+    else {
         return;
     };
     assert_eq!(status, 0);

@@ -4,7 +4,6 @@ use elbowroom::Backend;
 use serde_json::json;
 
 use super::super::probe::{self, Door};
-use super::unknown;
 use crate::findings::{Finding, Section};
 use crate::os::unix::doctor::touch;
 use crate::os::unix::isolate::{Failure, Probe, isolated};
@@ -137,7 +136,7 @@ pub(super) fn judge((offer, probe): (&Offer, &Probe)) -> Finding {
     let finding = Finding::new(offer.id, Section::Kernel, offer.what);
     match probe {
         Ok(_) => finding.found(offer.yes, true).means(offer.with),
-        Err(Failure::Lost(why)) => unknown(finding, &format!("It could not be tried: {why}")),
+        Err(Failure::Lost(why)) => finding.unknown(format_args!("It could not be tried: {why}")),
         Err(why) => finding
             .found(format!("{}: {why}", offer.no), false)
             .note(offer.without),

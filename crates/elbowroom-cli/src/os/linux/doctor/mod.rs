@@ -109,7 +109,7 @@ impl Facts {
                     _ => finding.means("Found by trying. The total that one process can reserve."),
                 }
             }
-            Err(why) => unknown(finding, &why.to_string()),
+            Err(why) => finding.unknown(why),
         }
     }
 
@@ -136,7 +136,7 @@ impl Facts {
                 "The kernel counts committed memory. A commit past the limit fails with an error, and no process is \
                  ended.",
             ),
-            _ => unknown(finding, "/proc/sys/vm/overcommit_memory cannot be read"),
+            _ => finding.unknown("/proc/sys/vm/overcommit_memory cannot be read"),
         }
     }
 
@@ -150,7 +150,7 @@ impl Facts {
         let figures = (self.meminfo("CommitLimit"), self.meminfo("Committed_AS"));
         let (Some(limit), Some(committed)) = figures else {
             let finding = Finding::new("commit_limit", Section::Commit, "commit limit");
-            return unknown(finding, NO_MEMINFO);
+            return finding.unknown(NO_MEMINFO);
         };
         let change = "Add swap, or raise vm.overcommit_ratio or vm.overcommit_kbytes";
         findings::commit_limit(limit, committed, self.overcommit == Some(2), change)
@@ -161,7 +161,7 @@ impl Facts {
         let available = self.meminfo("MemAvailable");
         let available = available.or_else(|| self.meminfo("MemFree"));
         let (Some(total), Some(available)) = (self.meminfo("MemTotal"), available) else {
-            return unknown(finding, NO_MEMINFO);
+            return finding.unknown(NO_MEMINFO);
         };
         let [swap, swap_free] =
             ["SwapTotal", "SwapFree"].map(|name| self.meminfo(name).unwrap_or(0));
@@ -228,10 +228,7 @@ impl Facts {
     fn mappings(&self) -> Finding {
         let finding = Finding::new("max_map_count", Section::Limits, "mappings");
         let (Some(max), Some(used)) = (self.max_map_count, self.mappings) else {
-            return unknown(
-                finding,
-                "/proc/sys/vm/max_map_count or /proc/self/maps cannot be read",
-            );
+            return finding.unknown("/proc/sys/vm/max_map_count or /proc/self/maps cannot be read");
         };
         let left = max.saturating_sub(used);
         let finding = finding.found(
@@ -269,7 +266,7 @@ impl Facts {
                      reported below as missing.",
                 )
             }
-            _ => unknown(finding, "/proc/self/status does not say"),
+            _ => finding.unknown("/proc/self/status does not say"),
         }
     }
 
@@ -283,7 +280,7 @@ impl Facts {
                 "A debugger stops at each fault of a region.",
                 "gdb: handle SIGSEGV nostop noprint pass; lldb: process handle SIGSEGV -s false -n false -p true",
             ),
-            None => unknown(finding, "/proc/self/status does not say"),
+            None => finding.unknown("/proc/self/status does not say"),
         }
     }
 
@@ -325,9 +322,7 @@ impl Facts {
             "made room for",
         );
         let Some(mode) = self.thp_defrag.as_deref() else {
-            return finding
-                .found("not known", Value::Null)
-                .note("This kernel has no such setting, or does not tell.");
+            return finding.unknown("This kernel has no such setting, or does not tell");
         };
         let finding = finding.found(format!("{mode} (defrag)"), mode);
         match mode {
@@ -345,7 +340,7 @@ impl Facts {
     fn huge_page_pool(&self) -> Finding {
         let finding = Finding::new("hugetlb", Section::HugePages, "pool (hugetlb)");
         if self.meminfo.is_none() {
-            return unknown(finding, NO_MEMINFO);
+            return finding.unknown(NO_MEMINFO);
         }
         // Without hugetlb the kernel leaves these out.
         let [total, free, size] = ["HugePages_Total", "HugePages_Free", "Hugepagesize"]
@@ -359,13 +354,6 @@ impl Facts {
 }
 
 const NO_MEMINFO: &str = "/proc/meminfo cannot be read";
-
-/// That something cannot be found out is worth a note.
-fn unknown(finding: Finding, why: &str) -> Finding {
-    finding
-        .found("not known", Value::Null)
-        .note(format!("{why}."))
-}
 
 #[cfg(test)]
 mod tests;

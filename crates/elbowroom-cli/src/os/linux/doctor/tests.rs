@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::*;
+use crate::findings::{assert_good, of_id};
 use crate::os::unix::doctor::tests::good as good_unix;
 use crate::os::unix::isolate::Failure;
 
@@ -48,27 +49,12 @@ fn answer(facts: &mut Facts, id: &str, probe: Probe) {
 fn judged(id: &str, change: impl FnOnce(&mut Facts)) -> Finding {
     let mut facts = good();
     change(&mut facts);
-    facts
-        .judge()
-        .into_iter()
-        .find(|finding| finding.id == id)
-        .unwrap()
+    of_id(facts.judge(), id)
 }
 
 #[test]
 fn nothing_is_wrong_with_a_good_machine() {
-    let findings = good().judge();
-    for finding in &findings {
-        assert_eq!(finding.level, Level::Ok, "{finding:?}");
-        assert!(
-            finding.change.is_none() && !finding.found.is_empty() && !finding.means.is_empty(),
-            "{finding:?}"
-        );
-    }
-    let mut ids: Vec<&str> = findings.iter().map(|finding| finding.id).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    assert_eq!(ids.len(), findings.len());
+    assert_good(&good().judge());
 }
 
 #[test]

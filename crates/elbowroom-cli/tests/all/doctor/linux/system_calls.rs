@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code, reason = "a filter of system calls, in a child")]
 
+use std::io;
+
 use elbowroom::inject::{self, Call};
 use elbowroom::{Backend, Growth, Region, Verdict, page_size};
 
@@ -95,43 +97,43 @@ fn install_rescue() {
     elbowroom::fault::reinstall().unwrap();
 }
 
-/// Ends this process for every call but these.
-fn allow_only(calls: &[libc::c_long]) {
-    let statement = |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter {
+/// The instructions of a filter that answers these calls so, and all others otherwise.
+pub(super) fn filter(
+    calls: &[libc::c_long],
+    answer: u32,
+    otherwise: u32,
+) -> Vec<libc::sock_filter> {
+    let statement = |code: u32, k: u32, jf: u8| libc::sock_filter {
         code: code as u16,
-        jt,
+        jt: 0,
         jf,
         k,
     };
     // The number of the call is the first field of `struct seccomp_data`.
-    let mut filter = vec![statement(
-        libc::BPF_LD | libc::BPF_W | libc::BPF_ABS,
-        0,
-        0,
-        0,
-    )];
+    let mut filter = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0)];
     for &call in calls {
         let jump = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-        filter.push(statement(jump, call as u32, 0, 1));
-        filter.push(statement(libc::BPF_RET, libc::SECCOMP_RET_ALLOW, 0, 0));
+        filter.push(statement(jump, call as u32, 1));
+        filter.push(statement(libc::BPF_RET, answer, 0));
     }
-    filter.push(statement(
-        libc::BPF_RET,
-        libc::SECCOMP_RET_KILL_PROCESS,
-        0,
-        0,
-    ));
+    filter.push(statement(libc::BPF_RET, otherwise, 0));
+    filter
+}
+
+/// Sets a filter for this process, which is to be a child (seccomp(2)).
+pub(super) fn install(filter: &[libc::sock_filter]) -> io::Result<()> {
     let program = libc::sock_fprog {
         len: filter.len() as u16,
-        filter: filter.as_mut_ptr(),
+        filter: filter.as_ptr().cast_mut(),
     };
     // SAFETY: takes no pointers.
-    let result = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-    assert_eq!(result, 0);
+    unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
     let mode = libc::SECCOMP_MODE_FILTER;
-    // SAFETY: a program whose instructions live.
-    let result = unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) };
-    assert_eq!(result, 0);
+    // SAFETY: a program whose instructions live, which the kernel copies.
+    match unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Runs a use in a child that may make these calls only. Returns the signal that it died of, or 0.
@@ -145,7 +147,12 @@ fn signal_of(use_: &str, calls: &[libc::c_long]) -> i32 {
             let null = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_WRONLY) };
             // SAFETY: a descriptor of this process's.
             unsafe { libc::dup2(null, 2) };
-            allow_only(calls);
+            install(&filter(
+                calls,
+                libc::SECCOMP_RET_ALLOW,
+                libc::SECCOMP_RET_KILL_PROCESS,
+            ))
+            .unwrap();
             perform(use_);
             // SAFETY: ends the child.
             unsafe { libc::_exit(0) }
