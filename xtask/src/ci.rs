@@ -82,7 +82,10 @@ const STEPS: &[Step] = &[
             Ok(cmd!(sh, "clients/hashbrown/run {folder}").run()?)
         },
     ),
-    ("windows", 15, WINDOWS, |sh| platforms::test(sh, Windows)),
+    ("windows", 15, WINDOWS, |sh| {
+        platforms::test(sh, Windows)?;
+        platforms::test_c_on_windows(sh)
+    }),
     ("arm64-4k", 15, ARM64, |sh| platforms::test(sh, Arm64(4096))),
     ("arm64-16k", 15, ARM64, |sh| {
         platforms::test(sh, Arm64(16384))
