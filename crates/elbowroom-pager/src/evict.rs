@@ -237,7 +237,7 @@ impl Pool {
         // SAFETY: the pages are resident and stay so until `written` (`Table::try_write_back`), which runs when
         // `writing` is dropped, after the last use of the slice. No writer has them pinned, and none comes in before.
         let bytes = unsafe { self.frames.bytes(bytes) };
-        self.source.write(start, bytes)?;
+        self.source.write(Operation::WriteBack, start, bytes)?;
         writing.is_stored = true;
         Ok(())
     }

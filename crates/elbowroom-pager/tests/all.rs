@@ -15,5 +15,7 @@ mod model;
 #[cfg(feature = "remote")]
 #[path = "all/remote.rs"]
 mod remote;
+#[path = "all/sort.rs"]
+mod sort;
 #[path = "all/threads.rs"]
 mod threads;

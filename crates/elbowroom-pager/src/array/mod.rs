@@ -20,12 +20,14 @@ mod location;
 mod options;
 mod resize;
 mod scan;
+mod sort;
 mod writer;
 
 use elements::{bytes_of, check, copy_out, resolve};
 pub use guards::{Slice, SliceMut};
 pub use options::PagedOptions;
 pub use scan::Scan;
+pub use sort::Sort;
 pub use writer::Writer;
 
 /// A typed array in a file or another [store](crate::Store), of which no more than a limit is in memory.

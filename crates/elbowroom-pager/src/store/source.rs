@@ -58,13 +58,18 @@ impl Source {
         read.map_err(|refusal| self.refused(Operation::Read, start..start + len, refusal))
     }
 
-    /// Writes the array's bytes from `start` on.
-    pub(crate) fn write(&self, start: usize, buffer: &[u8]) -> Result<(), Error> {
+    /// Writes the array's bytes from `start` on, as a part of the operation.
+    pub(crate) fn write(
+        &self,
+        operation: Operation,
+        start: usize,
+        buffer: &[u8],
+    ) -> Result<(), Error> {
         let (len, at) = (buffer.len(), self.offset + start as u64);
         self.counters.writes.fetch_add(1, Relaxed);
         self.counters.bytes_written.fetch_add(len as u64, Relaxed);
         let written = self.store.write_at(at, buffer);
-        written.map_err(|refusal| self.refused(Operation::WriteBack, start..start + len, refusal))
+        written.map_err(|refusal| self.refused(operation, start..start + len, refusal))
     }
 
     pub(crate) fn flush(&self) -> Result<(), Error> {
