@@ -17,6 +17,7 @@ mod elements;
 mod gather;
 mod guards;
 mod location;
+mod npy;
 mod options;
 mod resize;
 mod scan;
@@ -25,6 +26,7 @@ mod writer;
 
 use elements::{bytes_of, check, copy_out, resolve};
 pub use guards::{Slice, SliceMut};
+pub use npy::Npy;
 pub use options::PagedOptions;
 pub use scan::Scan;
 pub use sort::Sort;

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use bytemuck::AnyBitPattern;
 use elbowroom::Budget;
 
-use super::{PagedArray, location};
+use super::{Npy, PagedArray, location};
 use crate::error::{Cause, Error, Operation};
 use crate::evict::Pool;
 use crate::fetch::Fetch;
 use crate::frames::Frames;
-use crate::npy::{NpyHeader, NpyType, Refusal};
+use crate::npy::{NpyHeader, NpyType};
 use crate::store::{Source, Store, StoreError};
 use crate::table::Table;
 
@@ -182,24 +182,9 @@ impl<T: AnyBitPattern> PagedOptions<T> {
     where
         T: NpyType,
     {
-        let location = location.as_ref();
-        let store = location::open(location, self.is_writable, None)?;
-        let text = location.to_string_lossy();
-        let read = NpyHeader::read(&*store).and_then(|header| {
-            header.check::<T>()?;
-            Ok(header)
-        });
-        let header = read.map_err(|refusal| no_npy(&text, refusal))?;
-        let Some(len) = header.elements() else {
-            return Err(Error::invalid(
-                &text,
-                "its shape is larger than can be addressed",
-            ));
-        };
-        let options = self.offset(header.data_offset()).len(len);
-        let mut array = options.open_boxed(store, &text)?;
-        array.is_fixed = true;
-        Ok((array, header))
+        let npy = Npy::with(location.as_ref(), self.is_writable)?;
+        let header = npy.header().clone();
+        Ok((npy.array(self)?, header))
     }
 
     /// Opens a custom store.
@@ -212,7 +197,11 @@ impl<T: AnyBitPattern> PagedOptions<T> {
         self.open_boxed(Box::new(store), "the store")
     }
 
-    fn open_boxed(self, store: Box<dyn Store>, location: &str) -> Result<PagedArray<T>, Error> {
+    pub(super) fn open_boxed(
+        self,
+        store: Box<dyn Store>,
+        location: &str,
+    ) -> Result<PagedArray<T>, Error> {
         let invalid = |reason: String| Error::invalid(location, reason);
         let refuse = |cause: Cause| Error::new(Operation::Open, location, 0..0, cause);
         if size_of::<T>() == 0 {
@@ -328,28 +317,8 @@ impl<T: AnyBitPattern> PagedOptions<T> {
     }
 }
 
-impl NpyHeader {
-    /// Reads the header of a `.npy` file, for a program that does not know the type of the elements before.
-    ///
-    /// # Errors
-    /// `is_invalid()` if it is no such file; otherwise as [`PagedOptions::open`].
-    pub fn open(location: impl AsRef<OsStr>) -> Result<NpyHeader, Error> {
-        let location = location.as_ref();
-        let store = location::open(location, false, None)?;
-        NpyHeader::read(&*store).map_err(|refusal| no_npy(&location.to_string_lossy(), refusal))
-    }
-}
-
-/// Returns the error of a location that is not read as `.npy`.
-fn no_npy(location: &str, refusal: Refusal) -> Error {
-    match refusal {
-        Refusal::Invalid(reason) => Error::invalid(location, reason),
-        Refusal::Store(refusal) => refused(location, refusal),
-    }
-}
-
 /// Returns the error of a store that refuses before the array is open.
-fn refused(location: &str, refusal: StoreError) -> Error {
+pub(super) fn refused(location: &str, refusal: StoreError) -> Error {
     let cause = match refusal {
         StoreError::Io(error) => Cause::Io(error),
         StoreError::Changed(how) => Cause::Changed(how),

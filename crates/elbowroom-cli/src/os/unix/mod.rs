@@ -9,11 +9,15 @@ pub(crate) mod signals;
 pub(crate) use signals::forgo_core_file;
 
 use std::env;
-use std::fs::{self, File, OpenOptions};
+use std::ffi::CString;
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{self, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -60,6 +64,27 @@ pub(crate) fn when_asked_to_end() -> io::Result<Arc<AtomicUsize>> {
         signal_hook::flag::register_usize(signal, Arc::clone(&number), signal as usize)?;
     }
     Ok(number)
+}
+
+/// statvfs(3): the free blocks of users without privileges.
+pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
+    let name = CString::new(folder.as_os_str().as_bytes()).ok()?;
+    let mut stat = MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: the name ends with zero; statvfs(3) writes one statvfs to the pointer, which is writable and large enough.
+    let result = unsafe { libc::statvfs(name.as_ptr(), stat.as_mut_ptr()) };
+    if result != 0 {
+        return None;
+    }
+    // SAFETY: statvfs has succeeded, so it is written.
+    let stat = unsafe { stat.assume_init() };
+    let bytes = u128::from(stat.f_bavail) * u128::from(stat.f_frsize);
+    Some(u64::try_from(bytes).unwrap_or(u64::MAX))
+}
+
+/// fchown(2). Only root can give a file to another user.
+pub(crate) fn give_owner(file: &File, of: &Metadata) {
+    // A file that stays this user's is what every program leaves that replaces a file.
+    let _ = fchown(file, Some(of.uid()), Some(of.gid()));
 }
 
 /// poll(2): POLLHUP, or POLLERR, which are told whether asked for or not.
