@@ -102,7 +102,23 @@ fn a_sort_that_is_ended_leaves_the_original_or_the_sorted_file() {
         assert!(is_kill || others.is_empty(), "{moment:?}: {others:?}");
     }
     println!("{endings:?} finished, were killed, were interrupted");
-    assert!(endings[1] > 0 && endings[2] > 0, "{endings:?}");
+    let location = folder.file("a", &original);
+    interrupt_in_the_middle(&folder, spawn(&slow_sort(&location)));
+    assert!(fs::read(&location).unwrap() == original);
+}
+
+/// Interrupts work that has begun: it says so, and leaves nothing behind.
+fn interrupt_in_the_middle(folder: &Folder, mut child: Child) {
+    stop_in_the_middle(folder, &mut child);
+    signal(&child, "-INT");
+    signal(&child, "-CONT");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        text(&output),
+        "elbowroom: ended by signal 2; nothing was changed\n"
+    );
+    assert_eq!(folder.names(), ["a"]);
 }
 
 #[test]
@@ -111,45 +127,31 @@ fn a_copy_that_is_ended_leaves_the_whole_target_or_none() {
     let (bytes, _) = numbers(4 << 20);
     let location = folder.file("a", &bytes);
     let target = folder.path("b");
-    let mut is_interrupted = false;
+    let limit = 4 * page_size();
+    let copy = format!("page copy {location} {target} --resident {limit}");
     for moment in moments() {
-        let limit = 4 * page_size();
-        let child = spawn(&format!("page copy {location} {target} --resident {limit}"));
+        let child = spawn(&copy);
         sleep(moment / 4);
         signal(&child, "-INT");
-        let output = child.wait_with_output().unwrap();
-        if output.status.success() {
+        if child.wait_with_output().unwrap().status.success() {
             assert!(fs::read(&target).unwrap() == bytes);
             fs::remove_file(&target).unwrap();
-        } else {
-            is_interrupted |= text(&output).contains("ended by signal 2; nothing was changed");
         }
         assert_eq!(folder.names(), ["a"], "{moment:?}");
     }
-    assert!(is_interrupted);
+    interrupt_in_the_middle(&folder, spawn(&copy));
 }
 
-/// Waits until the sort has begun, and stops it there. `None` if it was over before.
-fn stop_in_the_middle(folder: &Folder, child: &mut Child) -> Option<()> {
-    loop {
-        if folder
-            .names()
-            .iter()
-            .any(|name| name.starts_with(".a.sorted-"))
-        {
-            signal(child, "-STOP");
-            sleep(Duration::from_millis(20));
-            let is_there = folder
-                .names()
-                .iter()
-                .any(|name| name.starts_with(".a.sorted-"));
-            return is_there.then_some(());
-        }
-        if child.try_wait().unwrap().is_some() {
-            return None;
-        }
+/// Waits until the work has begun, which takes a while, and stops the child there.
+fn stop_in_the_middle(folder: &Folder, child: &mut Child) {
+    let is_at_work = || folder.names().iter().any(|name| name.starts_with('.'));
+    while !is_at_work() {
+        assert!(child.try_wait().unwrap().is_none(), "it was over before");
         sleep(Duration::from_millis(1));
     }
+    signal(child, "-STOP");
+    sleep(Duration::from_millis(20));
+    assert!(is_at_work(), "it was over before");
 }
 
 #[test]
@@ -184,7 +186,7 @@ fn a_file_that_changes_meanwhile_is_left_as_it_is() {
     for (number, change) in changes.into_iter().enumerate() {
         let location = folder.file("a", &original);
         let mut child = spawn(&slow_sort(&location));
-        stop_in_the_middle(&folder, &mut child).expect("the sort takes a while");
+        stop_in_the_middle(&folder, &mut child);
         change(&location);
         let changed = fs::read(&location).ok();
         signal(&child, "-CONT");
@@ -250,7 +252,7 @@ fn a_full_disk_leaves_the_original() {
 
     // Room that is there at first, and gone later.
     let mut child = spawn(&slow_sort(&location));
-    stop_in_the_middle(folder, &mut child).expect("the sort takes a while");
+    stop_in_the_middle(folder, &mut child);
     let mut filler = File::create(folder.path("filler")).unwrap();
     while filler.write_all(&[1; 4096]).is_ok() {}
     signal(&child, "-CONT");

@@ -21,18 +21,13 @@ macro_rules! check_type {
         let location = $folder.file(name, &[&[7; 3], &bytes(&values)[..]].concat());
         values.sort_by($order);
         let limit = 2 * page_size();
-        for threads in [1, 3] {
-            ok(&format!(
-                "page sort {location} --dtype {name} --offset 3 --resident {limit} --page {} --threads {threads}",
-                page_size()
-            ));
-            let expected = [&[7; 3], &bytes(&values)[..]].concat();
-            assert!(fs::read(&location).unwrap() == expected, "{name}, {threads} threads");
-            // Again, from the other end.
-            values.reverse();
-            fs::write(&location, [&[7; 3], &bytes(&values)[..]].concat()).unwrap();
-            values.reverse();
-        }
+        let threads = 1 + size_of::<$type>() % 3;
+        let page = page_size();
+        ok(&format!(
+            "page sort {location} --dtype {name} --offset 3 --resident {limit} --page {page} --threads {threads}"
+        ));
+        let expected = [&[7; 3], &bytes(&values)[..]].concat();
+        assert!(fs::read(&location).unwrap() == expected, "{name}");
         assert_eq!($folder.names(), [name], "no other file is left");
         fs::remove_file(&location).unwrap();
     }};
