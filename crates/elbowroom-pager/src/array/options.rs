@@ -14,7 +14,7 @@ use crate::evict::Pool;
 use crate::fetch::Fetch;
 use crate::frames::Frames;
 use crate::npy::{NpyHeader, NpyType};
-use crate::store::{Source, Store, StoreError};
+use crate::store::{Source, Store, StoreError, Turns};
 use crate::table::Table;
 
 const RESIDENT_LIMIT_DEFAULT: usize = 64 << 20;
@@ -27,6 +27,8 @@ const THREADS_DEFAULT: usize = 4;
 /// More pages at once would be more mappings than Linux gives a process by default (65,530, two for each page that has
 /// no resident neighbour).
 const PAGES_DEFAULT_MAX: usize = 16 << 10;
+/// The most reads at once, if each takes memory.
+const TURNS_MAX: usize = 16;
 /// Fewer pages at once leave no choice of what to evict.
 const PAGES_DEFAULT_MIN: usize = 16;
 
@@ -79,8 +81,8 @@ impl<T: AnyBitPattern> PagedOptions<T> {
         }
     }
 
-    /// Limits the pages in memory to this many bytes, including pages that are being loaded or written. The default is
-    /// 64 MiB, or none if there is a [`budget`](PagedOptions::budget).
+    /// Limits the pages in memory to this many bytes, including pages that are being loaded or written, and what reads
+    /// [take besides](crate::Store::read_overhead). The default is 64 MiB, or none if there is a [`budget`](PagedOptions::budget).
     pub fn resident_limit(mut self, bytes: usize) -> PagedOptions<T> {
         self.resident_limit = Some(bytes);
         self
@@ -218,13 +220,35 @@ impl<T: AnyBitPattern> PagedOptions<T> {
                 "{max_len} elements are more than can be addressed"
             )));
         };
-        let (budget, page_bytes) = self.memory().map_err(invalid)?;
-        let frames = Frames::new(max_bytes, len * size_of::<T>(), page_bytes, &budget);
-        let frames = frames.map_err(|refusal| refuse(Cause::NoRoom(refusal)))?;
+        let no_room = |refusal| refuse(Cause::NoRoom(refusal));
+        let memory = self.memory(store.read_overhead()).map_err(invalid)?;
+        let Memory {
+            budget,
+            limit_bytes,
+            page_bytes,
+            turns,
+            turns_bytes,
+        } = memory;
+        let turns = match turns {
+            0 => Turns::new(None),
+            _ => Turns::new(Some((turns, budget.charge(turns_bytes).map_err(no_room)?))),
+        };
+        let frames = Frames::new(
+            max_bytes,
+            len * size_of::<T>(),
+            page_bytes,
+            &budget,
+            limit_bytes,
+        );
+        let frames = frames.map_err(no_room)?;
         let Some(table) = Table::new(frames.max_bytes() / page_bytes) else {
             return Err(refuse(Cause::Io(std::io::ErrorKind::OutOfMemory.into())));
         };
-        let pool = Pool::new(frames, table, Source::new(store, location, self.offset));
+        let pool = Pool::new(
+            frames,
+            table,
+            Source::new(store, location, self.offset, turns),
+        );
         let fetch = Fetch::new(pool, self.read_ahead_bytes, self.threads > 0);
         // Dropping it ends the threads.
         let mut array = PagedArray {
@@ -276,16 +300,29 @@ impl<T: AnyBitPattern> PagedOptions<T> {
         usize::try_from(bytes / size).map_err(|_| "it is larger than can be addressed".into())
     }
 
-    /// Returns what pages are charged to, and their size.
-    fn memory(&self) -> Result<(Budget, usize), String> {
+    /// Returns what memory is charged to, and how it is used, with a store whose reads take `overhead` besides.
+    fn memory(&self, overhead: usize) -> Result<Memory, String> {
         let own = |bytes| Budget::builder(bytes).name("resident limit");
         let budget = match (self.resident_limit, &self.budget) {
             (Some(bytes), Some(budget)) => own(bytes).child_of(budget).build(),
             (None, Some(budget)) => budget.clone(),
             (bytes, None) => own(bytes.unwrap_or(RESIDENT_LIMIT_DEFAULT)).build(),
         };
-        let limit = budget.limit_bytes();
         let system = elbowroom::page_size();
+        let all = budget.limit_bytes();
+        let turns = match overhead {
+            0 => 0,
+            _ => (all / 4 / overhead).clamp(1, TURNS_MAX),
+        };
+        let turns_bytes = turns * overhead;
+        let Some(limit) = all
+            .checked_sub(turns_bytes)
+            .filter(|&limit| turns == 0 || limit >= system)
+        else {
+            return Err(format!(
+                "the limit of {all} bytes has no room for a page and for a read, which takes {overhead} bytes"
+            ));
+        };
         let page_bytes = match self.page_bytes {
             Some(bytes) if !bytes.is_power_of_two() => {
                 return Err(format!("the page size {bytes} is not a power of two"));
@@ -303,8 +340,12 @@ impl<T: AnyBitPattern> PagedOptions<T> {
             }
         };
         if limit < page_bytes {
+            let besides = match turns_bytes {
+                0 => String::new(),
+                bytes => format!(", besides {bytes} for reads"),
+            };
             return Err(format!(
-                "the limit of {limit} bytes is less than a page of {page_bytes} bytes"
+                "the limit of {all} bytes is less than a page of {page_bytes} bytes{besides}"
             ));
         }
         if align_of::<T>() > page_bytes {
@@ -313,8 +354,25 @@ impl<T: AnyBitPattern> PagedOptions<T> {
                 "elements are aligned to {align} bytes, more than a page of {page_bytes}"
             ));
         }
-        Ok((budget, page_bytes))
+        Ok(Memory {
+            budget,
+            limit_bytes: limit,
+            page_bytes,
+            turns,
+            turns_bytes,
+        })
     }
+}
+
+/// What an array may use.
+struct Memory {
+    budget: Budget,
+    /// For pages.
+    limit_bytes: usize,
+    page_bytes: usize,
+    /// How many threads may read at once, and the memory for that. Zero means any number.
+    turns: usize,
+    turns_bytes: usize,
 }
 
 /// Returns the error of a store that refuses before the array is open.
