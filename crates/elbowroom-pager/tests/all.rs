@@ -15,6 +15,9 @@ mod model;
 #[cfg(feature = "remote")]
 #[path = "all/remote.rs"]
 mod remote;
+#[cfg(feature = "remote")]
+#[path = "all/s3.rs"]
+mod s3;
 #[path = "all/sort.rs"]
 mod sort;
 #[path = "all/threads.rs"]

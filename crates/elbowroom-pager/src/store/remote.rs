@@ -66,6 +66,10 @@ pub struct RemoteStore {
 impl RemoteStore {
     /// Opens an object of a store of the crate `object_store`, whose configuration and retries apply.
     ///
+    /// This crate uses `object_store` with its feature `ring`. A program that builds a store itself either turns a feature
+    /// of `object_store` on that brings a provider of cryptography (`aws`, `azure`, `gcp` or `http`), or gives the crate
+    /// `rustls` one first: `rustls::crypto::ring::default_provider().install_default()`.
+    ///
     /// # Errors
     /// If there is no such object, or it has no entity tag; otherwise what the store says.
     pub fn new(store: Arc<dyn ObjectStore>, path: &str) -> io::Result<RemoteStore> {

@@ -13,6 +13,8 @@ use object_store::http::HttpBuilder;
 use object_store::memory::InMemory;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, RetryConfig};
 
+use crate::common::install_provider;
+
 /// What the server does with one GET.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Act {
@@ -97,6 +99,7 @@ impl Server {
             max_retries: 3,
             retry_timeout: Duration::from_secs(60),
         };
+        install_provider();
         let client = ClientOptions::new().with_allow_http(true);
         let http = HttpBuilder::new().with_url(format!("http://{}", self.address));
         let http = http.with_client_options(client).with_retry(retry).build();
