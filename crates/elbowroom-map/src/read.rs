@@ -3,7 +3,7 @@
 use std::fmt;
 use std::process;
 
-use crate::cells::{COLUMNS, cells_max};
+use crate::cells::COLUMNS;
 use crate::error::Error;
 use crate::escape::escaped;
 use crate::os;
@@ -80,7 +80,7 @@ impl Pages<'_> {
             region,
             runs,
         } = self;
-        let picture = Picture::new(runs, snapshot.page_size_bytes, cells_max(columns));
+        let picture = Picture::fitting(runs, snapshot.page_size_bytes, columns);
         format!(
             "process {} {}\n{}: {} at {:x}\n\n{}",
             snapshot.pid,

@@ -5,6 +5,7 @@ use super::outcome::{Outcome, Table};
 use super::view::{busy, clocks, runs, size, three_digits, time, title};
 use crate::output::wrap;
 use crate::picture::svg::{Anchor, MARGIN, Svg};
+use crate::size::Sizes;
 
 const WIDTH: u32 = 960;
 /// Where bars begin, and where the longest ends.
@@ -101,6 +102,8 @@ fn draw(svg: &mut Svg, table: &Table, size_bytes: usize) {
             text,
         );
     }
+    let committed = table.measured().filter_map(|row| row.committed_bytes());
+    let sizes = Sizes::of(committed);
     for row in table.measured() {
         let (Some(whole), Some(page)) = (row.time_ns(), table.page_ns(row)) else {
             continue;
@@ -136,7 +139,9 @@ fn draw(svg: &mut Svg, table: &Table, size_bytes: usize) {
         let ratio = table
             .ratio_of_medians(row)
             .map_or_else(|| "-".to_owned(), three_digits);
-        let committed = row.committed_bytes().map_or_else(String::new, size);
+        let committed = row
+            .committed_bytes()
+            .map_or_else(String::new, |bytes| sizes.text(bytes));
         for (column, text) in [(0.0, time(page.median)), (76.0, ratio), (160.0, committed)] {
             svg.text(
                 RIGHT + 80.0 + column,
@@ -249,6 +254,21 @@ mod tests {
         assert_eq!(
             [tick(0.0, 500.0), tick(20_000.0, 5000.0), tick(4e9, 2e9)],
             ["0 ns", "20 µs", "4 s"]
+        );
+    }
+
+    #[test]
+    fn sizes_of_one_unit_are_written_alike() {
+        let mut outcome = outcome();
+        for (row, bytes) in outcome.tables[0].rows.iter_mut().zip([3 << 19, 1 << 20]) {
+            for sample in &mut row.samples {
+                sample.committed_bytes = bytes;
+            }
+        }
+        let svg = svg(&outcome);
+        assert!(
+            svg.contains(">1.5 MiB<") && svg.contains(">1.0 MiB<"),
+            "{svg}"
         );
     }
 }

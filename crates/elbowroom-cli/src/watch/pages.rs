@@ -6,9 +6,9 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use super::format::{count, cut, grouped};
+use super::format::cut;
 use super::ink::Ink;
-use crate::size::human;
+use crate::size::{count, grouped, human};
 use elbowroom_map::{Picture, Run, State};
 
 /// The columns to the left of the cells, at least: the number of a page may need more.

@@ -10,12 +10,12 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Padding, Paragraph, Widget};
 
-use super::format::{count, cut};
+use super::format::cut;
 use super::ink::{Ink, bold};
 use super::keys::{self, Key};
 use super::pages::{Pages, Strip};
 use super::view::{draw_footer, draw_help, draw_title, is_too_small};
-use crate::size::{Sizes, human};
+use crate::size::{Sizes, count, human};
 
 /// The points of the history that are kept.
 const SAMPLES: usize = 256;

@@ -8,6 +8,7 @@ use std::ops::Range;
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
+use crate::escape::escaped;
 pub use figures::{Figures, Kind};
 pub use find::Wanted;
 
@@ -196,6 +197,25 @@ impl Region {
             format!("{} ({})", shorten(&self.name), self.kind.word())
         }
     }
+
+    /// Returns the name as it can be shown. A region without a name is described, with its address.
+    pub fn title(&self) -> String {
+        title(self.kind, &self.name, self.start)
+    }
+}
+
+/// Returns the name of a region as it can be shown, or what is known of one without a name.
+pub(crate) fn title(kind: Kind, name: &str, start: u64) -> String {
+    if !name.is_empty() {
+        return escaped(name);
+    }
+    let what = match kind {
+        Kind::Reservation => "reserved, and committed in part,",
+        Kind::Reserved => "addresses only,",
+        Kind::Guard => "not accessible,",
+        _ => "without a name,",
+    };
+    format!("{what} at {start:x}")
 }
 
 fn sum(figures: impl IntoIterator<Item = Figures>) -> Figures {

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use elbowroom::fault::{Event, Outcome};
 
-use super::format::count;
 use super::keys::Key;
 use super::look::{Ended, Look};
 use super::pace::SPEEDS;
 use super::workload::{Settings, growth_words, next_growth};
+use crate::size::count;
 
 /// How often what is seen makes a point of the rate's history.
 const SAMPLE: Duration = Duration::from_millis(250);

@@ -7,8 +7,8 @@ use ratatui::style::{Color, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Padding, Paragraph, Widget};
 
-use crate::size::human;
-use crate::watch::format::{count, grouped, time};
+use crate::size::{count, grouped, human};
+use crate::watch::format::time;
 use crate::watch::ink::{Ink, bold};
 use crate::watch::look::Latency;
 use crate::watch::model::Model;

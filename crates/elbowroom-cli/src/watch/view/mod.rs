@@ -8,13 +8,13 @@ use ratatui::style::{Color, Modifier};
 use ratatui::text::Line;
 use ratatui::widgets::{Clear, Padding, Paragraph, Widget};
 
-use super::format::{count, cut, grouped, time};
+use super::format::{cut, time};
 use super::ink::{Ink, bold};
 use super::keys;
 use super::model::{Entry, Fault, Model};
 use super::pages::{Pages, Strip};
 use super::workload::growth_words;
-use crate::size::human;
+use crate::size::{count, grouped, human};
 use figures::{draw_figures, draw_latencies, figure_lines};
 
 /// Smaller terminals are told so.
