@@ -46,11 +46,11 @@ mod wrap;
 
 pub use columns::FigureColumns;
 pub use error::Error;
-pub use escape::{escaped, is_hidden};
+pub use escape::{escaped, is_hidden, shortened};
 pub use pages::{Run, State};
 pub use picture::{Counts, Picture};
 pub use read::Pages;
 pub use size::{Sizes, count, grouped};
 pub use snapshot::{Figures, Kind, Mapping, Region, Snapshot, Wanted};
-pub use text::{Paint, Row, shortened};
+pub use text::{Paint, Row};
 pub use wrap::wrap;

@@ -5,7 +5,7 @@ use std::process;
 
 use crate::cells::COLUMNS;
 use crate::error::Error;
-use crate::escape::escaped;
+use crate::escape::{escaped, shortened};
 use crate::os;
 use crate::pages::Run;
 use crate::picture::Picture;
@@ -81,13 +81,17 @@ impl Pages<'_> {
             runs,
         } = self;
         let picture = Picture::fitting(runs, snapshot.page_size_bytes, columns);
-        format!(
-            "process {} {}\n{}: {} at {:x}\n\n{}",
-            snapshot.pid,
-            escaped(&snapshot.program),
-            region.label(escaped),
+        let start = format!("process {} ", snapshot.pid);
+        let end = format!(
+            ": {} at {:x}",
             human(region.end - region.start),
-            region.start,
+            region.start
+        );
+        let room = |others: &str| columns.saturating_sub(others.len());
+        let program = shortened(&escaped(&snapshot.program), room(&start));
+        let name = shortened(&region.label(escaped), room(&end));
+        format!(
+            "{start}{program}\n{name}{end}\n\n{}",
             picture.draw(paint, columns)
         )
     }

@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 
 use crate::cells::COLUMNS;
 use crate::columns::FigureColumns;
-use crate::escape::escaped;
+use crate::escape::{escaped, shortened};
 use crate::size::{Sizes, grouped, human};
 use crate::snapshot::{Figures, Kind, Region, Snapshot, title};
 use crate::wrap::wrap;
@@ -90,9 +90,10 @@ impl fmt::Display for Snapshot {
 }
 
 impl Row {
-    /// Returns the name as it can be shown. A region without a name is described, with its address.
-    pub fn title(&self) -> String {
-        title(self.kind, &self.name, self.start)
+    /// Returns the name as it can be shown, or its end if it has more than `columns` characters. A region without a name
+    /// is described, as far as there is room, with its address.
+    pub fn title(&self, columns: usize) -> String {
+        title(self.kind, &self.name, self.start, columns)
     }
 }
 
@@ -129,12 +130,12 @@ fn rows(regions: &[Region]) -> Vec<Row> {
 
 /// Returns the text with at most `rows_max` rows of regions, in lines of at most `columns`.
 fn text(snapshot: &Snapshot, rows_max: usize, paint: Paint, columns: usize) -> String {
-    let mut text = format!(
-        "process {} {}, pages of {}\n\n",
-        snapshot.pid,
-        escaped(&snapshot.program),
-        human(snapshot.page_size_bytes)
-    );
+    let (pid, page) = (snapshot.pid, human(snapshot.page_size_bytes));
+    let start = format!("process {pid} ");
+    let end = format!(", pages of {page}");
+    let room = columns.saturating_sub(start.len() + end.len());
+    let program = shortened(&escaped(&snapshot.program), room);
+    let mut text = format!("{start}{program}{end}\n\n");
     let total = snapshot.total();
     let regions = snapshot.regions();
     let rows = rows(&regions);
@@ -145,13 +146,15 @@ fn text(snapshot: &Snapshot, rows_max: usize, paint: Paint, columns: usize) -> S
     bars(&mut text, &total, columns);
     text += &format!("\n{}\n", paint.bold(&table.header()));
     for (kind, count, figures) in &kinds {
-        text += &table.line(kind.word(), *count, figures, "");
+        text += &table.line(kind.word(), *count, figures, |_| String::new());
     }
-    text += &table.line("all", regions.len(), &total, "");
+    text += &table.line("all", regions.len(), &total, |_| String::new());
 
     text += &format!("\n{}\n", paint.bold(&table.header()));
     for row in rows.iter().take(rows_max) {
-        text += &table.line(row.kind.word(), row.regions, &row.figures, &row.title());
+        text += &table.line(row.kind.word(), row.regions, &row.figures, |room| {
+            row.title(room)
+        });
     }
     if let Some(more) = rows.len().checked_sub(rows_max).filter(|&more| more > 0) {
         let _ = writeln!(text, "and {more} more");
@@ -262,22 +265,19 @@ impl Table {
         self.start("kind", &"regions") + &self.figures.line(Figures::NAMES)
     }
 
-    fn line(&self, kind: &str, count: usize, figures: &Figures, name: &str) -> String {
+    /// Returns a line. `name` has to fit the columns that are left.
+    fn line(
+        &self,
+        kind: &str,
+        count: usize,
+        figures: &Figures,
+        name: impl FnOnce(usize) -> String,
+    ) -> String {
         let sizes = figures.bytes().map(|bytes| self.sizes.cell(bytes));
         let line = self.start(kind, &count) + &self.figures.line(sizes);
         let room = self.columns.saturating_sub(line.chars().count() + 2);
-        let line = format!("{line}  {}", shortened(name, room));
+        let line = format!("{line}  {}", name(room));
         format!("{}\n", line.trim_end())
-    }
-}
-
-/// Returns the end of a name that has more than `columns` characters: of a path, it says the most.
-pub fn shortened(name: &str, columns: usize) -> String {
-    match name.chars().count().checked_sub(columns) {
-        None | Some(0) => name.to_owned(),
-        Some(more) => std::iter::once('…')
-            .chain(name.chars().skip(more + 1))
-            .collect(),
     }
 }
 
@@ -308,7 +308,7 @@ all                5     68 KiB     68 KiB     24 KiB
 
 kind         regions   reserved  committed   resident
 image              1     12 KiB     12 KiB      8 KiB  /bin/prog
-anonymous          1     32 KiB     32 KiB      4 KiB  without a name, at 400000
+anonymous          1     32 KiB     32 KiB      4 KiB  no name, at 400000
 heap               1     16 KiB     16 KiB      4 KiB  [heap]
 named              1      4 KiB      4 KiB      4 KiB  cache of pages
 and 1 more
@@ -343,10 +343,11 @@ and 1 more
         let mut snapshot = snapshot();
         let figures = &mut snapshot.mappings[0].figures;
         (figures.dirty_bytes, figures.huge_bytes) = (Some(PAGE), Some(PAGE));
+        snapshot.program = "/a/long/path/to/a/program".repeat(9);
         snapshot.mappings[0].name = format!("/a/long/path/{}/of-a-library.so", "x/".repeat(40));
         for columns in [60, 80, 120, 200] {
             let text = text(&snapshot, 9, Paint::Plain, columns);
-            let widest = text.lines().skip(2).map(|line| line.chars().count());
+            let widest = text.lines().map(|line| line.chars().count());
             assert!(widest.max() <= Some(columns), "{columns}: {text}");
             assert!(text.contains("a-library.so\n"), "{columns}: {text}");
             assert_eq!(
@@ -401,11 +402,19 @@ and 1 more
         let mut mapping = mapping(0x70_0000_0000, 99, Kind::Reservation, "");
         mapping.figures.resident_bytes = Some(99 * PAGE);
         snapshot.mappings.push(mapping);
+        let title_of = |columns| snapshot.rows()[0].title(columns);
         let text = text(&snapshot, 1, Paint::Plain, 120);
         assert!(
-            text.contains("  reserved, and committed in part, at 7000000000\n"),
+            text.contains("  committed in part, at 7000000000\n"),
             "{text}"
         );
+        for (columns, title) in [
+            (34, "committed in part, at 7000000000"),
+            (31, "at 7000000000"),
+            (10, "7000000000"),
+        ] {
+            assert_eq!(title_of(columns), title);
+        }
     }
 
     #[test]

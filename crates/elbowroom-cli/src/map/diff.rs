@@ -147,15 +147,16 @@ const START_COLUMNS: usize = 20;
 
 /// Returns the text: at most `rows_max` regions, in lines of at most `columns`.
 pub(crate) fn text(diff: &Diff, rows_max: usize, paint: Paint, columns: usize) -> String {
-    let process = |(pid, program): &(u32, String)| format!("process {pid} {}", escaped(program));
-    let mut text = match diff.is_same_process {
-        true => format!("{}: what has changed\n\n", process(&diff.now)),
-        false => format!(
-            "{}, compared with {}\n\n",
-            process(&diff.now),
-            process(&diff.before)
-        ),
+    let process = |start: &str, (pid, program): &(u32, String), end: &str| {
+        let start = format!("{start}process {pid} ");
+        let room = columns.saturating_sub(start.len() + end.len());
+        format!("{start}{}{end}\n", shortened(&escaped(program), room))
     };
+    let mut text = match diff.is_same_process {
+        true => process("", &diff.now, ": what has changed"),
+        false => process("", &diff.now, "") + &process("compared with ", &diff.before, ""),
+    };
+    text.push('\n');
     let shown = || diff.regions.iter().take(rows_max);
     let all = || shown().map(|region| region.changes).chain([diff.total]);
     // Room for an address, or for more.
@@ -232,7 +233,7 @@ mod tests {
         let diff = diff(&snapshot(), &now);
         let text = text(&diff, 9, Paint::Plain, usize::MAX);
         assert!(
-            text.starts_with("process 18 /bin/pr\\u{1b}g, compared with process 17 /bin/prog\n\n"),
+            text.starts_with("process 18 /bin/pr\\u{1b}g\ncompared with process 17 /bin/prog\n\n"),
             "{text}"
         );
         let json = serde_json::to_value(&diff).unwrap();
@@ -306,10 +307,11 @@ mod tests {
             (figures.dirty_bytes, figures.swapped_bytes) = (Some(1023 << 20), Some(9 << 50));
             figures.charged_bytes = Some(5 << 40);
         }
+        now.program = "/a/long/path/to/a/program".repeat(9);
         let diff = diff(&snapshot(), &now);
         for columns in [60, 80, 120, 200] {
             let text = text(&diff, 9, Paint::Plain, columns);
-            let widest = text.lines().skip(2).map(|line| line.chars().count()).max();
+            let widest = text.lines().map(|line| line.chars().count()).max();
             assert!(widest <= Some(columns), "{columns}: {text}");
             assert!(text.contains("-3.so\n"), "{text}");
             assert_eq!(text.contains("swapped"), columns >= 120, "{text}");

@@ -141,7 +141,7 @@ fn shares(svg: &mut Svg, all: &[Row]) {
     for row in rows {
         let base = svg.y + 12.0;
         svg.text(MARGIN, base, "small faint", Anchor::Start, row.kind.word());
-        let title = row.title();
+        let title = row.title(usize::MAX);
         let name = match row.kind {
             Kind::Image | Kind::File => file(&title),
             _ => &title,
@@ -247,7 +247,7 @@ fn tables(snapshot: &Snapshot) -> String {
         let _ = writeln!(
             text,
             "<td class=\"l n\">{}</td></tr>",
-            escape(&region.title())
+            escape(&region.title(usize::MAX))
         );
     }
     text + "</tbody></table></div>" + SORT
@@ -330,7 +330,7 @@ mod tests {
         for part in [
             "<td class=\"l\">named</td><td>2</td>",
             "<tr class=\"all\"><td class=\"l\">all</td><td>5</td>",
-            "reserved, and committed in part, at 400000</td>",
+            "committed in part, at 400000</td>",
             ">1.5 MiB</td>",
             ">1.0 MiB</td>",
             "<th data-by=\"n\">resident</th>",
