@@ -76,6 +76,15 @@ impl Sizes {
         };
         format!("{sign}{}", self.text(bytes.unsigned_abs()))
     }
+
+    /// Returns a difference as a cell of the table: `-` for none, `?` for what is not known.
+    pub fn change_cell(&self, bytes: Option<i64>) -> String {
+        match bytes {
+            Some(0) => "-".to_owned(),
+            Some(bytes) => self.change(bytes),
+            None => "?".to_owned(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -176,12 +176,10 @@ pub(crate) fn text(diff: &Diff, rows_max: usize, paint: Paint, columns: usize) -
     let header = format!("{:<8}{:<12}{}", "", "kind", figures.line(Figures::NAMES));
     text += &format!("{}\n", paint.bold(&header));
     let mut line = |what: &str, kind: &str, changes: &Changes, name: &str| {
-        let changes = changes.map(|change| match change {
-            Some(0) => "-".to_owned(),
-            Some(bytes) => sizes.change(bytes),
-            None => "?".to_owned(),
-        });
-        let line = format!("{what:<8}{kind:<12}{}", figures.line(changes));
+        let line = format!(
+            "{what:<8}{kind:<12}{}",
+            figures.line(changes.map(|change| sizes.change_cell(change)))
+        );
         let room = columns.saturating_sub(line.chars().count() + 2);
         let line = format!("{line}  {}", shortened(name, room));
         let _ = writeln!(text, "{}", line.trim_end());

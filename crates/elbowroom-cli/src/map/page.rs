@@ -187,6 +187,14 @@ th.setAttribute('aria-sort',down?'descending':'ascending');\
 body.append(...[...body.rows].sort((a,b)=>{const x=key(a),y=key(b);return (x<y?-1:x>y)*(down?-1:1)}))}\
 </script>";
 
+/// Returns the attribute of the figures that narrow windows leave out.
+fn class(figure: usize) -> &'static str {
+    match Figures::NAMES[figure] {
+        "reserved" | "committed" | "resident" => "",
+        _ => " class=\"m\"",
+    }
+}
+
 /// Returns the tables of a page: the sums by kind, and all regions, by address until another order is chosen. Figures
 /// that are 0 in all are left out.
 fn tables(snapshot: &Snapshot) -> String {
@@ -205,16 +213,18 @@ fn tables(snapshot: &Snapshot) -> String {
         text.extend(cells.filter_map(|(cell, is_shown)| is_shown.then_some(cell)));
     };
     let cells = |figures: &Figures| {
-        figures.bytes().map(|bytes| {
-            let order = bytes.map_or(-1, i128::from);
-            format!("<td data-n=\"{order}\">{}</td>", sizes.cell(bytes))
+        let bytes = figures.bytes();
+        std::array::from_fn(|at| {
+            let (class, order) = (class(at), bytes[at].map_or(-1, i128::from));
+            let size = sizes.cell(bytes[at]);
+            format!("<td{class} data-n=\"{order}\">{size}</td>")
         })
     };
+    let heads = |more: &str| {
+        std::array::from_fn(|at| format!("<th{}{more}>{}</th>", class(at), Figures::NAMES[at]))
+    };
     let mut text = String::from("<div><table><thead><tr><th class=\"l\">kind</th><th>regions</th>");
-    of_shown(
-        &mut text,
-        Figures::NAMES.map(|name| format!("<th>{name}</th>")),
-    );
+    of_shown(&mut text, heads(""));
     text += "</tr></thead><tbody>\n";
     let all = ("all", regions.len(), total);
     let sums = kinds
@@ -232,10 +242,7 @@ fn tables(snapshot: &Snapshot) -> String {
     text += "</tbody></table></div><p>All regions by address. A click on the head of a column sorts by it.</p>\
              <div><table><thead><tr><th class=\"l\" data-by=\"t\" aria-sort=\"ascending\">address</th>\
              <th class=\"l\" data-by=\"t\">kind</th>";
-    of_shown(
-        &mut text,
-        Figures::NAMES.map(|name| format!("<th data-by=\"n\">{name}</th>")),
-    );
+    of_shown(&mut text, heads(" data-by=\"n\""));
     text += "<th class=\"l\" data-by=\"t\">name</th></tr></thead><tbody>\n";
     for region in &regions {
         let (start, kind) = (region.start, region.kind.word());

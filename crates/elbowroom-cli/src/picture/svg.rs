@@ -218,6 +218,7 @@ pub(crate) fn page(title: &str, svg: &str, table: &str) -> String {
          th{{border-bottom:1px solid #d0d7de}}td.l,th.l{{text-align:left}}\
          td.n{{white-space:normal;overflow-wrap:anywhere;min-width:11em}}th[data-by]{{cursor:pointer}}\
          th[aria-sort]{{text-decoration:underline}}tr.all td{{border-top:1px solid #d0d7de}}div{{overflow-x:auto}}\
+         @media (max-width:760px){{.m{{display:none}}}}\
          @media (prefers-color-scheme:dark){{body{{background:#0d1117;color:#e6edf3}}th,tr.all td{{border-color:#30363d}}}}\
          </style></head><body>\n{svg}{table}</body></html>\n",
         title = escape(title)

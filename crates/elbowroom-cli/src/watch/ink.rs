@@ -1,12 +1,14 @@
 //! Characters and colours. Everything that a colour tells a character tells as well.
 
+use elbowroom_map::{Counts, Picture, State};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier, Style};
-use ratatui::symbols::border::{self, Set};
+use ratatui::symbols::{bar, border};
 use ratatui::text::Line;
-use ratatui::widgets::Block;
+use ratatui::widgets::{Block, Sparkline, Widget};
 
 use crate::os;
-use elbowroom_map::State;
 
 /// What the terminal can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +18,7 @@ pub(super) struct Ink {
     pub(super) is_coloured: bool,
 }
 
-const ASCII_BORDER: Set<'static> = Set {
+const ASCII_BORDER: border::Set<'static> = border::Set {
     top_left: "+",
     top_right: "+",
     bottom_left: "+",
@@ -25,6 +27,18 @@ const ASCII_BORDER: Set<'static> = Set {
     vertical_right: "|",
     horizontal_top: "-",
     horizontal_bottom: "-",
+};
+
+const ASCII_BARS: bar::Set<'static> = bar::Set {
+    full: "@",
+    seven_eighths: "#",
+    three_quarters: "*",
+    five_eighths: "+",
+    half: "=",
+    three_eighths: "-",
+    one_quarter: ":",
+    one_eighth: ".",
+    empty: " ",
 };
 
 pub(super) fn bold() -> Style {
@@ -94,16 +108,16 @@ impl Ink {
             .title(title)
     }
 
-    /// For a cell of several pages of which only this part is committed.
-    pub(super) fn partly(self, part: u64, whole: u64) -> char {
-        let levels = if self.is_unicode {
-            "▁▂▃▄▅▆▇"
-        } else {
-            "-=+"
+    /// Returns the character of a cell of pages. Of one that is reserved in part, it shows how much is not.
+    pub(super) fn cell(self, cell: &Counts) -> char {
+        let levels: &[char] = match self.is_unicode {
+            true => &['▁', '▂', '▃', '▄', '▅', '▆', '▇'],
+            false => &['-', '=', '+'],
         };
-        let count = levels.chars().count() as u64;
-        let level = (part * count / whole.max(1)).min(count - 1);
-        levels.chars().nth(level as usize).unwrap_or(' ')
+        Picture::level(cell, levels.len()).map_or_else(
+            || self.glyph(Picture::foremost(cell)),
+            |level| levels[level],
+        )
     }
 
     /// Returns a bar of `columns` that shows a part of a whole.
@@ -126,17 +140,24 @@ impl Ink {
         bar + &empty.repeat(columns - filled.div_ceil(steps))
     }
 
-    /// Returns a small diagram: a column for each value, relative to the largest.
-    pub(super) fn sparks(self, values: &[u64]) -> String {
-        let levels = if self.is_unicode {
-            " ▁▂▃▄▅▆▇█"
-        } else {
-            " .:-=+*#@"
-        };
-        let levels: Vec<char> = levels.chars().collect();
+    /// Draws a column for each value, relative to the largest, from the left. What is not nothing shows.
+    pub(super) fn sparks(self, values: &[u64], area: Rect, buffer: &mut Buffer) {
+        let steps = 8 * u64::from(area.height);
         let most = values.iter().copied().max().unwrap_or(0).max(1);
-        let level = |value: u64| (u128::from(value) * 8).div_ceil(u128::from(most)) as usize;
-        values.iter().map(|&value| levels[level(value)]).collect()
+        let step = |&value: &u64| {
+            (u128::from(value) * u128::from(steps)).div_ceil(u128::from(most)) as u64
+        };
+        let set = if self.is_unicode {
+            bar::NINE_LEVELS
+        } else {
+            ASCII_BARS
+        };
+        Sparkline::default()
+            .data(values.iter().map(step).collect::<Vec<_>>())
+            .max(steps)
+            .bar_set(set)
+            .style(self.colour(Color::Cyan))
+            .render(area, buffer);
     }
 }
 
@@ -161,7 +182,7 @@ mod tests {
                 .map(|state| ink.glyph(state))
                 .collect();
             glyphs.push(ink.latest());
-            glyphs.push(ink.partly(1, 2));
+            glyphs.push(ink.cell(&[1, 0, 0, 1, 0, 0]));
             let count = glyphs.len();
             glyphs.sort_unstable();
             glyphs.dedup();
@@ -187,17 +208,20 @@ mod tests {
         assert_eq!(UNICODE.bar(1, 1 << 40, 2), "▏░");
         assert_eq!(UNICODE.bar(15, 16, 2), "█▉");
         assert_eq!([UNICODE.bar(0, 1, 2), UNICODE.bar(1, 1, 2)], ["░░", "██"]);
+        let cell = |ink: Ink, reserved, resident| ink.cell(&[reserved, 0, 0, resident, 0, 0]);
         assert_eq!(
-            [
-                UNICODE.partly(1, 128),
-                UNICODE.partly(64, 128),
-                UNICODE.partly(127, 128)
-            ],
+            [(127, 1), (64, 64), (1, 127)].map(|(a, b)| cell(UNICODE, a, b)),
             ['▁', '▄', '▇']
         );
-        assert_eq!([ASCII.partly(1, 128), ASCII.partly(127, 128)], ['-', '+']);
-        assert_eq!(UNICODE.sparks(&[0, 1, 500, 1000]), " ▁▄█");
-        assert_eq!(UNICODE.sparks(&[]), "");
-        assert_eq!(ASCII.sparks(&[0, 0]), "  ");
+        assert_eq!([cell(ASCII, 127, 1), cell(ASCII, 1, 127)], ['-', '+']);
+        let sparks = |ink: Ink, values: &[u64], rows| {
+            let mut buffer = Buffer::empty(Rect::new(0, 0, 4, rows));
+            ink.sparks(values, buffer.area, &mut buffer);
+            crate::watch::rows(&buffer).join("/")
+        };
+        assert_eq!(sparks(UNICODE, &[0, 1, 500, 1000], 1), " ▁▄█");
+        assert_eq!(sparks(UNICODE, &[0, 1, 500, 1000], 2), "   █/ ▁██");
+        assert_eq!(sparks(ASCII, &[1, 8], 1), ".@  ");
+        assert_eq!(sparks(ASCII, &[], 1), "    ");
     }
 }

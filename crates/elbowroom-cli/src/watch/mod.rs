@@ -50,7 +50,7 @@ pub(crate) fn run(watch: &Watch) -> Result<i32, String> {
         Some(pid) if watch.json => follow::json(pid).and_then(print),
         Some(pid) if watch.once || svg.is_some() => follow::begin(pid).and_then(|process| {
             put_out(svg, |ink, area, buffer| {
-                process.draw_parts("", ink, area, buffer)
+                process.draw_parts(&[], ink, area, buffer)
             })
         }),
         Some(pid) => screen::check().and_then(|()| follow::run(pid)),

@@ -1,5 +1,7 @@
 //! The pages of regions as cells: as large as there is room for.
 
+use std::cmp::Reverse;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
@@ -46,39 +48,39 @@ struct Grid {
 }
 
 impl Grid {
-    /// For regions of so many pages at most, each in so many rows.
+    /// For regions of so many pages at most, each in so many rows: the cells are as large as there is room for.
     fn new(pages: u64, columns: u16, rows: u16) -> Grid {
         let label = Grid::label(pages);
         let columns = columns.saturating_sub(label + 1);
-        let pages = usize::try_from(pages).unwrap_or(usize::MAX).max(1);
-        let powers = || {
-            [16u16, 32, 64, 128, 256]
-                .into_iter()
-                .filter(|&per_line| per_line <= columns.max(16))
-        };
-        let fits = |&per_line: &u16| pages.div_ceil(usize::from(per_line)) <= usize::from(rows);
-        match powers().find(fits) {
-            Some(per_line) => {
-                let lines = pages.div_ceil(usize::from(per_line));
-                Grid {
-                    label,
-                    per_line: usize::from(per_line),
-                    lines,
-                    columns: (columns / per_line).clamp(1, 8),
-                    rows: (rows / lines as u16).clamp(1, 3),
-                }
-            }
-            None => {
-                let per_line = powers().next_back().unwrap_or(16);
-                Grid {
-                    label,
-                    per_line: usize::from(per_line),
-                    lines: usize::from(rows),
-                    columns: (columns / per_line).clamp(1, 8),
-                    rows: 1,
-                }
-            }
+        let most = (columns / 16 * 16).max(16);
+        // A cell stands for a power of two.
+        let mut cells = pages.max(1);
+        while cells > u64::from(most) * u64::from(rows.max(1)) {
+            cells = cells.div_ceil(2);
         }
+        let grid = |per_line: u16| {
+            let lines = cells.div_ceil(u64::from(per_line)) as u16;
+            let width = (columns / per_line).max(1);
+            // A character is twice as high as wide.
+            let height = (rows / lines).min(width.div_ceil(2)).max(1);
+            Grid {
+                label,
+                per_line: usize::from(per_line),
+                lines: usize::from(lines.min(rows)),
+                columns: width,
+                rows: height,
+            }
+        };
+        // Whatever there is room for; then lines that begin at round numbers; then few cells in a line.
+        (16..=most)
+            .step_by(16)
+            .filter(|&per_line| cells <= u64::from(per_line) * u64::from(rows))
+            .map(grid)
+            .min_by_key(|grid| {
+                let (size, per_line) = (grid.columns * grid.rows, grid.per_line);
+                (Reverse(size), !per_line.is_power_of_two(), per_line)
+            })
+            .unwrap_or_else(|| grid(most))
     }
 
     /// Returns the columns that the number of any page needs.
@@ -212,13 +214,9 @@ fn draw_cells(
         );
         for (column, cell) in cells.iter().enumerate() {
             let state = Picture::foremost(cell);
-            let (pages, reserved) = (cell.iter().sum(), cell[State::Reserved as usize]);
             let (glyph, style) = match latest == Some(line * grid.per_line + column) {
                 true => (ink.latest(), ink.latest_style()),
-                false if (1..pages).contains(&reserved) => {
-                    (ink.partly(pages - reserved, pages), ink.style(state))
-                }
-                false => (ink.glyph(state), ink.style(state)),
+                false => (ink.cell(cell), ink.style(state)),
             };
             for dx in 0..width {
                 for dy in 0..height {
@@ -256,7 +254,10 @@ fn legend(
         }
     }
     if is_grouped {
-        spans.push(Span::raw(format!("{} a part  ", ink.partly(1, 2))));
+        spans.push(Span::raw(format!(
+            "{} a part  ",
+            ink.cell(&[1, 0, 0, 1, 0, 0])
+        )));
     }
     if is_marked {
         spans.push(Span::styled(ink.latest().to_string(), ink.latest_style()));
@@ -314,11 +315,13 @@ mod tests {
             (per_line, lines, columns, rows)
         };
         assert_eq!(grid(80, 69, 7), (16, 5, 4, 1));
-        assert_eq!(grid(80, 149, 24), (16, 5, 8, 3));
+        assert_eq!(grid(80, 149, 24), (16, 5, 9, 4));
+        assert_eq!(grid(80, 189, 30), (16, 5, 11, 6));
         assert_eq!(grid(128, 69, 2), (64, 2, 1, 1));
-        assert_eq!(grid(8192, 69, 7), (64, 7, 1, 1));
-        assert_eq!(grid(8192, 149, 24), (128, 24, 1, 1));
-        assert_eq!(grid(1 << 40, 300, 24), (256, 24, 1, 1));
+        assert_eq!(grid(8192, 69, 7), (64, 4, 1, 1));
+        assert_eq!(grid(8192, 149, 24), (128, 16, 1, 1));
+        assert_eq!(grid(4096, 189, 24), (176, 24, 1, 1));
+        assert_eq!(grid(1 << 40, 300, 24), (256, 16, 1, 1));
         // Nothing divides by nothing.
         assert_eq!(grid(0, 0, 0), (16, 0, 1, 1));
     }

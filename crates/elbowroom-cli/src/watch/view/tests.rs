@@ -56,12 +56,12 @@ growth 1 page, no commit limit, protection
 └ · reserved 46  ▒ committed 0  █ resident 34  ◆ latest fault ─────────────────┘
 ┌ memory ─────────────────────────┐┌ how long faults take ─────────────────────┐
 │ committed ██▉░░░░ 136 of 320 KiB││           count  1µs  1ms  median    99 % │
-│ resident  ██▉░░░░ 136 of 320 KiB││ committed    34  ██        3.1 µs   12 µs │
-│ faults    34                    ││                                           │
-│ window    1 page (most: 1)      ││                                           │
+│ resident  ██▉░░░░ 136 of 320 KiB││                  ██                       │
+│ window    1 page (most: 1)      ││                  ██                       │
+│ faults    34                    ││ committed    34  ██        3.1 µs   12 µs │
 └─────────────────────────────────┘└───────────────────────────────────────────┘
 ┌ what happened, the latest first ─────────────────────────────────────────────┐
-│    7.12s  seed page 33     committed 1 page      3.4 µs  thread 7            │
+│    7.12s  seed page 33     committed 1 page     3.4 µs  thread 7             │
 │                                                                              │
 └──────────────────────────────────────────────────────────────────────────────┘
 
@@ -159,19 +159,89 @@ fn nothing_is_cut_and_ascii_is_ascii() {
             let text = screen(model, ASCII, columns, rows).join("\n");
             assert!(text.is_ascii(), "{text}");
             assert!(columns < 80 || !text.contains('~'), "{text}");
+            // Two for each row of boxes; the help hides some, and what happened has no room in the least.
             let edges = text
                 .lines()
                 .filter(|line| line.starts_with('+') && line.ends_with('+'))
                 .count();
-            assert!(edges == 6 || model.is_helping, "{text}");
+            let has_log = text.contains(" what happened");
+            let expected = if has_log && columns < WIDE { 6 } else { 4 };
+            assert!(edges == expected || model.is_helping, "{text}");
+            assert!(has_log || model.is_helping || rows == LEAST.1, "{text}");
             let unicode = screen(model, UNICODE, columns, rows).join("\n");
             let of = |symbol| unicode.matches(symbol).count();
-            // One of each for each box; the help hides some.
             if !model.is_helping {
-                assert_eq!([of("┌"), of("┐"), of("└"), of("┘")], [4; 4], "{unicode}");
+                let boxes = 3 + usize::from(has_log);
+                assert_eq!(
+                    [of("┌"), of("┐"), of("└"), of("┘")],
+                    [boxes; 4],
+                    "{unicode}"
+                );
             }
         }
     }
+}
+
+/// In the least terminal too, every region has its pages, and no figure is cut.
+#[test]
+fn the_least_terminal_has_what_matters() {
+    let (mut ending, _) = budgets();
+    ending.look.latencies.truncate(2);
+    let lines = screen(&ending, UNICODE, LEAST.0, LEAST.1);
+    let text = lines.join("\n");
+    for name in ["alpha", "beta", "gamma"] {
+        let line = lines
+            .iter()
+            .find(|line| line.starts_with(&format!("│ {name} ")));
+        assert!(
+            line.is_some_and(|line| line.contains('█')),
+            "{name}: {text}"
+        );
+    }
+    assert!(text.contains("count   median "), "{text}");
+    let (mut running, now) = model();
+    running.see(seed(3), [fault(now, 2)], 0, now);
+    let lines = screen(&running, UNICODE, LEAST.0, LEAST.1);
+    let text = lines.join("\n");
+    assert!(text.contains("committed 1 page     3.4 µs"), "{text}");
+    assert!(
+        text.contains("l limit\n") || text.contains("l limit  "),
+        "{text}"
+    );
+    assert!(
+        !text.contains("w w") && !text.lines().skip(1).any(|line| line.contains('…')),
+        "{text}"
+    );
+}
+
+/// A large terminal is used: hardly a line is empty, and cells and diagrams are as wide as there is room for.
+#[test]
+fn a_large_terminal_is_used() {
+    let (mut model, now) = model();
+    for step in 0..40 {
+        let at = now + Duration::from_secs(step);
+        model.see(seed(2 * step), [fault(at, step)], 0, at);
+    }
+    let lines = screen(&model, UNICODE, 200, 50);
+    let text = lines.join("\n");
+    let is_empty = |line: &&String| line.trim_matches(['│', ' ']).is_empty();
+    assert!(lines.iter().filter(is_empty).count() <= 12, "{text}");
+    let used = |line: &String| line.trim_end_matches(['│', ' ']).chars().count();
+    let cells = lines.iter().find(|line| line.contains("0 ███")).unwrap();
+    assert!(used(cells) > 180, "{text}");
+    // All three boxes stand side by side.
+    let boxes = lines
+        .iter()
+        .find(|line| line.contains(" how long faults take "))
+        .unwrap();
+    assert!(
+        boxes.contains(" memory ") && boxes.contains(" what happened, "),
+        "{text}"
+    );
+    // The scale has two columns for each power of two: 20 between 1 µs and 1 ms.
+    let scale = lines.iter().find(|line| line.contains("1ms")).unwrap();
+    let at = |text: &str| scale.chars().count() - scale.split(text).nth(1).unwrap().chars().count();
+    assert_eq!(at("1ms") - at("1µs"), 20, "{text}");
 }
 
 #[test]
@@ -210,9 +280,14 @@ fn histograms_keep_everything() {
         count: 15,
         buckets,
     };
-    assert_eq!(histogram(&latency, 9, 2), [6, 4, 0, 0, 0, 0, 0, 0, 5]);
-    let wide = histogram(&latency, 18, 1);
+    assert_eq!(histogram(&latency, 9), [6, 4, 0, 0, 0, 0, 0, 0, 5]);
+    let wide = histogram(&latency, 18);
     assert_eq!((wide[0], wide[1], wide[2], wide[17]), (3, 3, 4, 5));
+    let finest = histogram(&latency, 72);
+    assert_eq!(
+        (finest[0], finest[3], finest[7], finest[8], finest[71]),
+        (1, 2, 3, 4, 5)
+    );
 }
 
 #[test]
