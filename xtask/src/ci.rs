@@ -75,7 +75,7 @@ const STEPS: &[Step] = &[
             cmd!(sh, "{pip} install --quiet moto[server]==5.2.5").run()?;
         }
         sh.set_var("ELBOWROOM_MOTO_SERVER", folder.join("bin/moto_server"));
-        run(
+        cargo(
             sh,
             "test -p elbowroom-pager --features remote --test all s3::",
         )

@@ -10,7 +10,7 @@ use crate::args::Compare;
 use crate::bench::Room;
 use crate::meter::{Change, human_time, known};
 use crate::os::{self, Accounting};
-use crate::output::{complain, json, print};
+use crate::output::{columns, complain, fitted, json, print};
 use crate::size::{Sizes, human};
 use crate::usage::Usage;
 
@@ -84,7 +84,7 @@ pub(crate) fn run(settings: &Compare) -> Result<i32, String> {
     print(if settings.json {
         json_of(plan, &up_front, &on_touch)
     } else {
-        table(plan, &up_front, &on_touch)
+        fitted(&table(plan, &up_front, &on_touch), columns())
     })
 }
 

@@ -1,18 +1,16 @@
 //! Output to the terminal and to files. A closed pipe is an error and not a panic.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 pub(crate) use anstyle::AnsiColor as Colour;
-pub(crate) use elbowroom_map::Paint;
+pub(crate) use elbowroom_map::{Paint, wrap};
 
 use elbowroom_map::is_hidden;
 use serde::Serialize;
 use terminal_size::{Width, terminal_size_of};
-use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
 
 /// The columns that are drawn where there is no terminal to fit.
 pub(crate) const COLUMNS: usize = 80;
@@ -54,7 +52,18 @@ pub(crate) fn json(data: &impl Serialize) -> String {
 
 /// Reports a failure to the user.
 pub(crate) fn complain(message: impl fmt::Display) {
-    note(format_args!("elbowroom: {message}"));
+    let columns = terminal_size_of(io::stderr()).map(|(Width(columns), _)| columns.into());
+    note(fitted(&format!("elbowroom: {message}"), columns));
+}
+
+/// Returns a text whose lines fit a terminal of `columns`, if there is one: longer ones are broken between words.
+pub(crate) fn fitted(text: &str, columns: Option<usize>) -> String {
+    let columns = columns.unwrap_or(usize::MAX);
+    let fit = |line: &str| match line.chars().count() > columns {
+        true => wrap(line, columns).join("\n"),
+        false => line.to_owned(),
+    };
+    text.lines().map(fit).collect::<Vec<_>>().join("\n")
 }
 
 /// Writes a line to standard error. A failure is ignored, because it cannot be reported.
@@ -86,23 +95,16 @@ pub(crate) fn columns() -> Option<usize> {
     Some(usize::from(columns))
 }
 
-/// Breaks a text between words into lines of at most `columns` characters. A longer word has a line of its own.
-pub(crate) fn wrap(text: &str, columns: usize) -> Vec<String> {
-    let options = Options::new(columns)
-        .break_words(false)
-        .word_separator(WordSeparator::AsciiSpace)
-        .word_splitter(WordSplitter::NoHyphenation)
-        .wrap_algorithm(WrapAlgorithm::FirstFit);
-    let lines = textwrap::wrap(text.trim(), options).into_iter();
-    lines
-        .filter(|line| !line.is_empty())
-        .map(Cow::into_owned)
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_lines_are_broken_and_others_stay() {
+        let text = "a   b\n\nsome long words here";
+        assert_eq!(fitted(text, None), text);
+        assert_eq!(fitted(text, Some(10)), "a   b\n\nsome long\nwords here");
+    }
 
     #[test]
     fn what_cannot_be_seen_is_escaped_in_json() {
@@ -110,13 +112,5 @@ mod tests {
         let text = json(&name);
         assert_eq!(text, r#""a\u202eb\udb40\udc41\n""#);
         assert_eq!(serde_json::from_str::<String>(&text).unwrap(), name);
-    }
-
-    #[test]
-    fn lines_break_between_words() {
-        assert_eq!(wrap("aa bb cc dd", 5), ["aa bb", "cc dd"]);
-        assert_eq!(wrap("aaaaaaaa b", 5), ["aaaaaaaa", "b"]);
-        assert_eq!(wrap("ää ää", 5), ["ää ää"]);
-        assert!(wrap(" ", 5).is_empty());
     }
 }

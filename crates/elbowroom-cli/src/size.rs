@@ -1,7 +1,7 @@
 //! Sizes in bytes, as people write and read them.
 
 use elbowroom::Size;
-pub(crate) use elbowroom_map::Sizes;
+pub(crate) use elbowroom_map::{Sizes, count, grouped};
 
 /// Returns a number of bytes as text. See [`Size`].
 pub(crate) fn human(bytes: u64) -> String {

@@ -3,29 +3,26 @@
 use std::fmt::{self, Write};
 
 use anstyle::AnsiColor;
-use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
 
-use crate::pages::State;
-use crate::picture::Picture;
-use crate::size::human;
+use crate::pages::{Run, State};
+use crate::picture::{Counts, Picture};
+use crate::size::{Sizes, count, human};
 use crate::text::Paint;
+use crate::wrap::{COLUMNS, wrap};
 
-/// The width of a text that nothing is known of.
-pub(crate) const COLUMNS: usize = 80;
 /// The width of an address and of the gap behind it.
 const ADDRESS_COLUMNS: usize = 14;
 /// The lines of cells that a terminal has room for.
 const LINES: usize = 24;
+/// The characters for a cell of which only a part is not reserved, from little to much.
+const PARTS: [char; 7] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇'];
 
-/// Returns the cells in a line of `columns`: a power of two, so that lines begin at round addresses.
+/// Returns the cells in a line of `columns`: a multiple of 16, so that lines begin at round addresses.
 fn cells_in_line(columns: usize) -> usize {
-    let most = columns.saturating_sub(ADDRESS_COLUMNS);
-    most.checked_ilog2().map_or(1, |bits| 1 << bits)
-}
-
-/// Returns the number of cells that a terminal of `columns` can show.
-pub(crate) fn cells_max(columns: usize) -> u64 {
-    (cells_in_line(columns) * LINES) as u64
+    match columns.saturating_sub(ADDRESS_COLUMNS) {
+        most @ 16.. => most / 16 * 16,
+        most => most.checked_ilog2().map_or(1, |bits| 1 << bits),
+    }
 }
 
 fn glyph(state: State) -> (char, Option<AnsiColor>) {
@@ -39,65 +36,75 @@ fn glyph(state: State) -> (char, Option<AnsiColor>) {
     }
 }
 
-/// Returns the picture as lines with their addresses, and a legend.
-fn draw(picture: &Picture, paint: Paint, columns: usize) -> String {
-    let mut text = String::new();
-    let mut at = picture.start;
-    for line in picture.cells.chunks(cells_in_line(columns)) {
-        let _ = write!(text, "{at:>12x}  ");
-        for run in line.chunk_by(|a, b| Picture::foremost(a) == Picture::foremost(b)) {
-            let (glyph, colour) = glyph(Picture::foremost(&run[0]));
-            let cells: String = std::iter::repeat_n(glyph, run.len()).collect();
-            text += &colour.map_or_else(|| cells.clone(), |colour| paint.colour(colour, &cells));
-        }
-        text.push('\n');
-        at += line.len() as u64 * picture.cell_bytes();
-    }
-    text += &legend(picture, paint, columns);
-    text
+/// Returns the character of a cell, and its colour.
+fn look(cell: &Counts) -> (char, Option<AnsiColor>) {
+    let (whole, colour) = glyph(Picture::foremost(cell));
+    let part = Picture::level(cell, PARTS.len());
+    (part.map_or(whole, |level| PARTS[level]), colour)
+}
+
+fn painted(paint: Paint, (glyph, colour): (char, Option<AnsiColor>), times: usize) -> String {
+    let cells: String = std::iter::repeat_n(glyph, times).collect();
+    colour.map_or_else(|| cells.clone(), |colour| paint.colour(colour, &cells))
 }
 
 fn legend(picture: &Picture, paint: Paint, columns: usize) -> String {
     let mut text = String::new();
-    for (state, &pages) in State::ALL.iter().zip(&picture.totals()) {
+    let page_size = picture.page_size_bytes;
+    let totals = picture.totals();
+    let sizes = Sizes::of(totals.map(|pages| pages * page_size));
+    for (&state, &pages) in State::ALL.iter().zip(&totals) {
         if pages > 0 {
-            let (glyph, colour) = glyph(*state);
-            let glyph = glyph.to_string();
-            let glyph = colour.map_or_else(|| glyph.clone(), |colour| paint.colour(colour, &glyph));
-            let size = human(pages * picture.page_size_bytes);
             let _ = writeln!(
                 text,
-                "  {glyph} {:<10}{size:>10}  {pages} page{}",
+                "  {} {:<10}{:>10}  {}",
+                painted(paint, glyph(state), 1),
                 state.word(),
-                if pages == 1 { "" } else { "s" }
+                sizes.text(pages * page_size),
+                count(pages, "page")
             );
         }
     }
-    let page = human(picture.page_size_bytes);
+    let page = human(page_size);
     let scale = match picture.pages_per_cell {
         1 => format!("A character is a page of {page}."),
         pages => format!(
-            "A character is {} ({pages} pages of {page}), and shows the last of these that any of them is.",
-            human(picture.cell_bytes())
+            "A character is {} ({} of {page}): the last of these states that a page of it has, as high as the part \
+             that is not reserved.",
+            human(picture.cell_bytes()),
+            count(pages, "page")
         ),
     };
-    let lines = Options::new(columns)
-        .initial_indent("  ")
-        .subsequent_indent("  ")
-        .break_words(false)
-        .word_separator(WordSeparator::AsciiSpace)
-        .word_splitter(WordSplitter::NoHyphenation)
-        .wrap_algorithm(WrapAlgorithm::FirstFit);
-    text += &textwrap::fill(&scale, lines);
-    text.push('\n');
+    for line in wrap(&scale, columns.saturating_sub(2)) {
+        let _ = writeln!(text, "  {line}");
+    }
     text
 }
 
 impl Picture {
-    /// Returns the picture as text: lines of characters, one a cell, and what they mean. A line has at most
-    /// `columns`, if that is room for an address and one cell.
+    /// Returns the picture of adjacent runs that is drawn best in lines of at most `columns`.
+    pub fn fitting(runs: &[Run], page_size_bytes: u64, columns: usize) -> Picture {
+        Picture::new(
+            runs,
+            page_size_bytes,
+            (cells_in_line(columns) * LINES) as u64,
+        )
+    }
+
+    /// Returns the picture as text: lines of characters, one a cell, with their addresses, and what they mean. A line
+    /// has at most `columns`, if that is room for an address and one cell.
     pub fn draw(&self, paint: Paint, columns: usize) -> String {
-        draw(self, paint, columns)
+        let mut text = String::new();
+        let mut at = self.start;
+        for line in self.cells.chunks(cells_in_line(columns)) {
+            let _ = write!(text, "{at:>12x}  ");
+            for run in line.chunk_by(|a, b| look(a) == look(b)) {
+                text += &painted(paint, look(&run[0]), run.len());
+            }
+            text.push('\n');
+            at += line.len() as u64 * self.cell_bytes();
+        }
+        text + &legend(self, paint, columns)
     }
 }
 
@@ -111,7 +118,6 @@ impl fmt::Display for Picture {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pages::Run;
 
     #[test]
     fn pages_are_drawn() {
@@ -121,8 +127,8 @@ mod tests {
             Run::new(0x10_0000 + 3 * page, 0x10_0000 + 4 * page, State::Committed),
             Run::new(0x10_0000 + 4 * page, 0x10_0000 + 70 * page, State::Reserved),
         ];
-        let picture = Picture::new(&runs, page, cells_max(COLUMNS));
-        let text = draw(&picture, Paint::Plain, COLUMNS);
+        let picture = Picture::fitting(&runs, page, COLUMNS);
+        let text = picture.draw(Paint::Plain, COLUMNS);
         let expected = format!(
             "      100000  ███▒{}\n      140000  {}\n  ░ reserved     264 KiB  66 pages\n  \
              ▒ committed      4 KiB  1 page\n  █ resident      12 KiB  3 pages\n  A character is a page of 4 KiB.\n",
@@ -138,21 +144,33 @@ mod tests {
             Run::new(0, 1 << 40, State::Reserved),
             Run::new(1 << 40, (1 << 40) + 4096, State::Guard),
         ];
-        for columns in [45, 60, COLUMNS, 200] {
-            let picture = Picture::new(&runs, 4096, cells_max(columns));
-            let text = draw(&picture, Paint::Plain, columns);
+        for columns in [45, 60, COLUMNS, 120, 200] {
+            let picture = Picture::fitting(&runs, 4096, columns);
+            let text = picture.draw(Paint::Plain, columns);
             let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
             assert!(
-                widest <= columns && 2 * widest > columns,
+                widest <= columns && 4 * widest > 3 * columns,
                 "{columns}: {text}"
             );
             assert!(text.lines().count() <= LINES + 7, "{columns}: {text}");
         }
-        let picture = Picture::new(&runs, 4096, cells_max(COLUMNS));
-        let text = draw(&picture, Paint::Colours, COLUMNS).replace("\n  ", " ");
+        let picture = Picture::fitting(&runs, 4096, COLUMNS);
+        let text = picture.draw(Paint::Colours, COLUMNS).replace("\n  ", " ");
         assert!(
-            text.contains("\x1b[31mx\x1b[0m") && text.contains("shows the last of these"),
+            text.contains("\x1b[31mx\x1b[0m") && text.contains("the last of these"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_cell_is_shaded_by_its_share() {
+        let runs = [
+            Run::new(0, 5 << 20, State::Resident),
+            Run::new(5 << 20, 1 << 30, State::Reserved),
+        ];
+        let picture = Picture::fitting(&runs, 4096, COLUMNS);
+        assert_eq!(picture.cell_bytes(), 1 << 20);
+        let text = Picture::fitting(&runs, 8192, 60).draw(Paint::Plain, 60);
+        assert!(text.starts_with("           0  ██▄░"), "{text}");
     }
 }

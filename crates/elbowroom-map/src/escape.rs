@@ -28,9 +28,25 @@ pub fn is_hidden(char: char) -> bool {
     )
 }
 
+/// Returns the end of a name that has more than `columns` characters: of a path, it says the most.
+pub fn shortened(name: &str, columns: usize) -> String {
+    match name.chars().count().checked_sub(columns) {
+        None | Some(0) => name.to_owned(),
+        Some(more) => std::iter::once('…')
+            .chain(name.chars().skip(more + 1))
+            .collect(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_end_of_a_path_stays() {
+        assert_eq!(shortened("/usr/lib/libc.so", 8), "…libc.so");
+        assert_eq!([shortened("/usr", 8), shortened("/usr", 4)], ["/usr"; 2]);
+    }
 
     #[test]
     fn characters_that_cannot_be_seen_are_written_as_numbers() {

@@ -2,7 +2,7 @@
 //!
 //! A [`Snapshot`] has the mappings of a process at one moment, and how many bytes of each are reserved, committed,
 //! charged, resident, dirty, huge and swapped. Adjacent mappings with the same name form a [`Region`]. A snapshot
-//! prints as bars on one scale and tables; [`Snapshot::pages`] draws a region page by page. The command
+//! prints as bars and tables; [`Snapshot::pages`] draws a region page by page. The command
 //! `elbowroom map` prints the same text.
 //!
 //! ```
@@ -31,7 +31,9 @@
 //!
 //! `serde` implements `Serialize` and `Deserialize` for a snapshot and its parts.
 
+mod bar;
 mod cells;
+mod columns;
 mod error;
 mod escape;
 mod os;
@@ -41,12 +43,16 @@ mod read;
 mod size;
 mod snapshot;
 mod text;
+mod wrap;
 
+pub use bar::bar;
+pub use columns::FigureColumns;
 pub use error::Error;
-pub use escape::{escaped, is_hidden};
+pub use escape::{escaped, is_hidden, shortened};
 pub use pages::{Run, State};
 pub use picture::{Counts, Picture};
 pub use read::Pages;
-pub use size::Sizes;
+pub use size::{Sizes, count, grouped};
 pub use snapshot::{Figures, Kind, Mapping, Region, Snapshot, Wanted};
 pub use text::{Paint, Row};
+pub use wrap::wrap;

@@ -72,6 +72,17 @@ impl Picture {
             .find(|&state| cell[state as usize] > 0)
             .unwrap_or(State::Reserved)
     }
+
+    /// Returns which of `levels` tells best how large a part of a cell is not reserved. `None` if all of it or nothing
+    /// is.
+    pub fn level(cell: &Counts, levels: usize) -> Option<usize> {
+        let pages: u64 = cell.iter().sum();
+        let reserved = cell[State::Reserved as usize];
+        let level = u128::from(pages - reserved) * levels as u128 / u128::from(pages.max(1));
+        (1..pages)
+            .contains(&reserved)
+            .then(|| (level as usize).min(levels.saturating_sub(1)))
+    }
 }
 
 #[cfg(test)]
@@ -118,6 +129,16 @@ mod tests {
                 .count(),
             1
         );
+    }
+
+    #[test]
+    fn a_part_of_a_cell_has_a_level() {
+        let level = |reserved, resident| Picture::level(&[reserved, 0, 0, resident, 0, 0], 7);
+        assert_eq!(
+            [level(127, 1), level(64, 64), level(1, 127)],
+            [Some(0), Some(3), Some(6)]
+        );
+        assert_eq!([level(0, 9), level(9, 0), level(0, 0)], [None; 3]);
     }
 
     #[test]

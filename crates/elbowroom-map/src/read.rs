@@ -3,15 +3,15 @@
 use std::fmt;
 use std::process;
 
-use crate::cells::{COLUMNS, cells_max};
 use crate::error::Error;
-use crate::escape::escaped;
+use crate::escape::{escaped, shortened};
 use crate::os;
 use crate::pages::Run;
 use crate::picture::Picture;
 use crate::size::human;
 use crate::snapshot::{Region, Snapshot};
 use crate::text::Paint;
+use crate::wrap::COLUMNS;
 
 impl Snapshot {
     /// Takes a snapshot of this process. Regions of elbowroom have their names, even if the system does not store them.
@@ -80,14 +80,18 @@ impl Pages<'_> {
             region,
             runs,
         } = self;
-        let picture = Picture::new(runs, snapshot.page_size_bytes, cells_max(columns));
-        format!(
-            "process {} {}\n{}: {} at {:x}\n\n{}",
-            snapshot.pid,
-            escaped(&snapshot.program),
-            region.label(escaped),
+        let picture = Picture::fitting(runs, snapshot.page_size_bytes, columns);
+        let start = format!("process {} ", snapshot.pid);
+        let end = format!(
+            ": {} at {:x}",
             human(region.end - region.start),
-            region.start,
+            region.start
+        );
+        let room = |others: &str| columns.saturating_sub(others.len());
+        let program = shortened(&escaped(&snapshot.program), room(&start));
+        let name = shortened(&region.label(escaped), room(&end));
+        format!(
+            "{start}{program}\n{name}{end}\n\n{}",
             picture.draw(paint, columns)
         )
     }

@@ -1,10 +1,29 @@
-//! Sizes in bytes, as people read them.
+//! Sizes and numbers, as people read them.
 
 use elbowroom::Size;
 
 /// Returns a number of bytes as text. See [`Size`].
 pub(crate) fn human(bytes: u64) -> String {
     Size(bytes).to_string()
+}
+
+/// Returns a number of things, with their unit: `1 page`, `1,234 pages`.
+pub fn count(number: u64, unit: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {unit}{plural}", grouped(number))
+}
+
+/// Returns a number with commas between thousands.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// How the sizes of a table are written: those of one unit have the same number of decimals.
@@ -39,6 +58,15 @@ impl Sizes {
         }
     }
 
+    /// Returns a size as a cell of the table: `-` for nothing, `?` for what is not known.
+    pub fn cell(&self, bytes: Option<u64>) -> String {
+        match bytes {
+            Some(0) => "-".to_owned(),
+            Some(bytes) => self.text(bytes),
+            None => "?".to_owned(),
+        }
+    }
+
     /// Returns a difference with its sign. Its size is one of those that the table was made of.
     pub fn change(&self, bytes: i64) -> String {
         let sign = match bytes {
@@ -47,6 +75,15 @@ impl Sizes {
             _ => "-",
         };
         format!("{sign}{}", self.text(bytes.unsigned_abs()))
+    }
+
+    /// Returns a difference as a cell of the table: `-` for none, `?` for what is not known.
+    pub fn change_cell(&self, bytes: Option<i64>) -> String {
+        match bytes {
+            Some(0) => "-".to_owned(),
+            Some(bytes) => self.change(bytes),
+            None => "?".to_owned(),
+        }
     }
 }
 
@@ -63,6 +100,15 @@ mod tests {
             ["1.0 GiB", "1.5 GiB", "4 MiB", "4 KiB", "4097 B"]
         );
         assert_eq!(Sizes::of([1 << 30]).text(1 << 30), "1 GiB");
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!(
+            [count(0, "page"), count(1, "page"), count(1234, "page")],
+            ["0 pages", "1 page", "1,234 pages"]
+        );
+        assert_eq!([grouped(999), grouped(1_000_000)], ["999", "1,000,000"]);
     }
 
     #[test]

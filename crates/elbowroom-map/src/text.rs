@@ -1,12 +1,15 @@
-//! A snapshot as text: bars on one scale, sums by kind, and the regions by kind and name.
+//! A snapshot as text: the sums as bars, sums by kind, and the regions by kind and name.
 
 use std::fmt::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use crate::escape::escaped;
-use crate::size::{Sizes, human};
-use crate::snapshot::{Figures, Kind, Region, Snapshot};
+use crate::bar::bar;
+use crate::columns::FigureColumns;
+use crate::escape::{escaped, shortened};
+use crate::size::{Sizes, grouped, human};
+use crate::snapshot::{Figures, Kind, Region, Snapshot, title};
+use crate::wrap::{COLUMNS, wrap};
 
 /// Whether a text contains escape sequences for colours. Colours only repeat what characters say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,10 +47,8 @@ impl Paint {
 /// The rows of regions in a text, unless all are wanted.
 const ROWS: usize = 24;
 
-/// The width of the longest bar, and of what stands before it.
-const BAR_COLUMNS: usize = 48;
+/// The width of what stands before a bar.
 const BAR_START: usize = 23;
-const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
 
 /// The regions of one kind and name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,9 +73,9 @@ impl Snapshot {
         rows(&self.regions())
     }
 
-    /// Returns the text: the sums as bars on one scale, the sums by kind, and the largest regions by kind and name, or
-    /// with `all` every region. Where lines may have few columns, the tables have fewer figures, and long names lose
-    /// their first characters.
+    /// Returns the text: the sums as bars, the sums by kind, and the largest regions by kind and name, or with `all`
+    /// every region. A bar that dwarfs the others is cut off, and the text says so. Where lines may have few columns,
+    /// the tables have fewer figures, and long names lose their first characters.
     pub fn draw(&self, all: bool, paint: Paint, columns: usize) -> String {
         text(self, if all { usize::MAX } else { ROWS }, paint, columns)
     }
@@ -84,6 +85,14 @@ impl fmt::Display for Snapshot {
     /// Writes the text with the largest regions, or with `{:#}` all regions, without colours.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.draw(f.alternate(), Paint::Plain, usize::MAX))
+    }
+}
+
+impl Row {
+    /// Returns the name as it can be shown, or its end if it has more than `columns` characters. A region without a
+    /// name is described, as far as there is room, with its address.
+    pub fn title(&self, columns: usize) -> String {
+        title(self.kind, &self.name, self.start, columns)
     }
 }
 
@@ -120,39 +129,31 @@ fn rows(regions: &[Region]) -> Vec<Row> {
 
 /// Returns the text with at most `rows_max` rows of regions, in lines of at most `columns`.
 fn text(snapshot: &Snapshot, rows_max: usize, paint: Paint, columns: usize) -> String {
-    let program = escaped(&snapshot.program);
-    let mut text = format!(
-        "process {} {program}, pages of {}\n\n",
-        snapshot.pid,
-        human(snapshot.page_size_bytes)
-    );
+    let (pid, page) = (snapshot.pid, human(snapshot.page_size_bytes));
+    let start = format!("process {pid} ");
+    let end = format!(", pages of {page}");
+    let room = columns.saturating_sub(start.len() + end.len());
+    let program = shortened(&escaped(&snapshot.program), room);
+    let mut text = format!("{start}{program}{end}\n\n");
     let total = snapshot.total();
     let regions = snapshot.regions();
     let rows = rows(&regions);
     let kinds = snapshot.kinds();
     let parts = kinds.iter().map(|(_, _, figures)| figures);
     let parts = parts.chain(rows.iter().take(rows_max).map(|row| &row.figures));
-    let mut table = Table::fitting(&total, columns);
-    table.sizes = Sizes::of(
-        parts
-            .chain([&total])
-            .flat_map(|figures| table.bytes(figures)),
-    );
+    let table = Table::fitting(&total, parts, columns);
     bars(&mut text, &total, columns);
     text += &format!("\n{}\n", paint.bold(&table.header()));
     for (kind, count, figures) in &kinds {
-        text += &table.line(kind.word(), *count, figures, "");
+        text += &table.line(kind.word(), *count, figures, |_| String::new());
     }
-    text += &table.line("all", regions.len(), &total, "");
+    text += &table.line("all", regions.len(), &total, |_| String::new());
 
     text += &format!("\n{}\n", paint.bold(&table.header()));
     for row in rows.iter().take(rows_max) {
-        let name = if row.name.is_empty() {
-            format!("at {:x}", row.start)
-        } else {
-            row.name.clone()
-        };
-        text += &table.line(row.kind.word(), row.regions, &row.figures, &name);
+        text += &table.line(row.kind.word(), row.regions, &row.figures, |room| {
+            row.title(room)
+        });
     }
     if let Some(more) = rows.len().checked_sub(rows_max).filter(|&more| more > 0) {
         let _ = writeln!(text, "and {more} more");
@@ -160,81 +161,77 @@ fn text(snapshot: &Snapshot, rows_max: usize, paint: Paint, columns: usize) -> S
     text
 }
 
+/// Each sum as a bar, all on one scale.
 fn bars(text: &mut String, total: &Figures, columns: usize) {
-    let scale = total.reserved_bytes;
-    let sizes = Sizes::of(total.named().into_iter().filter_map(|(_, bytes)| bytes));
-    let longest = columns.saturating_sub(BAR_START).min(BAR_COLUMNS);
-    for (name, bytes) in total.named() {
+    let scale = total.scale_bytes();
+    let sizes = Sizes::of(total.bytes().into_iter().flatten());
+    let columns = if columns == usize::MAX {
+        COLUMNS
+    } else {
+        columns
+    };
+    let longest = columns.saturating_sub(BAR_START);
+    for (name, bytes) in Figures::NAMES.into_iter().zip(total.bytes()) {
         let (size, bar) = match bytes {
-            Some(bytes) => (sizes.text(bytes), bar(bytes, scale, longest)),
+            Some(bytes) => (sizes.text(bytes), bar(bytes, scale, longest, true)),
             None => ("not known".to_owned(), String::new()),
         };
         let line = format!("{name:<10}{size:>11}  {bar}");
         let _ = writeln!(text, "{}", line.trim_end());
     }
-}
-
-/// Returns a bar in eighths of a character. A size above 0 has at least one eighth.
-fn bar(bytes: u64, scale: u64, longest: usize) -> String {
-    if scale == 0 {
-        return String::new();
+    if total.reserved_bytes > scale {
+        let times = grouped(total.reserved_bytes / scale);
+        let note = format!("▶ The bar of what is reserved goes on: it is {times} times as long.");
+        for line in wrap(&note, columns) {
+            let _ = writeln!(text, "{line}");
+        }
     }
-    let eighths = (u128::from(bytes) * 8 * longest as u128 / u128::from(scale)) as usize;
-    let eighths = eighths.max(usize::from(bytes > 0));
-    let mut bar = "█".repeat(eighths / 8);
-    if eighths % 8 > 0 {
-        bar.push(EIGHTHS[eighths % 8]);
-    }
-    bar
 }
 
 /// The columns of the tables of regions.
 struct Table {
-    // Whether there is a column for each figure, in their order.
-    shown: [bool; FIGURES],
-    // Whether there is one for the number of regions.
+    figures: FigureColumns,
+    sizes: Sizes,
+    // Whether there is a column for the number of regions.
     has_count: bool,
     // The columns that a line may have.
     columns: usize,
-    sizes: Sizes,
 }
 
-const FIGURES: usize = 7;
-/// Of the figures, in their order: those that give way first where lines are short. The last ones never do.
-const GIVE_WAY: [usize; 4] = [6, 5, 4, 2];
 /// The widths of the first two columns and of a figure.
 const KIND_COLUMNS: usize = 12;
 const COUNT_COLUMNS: usize = 8;
 const FIGURE_COLUMNS: usize = 11;
-/// The least for names, before a figure gives way, and before the number of regions does.
-const NAME_COLUMNS: [usize; 2] = [22, 13];
+/// From this width on there is room for the number of regions, and for longer names.
+const USUAL_COLUMNS: usize = 78;
 
 impl Table {
-    /// A table of the figures that are not 0 in all, as far as there is room beside the names.
-    fn fitting(total: &Figures, columns: usize) -> Table {
-        let mut table = Table {
-            shown: total.named().map(|(_, bytes)| bytes != Some(0)),
-            has_count: true,
+    /// Returns a table of the figures that are not 0 in all, as far as there is room beside the names.
+    fn fitting<'a>(
+        total: &'a Figures,
+        parts: impl Iterator<Item = &'a Figures>,
+        columns: usize,
+    ) -> Table {
+        let has_count = columns >= USUAL_COLUMNS;
+        let others = KIND_COLUMNS
+            + if has_count { COUNT_COLUMNS } else { 0 }
+            + if has_count { 22 } else { 13 };
+        let figures = FigureColumns::fitting(
+            total.bytes().map(|bytes| bytes != Some(0)),
+            FIGURE_COLUMNS,
+            columns.saturating_sub(others + 2),
+        );
+        let sizes = Sizes::of(
+            parts
+                .chain([total])
+                .flat_map(|part| figures.of(part.bytes()).flatten()),
+        );
+        Table {
+            figures,
+            sizes,
+            has_count,
             columns,
-            sizes: Sizes::default(),
-        };
-        let [for_figures, for_count] = NAME_COLUMNS;
-        for figure in GIVE_WAY {
-            table.shown[figure] &= table.room() >= for_figures;
         }
-        table.has_count = table.room() >= for_count;
-        table
-    }
-
-    fn width(&self) -> usize {
-        let figures = self.shown.iter().filter(|shown| **shown).count();
-        let count = if self.has_count { COUNT_COLUMNS } else { 0 };
-        KIND_COLUMNS + count + figures * FIGURE_COLUMNS
-    }
-
-    /// The columns for names.
-    fn room(&self) -> usize {
-        self.columns.saturating_sub(self.width() + 2)
     }
 
     /// The first two columns.
@@ -245,47 +242,23 @@ impl Table {
         }
     }
 
-    fn shown<T>(&self, figures: [T; FIGURES]) -> impl Iterator<Item = T> {
-        let shown = figures.into_iter().zip(self.shown);
-        shown.filter_map(|(figure, is_shown)| is_shown.then_some(figure))
-    }
-
-    /// The sizes in a line.
-    fn bytes(&self, figures: &Figures) -> Vec<u64> {
-        let shown = self.shown(figures.named());
-        shown.filter_map(|(_, bytes)| bytes).collect()
-    }
-
     fn header(&self) -> String {
-        let mut text = self.start("kind", &"regions");
-        for (name, _) in self.shown(Figures::NONE.named()) {
-            let _ = write!(text, "{name:>FIGURE_COLUMNS$}");
-        }
-        text
+        self.start("kind", &"regions") + &self.figures.line(Figures::NAMES)
     }
 
-    fn line(&self, kind: &str, count: usize, figures: &Figures, name: &str) -> String {
-        let mut line = self.start(kind, &count);
-        for (_, bytes) in self.shown(figures.named()) {
-            let size = match bytes {
-                Some(0) => "-".to_owned(),
-                Some(bytes) => self.sizes.text(bytes),
-                None => "?".to_owned(),
-            };
-            let _ = write!(line, "{size:>FIGURE_COLUMNS$}");
-        }
-        let name = shortened(&escaped(name), self.room());
-        format!("{}\n", format!("{line}  {name}").trim_end())
-    }
-}
-
-/// Returns the end of a name that has more than `columns` characters: of a path, it says the most.
-fn shortened(name: &str, columns: usize) -> String {
-    match name.chars().count().checked_sub(columns) {
-        None | Some(0) => name.to_owned(),
-        Some(more) => std::iter::once('…')
-            .chain(name.chars().skip(more + 1))
-            .collect(),
+    /// Returns a line. `name` has to fit the columns that are left.
+    fn line(
+        &self,
+        kind: &str,
+        count: usize,
+        figures: &Figures,
+        name: impl FnOnce(usize) -> String,
+    ) -> String {
+        let sizes = figures.bytes().map(|bytes| self.sizes.cell(bytes));
+        let line = self.start(kind, &count) + &self.figures.line(sizes);
+        let room = self.columns.saturating_sub(line.chars().count() + 2);
+        let line = format!("{line}  {}", name(room));
+        format!("{}\n", line.trim_end())
     }
 }
 
@@ -299,10 +272,10 @@ mod tests {
         let expected = "\
 process 17 /bin/prog, pages of 4 KiB
 
-reserved       68 KiB  ████████████████████████████████████████████████
-committed      68 KiB  ████████████████████████████████████████████████
+reserved       68 KiB  █████████████████████████████████████████████████████████
+committed      68 KiB  █████████████████████████████████████████████████████████
 charged           0 B
-resident       24 KiB  ████████████████▉
+resident       24 KiB  ████████████████████
 dirty             0 B
 huge              0 B
 swapped           0 B
@@ -316,7 +289,7 @@ all                5     68 KiB     68 KiB     24 KiB
 
 kind         regions   reserved  committed   resident
 image              1     12 KiB     12 KiB      8 KiB  /bin/prog
-anonymous          1     32 KiB     32 KiB      4 KiB  at 400000
+anonymous          1     32 KiB     32 KiB      4 KiB  no name, at 400000
 heap               1     16 KiB     16 KiB      4 KiB  [heap]
 named              1      4 KiB      4 KiB      4 KiB  cache of pages
 and 1 more
@@ -351,10 +324,11 @@ and 1 more
         let mut snapshot = snapshot();
         let figures = &mut snapshot.mappings[0].figures;
         (figures.dirty_bytes, figures.huge_bytes) = (Some(PAGE), Some(PAGE));
+        snapshot.program = "/a/long/path/to/a/program".repeat(9);
         snapshot.mappings[0].name = format!("/a/long/path/{}/of-a-library.so", "x/".repeat(40));
         for columns in [60, 80, 120, 200] {
             let text = text(&snapshot, 9, Paint::Plain, columns);
-            let widest = text.lines().skip(2).map(|line| line.chars().count());
+            let widest = text.lines().map(|line| line.chars().count());
             assert!(widest.max() <= Some(columns), "{columns}: {text}");
             assert!(text.contains("a-library.so\n"), "{columns}: {text}");
             assert_eq!(
@@ -366,10 +340,7 @@ and 1 more
     }
 
     #[test]
-    fn small_bars_are_seen_and_names_are_escaped() {
-        assert_eq!(bar(1, 1 << 60, 48), "▏");
-        assert_eq!(bar(0, 1 << 60, 48), "");
-        assert_eq!(bar(u64::MAX, u64::MAX, 48).chars().count(), BAR_COLUMNS);
+    fn names_are_escaped() {
         let mut snapshot = snapshot();
         snapshot.mappings[0].name = "\x1b[2J\n".to_owned();
         let text = text(&snapshot, 9, Paint::Plain, usize::MAX);
@@ -377,6 +348,50 @@ and 1 more
             !text.contains('\x1b') && text.contains("  \\u{1b}[2J\\u{a}\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_vast_reservation_leaves_the_other_bars_their_length() {
+        let mut snapshot = snapshot();
+        snapshot.mappings[0].figures.reserved_bytes = 1 << 40;
+        for columns in [60, 80, 200] {
+            let text = text(&snapshot, 9, Paint::Plain, columns);
+            let bar = |name: &str| {
+                let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+                line.chars().skip(BAR_START).collect::<String>()
+            };
+            assert_eq!(bar("reserved").chars().count(), columns - BAR_START);
+            assert!(bar("reserved").ends_with('▶'), "{text}");
+            // The scale ends a quarter beyond it.
+            let committed = (columns - BAR_START) * 4 / 5;
+            assert_eq!(bar("committed").matches('█').count(), committed);
+            assert!(
+                text.contains("▶ The bar of what is reserved goes on: it is"),
+                "{text}"
+            );
+        }
+        assert!(!text(&crate::snapshot::tests::snapshot(), 9, Paint::Plain, 80).contains('▶'));
+    }
+
+    #[test]
+    fn regions_without_a_name_are_described() {
+        let mut snapshot = snapshot();
+        let mut mapping = mapping(0x70_0000_0000, 99, Kind::Reservation, "");
+        mapping.figures.resident_bytes = Some(99 * PAGE);
+        snapshot.mappings.push(mapping);
+        let title_of = |columns| snapshot.rows()[0].title(columns);
+        let text = text(&snapshot, 1, Paint::Plain, 120);
+        assert!(
+            text.contains("  committed in part, at 7000000000\n"),
+            "{text}"
+        );
+        for (columns, title) in [
+            (34, "committed in part, at 7000000000"),
+            (31, "at 7000000000"),
+            (10, "7000000000"),
+        ] {
+            assert_eq!(title_of(columns), title);
+        }
     }
 
     #[test]

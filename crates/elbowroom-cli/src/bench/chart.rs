@@ -6,7 +6,9 @@ use super::mechanism::{BASELINE, Mechanism};
 use super::outcome::{Outcome, Table};
 use super::view::{clocks, runs, size, title};
 use crate::output::wrap;
+use crate::picture::round_step;
 use crate::picture::svg::{Anchor, MARGIN, Svg};
+use crate::size::Sizes;
 
 const WIDTH: u32 = 960;
 /// Where bars begin, and where the longest ends.
@@ -62,8 +64,7 @@ fn legend(svg: &mut Svg) {
         (MARGIN, "committed", "committed up front"),
         (MARGIN + 170.0, "resident", "on touch"),
     ] {
-        svg.rect(x, svg.y, BAR, BAR, class);
-        svg.text(x + 20.0, svg.y + 11.5, "small", Anchor::Start, text);
+        svg.key(x, class, text);
     }
     svg.y += 40.0;
 }
@@ -77,7 +78,7 @@ fn draw(svg: &mut Svg, table: &Table, size_bytes: usize) {
     let rows = table.measured().count();
     let (top, bottom) = (svg.y, svg.y + rows as f64 * ROW);
 
-    let step = round_step(longest);
+    let step = round_step(longest, 8.0);
     let mut at = 0.0;
     while at <= longest {
         svg.line(
@@ -103,6 +104,8 @@ fn draw(svg: &mut Svg, table: &Table, size_bytes: usize) {
             text,
         );
     }
+    let committed = table.measured().filter_map(|row| row.committed_bytes());
+    let sizes = Sizes::of(committed);
     for row in table.measured() {
         let (Some(whole), Some(page)) = (row.time_ns(), table.page_ns(row)) else {
             continue;
@@ -138,7 +141,9 @@ fn draw(svg: &mut Svg, table: &Table, size_bytes: usize) {
         let ratio = table
             .ratio_of_medians(row)
             .map_or_else(|| "-".to_owned(), three_digits);
-        let committed = row.committed_bytes().map_or_else(String::new, size);
+        let committed = row
+            .committed_bytes()
+            .map_or_else(String::new, |bytes| sizes.text(bytes));
         for (column, text) in [(0.0, time(page.median)), (76.0, ratio), (160.0, committed)] {
             svg.text(
                 RIGHT + 80.0 + column,
@@ -158,19 +163,6 @@ fn spread(svg: &mut Svg, ends: [f64; 2], middle: f64) {
     svg.line((ends[0], middle), (ends[1], middle), "whisker");
     for end in ends {
         svg.line((end, middle - 3.5), (end, middle + 3.5), "whisker");
-    }
-}
-
-/// 1, 2 or 5 times a power of ten that gives at most eight steps.
-fn round_step(longest: f64) -> f64 {
-    let mut power = 1.0;
-    loop {
-        for step in [power, 2.0 * power, 5.0 * power] {
-            if longest / step <= 8.0 {
-                return step;
-            }
-        }
-        power *= 10.0;
     }
 }
 
@@ -243,12 +235,23 @@ mod tests {
     #[test]
     fn axes_have_few_round_numbers() {
         assert_eq!(
-            [round_step(8.0), round_step(9.0), round_step(4.1e7)],
-            [1.0, 2.0, 1e7]
-        );
-        assert_eq!(
             [tick(0.0, 500.0), tick(20_000.0, 5000.0), tick(4e9, 2e9)],
             ["0 ns", "20 µs", "4 s"]
+        );
+    }
+
+    #[test]
+    fn sizes_of_one_unit_are_written_alike() {
+        let mut outcome = outcome();
+        for (row, bytes) in outcome.tables[0].rows.iter_mut().zip([3 << 19, 1 << 20]) {
+            for sample in &mut row.series.samples {
+                sample.extra.committed_bytes = bytes;
+            }
+        }
+        let svg = svg(&outcome);
+        assert!(
+            svg.contains(">1.5 MiB<") && svg.contains(">1.0 MiB<"),
+            "{svg}"
         );
     }
 }

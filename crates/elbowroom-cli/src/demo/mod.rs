@@ -20,7 +20,7 @@ use crate::args::{Char, Demo, Transcript};
 use crate::map;
 use crate::os;
 use crate::output::{self, complain, line, paint, write_file};
-use crate::picture::{CELLS_MAX, Trace};
+use crate::picture::Trace;
 use crate::usage::Usage;
 
 /// Why the program did not get to its end.
@@ -370,7 +370,7 @@ impl Program<'_> {
         let page = page_size() as u64;
         if self.settings.picture {
             let columns = output::columns().unwrap_or(output::COLUMNS);
-            let text = Picture::new(&self.runs, page, CELLS_MAX).draw(paint(), columns);
+            let text = Picture::fitting(&self.runs, page, columns).draw(paint(), columns);
             line(format_args!("\n{}", text.trim_end()))
                 .map_err(|error| Stop::CannotPrint(error).to_string())?;
         }

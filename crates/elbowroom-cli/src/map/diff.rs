@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use elbowroom_map::{Figures, Kind, Region, Snapshot, escaped};
+use elbowroom_map::{FigureColumns, Figures, Kind, Region, Snapshot, escaped, shortened};
 use serde::Serialize;
 
 use crate::output::Paint;
@@ -63,9 +63,7 @@ fn of_process<S: serde::Serializer>(
 }
 
 fn by_name<S: serde::Serializer>(changes: &Changes, serializer: S) -> Result<S::Ok, S::Error> {
-    let names = Figures::NONE
-        .named()
-        .map(|(name, _)| format!("{name}_change_bytes"));
+    let names = Figures::NAMES.map(|name| format!("{name}_change_bytes"));
     serializer.collect_map(names.iter().zip(changes))
 }
 
@@ -140,78 +138,70 @@ fn family(kind: Kind) -> Kind {
 }
 
 fn changes(before: &Figures, now: &Figures) -> Changes {
-    let mut changes = Changes::default();
-    for ((change, (_, before)), (_, now)) in changes.iter_mut().zip(before.named()).zip(now.named())
-    {
-        *change = now
-            .zip(before)
-            .map(|(now, before)| now.wrapping_sub(before) as i64);
-    }
-    changes
+    let (before, now) = (before.bytes(), now.bytes());
+    std::array::from_fn(|at| Some(now[at]?.wrapping_sub(before[at]?) as i64))
 }
 
-/// As text; at most `rows_max` regions.
-pub(crate) fn text(diff: &Diff, rows_max: usize, paint: Paint) -> String {
-    let process = |(pid, program): &(u32, String)| format!("process {pid} {}", escaped(program));
-    let mut text = match diff.is_same_process {
-        true => format!("{}: what has changed\n\n", process(&diff.now)),
-        false => format!(
-            "{}, compared with {}\n\n",
-            process(&diff.now),
-            process(&diff.before)
-        ),
+/// The columns before the figures.
+const START_COLUMNS: usize = 20;
+
+/// Returns the text: at most `rows_max` regions, in lines of at most `columns`.
+pub(crate) fn text(diff: &Diff, rows_max: usize, paint: Paint, columns: usize) -> String {
+    let process = |start: &str, (pid, program): &(u32, String), end: &str| {
+        let start = format!("{start}process {pid} ");
+        let room = columns.saturating_sub(start.len() + end.len());
+        format!("{start}{}{end}\n", shortened(&escaped(program), room))
     };
-    let mut head = format!("{:<9}{:<12}", "", "kind");
-    for (name, _) in Figures::NONE.named() {
-        let _ = write!(head, "{name:>12}");
-    }
-    text += &paint.bold(&head);
+    let mut text = match diff.is_same_process {
+        true => process("", &diff.now, ": what has changed"),
+        false => process("", &diff.now, "") + &process("compared with ", &diff.before, ""),
+    };
     text.push('\n');
-    let shown = diff.regions.iter().take(rows_max);
-    let changes = shown.flat_map(|region| region.changes).chain(diff.total);
-    let sizes = Sizes::of(changes.flatten().map(i64::unsigned_abs));
-    line(&mut text, "", "all", &diff.total, &sizes, "");
-    for region in diff.regions.iter().take(rows_max) {
+    let shown = || diff.regions.iter().take(rows_max);
+    let all = || shown().map(|region| region.changes).chain([diff.total]);
+    // Room for an address, or for more.
+    let names = if columns < 80 { 13 } else { 22 };
+    let figures = FigureColumns::fitting(
+        std::array::from_fn(|at| at < 2 || all().any(|changes| changes[at] != Some(0))),
+        12,
+        columns.saturating_sub(START_COLUMNS + 2 + names),
+    );
+    let sizes = Sizes::of(all().flat_map(|changes| {
+        figures
+            .of(changes)
+            .flatten()
+            .map(i64::unsigned_abs)
+            .collect::<Vec<_>>()
+    }));
+    let header = format!("{:<8}{:<12}{}", "", "kind", figures.line(Figures::NAMES));
+    text += &format!("{}\n", paint.bold(&header));
+    let mut line = |what: &str, kind: &str, changes: &Changes, name: &str| {
+        let line = format!(
+            "{what:<8}{kind:<12}{}",
+            figures.line(changes.map(|change| sizes.change_cell(change)))
+        );
+        let room = columns.saturating_sub(line.chars().count() + 2);
+        let line = format!("{line}  {}", shortened(name, room));
+        let _ = writeln!(text, "{}", line.trim_end());
+    };
+    line("", "all", &diff.total, "");
+    for region in shown() {
         let what = match region.what {
             What::New => "new",
             What::Gone => "gone",
             What::Changed => "changed",
         };
         let name = format!("{:x} {}", region.start, escaped(&region.name));
-        line(
-            &mut text,
-            what,
-            region.kind.word(),
-            &region.changes,
-            &sizes,
-            &name,
-        );
+        line(what, region.kind.word(), &region.changes, name.trim_end());
     }
-    if let Some(more) = diff
-        .regions
-        .len()
-        .checked_sub(rows_max)
-        .filter(|&more| more > 0)
-    {
-        let _ = writeln!(text, "and {more} more; --all shows them");
-    }
-    if diff.regions.is_empty() {
-        text += "Nothing has changed.\n";
+    match diff.regions.len() {
+        0 => text += "Nothing has changed.\n",
+        all if all > rows_max => {
+            let _ = writeln!(text, "and {} more; --all shows them", all - rows_max);
+        }
+        _ => {}
     }
     text
-}
-
-fn line(text: &mut String, what: &str, kind: &str, changes: &Changes, sizes: &Sizes, name: &str) {
-    let mut line = format!("{what:<9}{kind:<12}");
-    for change in changes {
-        let change = match change {
-            Some(0) => "-".to_owned(),
-            Some(bytes) => sizes.change(*bytes),
-            None => "?".to_owned(),
-        };
-        let _ = write!(line, "{change:>12}");
-    }
-    let _ = writeln!(text, "{}", format!("{line}  {name}").trim_end());
 }
 
 #[cfg(test)]
@@ -224,7 +214,7 @@ mod tests {
         let diff = diff(&snapshot(), &snapshot());
         assert_eq!(diff.total, [Some(0); 7]);
         assert!(diff.regions.is_empty());
-        let text = text(&diff, 9, Paint::Plain);
+        let text = text(&diff, 9, Paint::Plain, usize::MAX);
         assert!(
             text.starts_with("process 17 /bin/prog: what has changed\n\n")
                 && text.ends_with("Nothing has changed.\n")
@@ -239,9 +229,9 @@ mod tests {
             ..snapshot()
         };
         let diff = diff(&snapshot(), &now);
-        let text = text(&diff, 9, Paint::Plain);
+        let text = text(&diff, 9, Paint::Plain, usize::MAX);
         assert!(
-            text.starts_with("process 18 /bin/pr\\u{1b}g, compared with process 17 /bin/prog\n\n"),
+            text.starts_with("process 18 /bin/pr\\u{1b}g\ncompared with process 17 /bin/prog\n\n"),
             "{text}"
         );
         let json = serde_json::to_value(&diff).unwrap();
@@ -276,9 +266,11 @@ mod tests {
             ]
         );
         assert_eq!(diff.total[0], Some(2 * page));
-        let text = text(&diff, 2, Paint::Plain);
+        let text = text(&diff, 2, Paint::Plain, usize::MAX);
         assert!(
-            text.contains("changed  heap              +8 KiB      +8 KiB"),
+            text.contains(
+                "changed heap              +8 KiB      +8 KiB           -  103000 [heap]"
+            ),
             "{text}"
         );
         assert!(text.ends_with("and 1 more; --all shows them\n"), "{text}");
@@ -301,5 +293,26 @@ mod tests {
             (1, What::Changed)
         );
         assert_eq!(diff.regions[0].changes[3], Some(2 * PAGE as i64));
+    }
+
+    #[test]
+    fn it_fits_its_columns() {
+        let mut now = snapshot();
+        now.mappings[2] = mapping(0x10_3000, 6, Kind::Heap, "[heap]");
+        for (at, mapping) in now.mappings.iter_mut().enumerate() {
+            mapping.name = format!("/a/long/path/{}of-a-library-{at}.so", "x/".repeat(60));
+            let figures = &mut mapping.figures;
+            (figures.dirty_bytes, figures.swapped_bytes) = (Some(1023 << 20), Some(9 << 50));
+            figures.charged_bytes = Some(5 << 40);
+        }
+        now.program = "/a/long/path/to/a/program".repeat(9);
+        let diff = diff(&snapshot(), &now);
+        for columns in [60, 80, 120, 200] {
+            let text = text(&diff, 9, Paint::Plain, columns);
+            let widest = text.lines().map(|line| line.chars().count()).max();
+            assert!(widest <= Some(columns), "{columns}: {text}");
+            assert!(text.contains("-3.so\n"), "{text}");
+            assert_eq!(text.contains("swapped"), columns >= 120, "{text}");
+        }
     }
 }

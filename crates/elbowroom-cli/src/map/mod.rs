@@ -53,15 +53,17 @@ pub(crate) fn run(settings: &Map) -> Result<i32, String> {
     let diff = before.map(|before| diff::diff(&before, &snapshot));
 
     let paint = output::paint();
+    let columns = output::columns().unwrap_or(usize::MAX);
     let text = match (&diff, &pages) {
         _ if settings.json => json(&snapshot, pages.as_ref(), diff.as_ref()),
         (Some(diff), _) => diff::text(
             diff,
             if settings.all { usize::MAX } else { DIFF_ROWS },
             paint,
+            columns,
         ),
         (None, Some(pages)) => pages.draw(paint, output::columns().unwrap_or(output::COLUMNS)),
-        (None, None) => snapshot.draw(settings.all, paint, output::columns().unwrap_or(usize::MAX)),
+        (None, None) => snapshot.draw(settings.all, paint, columns),
     };
     print(text.trim_end_matches('\n'))
 }

@@ -2,11 +2,10 @@
 
 use std::fmt::Write;
 
-use elbowroom_map::{Figures, Kind, Pages, Picture, Region, Row, Snapshot};
+use elbowroom_map::{Figures, Kind, Pages, Region, Row, Snapshot, shortened};
 
-use crate::picture::CELLS_MAX;
 use crate::picture::svg::{Anchor, MARGIN, Svg, escape, page};
-use crate::size::human;
+use crate::size::{Sizes, count, grouped, human};
 
 /// The rows of regions in a drawing; the page has all of them in its table.
 const ROWS: usize = 20;
@@ -14,36 +13,30 @@ const ROW_HEIGHT: f64 = 20.0;
 const NAME_CHARS: usize = 44;
 
 pub(super) fn svg(snapshot: &Snapshot, drawn: Option<&Pages<'_>>) -> String {
-    draw(snapshot, drawn, Some(ROWS))
+    let mut svg = draw(snapshot, drawn);
+    shares(&mut svg, &snapshot.rows());
+    svg.finish()
 }
 
 pub(super) fn html(snapshot: &Snapshot, drawn: Option<&Pages<'_>>) -> String {
-    page(
-        &title(snapshot),
-        &draw(snapshot, drawn, None),
-        &table(&snapshot.regions()),
-    )
+    let drawing = draw(snapshot, drawn).finish();
+    page(&title(snapshot), &drawing, &tables(snapshot))
 }
 
 fn title(snapshot: &Snapshot) -> String {
-    let program = snapshot
-        .program
-        .rsplit(['/', '\\'])
-        .next()
-        .unwrap_or_default();
+    let program = file(&snapshot.program);
     format!("The address space of {program}, process {}", snapshot.pid)
 }
 
-/// With so many rows of regions; without any for `None`.
-fn draw(snapshot: &Snapshot, drawn: Option<&Pages<'_>>, rows_max: Option<usize>) -> String {
+/// The sums, and the pages of a region if one was chosen.
+fn draw(snapshot: &Snapshot, drawn: Option<&Pages<'_>>) -> Svg {
     let subtitle = format!(
-        "{} regions, pages of {}",
-        snapshot.regions().len(),
+        "{}, pages of {}",
+        count(snapshot.regions().len() as u64, "region"),
         human(snapshot.page_size_bytes)
     );
     let mut svg = Svg::new(Svg::PICTURE_WIDTH, &title(snapshot), &subtitle);
-    let total = snapshot.total();
-    bars(&mut svg, &total);
+    bars(&mut svg, &snapshot.total());
     if let Some(Pages { region, runs, .. }) = drawn {
         let Region { start, end, .. } = region;
         let text = format!(
@@ -53,179 +46,218 @@ fn draw(snapshot: &Snapshot, drawn: Option<&Pages<'_>>, rows_max: Option<usize>)
         );
         svg.text(MARGIN, svg.y + 10.0, "", Anchor::Start, &text);
         svg.y += 24.0;
-        svg.picture(&Picture::new(runs, snapshot.page_size_bytes, CELLS_MAX));
+        svg.pages(runs, snapshot.page_size_bytes);
         svg.y += 20.0;
     }
-    if let Some(rows_max) = rows_max {
-        let all = snapshot.rows();
-        shares(&mut svg, &all[..all.len().min(rows_max)], all.len());
-    }
-    svg.finish()
+    svg
 }
 
-/// Each figure of the whole as a bar, on one scale.
+/// Each figure of the whole as a bar, on one scale. A bar that goes beyond it ends in an arrow.
 fn bars(svg: &mut Svg, total: &Figures) {
     const LEFT: f64 = MARGIN + 200.0;
-    let width = f64::from(Svg::PICTURE_WIDTH) - MARGIN - LEFT;
+    const RIGHT: f64 = Svg::PICTURE_WIDTH as f64 - MARGIN - 10.0;
+    let scale = total.scale_bytes();
+    let sizes = Sizes::of(total.bytes().into_iter().flatten());
     svg.y += 12.0;
-    for (name, bytes) in total.named() {
+    for (name, bytes) in Figures::NAMES.into_iter().zip(total.bytes()) {
         svg.text(MARGIN, svg.y + 12.0, "", Anchor::Start, name);
-        match bytes {
-            Some(bytes) => {
-                svg.text(LEFT - 14.0, svg.y + 12.0, "num", Anchor::End, &human(bytes));
-                svg.rect(
-                    LEFT,
-                    svg.y,
-                    bar_width(bytes, total.reserved_bytes, width),
-                    15.0,
-                    name,
-                );
-            }
-            None => svg.text(LEFT - 14.0, svg.y + 12.0, "faint", Anchor::End, "not known"),
+        let (class, text) = match bytes {
+            Some(bytes) => ("num", sizes.text(bytes)),
+            None => ("faint", "not known".to_owned()),
+        };
+        svg.text(LEFT - 14.0, svg.y + 12.0, class, Anchor::End, &text);
+        let bytes = bytes.unwrap_or(0);
+        svg.rect(
+            LEFT,
+            svg.y,
+            bar_width(bytes, scale, RIGHT - LEFT),
+            15.0,
+            name,
+        );
+        if bytes > scale {
+            let arrow = format!("M{RIGHT:.1} {:.1}l9 7.5l-9 7.5z", svg.y);
+            svg.path(&arrow, name);
         }
         svg.y += 22.0;
+    }
+    if total.reserved_bytes > scale {
+        let times = grouped(total.reserved_bytes / scale);
+        let note = format!("The bar of what is reserved goes on: it is {times} times as long.");
+        svg.text(LEFT, svg.y + 10.0, "small faint", Anchor::Start, &note);
+        svg.y += 16.0;
     }
     svg.y += 16.0;
 }
 
 /// Returns the width of a bar. A size above 0 is always visible.
 fn bar_width(bytes: u64, scale: u64, width: f64) -> f64 {
-    if bytes == 0 {
-        0.0
-    } else {
-        (width * bytes as f64 / scale as f64).max(1.5)
+    match bytes {
+        0 => 0.0,
+        bytes => (width * bytes.min(scale) as f64 / scale as f64).max(1.5),
     }
 }
 
-/// The regions by kind and name: of each what is committed and, in front of it, what is resident, on one scale.
-fn shares(svg: &mut Svg, rows: &[Row], all: usize) {
-    const COMMITTED_RIGHT: f64 = 640.0;
-    const RESIDENT_RIGHT: f64 = 740.0;
+/// The largest regions by kind and name: of each what is committed and, in front of it, what is resident, on one scale.
+fn shares(svg: &mut Svg, all: &[Row]) {
     const LEFT: f64 = 760.0;
-    const RESERVED_RIGHT: f64 = 540.0;
+    const COLUMNS: [(f64, &str); 3] = [
+        (540.0, "reserved"),
+        (640.0, "committed"),
+        (740.0, "resident"),
+    ];
+    let rows = &all[..all.len().min(ROWS)];
     let width = f64::from(Svg::PICTURE_WIDTH) - MARGIN - LEFT;
+    let figures = |row: &Row| {
+        let figures = row.figures;
+        [
+            Some(figures.reserved_bytes),
+            Some(figures.committed_bytes),
+            figures.resident_bytes,
+        ]
+    };
+    let sizes = Sizes::of(rows.iter().flat_map(figures).flatten());
     let scale = rows
         .iter()
         .map(|row| row.figures.committed_bytes)
         .max()
         .unwrap_or(0)
         .max(1);
-    let shown = if rows.len() < all {
-        format!("The largest {} of {all} names", rows.len())
+    let shown = if rows.len() < all.len() {
+        format!("The largest {} of {} names", rows.len(), all.len())
     } else {
         "By name".to_owned()
     };
     svg.text(MARGIN, svg.y + 12.0, "", Anchor::Start, &shown);
-    for (right, name) in [
-        (RESERVED_RIGHT, "reserved"),
-        (COMMITTED_RIGHT, "committed"),
-        (RESIDENT_RIGHT, "resident"),
-    ] {
-        svg.text(right, svg.y + 12.0, "small faint", Anchor::End, name);
+    svg.key(LEFT, "committed", "committed");
+    svg.key(LEFT + 100.0, "resident", "resident");
+    svg.y += 22.0;
+    for (right, name) in COLUMNS {
+        svg.text(right, svg.y + 10.0, "small faint", Anchor::End, name);
     }
-    svg.y += ROW_HEIGHT + 2.0;
+    let text = format!("a bar as long as this line: {}", sizes.text(scale));
+    svg.text(LEFT, svg.y + 10.0, "small faint", Anchor::Start, &text);
+    svg.y += ROW_HEIGHT;
+    svg.line((LEFT, svg.y - 4.0), (LEFT + width, svg.y - 4.0), "axis");
     for row in rows {
-        let Figures {
-            reserved_bytes,
-            committed_bytes,
-            resident_bytes,
-            ..
-        } = row.figures;
         let base = svg.y + 12.0;
         svg.text(MARGIN, base, "small faint", Anchor::Start, row.kind.word());
-        let name = if row.name.is_empty() {
-            format!("at {:x}", row.start)
-        } else {
-            shortened(file(row), NAME_CHARS)
+        let title = row.title(usize::MAX);
+        let name = match row.kind {
+            Kind::Image | Kind::File => file(&title),
+            _ => &title,
         };
-        let name = if row.regions > 1 {
-            format!("{name} ({})", row.regions)
-        } else {
-            name
+        let name = match (shortened(name, NAME_CHARS), row.regions) {
+            (name, 1) => name,
+            (name, regions) => format!("{name} ({regions})"),
         };
         svg.text(MARGIN + 84.0, base, "small", Anchor::Start, &name);
-        let resident = resident_bytes.map_or_else(|| "not known".to_owned(), human);
-        svg.text(
-            RESERVED_RIGHT,
-            base,
-            "small num",
-            Anchor::End,
-            &human(reserved_bytes),
-        );
-        svg.text(
-            COMMITTED_RIGHT,
-            base,
-            "small num",
-            Anchor::End,
-            &human(committed_bytes),
-        );
-        svg.text(RESIDENT_RIGHT, base, "small num", Anchor::End, &resident);
-        svg.rect(
-            LEFT,
-            svg.y + 2.0,
-            bar_width(committed_bytes, scale, width),
-            12.0,
-            "committed",
-        );
-        svg.rect(
-            LEFT,
-            svg.y + 5.0,
-            bar_width(resident_bytes.unwrap_or(0), scale, width),
-            6.0,
-            "resident",
-        );
+        for ((right, _), bytes) in COLUMNS.into_iter().zip(figures(row)) {
+            let text = bytes.map_or_else(|| "not known".to_owned(), |bytes| sizes.text(bytes));
+            svg.text(right, base, "small num", Anchor::End, &text);
+        }
+        let resident = row.figures.resident_bytes.unwrap_or(0);
+        for (bytes, from, height, class) in [
+            (row.figures.committed_bytes, 2.0, 12.0, "committed"),
+            (resident, 5.0, 6.0, "resident"),
+        ] {
+            svg.rect(
+                LEFT,
+                svg.y + from,
+                bar_width(bytes, scale, width),
+                height,
+                class,
+            );
+        }
         svg.y += ROW_HEIGHT;
     }
 }
 
 /// Returns the name of a file without its folders, which are in the table of an HTML page.
-fn file(row: &Row) -> &str {
-    match row.kind {
-        Kind::Image | Kind::File => row.name.rsplit(['/', '\\']).next().unwrap_or_default(),
-        _ => &row.name,
+fn file(path: &str) -> &str {
+    path.rsplit(['/', '\\']).next().unwrap_or_default()
+}
+
+/// Sorts the table of regions by the column whose head is clicked.
+const SORT: &str = "<script>\
+for(const th of document.querySelectorAll('th[data-by]'))th.onclick=()=>{\
+const body=th.closest('table').tBodies[0],at=th.cellIndex,down=th.dataset.by=='n',\
+key=r=>down?+r.cells[at].dataset.n:r.cells[at].textContent;\
+for(const other of th.parentNode.cells)other.removeAttribute('aria-sort');\
+th.setAttribute('aria-sort',down?'descending':'ascending');\
+body.append(...[...body.rows].sort((a,b)=>{const x=key(a),y=key(b);return (x<y?-1:x>y)*(down?-1:1)}))}\
+</script>";
+
+/// Returns the attribute of the figures that narrow windows leave out.
+fn class(figure: usize) -> &'static str {
+    match Figures::NAMES[figure] {
+        "reserved" | "committed" | "resident" => "",
+        _ => " class=\"m\"",
     }
 }
 
-/// Returns the end of a long text, which is the most useful part of a path.
-fn shortened(text: &str, chars_max: usize) -> String {
-    let chars = text.chars().count();
-    if chars <= chars_max {
-        return text.to_owned();
-    }
-    let end: String = text.chars().skip(chars - chars_max + 1).collect();
-    format!("…{end}")
-}
-
-/// Returns a table of all regions, by address.
-fn table(regions: &[Region]) -> String {
-    let mut table =
-        String::from("<div><table><tr><th class=\"l\">address</th><th class=\"l\">kind</th>");
-    for (name, _) in Figures::NONE.named() {
-        let _ = write!(table, "<th>{name}</th>");
-    }
-    table += "<th class=\"l\">name</th></tr>\n";
-    for region in regions {
+/// Returns the tables of a page: the sums by kind, and all regions, by address until another order is chosen. Figures
+/// that are 0 in all are left out.
+fn tables(snapshot: &Snapshot) -> String {
+    let (total, regions, kinds) = (snapshot.total(), snapshot.regions(), snapshot.kinds());
+    let shown = total.bytes().map(|bytes| bytes != Some(0));
+    let parts = kinds.iter().map(|(_, _, figures)| figures);
+    let parts = parts.chain(regions.iter().map(|region| &region.figures));
+    let sizes = Sizes::of(
+        parts
+            .chain([&total])
+            .flat_map(|figures| figures.bytes())
+            .flatten(),
+    );
+    let of_shown = |text: &mut String, cells: [String; 7]| {
+        let cells = cells.into_iter().zip(shown);
+        text.extend(cells.filter_map(|(cell, is_shown)| is_shown.then_some(cell)));
+    };
+    let cells = |figures: &Figures| {
+        let bytes = figures.bytes();
+        std::array::from_fn(|at| {
+            let (class, order) = (class(at), bytes[at].map_or(-1, i128::from));
+            let size = sizes.cell(bytes[at]);
+            format!("<td{class} data-n=\"{order}\">{size}</td>")
+        })
+    };
+    let heads = |more: &str| {
+        std::array::from_fn(|at| format!("<th{}{more}>{}</th>", class(at), Figures::NAMES[at]))
+    };
+    let mut text = String::from("<div><table><thead><tr><th class=\"l\">kind</th><th>regions</th>");
+    of_shown(&mut text, heads(""));
+    text += "</tr></thead><tbody>\n";
+    let all = ("all", regions.len(), total);
+    let sums = kinds
+        .iter()
+        .map(|(kind, count, figures)| (kind.word(), *count, *figures));
+    for (kind, count, figures) in sums.chain([all]) {
+        let class = if kind == "all" { " class=\"all\"" } else { "" };
         let _ = write!(
-            table,
-            "<tr><td class=\"l\">{:x}</td><td class=\"l\">{}</td>",
-            region.start,
-            region.kind.word()
+            text,
+            "<tr{class}><td class=\"l\">{kind}</td><td>{count}</td>"
         );
-        for (_, bytes) in region.figures.named() {
-            let text = match bytes {
-                Some(0) => "-".to_owned(),
-                Some(bytes) => human(bytes),
-                None => "?".to_owned(),
-            };
-            let _ = write!(table, "<td>{text}</td>");
-        }
+        of_shown(&mut text, cells(&figures));
+        text += "</tr>\n";
+    }
+    text += "</tbody></table></div><p>All regions. A click on the head of a column sorts by it.</p>\
+             <div><table><thead><tr><th class=\"l\" data-by=\"t\" aria-sort=\"ascending\">address</th>\
+             <th class=\"l\" data-by=\"t\">kind</th>";
+    of_shown(&mut text, heads(" data-by=\"n\""));
+    text += "<th class=\"l\" data-by=\"t\">name</th></tr></thead><tbody>\n";
+    for region in &regions {
+        let (start, kind) = (region.start, region.kind.word());
+        let _ = write!(
+            text,
+            "<tr><td class=\"l\">{start:012x}</td><td class=\"l\">{kind}</td>"
+        );
+        of_shown(&mut text, cells(&region.figures));
         let _ = writeln!(
-            table,
+            text,
             "<td class=\"l n\">{}</td></tr>",
-            escape(&region.name)
+            escape(&region.title(usize::MAX))
         );
     }
-    table + "</table></div>"
+    text + "</tbody></table></div>" + SORT
 }
 
 #[cfg(test)]
@@ -256,29 +288,63 @@ mod tests {
         for drawn in [None, Some(&drawn)] {
             assert_well_formed(&svg(&snapshot, drawn));
             let page = html(&snapshot, drawn);
-            assert_well_formed(&page);
-            assert_eq!(page.matches("<tr>").count(), snapshot.regions().len() + 1);
+            assert_well_formed(&page.replace(SORT, ""));
+            // The heads of the two tables, the kinds, and the regions.
+            let rows = 2 + snapshot.kinds().len() + snapshot.regions().len();
+            assert_eq!(page.matches("<tr>").count(), rows);
+            assert_eq!(page.matches("<script").count(), 1);
             assert_eq!(page.contains("a cell is a page"), drawn.is_some());
         }
         assert!(svg(&snapshot, None).contains("not known"));
     }
 
     #[test]
-    fn a_vast_reservation_leaves_the_rest_to_be_seen() {
+    fn bars_say_what_they_are() {
         let mut snapshot = snapshot();
-        snapshot.mappings[5].figures.reserved_bytes = 1 << 46;
+        snapshot.mappings[5].figures.reserved_bytes = 1 << 40;
+        assert_eq!(bar_width(PAGE, 1 << 46, 800.0), 1.5);
         let drawing = svg(&snapshot, None);
         assert_well_formed(&drawing);
-        assert_eq!(bar_width(PAGE, 1 << 46, 800.0), 1.5);
-        assert!(drawing.contains("width=\"1.50\""));
+        // The arrow, the note, and the keys of the bars beside regions with their scale.
+        assert_eq!(
+            drawing
+                .matches("l9 7.5l-9 7.5z\" class=\"reserved\"")
+                .count(),
+            1
+        );
+        assert!(drawing.contains("goes on: it is"), "{drawing}");
+        assert!(
+            drawing.contains("a bar as long as this line: 32 KiB<"),
+            "{drawing}"
+        );
+        for key in ["committed", "resident"] {
+            let text = format!("class=\"small\" text-anchor=\"start\">{key}<");
+            assert!(drawing.contains(&text), "{drawing}");
+        }
+        let (_, bar) = drawing.split_once(">committed<").unwrap();
+        let (_, width) = bar.split_once("width=\"").unwrap();
+        let width: f64 = width.split('"').next().unwrap().parse().unwrap();
+        assert!(width > 600.0, "{width}");
     }
 
     #[test]
-    fn the_end_of_a_path_stays() {
-        assert_eq!(
-            shortened("/usr/lib/libc.so", 8),
-            "…ibc.so".to_owned().replace("…", "…l")
-        );
-        assert_eq!(shortened("/usr", 8), "/usr");
+    fn pages_have_sums_by_kind_and_describe_what_has_no_name() {
+        let mut snapshot = snapshot();
+        snapshot.mappings[5].kind = Kind::Reservation;
+        snapshot.mappings[5].figures.committed_bytes = 3 << 19;
+        snapshot.mappings[4].figures.committed_bytes = 1 << 20;
+        let page = html(&snapshot, None);
+        for part in [
+            "<td class=\"l\">named</td><td>2</td>",
+            "<tr class=\"all\"><td class=\"l\">all</td><td>5</td>",
+            "committed in part, at 400000</td>",
+            ">1.5 MiB</td>",
+            ">1.0 MiB</td>",
+            "<th data-by=\"n\">resident</th>",
+        ] {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+        // It has nothing to say of figures that are 0 in all.
+        assert!(!page.contains(">swapped</th>"), "{page}");
     }
 }

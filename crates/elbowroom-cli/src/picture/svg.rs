@@ -5,20 +5,21 @@
 
 use std::fmt::Write;
 
-use elbowroom_map::{Counts, Picture, State, is_hidden};
+use elbowroom_map::{Picture, Run, State, is_hidden};
 
-use crate::size::human;
+use crate::size::{Sizes, count, human};
 
 const STYLE: &str = "\
 text{font:13px system-ui,-apple-system,'Segoe UI','DejaVu Sans',sans-serif;fill:#1b1f24}\
 .title{font-size:17px;font-weight:600}.small{font-size:12px}.faint{fill:#57606a}.num{font-variant-numeric:tabular-nums}\
 .mono{font-family:ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace;font-size:12px}\
 .bg{fill:#ffffff}.grid{stroke:#d0d7de;stroke-width:1}.axis{stroke:#57606a;stroke-width:1}\
+.l-reserved{fill:#57606a}.l-committed{fill:#8a5a00}\
 .line{fill:none;stroke-width:2}.dash{stroke-dasharray:6 4}\
 .reserved{fill:#d8dde3}.committed{fill:#e69f00}.swapped{fill:#cc79a7}.resident{fill:#0072b2}.huge{fill:#009e73}\
 .guard{fill:#24292f}.charged{fill:#8c6bb1}.dirty{fill:#56b4e9}\
 .screen{font:14px ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace}.strong{font-weight:700}\
-.plain{fill:#1b1f24}.declined{fill:#d55e00}.frame{fill:none}.chosen{fill:#1b1f24}.onchosen{fill:#ffffff}\
+.plain{fill:#1b1f24}.declined{fill:#d55e00}.chosen{fill:#1b1f24}.onchosen{fill:#ffffff}\
 .s75{fill-opacity:.75}.s20{fill-opacity:.2}\
 .s-reserved{stroke:#57606a}.s-committed{stroke:#b87f00}.s-declined{stroke:#d55e00}.wash{fill:#e69f00;fill-opacity:.25}\
 .whisker{stroke:#1b1f24;stroke-width:1.5}\
@@ -26,6 +27,7 @@ text{font:13px system-ui,-apple-system,'Segoe UI','DejaVu Sans',sans-serif;fill:
 .axis{stroke:#9da7b3}.reserved{fill:#3b434d}.resident{fill:#4aa3df}.huge{fill:#2fc59a}.dirty{fill:#9fd3f5}\
 .charged{fill:#b79bd8}.guard{fill:#f0f3f6}.plain{fill:#e6edf3}.declined{fill:#ff7b3a}.chosen{fill:#e6edf3}\
 .onchosen{fill:#0d1117}.whisker{stroke:#f0f3f6}\
+.l-reserved{fill:#9da7b3}.l-committed{fill:#e69f00}\
 .s-reserved{stroke:#9da7b3}.s-committed{stroke:#e69f00}.s-declined{stroke:#ff7b3a}}";
 
 /// A drawing that grows downwards.
@@ -52,6 +54,10 @@ const CELL_STEP: f64 = 14.0;
 /// The cells in a line.
 const COLUMNS: usize = 64;
 const ADDRESS_WIDTH: f64 = 112.0;
+/// The most cells: 24 lines, as in a terminal.
+const CELLS_MAX: u64 = 24 * COLUMNS as u64;
+/// The parts of a cell that are told apart: a power of two.
+const PARTS: u64 = 8;
 
 impl Svg {
     /// Creates a drawing of `width` pixels, with a title and a line below it.
@@ -112,30 +118,35 @@ impl Svg {
         );
     }
 
-    /// The cells of a picture, each line with its address, and what they mean. A cell that has several states shows
-    /// how much of each.
-    pub(crate) fn picture(&mut self, picture: &Picture) {
+    /// The pages of these adjacent runs in cells, each line with its address, and what they mean. A cell of several
+    /// pages is filled where they are. Returns the number of pages that a cell stands for.
+    pub(crate) fn pages(&mut self, runs: &[Run], page_size_bytes: u64) -> u64 {
+        let picture = Picture::new(runs, page_size_bytes, CELLS_MAX);
+        // Each cell in parts: of the last state that a page of them has.
+        let parts = Picture::new(runs, page_size_bytes, CELLS_MAX * PARTS);
+        let in_cell = (picture.pages_per_cell / parts.pages_per_cell) as usize;
         let mut paths = [const { String::new() }; State::ALL.len()];
-        for (row, cells) in picture.cells.chunks(COLUMNS).enumerate() {
+        for (at, cell) in parts.cells.chunks(in_cell).enumerate() {
+            let (row, column) = (at / COLUMNS, at % COLUMNS);
             let top = self.y + row as f64 * CELL_STEP;
-            let address = picture.start + (row * COLUMNS) as u64 * picture.cell_bytes();
-            self.text(
-                MARGIN + ADDRESS_WIDTH - 12.0,
-                top + 11.0,
-                "mono faint",
-                Anchor::End,
-                &format!("{address:x}"),
-            );
-            for (column, cell) in cells.iter().enumerate() {
-                let left = MARGIN + ADDRESS_WIDTH + column as f64 * CELL_STEP;
-                split(cell, |state, from, width| {
-                    let x = left + from * CELL;
-                    let _ = write!(
-                        paths[state as usize],
-                        "M{x:.1} {top:.1}h{:.2}v{CELL}h-{0:.2}z",
-                        width * CELL
-                    );
-                });
+            if column == 0 {
+                let address = picture.start + at as u64 * picture.cell_bytes();
+                self.text(
+                    MARGIN + ADDRESS_WIDTH - 12.0,
+                    top + 11.0,
+                    "mono faint",
+                    Anchor::End,
+                    &format!("{address:x}"),
+                );
+            }
+            let mut x = MARGIN + ADDRESS_WIDTH + column as f64 * CELL_STEP;
+            for same in cell.chunk_by(|a, b| Picture::foremost(a) == Picture::foremost(b)) {
+                let width = CELL * same.len() as f64 / in_cell as f64;
+                let _ = write!(
+                    paths[Picture::foremost(&same[0]) as usize],
+                    "M{x:.1} {top:.1}h{width:.2}v{CELL}h-{width:.2}z",
+                );
+                x += width;
             }
         }
         for (state, path) in State::ALL.iter().zip(&paths) {
@@ -144,42 +155,39 @@ impl Svg {
             }
         }
         self.y += picture.cells.len().div_ceil(COLUMNS) as f64 * CELL_STEP + 14.0;
-        self.legend(picture);
+        self.legend(&picture);
+        picture.pages_per_cell
     }
 
     fn legend(&mut self, picture: &Picture) {
-        let mut x = MARGIN + ADDRESS_WIDTH;
-        for (state, &pages) in State::ALL.iter().zip(&picture.totals()) {
-            if pages > 0 {
-                self.rect(x, self.y, CELL, CELL, state.word());
-                let size = human(pages * picture.page_size_bytes);
-                self.text(
-                    x + 19.0,
-                    self.y + 11.0,
-                    "small",
-                    Anchor::Start,
-                    &format!("{} {size}", state.word()),
-                );
-                x += 170.0;
-            }
+        let left = MARGIN + ADDRESS_WIDTH;
+        let bytes = picture
+            .totals()
+            .map(|pages| pages * picture.page_size_bytes);
+        let sizes = Sizes::of(bytes);
+        let there = State::ALL.into_iter().zip(bytes);
+        for (at, (state, bytes)) in there.filter(|(_, bytes)| *bytes > 0).enumerate() {
+            let text = format!("{} {}", state.word(), sizes.text(bytes));
+            self.key(left + 170.0 * at as f64, state.word(), &text);
         }
         self.y += 34.0;
         let page = human(picture.page_size_bytes);
         let text = match picture.pages_per_cell {
             1 => format!("a cell is a page of {page}"),
             pages => format!(
-                "a cell is {}: {pages} pages of {page}; of each state that there is, it shows a sliver at least",
-                human(picture.cell_bytes())
+                "a cell is {}: {} of {page}, filled where those are that are not reserved",
+                human(picture.cell_bytes()),
+                count(pages, "page")
             ),
         };
-        self.text(
-            MARGIN + ADDRESS_WIDTH,
-            self.y,
-            "small faint",
-            Anchor::Start,
-            &text,
-        );
+        self.text(left, self.y, "small faint", Anchor::Start, &text);
         self.y += 12.0;
+    }
+
+    /// An entry of a legend: a colour and what it means.
+    pub(crate) fn key(&mut self, x: f64, class: &str, text: &str) {
+        self.rect(x, self.y, CELL, CELL, class);
+        self.text(x + 19.0, self.y + 11.0, "small", Anchor::Start, text);
     }
 
     /// The width of a picture.
@@ -199,29 +207,6 @@ impl Svg {
     }
 }
 
-/// The states of a cell from left to right: where each starts and how wide it is, of 1. What there is of it is seen.
-fn split(cell: &Counts, mut tell: impl FnMut(State, f64, f64)) {
-    const SEEN: f64 = 0.12;
-    let all: u64 = cell.iter().sum();
-    let share = |count: u64| {
-        if count == 0 {
-            0.0
-        } else {
-            (count as f64 / all as f64).max(SEEN)
-        }
-    };
-    // What is widened takes from what is wide.
-    let sum: f64 = cell.iter().map(|&count| share(count)).sum();
-    let mut at = 0.0;
-    for state in State::ALL {
-        let width = share(cell[state as usize]) / sum;
-        if width > 0.0 {
-            tell(state, at, width);
-            at += width;
-        }
-    }
-}
-
 /// Returns a page of HTML with a drawing in it, and a table below.
 pub(crate) fn page(title: &str, svg: &str, table: &str) -> String {
     format!(
@@ -230,11 +215,14 @@ pub(crate) fn page(title: &str, svg: &str, table: &str) -> String {
          :root{{color-scheme:light dark}}\
          body{{margin:0 auto;max-width:1120px;padding:16px;background:#fff;color:#1b1f24;\
          font:14px system-ui,-apple-system,'Segoe UI','DejaVu Sans',sans-serif}}svg{{max-width:100%;height:auto}}\
-         table{{border-collapse:collapse;font-variant-numeric:tabular-nums;margin:8px 24px}}\
-         th,td{{padding:3px 12px 3px 0;text-align:right;vertical-align:top;white-space:nowrap}}\
+         table{{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px;margin:8px 0 24px}}\
+         th,td{{padding:3px 10px 3px 0;text-align:right;vertical-align:top;white-space:nowrap}}\
          th{{border-bottom:1px solid #d0d7de}}td.l,th.l{{text-align:left}}\
-         td.n{{white-space:normal;overflow-wrap:anywhere;min-width:16em}}div{{overflow-x:auto}}\
-         @media (prefers-color-scheme:dark){{body{{background:#0d1117;color:#e6edf3}}th{{border-color:#30363d}}}}\
+         td.n{{white-space:normal;overflow-wrap:anywhere;min-width:11em}}th[data-by]{{cursor:pointer}}\
+         th[aria-sort]{{text-decoration:underline}}tr.all td{{border-top:1px solid #d0d7de}}div{{overflow-x:auto}}\
+         @media (max-width:760px){{.m{{display:none}}}}\
+         @media (prefers-color-scheme:dark){{body{{background:#0d1117;color:#e6edf3}}\
+         th,tr.all td{{border-color:#30363d}}}}\
          </style></head><body>\n{svg}{table}</body></html>\n",
         title = escape(title)
     )
@@ -294,7 +282,7 @@ pub(crate) mod tests {
             Run::new(4096 * 70, 4096 * 71, State::Guard),
         ];
         let mut svg = Svg::new(900, "a <title> & \"more\"", "below\u{1}");
-        svg.picture(&Picture::new(&runs, 4096, 1000));
+        svg.pages(&runs, 4096);
         svg.line((0.0, 0.0), (1.0, 1.0), "axis");
         let svg = svg.finish();
         assert_well_formed(&svg);
@@ -306,22 +294,47 @@ pub(crate) mod tests {
         assert_well_formed(&page("a < b", &svg, "<table><tr><td>1</td></tr></table>"));
     }
 
-    #[test]
-    fn cells_are_split_by_what_is_in_them() {
-        let parts = |cell: Counts| {
-            let mut parts = Vec::new();
-            split(&cell, |state, from, width| parts.push((state, from, width)));
-            parts
+    /// Returns the parts of cells in this state, from left to right.
+    fn parts(svg: &str, state: &str) -> Vec<(f64, f64)> {
+        let end = format!("\" class=\"{state}\"");
+        let Some((path, _)) = svg.split_once(&end) else {
+            return Vec::new();
         };
-        assert_eq!(
-            parts([4, 0, 0, 4, 0, 0]),
-            [(State::Reserved, 0.0, 0.5), (State::Resident, 0.5, 0.5)]
-        );
-        let lone = parts([1_000_000, 0, 0, 1, 0, 0]);
-        assert!(
-            lone[1].2 > 0.1 && (lone[1].1 + lone[1].2 - 1.0).abs() < 1e-9,
-            "{lone:?}"
-        );
-        assert!(parts(Counts::default()).is_empty());
+        let path = path.rsplit('"').next().unwrap();
+        let part = |part: &str| {
+            let (x, rest) = part.split_once(' ')?;
+            let (width, _) = rest.split_once('h')?.1.split_once('v')?;
+            Some((x.parse().ok()?, width.parse().ok()?))
+        };
+        path.split('M').filter_map(part).collect()
+    }
+
+    #[test]
+    fn cells_are_filled_where_the_pages_are() {
+        const LEFT: f64 = MARGIN + ADDRESS_WIDTH;
+        // Cells of 16 pages: two resident at the start, then an empty cell, and one page at the end of the third.
+        let pages = 16 * CELLS_MAX;
+        let run = |from: u64, upto: u64, state| Run::new(from * 4096, upto * 4096, state);
+        let runs = [
+            run(0, 2, State::Resident),
+            run(2, 47, State::Reserved),
+            run(47, 48, State::Resident),
+            run(48, pages, State::Reserved),
+        ];
+        let mut svg = Svg::untitled(1000, "");
+        assert_eq!(svg.pages(&runs, 4096), 16);
+        let svg = svg.finish();
+        let eighth = CELL / 8.0;
+        let expected = [
+            (LEFT, eighth),
+            (LEFT + 2.0 * CELL_STEP + 7.0 * eighth, eighth),
+        ];
+        let found = parts(&svg, "resident");
+        assert_eq!(found.len(), 2, "{svg}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found.0 - expected.0).abs() < 0.06 && (found.1 - expected.1).abs() < 0.01);
+        }
+        assert_eq!(parts(&svg, "reserved")[0].1, 11.38);
+        assert!(svg.contains("a cell is 64 KiB: 16 pages of 4 KiB"), "{svg}");
     }
 }

@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use elbowroom_map::{Picture, Run};
+use elbowroom_map::Run;
 
-use super::CELLS_MAX;
+use super::round_step;
 use super::svg::{Anchor, MARGIN, Svg, page};
-use crate::size::human;
+use crate::size::{Sizes, count, human};
 
 /// What is to be drawn.
 pub(crate) struct Trace {
@@ -32,10 +32,10 @@ impl Trace {
         let faults = self.committed_bytes.len();
         let committed = self.committed_bytes.last().copied().unwrap_or(0);
         let subtitle = format!(
-            "{} reserved, {} committed by {faults} page fault{}{}",
+            "{} reserved, {} committed by {}{}",
             human(self.reserved_bytes),
             human(committed),
-            if faults == 1 { "" } else { "s" },
+            count(faults as u64, "page fault"),
             self.refusal
                 .as_ref()
                 .map(|why| format!("; then one was refused: {why}"))
@@ -43,15 +43,13 @@ impl Trace {
         );
         let mut svg = Svg::new(Svg::PICTURE_WIDTH, "A region commits on touch", &subtitle);
         self.plot(&mut svg, committed);
-        svg.text(
-            MARGIN,
-            svg.y,
-            "",
-            Anchor::Start,
-            "The region at the end, page by page",
-        );
+        let title = svg.y;
         svg.y += 14.0;
-        svg.picture(&Picture::new(&self.runs, self.page_size_bytes, CELLS_MAX));
+        let text = match svg.pages(&self.runs, self.page_size_bytes) {
+            1 => "The region at the end, page by page",
+            _ => "The region at the end",
+        };
+        svg.text(MARGIN, title, "", Anchor::Start, text);
         svg.finish()
     }
 
@@ -81,17 +79,19 @@ impl Trace {
         let x = |fault: usize| left + (right - left) * fault as f64 / last as f64;
         let y = |bytes: u64| bottom - PLOT_HEIGHT * bytes as f64 / ceiling as f64;
 
-        for bytes in (0..=ceiling).step_by(step as usize) {
+        let ticks = || (0..=ceiling).step_by(step as usize);
+        let sizes = Sizes::of(ticks().chain([self.reserved_bytes, committed]));
+        for bytes in ticks() {
             svg.line((left, y(bytes)), (right, y(bytes)), "grid");
             svg.text(
                 left - 8.0,
                 y(bytes) + 4.5,
                 "small num",
                 Anchor::End,
-                &human(bytes),
+                &sizes.text(bytes),
             );
         }
-        let number_step = count_step(last);
+        let number_step = round_step(last as f64, 10.0) as usize;
         for fault in (0..=last).step_by(number_step) {
             svg.line((x(fault), bottom), (x(fault), bottom + 5.0), "axis");
             svg.text(
@@ -121,40 +121,27 @@ impl Trace {
             y(self.reserved_bytes)
         };
         svg.line((left, reserved), (right, reserved), "line dash s-reserved");
-        // Where the lines end together, one label stands above the other.
-        let reserved_label = if end - reserved < 36.0 {
-            reserved - 2.0
-        } else {
-            reserved + 4.5
-        };
-        let committed_label = if end - reserved < 36.0 {
-            reserved_label + 34.0
-        } else {
-            end + 4.5
-        };
-        let off = if is_off_scale { ", off the scale" } else { "" };
-        svg.text(right + 10.0, reserved_label, "", Anchor::Start, "reserved");
-        svg.text(
-            right + 10.0,
-            reserved_label + 15.0,
-            "small faint",
-            Anchor::Start,
-            &format!("{}{off}", human(self.reserved_bytes)),
-        );
-        svg.text(
-            right + 10.0,
-            committed_label,
-            "",
-            Anchor::Start,
-            "committed",
-        );
-        svg.text(
-            right + 10.0,
-            committed_label + 15.0,
-            "small faint",
-            Anchor::Start,
-            &human(committed),
-        );
+        // Each label stands at its line; where the lines end together, that of the upper one stands above it.
+        let committed_label = end + 4.5;
+        let reserved_label = (reserved + 4.5).min(committed_label - 18.0);
+        for (y, name, bytes) in [
+            (reserved_label, "reserved", self.reserved_bytes),
+            (committed_label, "committed", committed),
+        ] {
+            let class = format!("l-{name}");
+            let text = format!("{name} {}", sizes.text(bytes));
+            svg.text(right + 10.0, y, &class, Anchor::Start, &text);
+        }
+        if is_off_scale {
+            let below = (right + 10.0, reserved_label + 15.0);
+            svg.text(
+                below.0,
+                below.1,
+                "small faint",
+                Anchor::Start,
+                "off the scale",
+            );
+        }
         if self.refusal.is_some() {
             let (x, y) = (x(last), end);
             let cross = format!("M{:.1} {:.1}l10 10m0 -10l-10 10", x - 5.0, y - 5.0);
@@ -192,19 +179,6 @@ fn byte_step(highest: u64) -> u64 {
         step *= 2;
     }
     step
-}
-
-/// 1, 2 or 5 times a power of ten that gives at most ten numbers.
-fn count_step(last: usize) -> usize {
-    let mut power = 1;
-    loop {
-        for step in [power, 2 * power, 5 * power] {
-            if last / step <= 10 {
-                return step;
-            }
-        }
-        power *= 10;
-    }
 }
 
 #[cfg(test)]
@@ -270,14 +244,48 @@ mod tests {
             [byte_step(320 << 10), byte_step(1), byte_step(9)],
             [64 << 10, 1, 2]
         );
-        assert_eq!(
-            [
-                count_step(80),
-                count_step(1),
-                count_step(11),
-                count_step(4000)
-            ],
-            [10, 1, 2, 500]
-        );
+    }
+
+    /// Returns where the text that starts with these words stands, and its class.
+    fn text_at<'a>(svg: &'a str, words: &str) -> (f64, &'a str) {
+        let (before, _) = svg.split_once(&format!(">{words}")).unwrap();
+        let tag = before.rsplit("<text ").next().unwrap();
+        let of = |name: &str| {
+            let (_, rest) = tag.split_once(&format!("{name}=\"")).unwrap();
+            rest.split('"').next().unwrap()
+        };
+        (of(" y").parse().unwrap(), of("class"))
+    }
+
+    #[test]
+    fn labels_stand_at_their_lines_in_their_colours() {
+        for (faults, reserved) in [(80, 80), (79, 80), (40, 80), (1, 1 << 30)] {
+            let svg = trace(faults, reserved * 4096, None).svg();
+            let committed = text_at(&svg, &format!("committed {}", human(faults * 4096)));
+            let reserved = text_at(&svg, &format!("reserved {}", human(reserved * 4096)));
+            assert_eq!([committed.1, reserved.1], ["l-committed", "l-reserved"]);
+            assert!(committed.0 - reserved.0 >= 18.0, "{svg}");
+            let (line, _) = svg.split_once("\" class=\"line s-committed\"").unwrap();
+            let line = line.rsplit('V').next().unwrap();
+            let line: f64 = line.split('H').next().unwrap().parse().unwrap();
+            assert!((committed.0 - 4.5 - line).abs() < 0.11, "{line}: {svg}");
+        }
+    }
+
+    #[test]
+    fn page_by_page_is_said_only_of_pages() {
+        for (reserved, is_page) in [(80 * 4096, true), (64 << 30, false)] {
+            let svg = trace(9, reserved, None).svg();
+            assert_eq!(svg.contains(", page by page<"), is_page);
+            assert_eq!(svg.contains("a cell is a page of 4 KiB"), is_page);
+        }
+    }
+
+    #[test]
+    fn sizes_of_one_unit_are_written_alike() {
+        let svg = trace(600, 768 * 4096, None).svg();
+        for size in ["512 KiB", "1.0 MiB", "1.5 MiB", "reserved 3.0 MiB"] {
+            assert!(svg.contains(&format!(">{size}<")), "{size}: {svg}");
+        }
     }
 }

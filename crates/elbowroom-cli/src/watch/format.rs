@@ -2,28 +2,6 @@
 
 use std::time::Duration;
 
-/// `1 page`, `1,234 pages`.
-pub(super) fn count(number: u64, unit: &str) -> String {
-    format!(
-        "{} {unit}{}",
-        grouped(number),
-        if number == 1 { "" } else { "s" }
-    )
-}
-
-/// With commas between thousands.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// In the largest unit that leaves at least 1, with at least two digits. ASCII for terminals that have no more.
 pub(super) fn time(time: Duration, is_unicode: bool) -> String {
     let nanoseconds = time.as_nanos();
@@ -57,15 +35,6 @@ pub(super) fn cut(text: &str, columns: usize, is_unicode: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn figures_are_readable() {
-        assert_eq!(
-            [count(0, "page"), count(1, "page"), count(1234, "page")],
-            ["0 pages", "1 page", "1,234 pages"]
-        );
-        assert_eq!([grouped(999), grouped(1_000_000)], ["999", "1,000,000"]);
-    }
 
     #[test]
     fn times_have_two_digits_or_three() {

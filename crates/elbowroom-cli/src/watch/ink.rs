@@ -1,12 +1,14 @@
 //! Characters and colours. Everything that a colour tells a character tells as well.
 
+use elbowroom_map::{Counts, Picture, State, bar};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier, Style};
-use ratatui::symbols::border::{self, Set};
+use ratatui::symbols::{bar as bars, border};
 use ratatui::text::Line;
-use ratatui::widgets::Block;
+use ratatui::widgets::{Block, Sparkline, Widget};
 
 use crate::os;
-use elbowroom_map::State;
 
 /// What the terminal can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +18,7 @@ pub(super) struct Ink {
     pub(super) is_coloured: bool,
 }
 
-const ASCII_BORDER: Set<'static> = Set {
+const ASCII_BORDER: border::Set<'static> = border::Set {
     top_left: "+",
     top_right: "+",
     bottom_left: "+",
@@ -25,6 +27,18 @@ const ASCII_BORDER: Set<'static> = Set {
     vertical_right: "|",
     horizontal_top: "-",
     horizontal_bottom: "-",
+};
+
+const ASCII_BARS: bars::Set<'static> = bars::Set {
+    full: "@",
+    seven_eighths: "#",
+    three_quarters: "*",
+    five_eighths: "+",
+    half: "=",
+    three_eighths: "-",
+    one_quarter: ":",
+    one_eighth: ".",
+    empty: " ",
 };
 
 pub(super) fn bold() -> Style {
@@ -94,74 +108,71 @@ impl Ink {
             .title(title)
     }
 
-    /// For a cell of several pages of which only this part is committed.
-    pub(super) fn partly(self, part: u64, whole: u64) -> char {
-        let levels = if self.is_unicode {
-            "▁▂▃▄▅▆▇"
-        } else {
-            "-=+"
+    /// Returns the character of a cell of pages. Of one that is reserved in part, it shows how much is not.
+    pub(super) fn cell(self, cell: &Counts) -> char {
+        let levels: &[char] = match self.is_unicode {
+            true => &['▁', '▂', '▃', '▄', '▅', '▆', '▇'],
+            false => &['-', '=', '+'],
         };
-        let count = levels.chars().count() as u64;
-        let level = (part * count / whole.max(1)).min(count - 1);
-        levels.chars().nth(level as usize).unwrap_or(' ')
+        Picture::level(cell, levels.len()).map_or_else(
+            || self.glyph(Picture::foremost(cell)),
+            |level| levels[level],
+        )
     }
 
     /// Returns a bar of `columns` that shows a part of a whole.
     pub(super) fn bar(self, part: u64, whole: u64, columns: usize) -> String {
-        let steps = if self.is_unicode { 8 } else { 1 };
-        let all = columns * steps;
-        let filled = match whole {
-            0 => 0,
-            _ => (u128::from(part.min(whole)) * all as u128 / u128::from(whole)) as usize,
-        };
-        // What is not nothing shows.
-        let filled = filled.max(usize::from(part > 0)).min(all);
-        let (full, empty) = if self.is_unicode {
-            ("█", "░")
-        } else {
-            ("#", ".")
-        };
-        let mut bar = full.repeat(filled / steps);
-        bar.extend("▏▎▍▌▋▊▉".chars().nth((filled % steps).wrapping_sub(1)));
-        bar + &empty.repeat(columns - filled.div_ceil(steps))
+        let bar = bar(part.min(whole), whole, columns, self.is_unicode);
+        let empty = columns - bar.chars().count();
+        bar + &if self.is_unicode { "░" } else { "." }.repeat(empty)
     }
 
-    /// Returns a small diagram: a column for each value, relative to the largest.
-    pub(super) fn sparks(self, values: &[u64]) -> String {
-        let levels = if self.is_unicode {
-            " ▁▂▃▄▅▆▇█"
-        } else {
-            " .:-=+*#@"
-        };
-        let levels: Vec<char> = levels.chars().collect();
+    /// Draws a column for each value, relative to the largest, from the left. What is not nothing shows.
+    pub(super) fn sparks(self, values: &[u64], area: Rect, buffer: &mut Buffer) {
+        let steps = 8 * u64::from(area.height);
         let most = values.iter().copied().max().unwrap_or(0).max(1);
-        let level = |value: u64| (u128::from(value) * 8).div_ceil(u128::from(most)) as usize;
-        values.iter().map(|&value| levels[level(value)]).collect()
+        let step = |&value: &u64| {
+            (u128::from(value) * u128::from(steps)).div_ceil(u128::from(most)) as u64
+        };
+        let set = if self.is_unicode {
+            bars::NINE_LEVELS
+        } else {
+            ASCII_BARS
+        };
+        Sparkline::default()
+            .data(values.iter().map(step).collect::<Vec<_>>())
+            .max(steps)
+            .bar_set(set)
+            .style(self.colour(Color::Cyan))
+            .render(area, buffer);
     }
+}
+
+#[cfg(test)]
+impl Ink {
+    pub(super) const UNICODE: Ink = Ink {
+        is_unicode: true,
+        is_coloured: false,
+    };
+    pub(super) const ASCII: Ink = Ink {
+        is_unicode: false,
+        is_coloured: false,
+    };
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const UNICODE: Ink = Ink {
-        is_unicode: true,
-        is_coloured: true,
-    };
-    const ASCII: Ink = Ink {
-        is_unicode: false,
-        is_coloured: false,
-    };
-
     #[test]
     fn states_are_told_apart_without_colours() {
-        for ink in [UNICODE, ASCII] {
+        for ink in [Ink::UNICODE, Ink::ASCII] {
             let mut glyphs: Vec<char> = State::ALL
                 .into_iter()
                 .map(|state| ink.glyph(state))
                 .collect();
             glyphs.push(ink.latest());
-            glyphs.push(ink.partly(1, 2));
+            glyphs.push(ink.cell(&[1, 0, 0, 1, 0, 0]));
             let count = glyphs.len();
             glyphs.sort_unstable();
             glyphs.dedup();
@@ -170,34 +181,35 @@ mod tests {
         assert!(
             State::ALL
                 .into_iter()
-                .all(|state| ASCII.glyph(state).is_ascii())
+                .all(|state| Ink::ASCII.glyph(state).is_ascii())
         );
-        assert_eq!(ASCII.style(State::Committed), Style::new());
+        assert_eq!(Ink::ASCII.style(State::Committed), Style::new());
     }
 
     #[test]
     fn bars_and_diagrams_show_what_is_not_nothing() {
-        assert_eq!(ASCII.bar(0, 10, 4), "....");
-        assert_eq!(ASCII.bar(1, 1 << 40, 4), "#...");
-        assert_eq!(ASCII.bar(5, 10, 4), "##..");
-        assert_eq!(ASCII.bar(10, 10, 4), "####");
-        assert_eq!(ASCII.bar(20, 10, 4), "####");
-        assert_eq!(ASCII.bar(1, 0, 4), "#...");
-        assert_eq!(UNICODE.bar(5, 10, 4), "██░░");
-        assert_eq!(UNICODE.bar(1, 1 << 40, 2), "▏░");
-        assert_eq!(UNICODE.bar(15, 16, 2), "█▉");
-        assert_eq!([UNICODE.bar(0, 1, 2), UNICODE.bar(1, 1, 2)], ["░░", "██"]);
         assert_eq!(
-            [
-                UNICODE.partly(1, 128),
-                UNICODE.partly(64, 128),
-                UNICODE.partly(127, 128)
-            ],
+            [Ink::ASCII.bar(0, 10, 4), Ink::ASCII.bar(20, 10, 4)],
+            ["....", "####"]
+        );
+        assert_eq!(Ink::UNICODE.bar(5, 10, 4), "██░░");
+        let cell = |ink: Ink, reserved, resident| ink.cell(&[reserved, 0, 0, resident, 0, 0]);
+        assert_eq!(
+            [(127, 1), (64, 64), (1, 127)].map(|(a, b)| cell(Ink::UNICODE, a, b)),
             ['▁', '▄', '▇']
         );
-        assert_eq!([ASCII.partly(1, 128), ASCII.partly(127, 128)], ['-', '+']);
-        assert_eq!(UNICODE.sparks(&[0, 1, 500, 1000]), " ▁▄█");
-        assert_eq!(UNICODE.sparks(&[]), "");
-        assert_eq!(ASCII.sparks(&[0, 0]), "  ");
+        assert_eq!(
+            [cell(Ink::ASCII, 127, 1), cell(Ink::ASCII, 1, 127)],
+            ['-', '+']
+        );
+        let sparks = |ink: Ink, values: &[u64], rows| {
+            let mut buffer = Buffer::empty(Rect::new(0, 0, 4, rows));
+            ink.sparks(values, buffer.area, &mut buffer);
+            crate::watch::rows(&buffer).join("/")
+        };
+        assert_eq!(sparks(Ink::UNICODE, &[0, 1, 500, 1000], 1), " ▁▄█");
+        assert_eq!(sparks(Ink::UNICODE, &[0, 1, 500, 1000], 2), "   █/ ▁██");
+        assert_eq!(sparks(Ink::ASCII, &[1, 8], 1), ".@  ");
+        assert_eq!(sparks(Ink::ASCII, &[], 1), "    ");
     }
 }

@@ -50,7 +50,7 @@ pub(crate) fn run(watch: &Watch) -> Result<i32, String> {
         Some(pid) if watch.json => follow::json(pid).and_then(print),
         Some(pid) if watch.once || svg.is_some() => follow::begin(pid).and_then(|process| {
             put_out(svg, |ink, area, buffer| {
-                process.draw_parts("", ink, area, buffer)
+                process.draw_parts(&[], ink, area, buffer)
             })
         }),
         Some(pid) => screen::check().and_then(|()| follow::run(pid)),
@@ -117,8 +117,8 @@ fn json(model: &Model) -> String {
 
 /// The lines of a snapshot.
 const ROWS: u16 = 28;
-/// The columns of one that no terminal limits.
-const COLUMNS: u16 = 96;
+/// The columns of one that no terminal limits: the cells of the workloads with budgets have gaps then.
+const COLUMNS: u16 = 108;
 
 /// Prints what is drawn, or writes it to a file as a drawing.
 fn put_out(svg: Option<&Path>, draw: impl FnOnce(Ink, Rect, &mut Buffer)) -> Result<i32, String> {

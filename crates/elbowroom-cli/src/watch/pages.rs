@@ -1,14 +1,16 @@
 //! The pages of regions as cells: as large as there is room for.
 
+use std::cmp::Reverse;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use super::format::{count, cut, grouped};
+use super::format::cut;
 use super::ink::Ink;
-use crate::size::human;
+use crate::size::{count, grouped, human};
 use elbowroom_map::{Picture, Run, State};
 
 /// The columns to the left of the cells, at least: the number of a page may need more.
@@ -46,39 +48,39 @@ struct Grid {
 }
 
 impl Grid {
-    /// For regions of so many pages at most, each in so many rows.
+    /// For regions of so many pages at most, each in so many rows: the cells are as large as there is room for.
     fn new(pages: u64, columns: u16, rows: u16) -> Grid {
         let label = Grid::label(pages);
         let columns = columns.saturating_sub(label + 1);
-        let pages = usize::try_from(pages).unwrap_or(usize::MAX).max(1);
-        let powers = || {
-            [16u16, 32, 64, 128, 256]
-                .into_iter()
-                .filter(|&per_line| per_line <= columns.max(16))
-        };
-        let fits = |&per_line: &u16| pages.div_ceil(usize::from(per_line)) <= usize::from(rows);
-        match powers().find(fits) {
-            Some(per_line) => {
-                let lines = pages.div_ceil(usize::from(per_line));
-                Grid {
-                    label,
-                    per_line: usize::from(per_line),
-                    lines,
-                    columns: (columns / per_line).clamp(1, 8),
-                    rows: (rows / lines as u16).clamp(1, 3),
-                }
-            }
-            None => {
-                let per_line = powers().next_back().unwrap_or(16);
-                Grid {
-                    label,
-                    per_line: usize::from(per_line),
-                    lines: usize::from(rows),
-                    columns: (columns / per_line).clamp(1, 8),
-                    rows: 1,
-                }
-            }
+        let most = (columns / 16 * 16).max(16);
+        // A cell stands for a power of two.
+        let mut cells = pages.max(1);
+        while cells > u64::from(most) * u64::from(rows.max(1)) {
+            cells = cells.div_ceil(2);
         }
+        let grid = |per_line: u16| {
+            let lines = cells.div_ceil(u64::from(per_line)) as u16;
+            let width = (columns / per_line).max(1);
+            // A character is twice as high as wide.
+            let height = (rows / lines).min(width.div_ceil(2)).max(1);
+            Grid {
+                label,
+                per_line: usize::from(per_line),
+                lines: usize::from(lines.min(rows)),
+                columns: width,
+                rows: height,
+            }
+        };
+        // Whatever there is room for; then lines that begin at round numbers; then few cells in a line.
+        (16..=most)
+            .step_by(16)
+            .filter(|&per_line| cells <= u64::from(per_line) * u64::from(rows))
+            .map(grid)
+            .min_by_key(|grid| {
+                let (size, per_line) = (grid.columns * grid.rows, grid.per_line);
+                (Reverse(size), !per_line.is_power_of_two(), per_line)
+            })
+            .unwrap_or_else(|| grid(most))
     }
 
     /// Returns the columns that the number of any page needs.
@@ -212,13 +214,9 @@ fn draw_cells(
         );
         for (column, cell) in cells.iter().enumerate() {
             let state = Picture::foremost(cell);
-            let (pages, reserved) = (cell.iter().sum(), cell[State::Reserved as usize]);
             let (glyph, style) = match latest == Some(line * grid.per_line + column) {
                 true => (ink.latest(), ink.latest_style()),
-                false if (1..pages).contains(&reserved) => {
-                    (ink.partly(pages - reserved, pages), ink.style(state))
-                }
-                false => (ink.glyph(state), ink.style(state)),
+                false => (ink.cell(cell), ink.style(state)),
             };
             for dx in 0..width {
                 for dy in 0..height {
@@ -256,7 +254,10 @@ fn legend(
         }
     }
     if is_grouped {
-        spans.push(Span::raw(format!("{} a part  ", ink.partly(1, 2))));
+        spans.push(Span::raw(format!(
+            "{} a part  ",
+            ink.cell(&[1, 0, 0, 1, 0, 0])
+        )));
     }
     if is_marked {
         spans.push(Span::styled(ink.latest().to_string(), ink.latest_style()));
@@ -271,16 +272,6 @@ mod tests {
     use crate::watch::rows;
 
     const PAGE: u64 = 4096;
-    const ASCII: Ink = Ink {
-        is_unicode: false,
-        is_coloured: false,
-    };
-
-    const UNICODE: Ink = Ink {
-        is_unicode: true,
-        is_coloured: false,
-    };
-
     fn strip<'a>(name: &'a str, runs: &'a [Run], latest: Option<u64>) -> Strip<'a> {
         Strip { name, runs, latest }
     }
@@ -314,11 +305,13 @@ mod tests {
             (per_line, lines, columns, rows)
         };
         assert_eq!(grid(80, 69, 7), (16, 5, 4, 1));
-        assert_eq!(grid(80, 149, 24), (16, 5, 8, 3));
+        assert_eq!(grid(80, 149, 24), (16, 5, 9, 4));
+        assert_eq!(grid(80, 189, 30), (16, 5, 11, 6));
         assert_eq!(grid(128, 69, 2), (64, 2, 1, 1));
-        assert_eq!(grid(8192, 69, 7), (64, 7, 1, 1));
-        assert_eq!(grid(8192, 149, 24), (128, 24, 1, 1));
-        assert_eq!(grid(1 << 40, 300, 24), (256, 24, 1, 1));
+        assert_eq!(grid(8192, 69, 7), (64, 4, 1, 1));
+        assert_eq!(grid(8192, 149, 24), (128, 16, 1, 1));
+        assert_eq!(grid(4096, 189, 24), (176, 24, 1, 1));
+        assert_eq!(grid(1 << 40, 300, 24), (256, 16, 1, 1));
         // Nothing divides by nothing.
         assert_eq!(grid(0, 0, 0), (16, 0, 1, 1));
     }
@@ -329,7 +322,11 @@ mod tests {
             Run::new(0, PAGE, State::Resident),
             Run::new(PAGE, 4096 * PAGE, State::Reserved),
         ];
-        let lines = drawn(pages(vec![strip("large", &runs, None)], UNICODE), 80, 10);
+        let lines = drawn(
+            pages(vec![strip("large", &runs, None)], Ink::UNICODE),
+            80,
+            10,
+        );
         let line = |y: usize| &lines[y];
         assert!(line(0).contains("a cell: 8 pages of 4 KiB"), "{}", line(0));
         assert!(
@@ -345,7 +342,7 @@ mod tests {
         let first = 0x7000_0000_0000;
         for (bytes, columns) in [(1u64 << 40, 80), (1 << 46, 80), (1 << 40, 60)] {
             let runs = [Run::new(first, first + bytes, State::Reserved)];
-            let lines = drawn(pages(vec![strip("", &runs, None)], ASCII), columns, 10);
+            let lines = drawn(pages(vec![strip("", &runs, None)], Ink::ASCII), columns, 10);
             let label = |line: &String| line[1..].trim_start().split(' ').next()?.parse().ok();
             let labels: Vec<u64> = lines[1..9].iter().filter_map(label).collect();
             let step = bytes / PAGE / 8;
@@ -363,7 +360,7 @@ mod tests {
             for height in [2, 3, 4, 8, 40] {
                 for strips in [0, 1, 3] {
                     let strips = (0..strips).map(|_| strip("region", &runs, Some(39 * PAGE)));
-                    let pages = pages(strips.collect(), ASCII);
+                    let pages = pages(strips.collect(), Ink::ASCII);
                     let mut buffer = Buffer::empty(Rect::new(0, 0, 220, 60));
                     let area = Rect::new(5, 5, width, height);
                     pages.render(area, &mut buffer);
@@ -387,7 +384,7 @@ mod tests {
         Run::new(17 * PAGE, 20 * PAGE, State::Committed).push(&mut runs);
         Run::new(20 * PAGE, 80 * PAGE, State::Reserved).push(&mut runs);
         let strips = vec![strip("seed", &runs, Some(17 * PAGE + 5))];
-        let lines = drawn(pages(strips, ASCII), 80, 8);
+        let lines = drawn(pages(strips, Ink::ASCII), 80, 8);
         assert!(
             lines[0].contains(" pages ") && lines[0].contains("a cell: a page of 4 KiB"),
             "{lines:#?}"
@@ -408,7 +405,7 @@ mod tests {
         let legend = |runs: &[Run]| {
             let pages = Pages {
                 knows_resident: false,
-                ..pages(vec![strip("seed", runs, None)], ASCII)
+                ..pages(vec![strip("seed", runs, None)], Ink::ASCII)
             };
             drawn(pages, 60, 8).remove(7)
         };

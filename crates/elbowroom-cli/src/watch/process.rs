@@ -3,31 +3,37 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
-use elbowroom_map::{Figures, Kind, Region, Run, escaped};
+use elbowroom_map::{FigureColumns, Figures, Kind, Region, Run, escaped};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
-use ratatui::style::{Color, Modifier, Style};
+use ratatui::style::{Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Padding, Paragraph, Widget};
+use serde::Serialize;
 
-use super::format::{count, cut};
 use super::ink::{Ink, bold};
 use super::keys::{self, Key};
 use super::pages::{Pages, Strip};
 use super::view::{draw_footer, draw_help, draw_title, is_too_small};
-use crate::size::{Sizes, human};
+use crate::size::{Sizes, count, human};
 
 /// The points of the history that are kept.
 const SAMPLES: usize = 256;
 
+/// The widths of columns of the table.
+const KIND_COLUMNS: usize = 12;
+const FIGURE_COLUMNS: usize = 11;
+const CHANGE_COLUMNS: usize = 12;
+
 /// A process at one moment.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Seen {
     pub(super) program: String,
     pub(super) page_size_bytes: u64,
     pub(super) total: Figures,
     pub(super) regions: Vec<Region>,
     /// The pages of the region that starts here, or why they are not known.
+    #[serde(skip)]
     pub(super) pages: Option<(u64, Result<Vec<Run>, String>)>,
 }
 
@@ -47,7 +53,7 @@ pub(super) struct Process {
     resident: VecDeque<u64>,
 }
 
-const KEYS: &str = "q quit  ? help  space pause  up/down choose a region";
+const KEYS: [&str; 4] = ["q quit", "? help", "space pause", "up/down choose a region"];
 
 impl Process {
     pub(super) fn new(pid: u32, seen: Seen) -> Process {
@@ -179,14 +185,14 @@ impl Process {
         if is_too_small(area, buffer) {
             return;
         }
-        self.draw_parts(KEYS, ink, area, buffer);
+        self.draw_parts(&KEYS, ink, area, buffer);
         if self.is_helping {
             draw_help(&keys::PROCESS, ink, area, buffer);
         }
     }
 
     /// The same, with other words where the keys are.
-    pub(super) fn draw_parts(&self, keys: &str, ink: Ink, area: Rect, buffer: &mut Buffer) {
+    pub(super) fn draw_parts(&self, keys: &[&str], ink: Ink, area: Rect, buffer: &mut Buffer) {
         let table = (area.height * 2 / 5).max(6);
         let [header, pages, table, footer] = Layout::vertical([
             Constraint::Length(2),
@@ -214,23 +220,23 @@ impl Process {
             human(total.committed_bytes),
             size(total.resident_bytes)
         );
-        let room = usize::from(area.width).saturating_sub(text.len());
-        let (least, points) = (
-            self.resident.iter().min(),
-            self.resident.len().saturating_sub(room),
-        );
+        let used = (text.len() as u16).min(sums.width);
+        let room = Rect {
+            x: sums.x + used,
+            width: sums.width - used,
+            ..sums
+        };
+        Line::raw(text).render(sums, buffer);
         // What changes is little beside what is there.
+        let least = self.resident.iter().min().copied().unwrap_or(0);
+        let points = self.resident.len().saturating_sub(usize::from(room.width));
         let rises: Vec<u64> = self
             .resident
             .iter()
             .skip(points)
-            .map(|bytes| bytes - least.copied().unwrap_or(0))
+            .map(|bytes| bytes - least)
             .collect();
-        let line = Line::from(vec![
-            text.into(),
-            ratatui::text::Span::styled(ink.sparks(&rises), ink.colour(Color::Cyan)),
-        ]);
-        line.render(sums, buffer);
+        ink.sparks(&rises, room, buffer);
     }
 
     fn draw_pages(&self, ink: Ink, area: Rect, buffer: &mut Buffer) {
@@ -268,50 +274,48 @@ impl Process {
         let chosen = self.chosen_at().unwrap_or(0);
         // The chosen one is in view.
         let top = (chosen + 1).saturating_sub(rows);
-        let header = format!(
-            "  {:<12}{:>10}{:>11}{:>11}{:>12}  name",
-            "kind", "reserved", "committed", "resident", "change"
-        );
         let first_of = |region: &Region| self.first.get(&region.start).copied().unwrap_or(0);
-        let shown = || self.seen.regions.iter().skip(top).take(rows);
-        let sizes = Sizes::of(shown().flat_map(|region| {
-            let (figures, resident) = (&region.figures, region.figures.resident_bytes.unwrap_or(0));
-            let change = resident.abs_diff(first_of(region));
-            [
-                figures.reserved_bytes,
-                figures.committed_bytes,
-                resident,
-                change,
-            ]
+        let change =
+            |region: &Region| Some(region.figures.resident_bytes? as i64 - first_of(region) as i64);
+        let shown = || self.seen.regions.iter().enumerate().skip(top).take(rows);
+        // Beside the mark, the kind, the change, and a name.
+        let names = if columns < 100 { 14 } else { 40 };
+        let total = self.seen.total.bytes();
+        let figures = FigureColumns::fitting(
+            std::array::from_fn(|at| at < 2 || total[at] != Some(0)),
+            FIGURE_COLUMNS,
+            columns.saturating_sub(2 + KIND_COLUMNS + CHANGE_COLUMNS + 2 + names),
+        );
+        let sizes = Sizes::of(shown().flat_map(|(_, region)| {
+            let change = change(region).map(i64::unsigned_abs);
+            let bytes: Vec<u64> = figures.of(region.figures.bytes()).flatten().collect();
+            bytes.into_iter().chain(change)
         }));
-        let mut lines = vec![Line::styled(cut(&header, columns, ink.is_unicode), bold())];
-        for (at, region) in self.seen.regions.iter().enumerate().skip(top).take(rows) {
-            let figures = &region.figures;
-            let (resident, change) = match figures.resident_bytes {
-                Some(bytes) => {
-                    let change = bytes as i64 - first_of(region) as i64;
-                    (sizes.text(bytes), sizes.change(change))
-                }
-                None => ("?".to_owned(), "?".to_owned()),
-            };
-            let name = if region.name.is_empty() {
-                format!("at {:x}", region.start)
-            } else {
-                escaped(&region.name)
-            };
-            let text = format!(
-                "{} {:<12}{:>10}{:>11}{resident:>11}{change:>12}  {name}",
-                if at == chosen { ">" } else { " " },
+        let line = |mark: &str, kind: &str, figures: String, change: &str| {
+            format!("{mark} {kind:<KIND_COLUMNS$}{figures}{change:>CHANGE_COLUMNS$}  ")
+        };
+        let header = line(" ", "kind", figures.line(Figures::NAMES), "change") + "name";
+        let mut lines = vec![Line::styled(header, bold())];
+        for (at, region) in shown() {
+            let is_chosen = at == chosen;
+            let text = line(
+                if is_chosen { ">" } else { " " },
                 region.kind.word(),
-                sizes.text(figures.reserved_bytes),
-                sizes.text(figures.committed_bytes),
+                figures.line(region.figures.bytes().map(|bytes| sizes.cell(bytes))),
+                &sizes.change_cell(change(region)),
             );
-            let style = if at == chosen {
-                Style::new().add_modifier(Modifier::REVERSED)
+            let room = columns.saturating_sub(text.chars().count());
+            let name = region.title(room);
+            let name = if ink.is_unicode {
+                name
             } else {
-                Style::new()
+                name.replace('…', "~")
             };
-            lines.push(Line::styled(cut(&text, columns, ink.is_unicode), style));
+            let style = match is_chosen {
+                true => Style::new().add_modifier(Modifier::REVERSED),
+                false => Style::new(),
+            };
+            lines.push(Line::styled(text + &name, style));
         }
         let title = format!(
             " {}, and how resident memory has changed ",
@@ -329,10 +333,6 @@ mod tests {
     use super::*;
     use elbowroom_map::State;
 
-    const INK: Ink = Ink {
-        is_unicode: true,
-        is_coloured: false,
-    };
     const PAGE: u64 = 4096;
 
     fn region(start: u64, pages: u64, kind: Kind, name: &str, resident: u64) -> Region {
@@ -380,7 +380,7 @@ mod tests {
 
     fn screen(process: &Process, columns: u16, rows: u16) -> Vec<String> {
         let mut buffer = Buffer::empty(Rect::new(0, 0, columns, rows));
-        process.draw(INK, buffer.area, &mut buffer);
+        process.draw(Ink::UNICODE, buffer.area, &mut buffer);
         crate::watch::rows(&buffer)
     }
 
@@ -400,7 +400,7 @@ mod tests {
             assert!(text.contains("> named"), "{text}");
             let at = |name: &str| lines.iter().position(|line| line.contains(name)).unwrap();
             assert!(
-                at("+64 KiB  log") < at("0 B  sparse") && at("0 B  sparse") < at(r"  /bin/s"),
+                at("+64 KiB  log") < at("-  sparse") && at("-  sparse") < at("mthing"),
                 "{text}"
             );
             assert!(
@@ -450,5 +450,26 @@ mod tests {
                 .join("\n")
                 .contains("choose the region")
         );
+    }
+
+    #[test]
+    fn the_table_has_what_there_is_room_for() {
+        let mut seen = seen(3);
+        seen.total.dirty_bytes = Some(PAGE);
+        seen.regions[0].name = "/a/long/path/".repeat(20) + "libthing.so";
+        let mut process = Process::new(7, seen);
+        process.key(Key::Down);
+        process.key(Key::Down);
+        for (columns, rows) in [(60, 18), (80, 24), (200, 50)] {
+            let text = screen(&process, columns, rows).join("\n");
+            assert!(text.contains("change  name"), "{text}");
+            assert!(text.contains("libthing.so"), "{text}");
+            assert_eq!(
+                text.contains("reserved  committed"),
+                columns >= 80,
+                "{text}"
+            );
+            assert_eq!(text.contains(" dirty "), columns >= 200, "{text}");
+        }
     }
 }

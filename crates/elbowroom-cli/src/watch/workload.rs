@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::ValueEnum;
 use elbowroom::{Backend, Growth, page_size};
 
-use super::format::count;
 use crate::args::{Means, Workload};
+use crate::size::count;
 
 impl Workload {
     pub(super) fn name(self) -> &'static str {

@@ -100,17 +100,38 @@ impl Figures {
         swapped_bytes: Some(0),
     };
 
-    /// Returns each figure with its name.
-    pub fn named(&self) -> [(&'static str, Option<u64>); 7] {
+    /// The name of each figure.
+    pub const NAMES: [&'static str; 7] = [
+        "reserved",
+        "committed",
+        "charged",
+        "resident",
+        "dirty",
+        "huge",
+        "swapped",
+    ];
+
+    /// Returns the figures in the order of [`NAMES`](Figures::NAMES).
+    pub fn bytes(&self) -> [Option<u64>; 7] {
         [
-            ("reserved", Some(self.reserved_bytes)),
-            ("committed", Some(self.committed_bytes)),
-            ("charged", self.charged_bytes),
-            ("resident", self.resident_bytes),
-            ("dirty", self.dirty_bytes),
-            ("huge", self.huge_bytes),
-            ("swapped", self.swapped_bytes),
+            Some(self.reserved_bytes),
+            Some(self.committed_bytes),
+            self.charged_bytes,
+            self.resident_bytes,
+            self.dirty_bytes,
+            self.huge_bytes,
+            self.swapped_bytes,
         ]
+    }
+
+    /// Returns the size at the end of the scale on which the figures are drawn as bars: the reserved size, or less if
+    /// all other bars would be too short to be compared. A longer bar is cut off.
+    pub fn scale_bytes(&self) -> u64 {
+        let others = self.bytes().into_iter().skip(1).flatten().max();
+        match others {
+            Some(largest @ 1..) if self.reserved_bytes / 4 > largest => largest / 4 * 5,
+            _ => self.reserved_bytes,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::ops::Range;
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
+use crate::escape::{escaped, shortened};
 pub use figures::{Figures, Kind};
 pub use find::Wanted;
 
@@ -196,6 +197,29 @@ impl Region {
             format!("{} ({})", shorten(&self.name), self.kind.word())
         }
     }
+
+    /// Returns the name as it can be shown, or its end if it has more than `columns` characters. A region without a
+    /// name is described, as far as there is room, with its address.
+    pub fn title(&self, columns: usize) -> String {
+        title(self.kind, &self.name, self.start, columns)
+    }
+}
+
+/// Returns the title of a region or of several with one name. See [`Region::title`].
+pub(crate) fn title(kind: Kind, name: &str, start: u64, columns: usize) -> String {
+    if !name.is_empty() {
+        return shortened(&escaped(name), columns);
+    }
+    let what = match kind {
+        Kind::Reservation => "committed in part",
+        Kind::Reserved => "addresses only",
+        Kind::Guard => "not accessible",
+        _ => "no name",
+    };
+    [format!("{what}, at {start:x}"), format!("at {start:x}")]
+        .into_iter()
+        .find(|text| text.len() <= columns)
+        .unwrap_or_else(|| shortened(&format!("{start:x}"), columns))
 }
 
 fn sum(figures: impl IntoIterator<Item = Figures>) -> Figures {

@@ -2,13 +2,13 @@
 
 use elbowroom_map::State;
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
-use ratatui::style::{Color, Style};
+use ratatui::layout::{Margin, Rect};
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Padding, Paragraph, Widget};
 
-use crate::size::human;
-use crate::watch::format::{count, grouped, time};
+use crate::size::{count, grouped, human};
+use crate::watch::format::time;
 use crate::watch::ink::{Ink, bold};
 use crate::watch::look::Latency;
 use crate::watch::model::Model;
@@ -83,17 +83,6 @@ pub(super) fn draw_figures(model: &Model, ink: Ink, area: Rect, buffer: &mut Buf
             None => Line::raw("resident  not told by the system"),
         });
     }
-    let mut faults = format!("{:<10}{}", "faults", grouped(look.faults()));
-    let rates = model.rates(columns);
-    if !rates.is_empty() {
-        faults += &format!(", {:.0}/s ", model.rate());
-    }
-    let room = columns.saturating_sub(faults.len());
-    let sparks = ink.sparks(&rates[rates.len().saturating_sub(room)..]);
-    lines.push(Line::from(vec![
-        Span::raw(faults),
-        Span::styled(sparks, ink.colour(Color::Cyan)),
-    ]));
     let pages = |bytes: u64| bytes / elbowroom::page_size() as u64;
     lines.push(Line::raw(match model.window_bytes {
         Some(bytes) => {
@@ -106,6 +95,21 @@ pub(super) fn draw_figures(model: &Model, ink: Ink, area: Rect, buffer: &mut Buf
         }
         None => format!("{:<10}none yet", "window"),
     }));
+    let mut faults = format!("{:<10}{}", "faults", grouped(look.faults()));
+    let rates = model.rates(columns);
+    if !rates.is_empty() {
+        faults += &format!(", {:.0}/s ", model.rate());
+    }
+    // The rates are drawn behind it, as high as there is room below.
+    let inner = area.inner(Margin::new(2, 1));
+    let above = (lines.len() as u16).min(inner.height);
+    let rate_area = Rect {
+        x: inner.x + (faults.len() as u16).min(inner.width),
+        y: inner.y + above,
+        width: inner.width.saturating_sub(faults.len() as u16),
+        height: inner.height - above,
+    };
+    lines.push(Line::raw(faults));
     let title = if look.budgets.is_empty() {
         " memory "
     } else {
@@ -115,57 +119,98 @@ pub(super) fn draw_figures(model: &Model, ink: Ink, area: Rect, buffer: &mut Buf
         .block(Line::styled(title, bold()))
         .padding(Padding::left(1));
     Paragraph::new(lines).block(block).render(area, buffer);
+    let points = rates.len().saturating_sub(usize::from(rate_area.width));
+    ink.sparks(&rates[points..], rate_area, buffer);
 }
 
-/// Returns the columns of a histogram that starts at 256 ns, each `powers` powers of two wide.
-pub(super) fn histogram(latency: &Latency, columns: usize, powers: u32) -> Vec<u64> {
+/// The powers of two that a histogram shows, from 256 ns on.
+const POWERS: usize = 18;
+
+/// Returns the columns of a histogram: `columns` of them for all the powers of two, which have four parts each.
+pub(super) fn histogram(latency: &Latency, columns: usize) -> Vec<u64> {
     let mut sums = vec![0; columns];
     for bucket in &latency.buckets {
         // What is in it is shorter than `below_ns`.
-        let column = (bucket.below_ns.saturating_sub(1) / 256).max(1).ilog2() / powers;
-        if let Some(sum) = sums.get_mut((column as usize).min(columns - 1)) {
+        let longest = (bucket.below_ns.saturating_sub(1)).max(256);
+        let power = longest.ilog2();
+        let part = ((u128::from(longest) * 4) >> power) as usize - 4;
+        let at = ((power as usize - 8) * 4 + part).min(4 * POWERS - 1);
+        if let Some(sum) = sums.get_mut(at * columns / (4 * POWERS)) {
             *sum += bucket.count;
         }
     }
     sums
 }
 
+/// Returns the columns of the largest histogram that has room in `room`.
+fn histogram_columns(room: usize) -> usize {
+    [4 * POWERS, 2 * POWERS, POWERS, POWERS / 2]
+        .into_iter()
+        .find(|&columns| columns <= room)
+        .unwrap_or(0)
+}
+
+/// Returns the width of the box of latencies with the largest histogram that has room in `room`.
+pub(super) fn latencies_width(room: u16) -> u16 {
+    const OTHERS: u16 = 4 + 32;
+    OTHERS + histogram_columns(room.saturating_sub(OTHERS).into()) as u16
+}
+
+/// Draws a table of the outcomes, with what there is room for: the median, the 99th percentile, a histogram.
 pub(super) fn draw_latencies(latencies: &[Latency], ink: Ink, area: Rect, buffer: &mut Buffer) {
-    let is_wide = area.width >= 54;
-    let (columns, powers) = if is_wide { (18, 1) } else { (9, 2) };
-    let scale = match (is_wide, ink.is_unicode) {
-        (false, true) => " 1µs  1ms",
-        (false, false) => " 1us  1ms",
-        (true, true) => "  1µs       1ms   ",
-        (true, false) => "  1us       1ms   ",
-    };
-    let mut lines = vec![Line::styled(
-        format!(
-            "{:<9}{:>6} {scale}{:>8}{:>8}",
-            "", "count", "median", "99 %"
-        ),
-        bold(),
-    )];
-    for latency in latencies {
-        let sparks = ink.sparks(&histogram(latency, columns, powers));
-        lines.push(Line::from(vec![
-            Span::raw(format!(
-                "{:<9}{:>6} ",
-                latency.outcome,
-                grouped(latency.count)
-            )),
-            Span::styled(sparks, ink.colour(Color::Cyan)),
-            Span::raw(format!(
-                "{:>8}{:>8}",
-                time(latency.percentile(0.5), ink.is_unicode),
-                time(latency.percentile(0.99), ink.is_unicode)
-            )),
-        ]));
-    }
-    if latencies.is_empty() {
-        lines.push(Line::raw("no fault yet"));
-    }
     let block = ink.block(Line::styled(" how long faults take ", bold()));
     let block = block.padding(Padding::horizontal(1));
-    Paragraph::new(lines).block(block).render(area, buffer);
+    let inner = block.inner(area);
+    block.render(area, buffer);
+    if latencies.is_empty() {
+        Line::raw("no fault yet").render(inner, buffer);
+        return;
+    }
+    let width = usize::from(inner.width);
+    let has_tail = width > 31;
+    let columns = histogram_columns(width.saturating_sub(if has_tail { 32 } else { 24 }));
+    // Behind the histogram.
+    let end = |median: &str, tail: &str| match has_tail {
+        true => format!("{median:>8}{tail:>8}"),
+        false => format!("{median:>8}"),
+    };
+    let mut scale = " ".repeat(columns);
+    for (text, power) in [(if ink.is_unicode { "1µs" } else { "1us" }, 2), ("1ms", 12)] {
+        let at = power * columns / POWERS;
+        if columns > 0 {
+            let before: String = scale.chars().take(at).collect();
+            scale = format!("{before:<at$}{text}");
+        }
+    }
+    let head = format!(
+        "{:<9}{:>6} {scale:<columns$}{}",
+        "",
+        "count",
+        end("median", "99 %")
+    );
+    buffer.set_stringn(inner.x, inner.y, head, width, bold());
+    let height = (inner.height.saturating_sub(1) / latencies.len() as u16).clamp(1, 12);
+    let height = if columns > 0 { height } else { 1 };
+    for (at, latency) in latencies.iter().enumerate() {
+        let top = inner.y + 1 + at as u16 * height;
+        if top + height > inner.bottom() {
+            break;
+        }
+        let time = |part| time(latency.percentile(part), ink.is_unicode);
+        let line = format!(
+            "{:<9}{:>6} {:columns$}{}",
+            latency.outcome,
+            grouped(latency.count),
+            "",
+            end(&time(0.5), &time(0.99))
+        );
+        buffer.set_stringn(inner.x, top + height - 1, line, width, Style::new());
+        let place = Rect {
+            x: inner.x + 16,
+            y: top,
+            width: columns as u16,
+            height,
+        };
+        ink.sparks(&histogram(latency, columns), place, buffer);
+    }
 }

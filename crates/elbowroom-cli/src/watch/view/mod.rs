@@ -8,20 +8,25 @@ use ratatui::style::{Color, Modifier};
 use ratatui::text::Line;
 use ratatui::widgets::{Clear, Padding, Paragraph, Widget};
 
-use super::format::{count, cut, grouped, time};
+use super::format::{cut, time};
 use super::ink::{Ink, bold};
 use super::keys;
 use super::model::{Entry, Fault, Model};
 use super::pages::{Pages, Strip};
 use super::workload::growth_words;
-use crate::size::human;
-use figures::{draw_figures, draw_latencies, figure_lines};
+use crate::size::{count, grouped, human};
+use figures::{draw_figures, draw_latencies, figure_lines, latencies_width};
 
 /// Smaller terminals are told so.
 pub(super) const LEAST: (u16, u16) = (60, 18);
 
 /// The columns of the box with figures, at least.
 const LEAST_FIGURES: u16 = 30;
+
+/// From this width on, all boxes with words stand side by side.
+const WIDE: u16 = 160;
+/// The columns of the log then.
+const LOG: u16 = 74;
 
 /// The whole screen.
 pub(super) fn draw(model: &Model, ink: Ink, area: Rect, buffer: &mut Buffer) {
@@ -36,7 +41,7 @@ pub(super) fn draw(model: &Model, ink: Ink, area: Rect, buffer: &mut Buffer) {
     .areas(area);
     draw_header(model, ink, header, buffer);
     draw_body(model, ink, body, buffer);
-    draw_footer(&model.status(), KEYS, ink, footer, buffer);
+    draw_footer(&model.status(), &KEYS, ink, footer, buffer);
     if model.is_helping {
         draw_help(&keys::WORKLOAD, ink, area, buffer);
     }
@@ -52,10 +57,19 @@ pub(super) fn draw_once(model: &Model, ink: Ink, area: Rect, buffer: &mut Buffer
     .areas(area);
     draw_header(model, ink, header, buffer);
     draw_body(model, ink, body, buffer);
-    draw_footer(&model.status(), "", ink, footer, buffer);
+    draw_footer(&model.status(), &[], ink, footer, buffer);
 }
 
-const KEYS: &str = "q quit  ? help  space pause  s step  g growth  l limit  w workload  +/- speed";
+const KEYS: [&str; 8] = [
+    "q quit",
+    "? help",
+    "space pause",
+    "s step",
+    "g growth",
+    "l limit",
+    "w workload",
+    "+/- speed",
+];
 
 /// Returns whether the screen is too small, and says so on it.
 pub(super) fn is_too_small(area: Rect, buffer: &mut Buffer) -> bool {
@@ -112,7 +126,7 @@ fn draw_header(model: &Model, ink: Ink, area: Rect, buffer: &mut Buffer) {
     Line::raw(cut(&text, usize::from(area.width), ink.is_unicode)).render(settings, buffer);
 }
 
-pub(super) fn draw_footer(status: &str, keys: &str, ink: Ink, area: Rect, buffer: &mut Buffer) {
+pub(super) fn draw_footer(status: &str, keys: &[&str], ink: Ink, area: Rect, buffer: &mut Buffer) {
     let columns = usize::from(area.width);
     let status_line = Rect {
         height: 1.min(area.height),
@@ -125,7 +139,14 @@ pub(super) fn draw_footer(status: &str, keys: &str, ink: Ink, area: Rect, buffer
             height: 1,
             ..area
         };
-        Line::raw(cut(keys, columns, ink.is_unicode)).render(keys_line, buffer);
+        // Those that fit: the help has all.
+        let mut line = String::new();
+        for key in keys {
+            if line.len() + key.len() <= columns {
+                line += &format!("{key}  ");
+            }
+        }
+        Line::raw(line).render(keys_line, buffer);
     }
 }
 
@@ -151,11 +172,22 @@ pub(super) fn draw_help(keys: &[(&str, &str)], ink: Ink, area: Rect, buffer: &mu
 }
 
 fn draw_body(model: &Model, ink: Ink, area: Rect, buffer: &mut Buffer) {
-    let middle = figure_lines(model).max(model.look.latencies.len() as u16 + 1) + 2;
-    let log = if area.height > 30 { area.height / 4 } else { 4 };
-    let [pages, middle, log] = Layout::vertical([
+    let boxes = figure_lines(model).max(model.look.latencies.len() as u16 + 1) + 2;
+    // A line for each region, or more for a single one.
+    let least = (model.look.regions.len() as u16).max(3) + 2;
+    let boxes = boxes.min(area.height.saturating_sub(least));
+    let is_wide = area.width >= WIDE;
+    let (boxes, log) = match area.height.saturating_sub(boxes + least) {
+        // Side by side.
+        _ if is_wide => (boxes.max(area.height / 3), 0),
+        // No room for a line in it.
+        0..3 => (boxes, 0),
+        spare if area.height > 30 => (boxes, spare.min(area.height / 4)),
+        spare => (boxes, spare.min(4)),
+    };
+    let [pages, middle, below] = Layout::vertical([
         Constraint::Min(3),
-        Constraint::Length(middle),
+        Constraint::Length(boxes),
         Constraint::Length(log),
     ])
     .areas(area);
@@ -195,26 +227,32 @@ fn draw_body(model: &Model, ink: Ink, area: Rect, buffer: &mut Buffer) {
     }
     .render(pages, buffer);
 
-    // What the right one has to have, and what it can use.
-    let right = if area.width >= 110 {
-        area.width / 2
+    let layout = if is_wide {
+        Layout::horizontal([
+            Constraint::Min(0),
+            Constraint::Length(latencies_width(area.width - LOG - LEAST_FIGURES)),
+            Constraint::Length(LOG),
+        ])
     } else {
-        45.min(area.width - LEAST_FIGURES)
+        // What the right one has to have, and what it can use.
+        let right = latencies_width(area.width / 2).max(45.min(area.width - LEAST_FIGURES));
+        Layout::horizontal([
+            Constraint::Min(0),
+            Constraint::Length(right),
+            Constraint::Length(0),
+        ])
     };
-    let [figures, latencies] =
-        Layout::horizontal([Constraint::Min(0), Constraint::Length(right)]).areas(middle);
+    let [figures, latencies, beside] = layout.areas(middle);
     draw_figures(model, ink, figures, buffer);
     draw_latencies(&model.look.latencies, ink, latencies, buffer);
-    draw_log(model, ink, log, buffer);
+    draw_log(model, ink, if is_wide { beside } else { below }, buffer);
 }
 
 fn draw_log(model: &Model, ink: Ink, area: Rect, buffer: &mut Buffer) {
     let rows = usize::from(area.height.saturating_sub(2));
     let columns = usize::from(area.width.saturating_sub(4));
     let line = |entry: &Entry| match entry {
-        Entry::Fault(fault) => {
-            Line::raw(cut(&fault_line(model, fault, ink), columns, ink.is_unicode))
-        }
+        Entry::Fault(fault) => Line::raw(fault_line(model, fault, columns, ink)),
         Entry::Ended(ended) => {
             let text = match &ended.refused {
                 Some(why) => format!(
@@ -236,7 +274,7 @@ fn draw_log(model: &Model, ink: Ink, area: Rect, buffer: &mut Buffer) {
     Paragraph::new(lines).block(block).render(area, buffer);
 }
 
-fn fault_line(model: &Model, fault: &Fault, ink: Ink) -> String {
+fn fault_line(model: &Model, fault: &Fault, columns: usize, ink: Ink) -> String {
     let page = elbowroom::page_size() as u64;
     let regions = &model.look.regions;
     let name = regions
@@ -257,11 +295,15 @@ fn fault_line(model: &Model, fault: &Fault, ink: Ink) -> String {
         bytes => format!("{} {}", fault.outcome.name(), count(bytes / page, "page")),
     };
     let duration = time(fault.duration, ink.is_unicode);
-    format!(
-        "{since:>7.2}s  {name:<longest$} page {:<7}{outcome:<21}{duration:>7}  thread {}",
+    let line = format!(
+        "{since:>7.2}s  {name:<longest$} page {:<7}{outcome:<20}{duration:>7}",
         grouped(fault.offset / page),
-        fault.thread
-    )
+    );
+    let thread = format!("  thread {}", fault.thread);
+    match line.chars().count() + thread.len() <= columns {
+        true => line + &thread,
+        false => cut(&line, columns, ink.is_unicode),
+    }
 }
 
 #[cfg(test)]
