@@ -341,12 +341,13 @@ unsafe fn call_on_stack(top: *mut u8, function: extern "C" fn(*mut c_void), data
 }
 
 /// # Safety
-/// As above.
+/// `top` is 16-byte aligned and the high end of enough unused stack; `function` may be called with `data` and does not
+/// unwind.
 #[cfg(target_arch = "aarch64")]
-#[inline(never)] // As above.
+#[inline(never)] // A small frame: an unwinder that goes past it reads zeros in the pad, the end of the stack.
 unsafe fn call_on_stack(top: *mut u8, function: extern "C" fn(*mut c_void), data: *mut c_void) {
-    // SAFETY: sp is put back from x20, which the callee keeps (AAPCS64); every register that it may change is declared,
-    // the link register among them.
+    // SAFETY: sp is put back from x20, which the callee keeps (AAPCS64), and is aligned at the call (contract); every
+    // register that the callee may change is declared, the link register among them. `function` takes `data` (contract).
     unsafe {
         asm!(
             "mov x20, sp",
