@@ -347,7 +347,8 @@ unsafe fn call_on_stack(top: *mut u8, function: extern "C" fn(*mut c_void), data
 #[inline(never)] // A small frame: an unwinder that goes past it reads zeros in the pad, the end of the stack.
 unsafe fn call_on_stack(top: *mut u8, function: extern "C" fn(*mut c_void), data: *mut c_void) {
     // SAFETY: sp is put back from x20, which the callee keeps (AAPCS64), and is aligned at the call (contract); every
-    // register that the callee may change is declared, the link register among them. `function` takes `data` (contract).
+    // register that the callee may change is declared, the link register among them; `function` takes `data`
+    // (contract).
     unsafe {
         asm!(
             "mov x20, sp",
