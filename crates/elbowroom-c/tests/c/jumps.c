@@ -22,7 +22,7 @@
 #define THREADS 4
 /* More than the alternate stacks that the library can lend at once. */
 #define ENDED_THREADS 40
-#define SMALL_STACK ((size_t)16 << 10)
+#define SMALL_STACK ((size_t)32 << 10)
 #define HUNGRY_BYTES ((size_t)40 << 10)
 
 static _Thread_local er_error error;
