@@ -165,6 +165,11 @@ typedef struct er_charge er_charge;
 typedef struct er_fault er_fault;
 
 // A region. Thread-safe, except for `er_region_release`.
+//
+// A touch through a pointer that a limit or the filter refuses goes to the handler of SIGSEGV or SIGBUS that was there
+// before the first region. That handler may leave by siglongjmp: the library does not wait for its return. Install it
+// with SA_ONSTACK, and use sigsetjmp(buffer, 1); docs/C.md has the rules. On Windows, the next exception handler is
+// asked.
 typedef struct er_region er_region;
 
 // A reservation. Thread-safe, except for `er_reservation_release`.

@@ -17,11 +17,11 @@ impl User {
     }
 }
 
-// SAFETY: the pointer is handed to the function of the program and not followed here. That the function is called on any
-// thread, several at once, is what `er_filter` and `er_budget_callback` say.
+// SAFETY: the pointer is handed to the function of the program and not followed here. That the function is called on
+// any thread, several at once, is what `er_filter` and `er_budget_callback` say.
 unsafe impl Send for User {}
-// SAFETY: the pointer is handed to the function of the program and not followed here. That the function is called on any
-// thread, several at once, is what `er_filter` and `er_budget_callback` say.
+// SAFETY: the pointer is handed to the function of the program and not followed here. That the function is called on
+// any thread, several at once, is what `er_filter` and `er_budget_callback` say.
 unsafe impl Sync for User {}
 
 /// Makes an object, and hands a handle of it to C.

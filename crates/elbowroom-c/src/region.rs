@@ -15,6 +15,11 @@ use crate::handle::{User, act, bytes, create, release};
 use crate::options::{Options, read};
 
 /// A region. Thread-safe, except for `er_region_release`.
+///
+/// A touch through a pointer that a limit or the filter refuses goes to the handler of SIGSEGV or SIGBUS that was there
+/// before the first region. That handler may leave by siglongjmp: the library does not wait for its return. Install it
+/// with SA_ONSTACK, and use sigsetjmp(buffer, 1); docs/C.md has the rules. On Windows, the next exception handler is
+/// asked.
 pub struct er_region(Region);
 
 /// How pages are committed when they are touched. `ER_PROTECTION` is the default.

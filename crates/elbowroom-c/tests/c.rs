@@ -146,6 +146,15 @@ fn the_sample_of_microsoft_runs_out_of_pages() {
 }
 
 #[test]
+fn structured_exceptions_nest() {
+    if !can_compile() {
+        return;
+    }
+    let sources = "tests/c/exceptions.c examples/c/windows/windows.c -Iexamples/c/windows";
+    run(compile("exceptions", &format!("cc -std=gnu11 {sources}")));
+}
+
+#[test]
 fn every_function_does_what_the_header_says() {
     if !can_compile() {
         return;

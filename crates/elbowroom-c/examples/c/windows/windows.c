@@ -111,9 +111,11 @@ static struct block *reserve(size_t size)
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, catch_signals);
 
+    size_t page = er_page_size();
     struct block *block = calloc(1, sizeof *block);
-    if (block == NULL) {
-        last_error = ERROR_COMMITMENT_LIMIT;
+    if (block == NULL || size == 0 || size > SIZE_MAX - 2 * page) {
+        last_error = block == NULL ? ERROR_COMMITMENT_LIMIT : ERROR_INVALID_PARAMETER;
+        free(block);
         return NULL;
     }
     er_region_options options = {0};
@@ -121,7 +123,6 @@ static struct block *reserve(size_t size)
     options.filter = decline;
     options.flags = ER_REGION_QUIET;
     /* One page more, which is never committed: a touch right behind the block is an exception as well. */
-    size_t page = er_page_size();
     block->size = (size + page - 1) / page * page;
     DWORD error = error_of(er_region_new(block->size + page, &options, &block->region, NULL));
     if (error != 0) {

@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
+use super::process::process_number;
 use super::signals;
 use super::size::page_size;
 use crate::os::pages::Pages;
@@ -172,15 +173,9 @@ pub(super) fn has_ended(thread: u64) -> bool {
     let errno = super::errno::location();
     // SAFETY: points at this thread's errno, valid to read while the thread lives.
     let saved = unsafe { *errno };
+    let process = process_number();
     // SAFETY: signal 0 is never sent: the kernel only looks for the thread (kill(2)).
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_tgkill,
-            super::process::process_number(),
-            thread,
-            0,
-        )
-    };
+    let result = unsafe { libc::syscall(libc::SYS_tgkill, process, thread, 0) };
     // SAFETY: points at this thread's errno, valid to read and write while the thread lives.
     let error = unsafe { std::mem::replace(&mut *errno, saved) };
     result != 0 && error == libc::ESRCH
