@@ -1,5 +1,5 @@
-//! `PagedArray` against `Vec`, over a store that fails when the fuzzer says so: what is read is what was written, a failure
-//! changes nothing, and what is flushed is in the store.
+//! `PagedArray` against `Vec`, over a store that fails when the fuzzer says so: what is read is what was written, a
+//! failure changes nothing, and what is flushed is in the store.
 
 use std::io;
 use std::ops::Range;
@@ -137,8 +137,8 @@ impl Subject {
         )
     }
 
-    /// Whether an operation on these elements was done. It may be refused by the store, or if it takes more than the limit
-    /// at once.
+    /// Whether an operation on these elements was done. It may be refused by the store, or if it takes more than the
+    /// limit at once.
     fn is_done<R>(&self, result: Result<R, Error>, elements: &Range<usize>) -> Option<R> {
         let error = match result {
             Ok(done) => return Some(done),

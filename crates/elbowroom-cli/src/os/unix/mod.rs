@@ -70,7 +70,8 @@ pub(crate) fn when_asked_to_end() -> io::Result<Arc<AtomicUsize>> {
 pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
     let name = CString::new(folder.as_os_str().as_bytes()).ok()?;
     let mut stat = MaybeUninit::<libc::statvfs>::uninit();
-    // SAFETY: the name ends with zero; statvfs(3) writes one statvfs to the pointer, which is writable and large enough.
+    // SAFETY: the name ends with zero; statvfs(3) writes one statvfs to the pointer, which is writable and large
+    // enough.
     let result = unsafe { libc::statvfs(name.as_ptr(), stat.as_mut_ptr()) };
     if result != 0 {
         return None;
