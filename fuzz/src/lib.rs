@@ -9,6 +9,7 @@ pub mod append_vec_threads;
 pub mod arena;
 pub mod arena_allocator;
 pub mod demand_array;
+pub mod paged_array;
 pub mod region;
 pub mod reserved_vec;
 
@@ -60,6 +61,7 @@ mod tests {
         arena: 500;
         arena_allocator: 500;
         demand_array: 500;
+        paged_array: 100;
         region: 500;
         reserved_vec: 500;
     }

@@ -24,7 +24,8 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    /// Reserves address space for `max_bytes`, of which `len_bytes` are in use. Of the budget, `limit_bytes` are for pages.
+    /// Reserves address space for `max_bytes`, of which `len_bytes` are in use. Of the budget, `limit_bytes` are for
+    /// pages.
     pub(crate) fn new(
         max_bytes: usize,
         len_bytes: usize,

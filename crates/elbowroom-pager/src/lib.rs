@@ -31,7 +31,7 @@
 //! | | |
 //! |---|---|
 //! | addresses | Element `i` is at `as_ptr().add(i)`, always. It may be touched while a guard lends it. |
-//! | limit | Pages in memory, also while they are loaded or written, never exceed it. There are no other buffers. |
+//! | limit | Pages in memory, also while they are loaded or written, and buffers of requests never exceed it. |
 //! | outside it | 8 bytes a touched page, 100 a resident one, page tables, stacks, the system's file cache. |
 //! | no room | `is_limit()` if guards pin everything. No call waits for a guard to be dropped. |
 //! | failures | An [`Error`] with the operation, the bytes, and what the store said. There are no signals. |

@@ -174,15 +174,15 @@ pub(crate) struct PageGather {
 
 /// Sort a file of any size in place, from the smallest element to the largest
 ///
-/// The elements are sorted in new files beside the original, whose place the sorted file takes when it is complete. So
-/// the file is the original or the sorted one at any time, also after a crash. The disk must have room for two more of
-/// it. The sorted file is not put in place if another program changes the original meanwhile. Bytes before and after the
-/// elements stay as they are; an array of several axes is sorted as one row, in the order of the file.
+/// The elements are sorted in new files beside the original, whose place the sorted file takes when it is complete.
+/// So the file is the original or the sorted one at any time, also after a crash. The disk must have room for two
+/// more of it. The sorted file is not put in place if another program changes the original meanwhile. Bytes before
+/// and after the elements stay as they are; an array of several axes is sorted as one row, in the order of the file.
 ///
 /// Floating-point numbers: -0 is before 0, and NaN is last, or first if its sign is negative.
 ///
-/// Ctrl-C leaves nothing behind. After a kill or a crash, a hidden file beside the original may be left, whose name ends
-/// in .sorted-PID and which can be removed. On Windows, this also holds for Ctrl-C.
+/// Ctrl-C leaves nothing behind. After a kill or a crash, a hidden file beside the original may be left, whose name
+/// ends in .sorted-PID and which can be removed. On Windows, this also holds for Ctrl-C.
 #[derive(Args)]
 #[command(after_help = PAGE_SORT_EXAMPLES, verbatim_doc_comment)]
 pub(crate) struct PageSort {

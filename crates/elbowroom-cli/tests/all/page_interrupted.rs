@@ -1,4 +1,5 @@
-//! `elbowroom page sort` and `copy`, ended, starved and disturbed at any moment: files are whole, and none is left over.
+//! `elbowroom page sort` and `copy`, ended, starved and disturbed at any moment: files are whole, and none is left
+//! over.
 #![cfg(unix)]
 
 use std::fs::{self, File, Permissions};

@@ -67,8 +67,8 @@ impl Npy {
     /// Returns the elements, in the order of the file. An offset and a length in the options do not matter.
     ///
     /// # Errors
-    /// `is_invalid()` if the elements are of another type or byte order, or if the file is shorter than its header says;
-    /// otherwise as [`PagedOptions::open_store`].
+    /// `is_invalid()` if the elements are of another type or byte order, or if the file is shorter than its header
+    /// says; otherwise as [`PagedOptions::open_store`].
     pub fn array<T: NpyType>(self, options: PagedOptions<T>) -> Result<PagedArray<T>, Error> {
         let invalid = |reason| Err(Error::invalid(&self.location, reason));
         if let Err(reason) = self.header.check::<T>() {

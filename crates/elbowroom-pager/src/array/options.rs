@@ -81,8 +81,9 @@ impl<T: AnyBitPattern> PagedOptions<T> {
         }
     }
 
-    /// Limits the pages in memory to this many bytes, including pages that are being loaded or written, and what reads
-    /// [take besides](crate::Store::read_overhead). The default is 64 MiB, or none if there is a [`budget`](PagedOptions::budget).
+    /// Limits the pages in memory to this many bytes, including pages that are being loaded or written, and what
+    /// reads [take besides](crate::Store::read_overhead). The default is 64 MiB, or none if there is a
+    /// [`budget`](PagedOptions::budget).
     pub fn resident_limit(mut self, bytes: usize) -> PagedOptions<T> {
         self.resident_limit = Some(bytes);
         self

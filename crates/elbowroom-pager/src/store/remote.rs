@@ -37,8 +37,8 @@ const RESPONSE_BYTES: usize = 512 << 10;
 /// after a status of 429 or 5xx and after a lost connection. A body that breaks off is continued where it ended. A read
 /// that takes longer than the [deadline](RemoteStore::deadline), with all of this, is an error of the kind `TimedOut`.
 ///
-/// Two threads of the process do the work of all remote stores. The memory that responses take while they are read counts
-/// against the limit of the array: 512 KiB for each request, of which up to 16 run at once.
+/// Two threads of the process do the work of all remote stores. The memory that responses take while they are read
+/// counts against the limit of the array: 512 KiB for each request, of which up to 16 run at once.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -66,9 +66,9 @@ pub struct RemoteStore {
 impl RemoteStore {
     /// Opens an object of a store of the crate `object_store`, whose configuration and retries apply.
     ///
-    /// This crate uses `object_store` with its feature `ring`. A program that builds a store itself either turns a feature
-    /// of `object_store` on that brings a provider of cryptography (`aws`, `azure`, `gcp` or `http`), or gives the crate
-    /// `rustls` one first: `rustls::crypto::ring::default_provider().install_default()`.
+    /// This crate uses `object_store` with its feature `ring`. A program that builds a store itself either turns a
+    /// feature of `object_store` on that brings a provider of cryptography (`aws`, `azure`, `gcp` or `http`), or
+    /// gives the crate `rustls` one first: `rustls::crypto::ring::default_provider().install_default()`.
     ///
     /// # Errors
     /// If there is no such object, or it has no entity tag; otherwise what the store says.
@@ -87,8 +87,8 @@ impl RemoteStore {
     /// another one installs it first.
     ///
     /// # Errors
-    /// As [`new`](RemoteStore::new); also if the URL is malformed or has a query. A server that no connection can be made
-    /// to is an error at once.
+    /// As [`new`](RemoteStore::new); also if the URL is malformed or has a query. A server that no connection can be
+    /// made to is an error at once.
     pub fn open(url: &str) -> io::Result<RemoteStore> {
         let invalid = |reason: String| io::Error::new(io::ErrorKind::InvalidInput, reason);
         let url = Url::parse(url).map_err(|error| invalid(format!("it is no URL: {error}")))?;

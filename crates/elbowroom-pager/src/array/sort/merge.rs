@@ -5,12 +5,12 @@ use std::ops::Range;
 
 use bytemuck::{AnyBitPattern, NoUninit};
 
-use super::{Work, read, runs_of, write};
+use super::work::{Work, read, runs_of, write};
 use crate::error::Error;
 use crate::store::Source;
 
-/// Merges the runs of length `run` in a range to one run in the same place of another store. The memory holds one element
-/// more than there are runs, or more.
+/// Merges the runs of length `run` in a range to one run in the same place of another store. The memory holds one
+/// element more than there are runs, or more.
 pub(super) fn merge<T: AnyBitPattern + NoUninit>(
     from: &Source,
     to: &Source,
@@ -88,8 +88,8 @@ impl<T: AnyBitPattern + NoUninit> Input<'_, T> {
     }
 }
 
-/// Who has lost where: the inputs are leaves `k..2 * k` of a binary tree, whose inner nodes `1..k` keep the losers of the
-/// games between the winners of their two halves.
+/// Who has lost where: the inputs are leaves `k..2 * k` of a binary tree, whose inner nodes `1..k` keep the losers of
+/// the games between the winners of their two halves.
 struct Tree {
     losers: Vec<usize>,
     winner: usize,

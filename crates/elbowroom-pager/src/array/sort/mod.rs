@@ -3,27 +3,26 @@
 
 use std::cmp::Ordering;
 use std::fmt;
-use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
 
-use bytemuck::{AnyBitPattern, NoUninit, cast_slice, cast_slice_mut};
+use bytemuck::{AnyBitPattern, NoUninit};
 use elbowroom::Budget;
 
 use super::PagedArray;
 use crate::error::{Cause, Error, Operation};
-use crate::store::Source;
 
 mod merge;
 mod plan;
 mod runs;
+mod work;
 
 use plan::Plan;
+use work::{Observer, Work};
 
 /// A sort of more elements than memory holds: what it may use. Sorts from one array to another, with a third as scratch
 /// space.
 ///
-/// Runs of elements that fit in memory are sorted and written, and then merged, all that fit at once. With little memory
-/// this takes several passes.
+/// Runs of elements that fit in memory are sorted and written, and then merged, all that fit at once. With little
+/// memory this takes several passes.
 ///
 /// ```
 /// use elbowroom_pager::{MemoryStore, PagedArray, Sort};
@@ -47,8 +46,6 @@ pub struct Sort<'a> {
     budget: Option<Budget>,
     observe: Option<Observer<'a>>,
 }
-
-type Observer<'a> = Box<dyn FnMut(usize, usize) -> bool + Send + 'a>;
 
 impl<'a> Sort<'a> {
     /// Returns a sort with this much memory for elements. It also uses pages of the source, within its limit.
@@ -148,11 +145,8 @@ impl<'a> Sort<'a> {
             return Err(refuse(Cause::Io(std::io::ErrorKind::OutOfMemory.into())));
         }
         memory.resize(elements, T::zeroed());
-        let work = Work {
-            location: source.location(),
-            all: len.saturating_mul(1 + plan.passes as usize),
-            seen: Mutex::new((0, self.observe)),
-        };
+        let all = len.saturating_mul(1 + plan.passes as usize);
+        let work = Work::new(source.location(), all, self.observe);
         // The last pass writes the target, each pass before it the other array.
         let (mut to, mut from) = (&target.fetch.pool.source, &scratch.fetch.pool.source);
         if plan.passes % 2 == 1 {
@@ -203,57 +197,4 @@ impl<T: AnyBitPattern + NoUninit> PagedArray<T> {
         pool.discard(pages);
         Ok(())
     }
-}
-
-/// How far a sort is.
-struct Work<'a> {
-    location: &'a str,
-    all: usize,
-    seen: Mutex<(usize, Option<Observer<'a>>)>,
-}
-
-impl Work<'_> {
-    /// Says that `count` elements more are written.
-    fn add(&self, count: usize) -> Result<(), Error> {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let (done, observe) = &mut *seen;
-        *done += count;
-        let goes_on = observe
-            .as_mut()
-            .is_none_or(|observe| observe(*done, self.all));
-        if goes_on {
-            return Ok(());
-        }
-        let stopped = std::io::Error::new(std::io::ErrorKind::Interrupted, "it was stopped");
-        Err(Error::new(
-            Operation::Sort,
-            self.location,
-            0..0,
-            Cause::Io(stopped),
-        ))
-    }
-}
-
-fn read<T: AnyBitPattern + NoUninit>(
-    from: &Source,
-    start: usize,
-    elements: &mut [T],
-) -> Result<(), Error> {
-    from.read(start * size_of::<T>(), cast_slice_mut(elements))
-}
-
-fn write<T: NoUninit>(to: &Source, start: usize, elements: &[T]) -> Result<(), Error> {
-    to.write(
-        Operation::Write,
-        start * size_of::<T>(),
-        cast_slice(elements),
-    )
-}
-
-/// Splits a range into the runs in it.
-fn runs_of(range: Range<usize>, run: usize) -> impl Iterator<Item = Range<usize>> {
-    let end = range.end;
-    range
-        .step_by(run)
-        .map(move |start| start..end.min(start.saturating_add(run)))
 }

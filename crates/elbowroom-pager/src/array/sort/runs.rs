@@ -7,7 +7,8 @@ use std::thread;
 use bytemuck::{AnyBitPattern, NoUninit};
 
 use super::plan::Plan;
-use super::{PagedArray, Work, write as write_run};
+use super::work::{Work, write as write_run};
+use crate::array::PagedArray;
 use crate::error::Error;
 use crate::store::Source;
 
