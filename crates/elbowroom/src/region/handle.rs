@@ -234,8 +234,8 @@ impl Region {
             return Ok(());
         };
         if frames::is_inside_fault_of(OwnerId::of(self.inner())) {
-            // The handler that runs this filter still uses the region. The region stays for ever as it is: in the
-            // registry, and with the handler installed.
+            // The handler that runs this filter or callback still uses the region. So the region stays for ever as it
+            // is: in the registry, and with the handler installed.
             std::mem::forget((armed, service));
             return Err(Reason::InOwnFilter.into());
         }

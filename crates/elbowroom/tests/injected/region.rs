@@ -325,7 +325,7 @@ fn with_every_plan_taken() {
             };
         }
         let mut status = 0;
-        // SAFETY: waits for the child.
+        // SAFETY: waitpid(2) writes a live status.
         let waited = unsafe { libc::waitpid(child, &mut status, 0) };
         done.wait();
         assert_eq!(

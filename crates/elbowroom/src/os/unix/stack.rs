@@ -297,7 +297,7 @@ unsafe fn call_on_stack(top: *mut u8, function: extern "C" fn(*mut c_void), data
 /// `top` is 16-byte aligned and is the high end of enough unused stack. `function` may be called with `data` and does
 /// not unwind.
 #[cfg(target_arch = "aarch64")]
-#[inline(never)] // As above.
+#[inline(never)] // A small frame: an unwinder that goes past it reads zeros in the pad, the end of the stack.
 unsafe fn call_on_stack(top: *mut u8, function: extern "C" fn(*mut c_void), data: *mut c_void) {
     // SAFETY: sp is restored from x20, which the callee preserves (AAPCS64). Every register that the call may change is
     // declared, including the link register.
