@@ -9,7 +9,7 @@ use xshell::{Shell, cmd};
 
 use crate::platforms::Platform::{Arm64, Windows};
 use crate::platforms::{self, ALL, ARM64, RUST, WINDOWS};
-use crate::workspace::{build_folder, shell};
+use crate::workspace::{LIBRARIES, build_folder, cargo, shell};
 use crate::{counts, debian, fuzz, msrv, tidy};
 
 #[derive(clap::Args)]
@@ -27,9 +27,9 @@ pub(crate) struct Options {
 type Step = (&'static str, u64, &'static str, fn(&Shell) -> Result<()>);
 
 const STEPS: &[Step] = &[
-    ("fmt", 2, "", |sh| run(sh, "fmt --all --check")),
+    ("fmt", 2, "", |sh| cargo(sh, "fmt --all --check")),
     ("clippy", 10, "", |sh| {
-        run(
+        cargo(
             sh,
             "clippy --workspace --all-targets --all-features -- -D warnings",
         )
@@ -37,16 +37,16 @@ const STEPS: &[Step] = &[
     ("docs", 10, "", |sh| {
         sh.set_var("RUSTDOCFLAGS", "-D warnings");
         // The command and the library have one name. Together their pages would collide; in turn, those of the library
-        // overwrite those of the command.
+        // overwrite those of the command. With the examples, dependencies have the features that Clippy checked.
         let doc = "doc --no-deps --all-features --document-private-items";
-        run(sh, &format!("{doc} -p elbowroom-cli"))?;
-        run(sh, &format!("{doc} --workspace --exclude elbowroom-cli"))
+        let others = "--exclude elbowroom --exclude elbowroom-c --lib --bins --examples";
+        cargo(sh, &format!("{doc} --workspace {others}"))?;
+        cargo(sh, &format!("{doc} -p elbowroom"))
     }),
     ("tidy", 1, "", |_| tidy::check()),
     ("package", 10, "", |sh| {
         // A dry run builds the packages as their users will, and needs no account.
-        let packages = "-p elbowroom -p elbowroom-telemetry -p elbowroom-map -p elbowroom-pager";
-        run(sh, &format!("publish --dry-run --allow-dirty {packages}"))
+        cargo(sh, &format!("publish --dry-run --allow-dirty {LIBRARIES}"))
     }),
     ("msrv", 10, "debian-archive-keyring", |_| msrv::check()),
     ("release", 15, "", |sh| {
@@ -54,14 +54,14 @@ const STEPS: &[Step] = &[
         // benchmarks and of the documentation find nothing more then.
         let packages = "--workspace --exclude xtask --exclude elbowroom-bench";
         let test = "test --release --all-features --tests --no-fail-fast";
-        run(sh, &format!("{test} {packages}"))
+        cargo(sh, &format!("{test} {packages}"))
     }),
     ("counts", 10, "valgrind", |_| counts::run(true)),
     ("models", 10, "", |sh| {
         // Every order of the threads' steps that the memory model allows.
         sh.set_var("RUSTFLAGS", "--cfg loom");
         sh.set_var("CARGO_TARGET_DIR", build_folder().join("models"));
-        run(
+        cargo(
             sh,
             "test -p elbowroom -p elbowroom-pager --lib --release models::",
         )
@@ -74,15 +74,18 @@ const STEPS: &[Step] = &[
         10,
         "openjdk-17-jdk-headless python3-numpy",
         |sh| {
-            run(sh, "fmt --manifest-path=clients/Cargo.toml --check")?;
+            cargo(sh, "fmt --manifest-path=clients/Cargo.toml --check")?;
             sh.set_var("CI", "true");
             let folder = build_folder().join("clients");
             sh.set_var("CARGO_TARGET_DIR", &folder);
-            run(sh, "test --locked --manifest-path=clients/Cargo.toml")?;
+            cargo(sh, "test --locked --manifest-path=clients/Cargo.toml")?;
             Ok(cmd!(sh, "clients/hashbrown/run {folder}").run()?)
         },
     ),
-    ("windows", 15, WINDOWS, |sh| platforms::test(sh, Windows)),
+    ("windows", 15, WINDOWS, |sh| {
+        platforms::test(sh, Windows)?;
+        platforms::test_c_on_windows(sh)
+    }),
     ("arm64-4k", 15, ARM64, |sh| platforms::test(sh, Arm64(4096))),
     ("arm64-16k", 15, ARM64, |sh| {
         platforms::test(sh, Arm64(16384))
@@ -108,12 +111,6 @@ const STEPS: &[Step] = &[
         Ok(platforms::check(sh, "x86_64-unknown-freebsd", &others).run()?)
     }),
 ];
-
-/// Runs cargo with arguments that are separated by spaces.
-fn run(sh: &Shell, args: &str) -> Result<()> {
-    let args = args.split(' ');
-    Ok(cmd!(sh, "cargo {args...}").run()?)
-}
 
 fn names() -> Vec<&'static str> {
     STEPS.iter().map(|(name, ..)| *name).collect()

@@ -4,9 +4,8 @@
 //! in front of theirs and pass on the faults that they do not know, so a crash is still reported.
 
 use anyhow::{Context, Result};
-use xshell::cmd;
 
-use crate::workspace::{build_folder, nightly, shell};
+use crate::workspace::{cargo, nightly, shell, target_folder};
 
 /// Runs every target for so many seconds. Ends at the first target that finds something; cargo-fuzz says how to see it
 /// again.
@@ -29,13 +28,14 @@ pub(crate) fn run(seconds: u64) -> Result<()> {
 pub(crate) fn check() -> Result<()> {
     let sh = shell()?;
     sh.change_dir("fuzz");
-    sh.set_var("CARGO_TARGET_DIR", build_folder().join("fuzz"));
-    cmd!(sh, "cargo fmt --check").run()?;
-    cmd!(
-        sh,
-        "cargo clippy --no-default-features --all-targets -- -D warnings"
-    )
-    .run()?;
-    cmd!(sh, "cargo test --no-default-features --lib").run()?;
+    // What the workspace has built already is not built again.
+    sh.set_var("CARGO_TARGET_DIR", target_folder());
+    for check in [
+        "fmt --check",
+        "clippy --no-default-features --all-targets -- -D warnings",
+        "test --no-default-features --lib",
+    ] {
+        cargo(&sh, check)?;
+    }
     Ok(())
 }

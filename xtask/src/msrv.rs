@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use xshell::cmd;
 
 use crate::debian;
-use crate::workspace::{build_folder, shell};
+use crate::workspace::{LIBRARIES, build_folder, shell};
 
 /// Checks the libraries alone: the tools to develop them may ask for a newer compiler.
 pub(crate) fn check() -> Result<()> {
@@ -29,12 +29,7 @@ pub(crate) fn check() -> Result<()> {
         is_promised,
         "the manifest says {promised}, this is {version}"
     );
-    let packages = [
-        "-p=elbowroom",
-        "-p=elbowroom-telemetry",
-        "-p=elbowroom-map",
-        "-p=elbowroom-pager",
-    ];
+    let packages = LIBRARIES.split(' ');
     let check = cmd!(sh, "cargo check {packages...} --all-features --locked");
     Ok(check
         .env("RUSTC", rustc)

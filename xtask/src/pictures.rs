@@ -14,12 +14,12 @@ const PICTURES: [(&str, &str); 3] = [
 
 pub(crate) fn make() -> Result<()> {
     let sh = shell()?;
+    let folder = sh.create_dir("docs/images")?;
     for (file, arguments) in PICTURES {
-        let path = sh.create_dir("docs/images")?.join(file);
         let arguments = arguments.split(' ');
         let draw = cmd!(
             sh,
-            "cargo run --release -p elbowroom-cli -- {arguments...} {path}"
+            "cargo run --release -p elbowroom-cli -- {arguments...} {folder}/{file}"
         );
         draw.ignore_stdout().run()?;
     }

@@ -4,6 +4,8 @@
 //! runs, so every platform gets its std built from source by the same compiler: Debian's, whose source package always
 //! matches it. All share one build folder, so macros and build scripts are built once.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use xshell::{Cmd, Shell, cmd};
 
@@ -23,7 +25,9 @@ pub(crate) const ARM64: &str = "rustc-web rust-web-src gcc-aarch64-linux-gnu lib
 /// them: the cryptography below it is in C, for which most of these platforms have no compiler here.
 pub(crate) const ALL: &str = "--workspace --exclude=xtask \
     --features=elbowroom/allocator-api2,elbowroom/inject,elbowroom/rayon,elbowroom/serde,elbowroom/tracing \
-    --features=elbowroom/zerocopy,elbowroom-map/serde,elbowroom-telemetry/metrics";
+    --features=elbowroom/zerocopy,elbowroom-map/serde,elbowroom-telemetry/metrics,elbowroom-c/capi";
+
+const WINDOWS_TARGET: &str = "x86_64-win7-windows-gnu";
 
 /// Another platform whose programs can run on this machine.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,7 +47,7 @@ pub(crate) fn cargo<'a>(sh: &'a Shell, platform: Platform, subcommand: &str) -> 
     let page_size = match platform {
         Platform::Windows => {
             start_wine(sh)?;
-            return Ok(foreign_cargo(sh, subcommand, "x86_64-win7-windows-gnu"));
+            return Ok(foreign_cargo(sh, subcommand, WINDOWS_TARGET));
         }
         Platform::Arm64(page_size) => page_size,
     };
@@ -75,6 +79,30 @@ pub(crate) fn test(sh: &Shell, platform: Platform) -> Result<()> {
     Ok(test.arg("--no-fail-fast").run()?)
 }
 
+/// Runs programs in C on Windows, with the static library and with the DLL.
+pub(crate) fn test_c_on_windows(sh: &Shell) -> Result<()> {
+    let build = cargo(sh, Platform::Windows, "build")?;
+    build.args(["-p", "elbowroom-c"]).run()?;
+    let folder = foreign_folder().join(WINDOWS_TARGET).join("debug");
+    let _folder = sh.push_dir("crates/elbowroom-c");
+    for source in ["examples/c/seed.c", "tests/c/interface.c"] {
+        for library in ["libelbowroom.a", "libelbowroom.dll.a"] {
+            let library = folder.join(library);
+            // Beside the DLL, which Windows looks for there.
+            let program = folder.join("c.exe");
+            let strict = "-std=c11 -Wall -Wextra -Wpedantic -Werror -Iinclude".split(' ');
+            let system = ["-lntdll", "-luserenv", "-lws2_32"];
+            let compile = cmd!(
+                sh,
+                "x86_64-w64-mingw32-gcc {strict...} {source} -o {program}"
+            );
+            compile.arg(library).args(system).run()?;
+            cmd!(sh, "wine-stable {program}").ignore_stdout().run()?;
+        }
+    }
+    Ok(())
+}
+
 /// Lints packages for a target whose programs cannot run here.
 pub(crate) fn lint(sh: &Shell, target: &str, packages: &str) -> Result<()> {
     // What `cargo clippy` sets, for the Clippy that belongs to Debian's compiler.
@@ -95,7 +123,11 @@ fn foreign_cargo<'a>(sh: &'a Shell, subcommand: &str, target: &str) -> Cmd<'a> {
     let cargo = cmd!(sh, "cargo --config xtask/foreign.toml {subcommand}");
     // Lets a stable compiler build std.
     let cargo = cargo.env("RUSTC_BOOTSTRAP", "1").args(["--target", target]);
-    cargo.env("CARGO_TARGET_DIR", build_folder().join("foreign"))
+    cargo.env("CARGO_TARGET_DIR", foreign_folder())
+}
+
+fn foreign_folder() -> PathBuf {
+    build_folder().join("foreign")
 }
 
 /// Ends everything that Wine still runs.

@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use xshell::{Cmd, Shell, cmd};
 
+/// The packages that are published, as arguments of cargo's; a package follows those that it needs.
+pub(crate) const LIBRARIES: &str = "-p elbowroom -p elbowroom-telemetry -p elbowroom-map -p elbowroom-measure \
+    -p elbowroom-pager";
+
 /// Returns the root of the repository.
 pub(crate) fn root() -> &'static Path {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -26,6 +30,12 @@ pub(crate) fn shell() -> Result<Shell> {
     let shell = Shell::new()?;
     shell.change_dir(root());
     Ok(shell)
+}
+
+/// Runs cargo with arguments that are separated by spaces.
+pub(crate) fn cargo(sh: &Shell, args: &str) -> Result<()> {
+    let args = args.split(' ');
+    Ok(cmd!(sh, "cargo {args...}").run()?)
 }
 
 /// Returns a program of the nightly toolchain, with its arguments, separated by spaces.

@@ -10,7 +10,6 @@ mod plan;
 mod report;
 mod run;
 mod sample;
-mod stats;
 mod workloads;
 
 use std::path::PathBuf;

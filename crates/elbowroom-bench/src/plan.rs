@@ -1,5 +1,7 @@
 //! What there is to measure: comparisons of contenders, and what is hoped for.
 
+use elbowroom_measure::Clock;
+
 use crate::sample::Sample;
 
 /// Takes one sample each time it is called.
@@ -39,15 +41,6 @@ pub(crate) enum Place {
     Apart,
     /// All in one process, one contender after the other in short turns.
     Together,
-}
-
-/// What the comparison goes by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Clock {
-    /// The processors' time, which other programs on the machine disturb least.
-    Cpu,
-    /// The wall clock: where threads wait for each other.
-    Wall,
 }
 
 /// Ours takes at most so many times what theirs takes.

@@ -2,33 +2,18 @@
 
 use std::env;
 use std::io;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use serde::{Deserialize, Serialize};
+use elbowroom_measure::{Clock, Series, Spread, ask, warm};
+use serde::Serialize;
 
 use crate::os;
-use crate::plan::{Clock, Comparison, Contender, Place, Scale};
-use crate::sample::{self, Growth, Sample, Step};
-use crate::stats::Spread;
+use crate::plan::{Comparison, Contender, Place, Scale};
+use crate::sample::{self, Extra, Growth, Sample, Step};
 use crate::workloads;
 
 /// What became of a contender.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Taken {
-    Samples(Vec<Sample>),
-    /// It cannot be measured here, or was not to be.
-    Nothing(String),
-}
-
-impl Taken {
-    fn add(&mut self, more: Taken) {
-        match (&mut *self, more) {
-            (Taken::Samples(samples), Taken::Samples(more)) => samples.extend(more),
-            (Taken::Samples(_), nothing) => *self = nothing,
-            (Taken::Nothing(_), _) => {}
-        }
-    }
-}
+pub(crate) type Taken = Series<Extra>;
 
 /// What a child is asked for.
 #[derive(Clone, Debug, clap::Args)]
@@ -85,21 +70,16 @@ impl Order {
             sample::look_at_memory();
         }
         let mut samplers: Vec<_> = contenders.map(|contender| (contender.prepare)()).collect();
-        let mut taken: Vec<Taken> = samplers
-            .iter()
-            .map(|sampler| match sampler {
-                Ok(_) => Taken::Samples(Vec::new()),
-                Err(why) => Taken::Nothing(why.clone()),
-            })
-            .collect();
+        let mut taken = vec![Taken::default(); samplers.len()];
         if comparison.place == Place::Apart && self.scale() == Scale::Full {
-            touch_beforehand(comparison.data_bytes.unwrap_or(0));
+            warm(warm_bytes(comparison.data_bytes.unwrap_or(0)));
         }
         for _ in 0..self.rounds {
             for (sampler, taken) in samplers.iter_mut().zip(&mut taken) {
-                if let (Ok(sampler), Taken::Samples(samples)) = (sampler, taken) {
-                    samples.push(sampler());
-                }
+                taken.take(|| match sampler {
+                    Ok(sampler) => Ok(sampler()),
+                    Err(why) => Err(why.clone()),
+                });
             }
         }
         taken
@@ -128,16 +108,7 @@ impl Order {
             os::ALLOCATOR_VARIABLE,
             if with_mimalloc { "mimalloc" } else { "system" },
         );
-        let output = command
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| error.to_string())?;
-        if !output.status.success() {
-            let message = String::from_utf8_lossy(&output.stderr);
-            let last_line = message.lines().last().unwrap_or("and no message");
-            return Err(format!("{}: {last_line}", output.status));
-        }
-        serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())
+        ask(&mut command)
     }
 }
 
@@ -145,12 +116,15 @@ impl Order {
 fn turn_watched(contender: &Contender) -> Taken {
     let (prepared, memory) = sample::watched(|| {
         let mut sampler = (contender.prepare)()?;
-        Ok((sampler(), sampler))
+        Ok::<_, String>((sampler(), sampler))
     });
-    match prepared {
-        Ok((sample, _)) => Taken::Samples(vec![Sample { memory, ..sample }]),
-        Err(why) => Taken::Nothing(why),
-    }
+    let mut taken = Taken::default();
+    taken.take(|| {
+        let (mut sample, _) = prepared?;
+        sample.extra.memory = memory;
+        Ok(sample)
+    });
+    taken
 }
 
 /// This program, under the emulator that it runs under, if any.
@@ -168,16 +142,9 @@ fn itself() -> io::Result<Command> {
     })
 }
 
-/// Touches and returns as much memory as contenders may take for so much data, so that the system has it at hand. A
-/// virtual machine's host may have taken back what had been free for a while (free page reporting), and then takes
-/// milliseconds to bring a huge page in, all of them on the program's clock.
-fn touch_beforehand(data_bytes: usize) {
-    let len = data_bytes + data_bytes.clamp(96 << 20, 512 << 20);
-    // What cannot be had need not be touched.
-    drop(os::Block::new(
-        len.next_multiple_of(2 << 20),
-        os::Pages::HugePopulated,
-    ));
+/// As much memory as contenders may take for so much data.
+fn warm_bytes(data_bytes: usize) -> usize {
+    (data_bytes + data_bytes.clamp(96 << 20, 512 << 20)).next_multiple_of(2 << 20)
 }
 
 fn find(scale: Scale, name: &str) -> Result<Comparison, String> {
@@ -225,9 +192,8 @@ pub(crate) struct Verdict {
 
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Measured {
-    /// The median of the ratios of samples that follow each other, which is what counts, and its quartiles.
-    pub(crate) ratio: f64,
-    pub(crate) quartiles: (f64, f64),
+    /// The median of the ratios of samples that follow each other, which is what counts, and their quartiles.
+    pub(crate) ratio: Spread,
     /// The ratio of the medians.
     pub(crate) ratio_of_medians: f64,
     /// The first one by the wall clock.
@@ -237,45 +203,21 @@ pub(crate) struct Measured {
 impl Verdict {
     pub(crate) fn is_met(&self) -> Option<bool> {
         // As it is printed: with two digits, and not by the third.
-        self.measured
-            .map(|measured| (measured.ratio * 100.0).round() <= (self.at_most * 100.0).round())
+        self.measured.map(|measured| {
+            (measured.ratio.median * 100.0).round() <= (self.at_most * 100.0).round()
+        })
     }
 }
 
 impl Entrant {
-    pub(crate) fn samples(&self) -> &[Sample] {
-        match &self.taken {
-            Taken::Samples(samples) => samples,
-            Taken::Nothing(_) => &[],
-        }
-    }
-
-    fn times(&self, clock: Clock) -> Vec<f64> {
-        self.samples()
-            .iter()
-            .map(|sample| {
-                if clock == Clock::Cpu {
-                    sample.cpu_ns
-                } else {
-                    sample.wall_ns
-                }
-            })
-            .collect()
-    }
-
     /// The distribution of the times of its steps: of each share, the median over the samples.
     pub(crate) fn steps(&self) -> Vec<Step> {
-        let shares = self
-            .samples()
+        let samples = self.taken.measured();
+        let shares = samples
             .first()
-            .map_or(&[][..], |sample| &sample.steps);
-        let at = |n: usize| {
-            Spread::of(
-                self.samples()
-                    .iter()
-                    .filter_map(|sample| Some(sample.steps.get(n)?.ns as f64)),
-            )
-        };
+            .map_or(&[][..], |sample| &sample.extra.steps);
+        let ns = |sample: &Sample, n: usize| Some(sample.extra.steps.get(n)?.ns as f64);
+        let at = |n: usize| Spread::of(samples.iter().filter_map(|sample| ns(sample, n)));
         let steps = shares.iter().enumerate();
         steps
             .filter_map(|(n, step)| {
@@ -299,17 +241,14 @@ impl Outcome {
 
     /// Nanoseconds a unit.
     pub(crate) fn time(&self, contender: &Entrant, clock: Clock) -> Option<Spread> {
-        Spread::of(
-            contender
-                .times(clock)
-                .into_iter()
-                .map(|time| time / self.units as f64),
-        )
+        let spread = contender.taken.time_ns(clock)?;
+        Some(spread.map(|time| time / self.units as f64))
     }
 
     /// How many times the time of another contender this one takes: the median over pairs.
     pub(crate) fn relative(&self, contender: &Entrant, to: &Entrant) -> Option<f64> {
-        Some(Spread::of_ratios(&contender.times(self.clock()), &to.times(self.clock()))?.median)
+        let times = |entrant: &Entrant| entrant.taken.times(self.clock());
+        Some(Spread::of_ratios(&times(contender), &times(to))?.median)
     }
 
     pub(crate) fn contender(&self, name: &str) -> Option<&Entrant> {
@@ -341,14 +280,17 @@ pub(crate) fn make(comparison: &Comparison, scale: Scale) -> Outcome {
     let mut contenders: Vec<Entrant> = names
         .map(|name| Entrant {
             name,
-            taken: Taken::Samples(Vec::new()),
+            taken: Taken::default(),
             memory: None,
         })
         .collect();
-    if comparison.with_mimalloc && !os::HAS_MIMALLOC {
-        for contender in &mut contenders {
-            contender.taken = Taken::Nothing("built without mimalloc".to_owned());
+    let refuse = |contenders: &mut [Entrant], why: &str| {
+        for contender in contenders {
+            contender.taken = Taken::refused(why);
         }
+    };
+    if comparison.with_mimalloc && !os::HAS_MIMALLOC {
+        refuse(&mut contenders, "built without mimalloc");
     } else if comparison.place == Place::Together || scale == Scale::Quick {
         // Processes take too long to start where the tests run.
         match order.give(comparison.with_mimalloc) {
@@ -356,28 +298,20 @@ pub(crate) fn make(comparison: &Comparison, scale: Scale) -> Outcome {
                 .iter_mut()
                 .zip(taken)
                 .for_each(|(contender, taken)| contender.taken = taken),
-            Err(why) => contenders
-                .iter_mut()
-                .for_each(|contender| contender.taken = Taken::Nothing(why.clone())),
+            Err(why) => refuse(&mut contenders, &why),
         }
     } else {
         for _ in 0..rounds {
-            for contender in &mut contenders {
-                if let Taken::Samples(_) = contender.taken {
-                    contender
-                        .taken
-                        .add(one(&order, &contender.name, comparison, false));
-                }
+            for Entrant { name, taken, .. } in &mut contenders {
+                taken.take(|| one(&order, name, comparison, false));
             }
         }
     }
     if scale == Scale::Full {
         for contender in &mut contenders {
-            if contender.samples().is_empty() {
-                continue;
-            }
-            if let Taken::Samples(samples) = one(&order, &contender.name, comparison, true) {
-                contender.memory = samples.first().and_then(|sample| sample.memory);
+            if !contender.taken.measured().is_empty() {
+                let sample = one(&order, &contender.name, comparison, true).ok();
+                contender.memory = sample.and_then(|sample| sample.extra.memory);
             }
         }
     }
@@ -404,40 +338,37 @@ pub(crate) fn make(comparison: &Comparison, scale: Scale) -> Outcome {
             limit: comparison
                 .limit
                 .filter(|&limit| limit != goal.theirs)
-                .and_then(|limit| Some(measure(&outcome, limit, goal.theirs)?.ratio)),
+                .and_then(|limit| Some(measure(&outcome, limit, goal.theirs)?.ratio.median)),
         })
         .collect();
     outcome
 }
 
 /// One sample of one contender, in a child.
-fn one(order: &Order, contender: &str, comparison: &Comparison, memory: bool) -> Taken {
+fn one(
+    order: &Order,
+    contender: &str,
+    comparison: &Comparison,
+    memory: bool,
+) -> Result<Sample, String> {
     let order = Order {
         contender: Some(contender.to_owned()),
         rounds: 1,
         memory,
         ..order.clone()
     };
-    match order.give(comparison.with_mimalloc) {
-        Ok(taken) => taken
-            .into_iter()
-            .next()
-            .unwrap_or_else(|| Taken::Nothing("no answer".to_owned())),
-        Err(why) => Taken::Nothing(why),
-    }
+    let taken = order.give(comparison.with_mimalloc)?;
+    let taken = taken.into_iter().next().unwrap_or_default();
+    let sample = taken.samples.into_iter().next();
+    sample.ok_or_else(|| taken.refusal.unwrap_or_else(|| "no answer".to_owned()))
 }
 
 fn measure(outcome: &Outcome, ours: &str, theirs: &str) -> Option<Measured> {
     let (ours, theirs) = (outcome.contender(ours)?, outcome.contender(theirs)?);
-    let ratios = |clock| Spread::of_ratios(&ours.times(clock), &theirs.times(clock));
+    let ratios = |clock| Spread::of_ratios(&ours.taken.times(clock), &theirs.taken.times(clock));
     let clock = outcome.clock();
-    let Spread {
-        median: ratio,
-        quartiles,
-    } = ratios(clock)?;
     Some(Measured {
-        ratio,
-        quartiles,
+        ratio: ratios(clock)?,
         ratio_of_medians: outcome.time(ours, clock)?.median / outcome.time(theirs, clock)?.median,
         ratio_by_wall_clock: ratios(Clock::Wall)?.median,
     })

@@ -3,19 +3,18 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::os::{self, Memory, MemoryGauge};
 
 /// What one run of a workload took, in all.
+pub(crate) type Sample = elbowroom_measure::Sample<Extra>;
+
+/// What else was noted of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Sample {
-    /// By the wall clock, in nanoseconds.
-    pub(crate) wall_ns: f64,
-    /// Of the processors' time, with the kernel's work for it; by the wall clock where there is no fine clock for that.
-    pub(crate) cpu_ns: f64,
+pub(crate) struct Extra {
     /// Set if it was asked for and the system tells.
     pub(crate) memory: Option<Growth>,
     /// For a workload that times each of its steps: the time in nanoseconds that each share of the steps stays below.
@@ -50,21 +49,14 @@ pub(crate) fn timed<R>(work: impl FnOnce() -> R) -> Sample {
         .load(Ordering::Relaxed)
         .then(Watcher::start)
         .flatten();
-    let cpu = os::cpu_time();
-    let wall = Instant::now();
-    let kept = work();
-    let wall = wall.elapsed();
-    let cpu = cpu
-        .and_then(|start| os::cpu_time()?.checked_sub(start))
-        .unwrap_or(wall);
+    let (kept, times) = elbowroom_measure::timed(work);
     let memory = watcher.and_then(Watcher::stop);
     drop(kept);
-    Sample {
-        wall_ns: nanoseconds(wall),
-        cpu_ns: nanoseconds(cpu),
+    let extra = Extra {
         memory,
         steps: Vec::new(),
-    }
+    };
+    Sample { times, extra }
 }
 
 /// Does something, and says how much memory the process came to have meanwhile. What it returns is there to the end.
@@ -73,10 +65,6 @@ pub(crate) fn watched<R>(work: impl FnOnce() -> R) -> (R, Option<Growth>) {
     let kept = work();
     let memory = watcher.and_then(Watcher::stop);
     (kept, memory)
-}
-
-pub(crate) fn nanoseconds(time: Duration) -> f64 {
-    time.as_nanos() as f64
 }
 
 /// A thread that looks at this process's memory all the time, so that what was there in between is seen too: while a

@@ -1,4 +1,4 @@
-//! The figures of the README stand in the results.
+//! The figures of the README stand in the results, and are those of the processor that does worst.
 
 use std::fs;
 use std::path::Path;
@@ -23,16 +23,21 @@ fn figures_in_the_readme_stand_in_the_results() {
                 panic!("{readme}: {line}");
             };
             let is_it = |row: &&str| {
-                row.starts_with(&format!("| {comparison} |"))
-                    && row.contains(&format!("**{ratio}**"))
+                row.starts_with(&format!("| {comparison} |")) && worst(row) == ratio.parse().ok()
             };
-            let row = results.lines().find(is_it);
             assert!(
-                row.is_some(),
-                "{readme}: {comparison} against {rival} is not {ratio} in benches/RESULTS.md"
+                results.lines().any(|row| is_it(&row)),
+                "{readme}: {comparison} against {rival} is not {ratio} at worst in benches/RESULTS.md"
             );
             rows += 1;
         }
         assert!(rows >= 5, "{readme}: {rows} figures");
     }
+}
+
+/// Returns the largest figure of a row, behind the four columns that say what was asked.
+fn worst(row: &str) -> Option<f64> {
+    let figures = row.split('|').skip(5);
+    let figures = figures.filter_map(|cell| cell.trim().trim_matches('*').parse::<f64>().ok());
+    figures.reduce(f64::max)
 }

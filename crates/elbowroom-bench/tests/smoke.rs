@@ -48,25 +48,28 @@ fn a_quick_report_is_whole() {
     );
 
     let report: Value = serde_json::from_str(&fs::read_to_string(&json).unwrap()).unwrap();
-    let markdown = fs::read_to_string(folder.join("RESULTS.md")).unwrap();
+    let overview = fs::read_to_string(folder.join("RESULTS.md")).unwrap();
+    assert!(
+        overview.contains("| `push-128m` | elbowroom | Vec |"),
+        "{overview}"
+    );
+    let mut processors = fs::read_dir(folder.join("results")).unwrap();
+    let own = processors.next().unwrap().unwrap().path();
+    let markdown = fs::read_to_string(own.join("README.md")).unwrap();
     for comparison in list(&report["comparisons"]) {
         let name = comparison["name"].as_str().unwrap();
         let mut measured = 0;
         for contender in list(&comparison["contenders"]) {
-            if let Some(why) = contender["taken"]["Nothing"].as_str() {
+            if let Some(why) = contender["taken"]["refusal"].as_str() {
                 println!("{name}: {}: {why}", contender["name"]);
                 continue;
             }
-            let samples = list(&contender["taken"]["Samples"]);
+            let samples = list(&contender["taken"]["samples"]);
             assert_eq!(samples.len(), 3, "{name}: {contender}");
             for sample in samples {
-                for figure in ["wall_ns", "cpu_ns"] {
-                    let value = sample[figure].as_f64();
-                    assert!(
-                        value.is_some_and(|value| value.is_finite() && value > 0.0),
-                        "{name}: {contender}"
-                    );
-                }
+                assert!(sample["wall_ns"].as_u64() > Some(0), "{name}: {contender}");
+                // Not every system has such a clock.
+                assert_ne!(sample["cpu_ns"].as_u64(), Some(0), "{name}: {contender}");
             }
             measured += 1;
         }
@@ -74,7 +77,7 @@ fn a_quick_report_is_whole() {
         let ours = list(&comparison["contenders"])
             .iter()
             .find(|contender| contender["name"] == "elbowroom");
-        let is_measured = ours.is_none_or(|ours| ours["taken"]["Samples"].is_array());
+        let is_measured = ours.is_none_or(|ours| ours["taken"]["refusal"].is_null());
         assert!(
             is_measured || name.ends_with("mimalloc"),
             "{name}: {ours:?}"
@@ -90,7 +93,7 @@ fn a_quick_report_is_whole() {
         .iter()
         .flat_map(|comparison| list(&comparison["verdicts"]))
     {
-        if let Some(ratio) = goal["measured"].get("ratio") {
+        if let Some(ratio) = goal["measured"]["ratio"].get("median") {
             assert!(
                 ratio
                     .as_f64()
@@ -106,7 +109,7 @@ fn a_quick_report_is_whole() {
         "scaling-regions",
         "scaling-threads",
     ] {
-        let svg = fs::read_to_string(folder.join(format!("{plot}.svg"))).unwrap();
+        let svg = fs::read_to_string(own.join(format!("{plot}.svg"))).unwrap();
         assert!(
             svg.contains("<svg") && svg.contains("elbowroom") | svg.contains("a page a fault"),
             "{plot}"

@@ -154,8 +154,12 @@ typedef int32_t er_protection;
 // An arena. One thread at a time may use it.
 typedef struct er_arena er_arena;
 
-// A budget. Thread-safe. Regions that are charged to it keep it alive, so it may be freed before them.
+// A budget. Thread-safe. What is charged to it keeps it alive, so it may be freed before that.
 typedef struct er_budget er_budget;
+
+// Bytes that are charged to a budget for memory that the library does not commit: what the program's own allocator
+// has, or a file that it maps.
+typedef struct er_charge er_charge;
 
 // A fault that a filter is asked about. Valid until the filter returns.
 typedef struct er_fault er_fault;
@@ -198,6 +202,29 @@ typedef struct er_error {
   char message[ER_MESSAGE_BYTES];
 } er_error;
 
+// Called each time that what is committed of a budget reaches the threshold, having been less. It is called after the
+// commit, on the thread that committed: if that was a page fault, in the middle of the touch, with what `er_filter`
+// says of that. Several threads may be in it at once.
+//
+// `budget` is valid until it returns, and must not be freed through this pointer.
+typedef void (*er_budget_callback)(const struct er_budget *budget, void *user);
+
+// What a budget should be like. Set `size` to the size of the structure; zero in any other member is the default.
+typedef struct er_budget_options {
+  // The size of this structure in bytes.
+  size_t size;
+  // A budget that this one is a part of, or null: what is charged to this one is charged to that one as well.
+  const struct er_budget *parent;
+  // A name for messages, or null. Copied.
+  const char *name;
+  // The number of committed bytes, rounded up to whole pages, that `on_reaching` is called at.
+  size_t threshold;
+  // Called when the threshold is reached, or null.
+  er_budget_callback on_reaching;
+  // Handed to `on_reaching`. What it points to must live as long as the budget.
+  void *user;
+} er_budget_options;
+
 // What a budget has.
 typedef struct er_budget_stats {
   // How many bytes may be committed at once.
@@ -211,11 +238,14 @@ typedef struct er_budget_stats {
 } er_budget_stats;
 
 // Decides about a fault. Called on the thread that faulted, in the middle of the touch, on a stack of at least 128 KiB
-// of its own (on Windows, the thread's). It returns an `er_verdict`.
+// of its own (on Windows, the thread's). Several threads may be in it at once. It returns an `er_verdict`.
 //
 // It may call `er_region_commit`, `er_region_decommit` and `er_region_get_stats` for its own region, and may touch
-// committed pages. It must return: neither longjmp nor a C++ exception may leave it. If the touch may come from inside
-// the allocator, the filter must not allocate.
+// committed pages. If the touch may come from inside the allocator, the filter must not allocate.
+//
+// It must return: neither longjmp nor a C++ exception may leave it. Its stack would be lost, and the thread would stay
+// inside the filter, so that the region would refuse its next touches. Decline instead, and leave the handler that the
+// signal goes on to.
 typedef int32_t (*er_filter)(const struct er_fault *fault, void *user);
 
 // What a region should be like. Set `size` to the size of the structure; zero in any other member is the default.
@@ -354,13 +384,13 @@ void er_arena_reset_to(struct er_arena *arena,
 // `arena` is null or a living arena that no other thread uses at the same time.
 void er_arena_shrink(struct er_arena *arena);
 
-// Makes a budget of `bytes`, rounded down to whole pages, inside `parent` unless that is null. The name may be null.
+// Makes a budget of `bytes`, rounded down to whole pages. The options may be null.
 //
 // # Safety
-// `parent` is null or a living budget, `name` null or a string, `out` valid, `error` null or valid.
+// `options` is null or valid, with a parent that lives, a name that is a string, and a callback that does what
+// `er_budget_callback` asks; `out` is valid, `error` null or valid.
 er_code er_budget_new(size_t bytes,
-                      const struct er_budget *parent,
-                      const char *name,
+                      const struct er_budget_options *options,
                       struct er_budget **out,
                       struct er_error *error);
 
@@ -376,6 +406,27 @@ void er_budget_free(struct er_budget *budget);
 // `budget` is null or a living budget.
 struct er_budget_stats er_budget_get_stats(const struct er_budget *budget);
 
+// Charges `bytes`, rounded up to whole pages, to the budget and those above it, or to none of them.
+//
+// # Safety
+// `budget` is null or a living budget, `out` valid, `error` null or valid.
+er_code er_budget_charge(const struct er_budget *budget,
+                         size_t bytes,
+                         struct er_charge **out,
+                         struct er_error *error);
+
+// Refunds the charge. Null is ignored.
+//
+// # Safety
+// `charge` is null or a living charge, which the program does not use again.
+void er_charge_free(struct er_charge *charge);
+
+// Returns how many bytes are charged: whole pages; 0 for null.
+//
+// # Safety
+// `charge` is null or a living charge.
+size_t er_charge_bytes(const struct er_charge *charge);
+
 // Returns the name of a code, such as `"ER_LIMIT"`. It lives as long as the program.
 const char *er_code_name(int32_t code);
 
@@ -389,6 +440,48 @@ int32_t er_fault_handler_is_good(void);
 // # Safety
 // `error` is null or valid.
 er_code er_fault_handler_reinstall(struct er_error *error);
+
+// Returns the address that was touched.
+//
+// # Safety
+// `fault` is what the library gave to a filter that has not returned.
+void *er_fault_address(const struct er_fault *fault);
+
+// Returns the offset of the byte that was touched, from the base of the region.
+//
+// # Safety
+// `fault` is what the library gave to a filter that has not returned.
+size_t er_fault_offset(const struct er_fault *fault);
+
+// Returns the kind of access.
+//
+// # Safety
+// `fault` is what the library gave to a filter that has not returned.
+er_access er_fault_access(const struct er_fault *fault);
+
+// Returns the number of the signal, or the exception code as the signed number that Windows programs print.
+//
+// # Safety
+// `fault` is what the library gave to a filter that has not returned.
+int32_t er_fault_code(const struct er_fault *fault);
+
+// Returns 1 if a commit can cure the fault, as it is a touch of an uncommitted page, and 0 otherwise.
+//
+// # Safety
+// `fault` is what the library gave to a filter that has not returned.
+int32_t er_fault_is_page_fault(const struct er_fault *fault);
+
+// Returns how many bytes of the region are committed.
+//
+// # Safety
+// `fault` is what the library gave to a filter that has not returned.
+size_t er_fault_committed(const struct er_fault *fault);
+
+// Commits what the fault would, and reports why if that does not work.
+//
+// # Safety
+// `fault` is what the library gave to a filter that has not returned; `error` is null or valid.
+er_code er_fault_commit(const struct er_fault *fault, struct er_error *error);
 
 // Reserves `len` bytes, rounded up to whole pages, that commit on touch. The options may be null.
 //
@@ -485,48 +578,6 @@ struct er_region_stats er_region_get_stats(const struct er_region *region);
 size_t er_region_get_spans(const struct er_region *region,
                            struct er_span *spans,
                            size_t capacity);
-
-// Returns the address that was touched.
-//
-// # Safety
-// `fault` is what the library gave to a filter that has not returned.
-void *er_fault_address(const struct er_fault *fault);
-
-// Returns the offset of the byte that was touched, from the base of the region.
-//
-// # Safety
-// `fault` is what the library gave to a filter that has not returned.
-size_t er_fault_offset(const struct er_fault *fault);
-
-// Returns the kind of access.
-//
-// # Safety
-// `fault` is what the library gave to a filter that has not returned.
-er_access er_fault_access(const struct er_fault *fault);
-
-// Returns the number of the signal, or the exception code as the signed number that Windows programs print.
-//
-// # Safety
-// `fault` is what the library gave to a filter that has not returned.
-int32_t er_fault_code(const struct er_fault *fault);
-
-// Returns 1 if a commit can cure the fault, as it is a touch of an uncommitted page, and 0 otherwise.
-//
-// # Safety
-// `fault` is what the library gave to a filter that has not returned.
-int32_t er_fault_is_page_fault(const struct er_fault *fault);
-
-// Returns how many bytes of the region are committed.
-//
-// # Safety
-// `fault` is what the library gave to a filter that has not returned.
-size_t er_fault_committed(const struct er_fault *fault);
-
-// Commits what the fault would, and reports why if that does not work.
-//
-// # Safety
-// `fault` is what the library gave to a filter that has not returned; `error` is null or valid.
-er_code er_fault_commit(const struct er_fault *fault, struct er_error *error);
 
 // Reserves `len` bytes, rounded up to whole pages. The options may be null.
 //

@@ -2,9 +2,27 @@
 
 #![allow(unsafe_code, reason = "follows and hands out handles of C")]
 
+use std::ffi::c_void;
 use std::ops::Range;
 
 use crate::error::{Failure, er_code, er_error, null, report};
+
+/// The pointer that a C program gave for a function of its own that the library calls.
+pub(crate) struct User(pub(crate) *mut c_void);
+
+impl User {
+    /// Returns the pointer. A closure that calls this has the whole `User`, and may go to another thread.
+    pub(crate) fn get(&self) -> *mut c_void {
+        self.0
+    }
+}
+
+// SAFETY: the pointer is handed to the function of the program and not followed here. That the function is called on any
+// thread, several at once, is what `er_filter` and `er_budget_callback` say.
+unsafe impl Send for User {}
+// SAFETY: the pointer is handed to the function of the program and not followed here. That the function is called on any
+// thread, several at once, is what `er_filter` and `er_budget_callback` say.
+unsafe impl Sync for User {}
 
 /// Makes an object, and hands a handle of it to C.
 ///

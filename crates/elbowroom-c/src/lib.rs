@@ -17,6 +17,7 @@ pub mod budget;
 mod container;
 pub mod error;
 pub mod fault;
+pub mod filter;
 mod handle;
 mod options;
 pub mod region;

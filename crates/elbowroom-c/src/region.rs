@@ -6,21 +6,16 @@ use std::ffi::{c_char, c_void};
 use std::mem::MaybeUninit;
 use std::slice;
 
-use room::{Backend, Fault, FaultAccess, Growth, PageState, Region, Verdict};
+use room::{Backend, Fault, Growth, PageState, Region, Verdict};
 
 use crate::budget::er_budget;
-use crate::error::{Failure, er_code, er_error, null, report, text};
-use crate::handle::{act, bytes, create, release};
+use crate::error::{Failure, er_code, er_error, null, text};
+use crate::filter::{er_filter, er_verdict};
+use crate::handle::{User, act, bytes, create, release};
 use crate::options::{Options, read};
 
 /// A region. Thread-safe, except for `er_region_release`.
 pub struct er_region(Region);
-
-/// A fault that a filter is asked about. Valid until the filter returns.
-pub struct er_fault {
-    // A `Fault` stands behind the pointer.
-    _opaque: [u8; 0],
-}
 
 /// How pages are committed when they are touched. `ER_PROTECTION` is the default.
 #[repr(i32)]
@@ -35,39 +30,6 @@ pub enum er_backend {
     /// `ER_USERFAULT` where the system allows it, else `ER_PROTECTION`.
     ER_AUTO = 3,
 }
-
-/// The answer of a filter. Any other number declines.
-#[repr(i32)]
-#[derive(Clone, Copy)]
-pub enum er_verdict {
-    /// Refuse the touch.
-    ER_DECLINE = 0,
-    /// Commit the page, within the region's limits, and run the instruction that faulted again.
-    ER_COMMIT = 1,
-}
-
-/// The access of the instruction that faulted.
-#[repr(i32)]
-#[derive(Clone, Copy)]
-pub enum er_access {
-    /// Reading.
-    ER_READ = 0,
-    /// Writing.
-    ER_WRITE = 1,
-    /// Fetching an instruction.
-    ER_EXECUTE = 2,
-    /// An access that this version has no name for.
-    ER_OTHER_ACCESS = 3,
-}
-
-/// Decides about a fault. Called on the thread that faulted, in the middle of the touch, on a stack of at least 128 KiB
-/// of its own (on Windows, the thread's). It returns an `er_verdict`.
-///
-/// It may call `er_region_commit`, `er_region_decommit` and `er_region_get_stats` for its own region, and may touch
-/// committed pages. It must return: neither longjmp nor a C++ exception may leave it. If the touch may come from inside
-/// the allocator, the filter must not allocate.
-pub type er_filter =
-    Option<unsafe extern "C-unwind" fn(fault: *const er_fault, user: *mut c_void) -> i32>;
 
 /// Large windows ask for no huge pages (Linux).
 pub const ER_REGION_NO_HUGE_PAGES: u32 = 1;
@@ -136,22 +98,6 @@ pub struct er_span {
     /// 1 if the pages are committed, 0 if they are only reserved.
     pub committed: i32,
 }
-
-/// The pointer that a C program gave for its filter.
-struct User(*mut c_void);
-
-impl User {
-    fn get(&self) -> *mut c_void {
-        self.0
-    }
-}
-
-// SAFETY: the pointer is handed to the C filter and not followed here. That the filter is called on any thread, several
-// at once, is what `er_filter` says.
-unsafe impl Send for User {}
-// SAFETY: the pointer is handed to the C filter and not followed here. That the filter is called on any thread, several
-// at once, is what `er_filter` says.
-unsafe impl Sync for User {}
 
 fn backend(number: i32) -> Result<Backend, Failure> {
     let all = [
@@ -437,92 +383,4 @@ pub unsafe extern "C" fn er_region_get_spans(
         }
     }
     found.len()
-}
-
-/// Returns the fault behind the pointer that a filter was given.
-///
-/// # Safety
-/// `fault` is what the library gave to a filter that has not returned.
-unsafe fn fault_of<'a>(fault: *const er_fault) -> &'a Fault<'a> {
-    // SAFETY: the library gave a pointer to a `Fault`, which lives until the filter returns (contract of this
-    // function).
-    unsafe { &*fault.cast::<Fault<'a>>() }
-}
-
-/// Returns the address that was touched.
-///
-/// # Safety
-/// `fault` is what the library gave to a filter that has not returned.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn er_fault_address(fault: *const er_fault) -> *mut c_void {
-    // SAFETY: the fault of a filter that has not returned (contract of this function).
-    let address = unsafe { fault_of(fault) }.address();
-    std::ptr::with_exposed_provenance_mut(address)
-}
-
-/// Returns the offset of the byte that was touched, from the base of the region.
-///
-/// # Safety
-/// `fault` is what the library gave to a filter that has not returned.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn er_fault_offset(fault: *const er_fault) -> usize {
-    // SAFETY: the fault of a filter that has not returned (contract of this function).
-    unsafe { fault_of(fault) }.offset()
-}
-
-/// Returns the kind of access.
-///
-/// # Safety
-/// `fault` is what the library gave to a filter that has not returned.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn er_fault_access(fault: *const er_fault) -> er_access {
-    // SAFETY: the fault of a filter that has not returned (contract of this function).
-    match unsafe { fault_of(fault) }.access() {
-        FaultAccess::Read => er_access::ER_READ,
-        FaultAccess::Write => er_access::ER_WRITE,
-        FaultAccess::Execute => er_access::ER_EXECUTE,
-        _ => er_access::ER_OTHER_ACCESS,
-    }
-}
-
-/// Returns the number of the signal, or the exception code as the signed number that Windows programs print.
-///
-/// # Safety
-/// `fault` is what the library gave to a filter that has not returned.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn er_fault_code(fault: *const er_fault) -> i32 {
-    // SAFETY: the fault of a filter that has not returned (contract of this function).
-    unsafe { fault_of(fault) }.code().number()
-}
-
-/// Returns 1 if a commit can cure the fault, as it is a touch of an uncommitted page, and 0 otherwise.
-///
-/// # Safety
-/// `fault` is what the library gave to a filter that has not returned.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn er_fault_is_page_fault(fault: *const er_fault) -> i32 {
-    // SAFETY: the fault of a filter that has not returned (contract of this function).
-    i32::from(unsafe { fault_of(fault) }.is_page_fault())
-}
-
-/// Returns how many bytes of the region are committed.
-///
-/// # Safety
-/// `fault` is what the library gave to a filter that has not returned.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn er_fault_committed(fault: *const er_fault) -> usize {
-    // SAFETY: the fault of a filter that has not returned (contract of this function).
-    unsafe { fault_of(fault) }.committed_bytes()
-}
-
-/// Commits what the fault would, and reports why if that does not work.
-///
-/// # Safety
-/// `fault` is what the library gave to a filter that has not returned; `error` is null or valid.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn er_fault_commit(fault: *const er_fault, error: *mut er_error) -> er_code {
-    // SAFETY: the fault of a filter that has not returned (contract of this function).
-    let committed = unsafe { fault_of(fault) }.commit();
-    // SAFETY: null or valid (contract of this function).
-    unsafe { report(error, committed.map(drop).map_err(Failure::from)) }
 }

@@ -22,6 +22,7 @@ use help::{
 };
 
 /// The command to run, with its settings.
+#[derive(Subcommand)]
 pub(crate) enum Command {
     Demo(Demo),
     Compare(Compare),
@@ -30,9 +31,8 @@ pub(crate) enum Command {
     Map(Map),
     Watch(Watch),
     Page(Page),
-    Completions(Shell),
-    /// The manual page of one command, or of all.
-    Man(Vec<String>),
+    Completions(Completions),
+    Man(Man),
 }
 
 /// Where the transcript goes.
@@ -66,28 +66,24 @@ impl Char {
 
 /// Parses the command line. Ends the process with a message if it is not valid.
 pub(crate) fn parse() -> Command {
-    match Cli::parse().command {
-        RawCommand::Demo(demo) => match demo.check() {
-            Ok(()) => Command::Demo(demo),
-            Err(message) => refuse("demo", message),
-        },
-        RawCommand::Compare(Compare {
+    let parsed = Cli::parse().command;
+    match &parsed {
+        Command::Demo(demo) => {
+            if let Err(message) = demo.check() {
+                refuse("demo", message)
+            }
+        }
+        Command::Compare(Compare {
             reserve_bytes: Some(reserve),
             touch_bytes: Some(touch),
             ..
         }) if touch > reserve => refuse("compare", "--touch is more than --reserve".to_owned()),
-        RawCommand::Compare(compare) => Command::Compare(compare),
-        RawCommand::Bench(bench) => Command::Bench(bench),
-        RawCommand::Doctor(doctor) => Command::Doctor(doctor),
-        RawCommand::Map(map) => Command::Map(map),
-        RawCommand::Watch(watch) => Command::Watch(watch),
-        RawCommand::Page(page) => Command::Page(page),
-        RawCommand::Completions(Completions { shell }) => Command::Completions(shell),
-        RawCommand::Man(Man { command: names }) if find(&command(), &names).is_none() => {
+        Command::Man(Man { command: names }) if find(&command(), names).is_none() => {
             refuse("man", format!("there is no command {:?}", names.join(" ")))
         }
-        RawCommand::Man(Man { command }) => Command::Man(command),
+        _ => {}
     }
+    parsed
 }
 
 /// Returns the whole command line, from which completions and manual pages are made.
@@ -116,20 +112,7 @@ fn refuse(name: &str, message: String) -> ! {
 #[command(name = "elbowroom", version, arg_required_else_help = true, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
-    command: RawCommand,
-}
-
-#[derive(Subcommand)]
-enum RawCommand {
-    Demo(Demo),
-    Compare(Compare),
-    Bench(Bench),
-    Doctor(Doctor),
-    Map(Map),
-    Watch(Watch),
-    Page(Page),
-    Completions(Completions),
-    Man(Man),
+    command: Command,
 }
 
 /// Run Microsoft's program "Reserving and Committing Memory"
@@ -374,19 +357,19 @@ pub(crate) struct Watch {
 /// Print a completion script for a shell
 #[derive(Args)]
 #[command(after_help = COMPLETIONS_EXAMPLES, verbatim_doc_comment)]
-struct Completions {
+pub(crate) struct Completions {
     /// Shell to complete in
     #[arg(value_enum)]
-    shell: Shell,
+    pub(crate) shell: Shell,
 }
 
 /// Print the manual page in the format of man(1)
 #[derive(Args)]
 #[command(after_help = MAN_EXAMPLES, verbatim_doc_comment)]
-struct Man {
+pub(crate) struct Man {
     /// Command whose page to print, such as `map` or `page sum` [default: the page of elbowroom]
     #[arg(value_name = "COMMAND")]
-    command: Vec<String>,
+    pub(crate) command: Vec<String>,
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

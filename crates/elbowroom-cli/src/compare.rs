@@ -1,14 +1,15 @@
 //! The two ways that Microsoft's page names, side by side: committing everything up front, and committing on touch.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use elbowroom::{Error, Growth, Region, page_size};
+use elbowroom_measure::{Times, UpFront, busy, timed};
 use serde::Serialize;
 
 use crate::args::Compare;
-use crate::bench::{Room, busy_by};
-use crate::meter::{Change, human_time, known, lost_share, nanoseconds};
-use crate::os::{self, Accounting, UpFront};
+use crate::bench::Room;
+use crate::meter::{Change, human_time, known};
+use crate::os::{self, Accounting};
 use crate::output::{complain, json, print};
 use crate::size::{Sizes, human};
 use crate::usage::Usage;
@@ -66,9 +67,8 @@ struct Cost {
     #[serde(flatten)]
     change: Change,
     elapsed_ns: u64,
-    /// What of it the processors worked for this thread, if the system tells.
     #[serde(skip)]
-    cpu_ns: Option<u64>,
+    times: Times,
 }
 
 /// Runs both, and prints what each cost.
@@ -89,24 +89,18 @@ pub(crate) fn run(settings: &Compare) -> Result<i32, String> {
 }
 
 fn up_front(plan: Plan) -> Result<Cost, Error> {
-    let (block, change, elapsed_ns, cpu_ns) = measure(|| {
+    let take = || {
         let mut block = UpFront::new(plan.reserve_bytes)?;
         for offset in touched(plan) {
             block.write(offset, 1);
         }
         Ok(block)
-    })?;
-    Ok(Cost {
-        reserved_bytes: block.len(),
-        library_faults: 0,
-        change,
-        elapsed_ns,
-        cpu_ns,
-    })
+    };
+    measure(take, |block| (block.len(), 0))
 }
 
 fn on_touch(plan: Plan) -> Result<Cost, Error> {
-    let (region, change, elapsed_ns, cpu_ns) = measure(|| {
+    let take = || {
         let region = Region::builder(plan.reserve_bytes)
             .growth(plan.growth)
             .build()?;
@@ -114,14 +108,8 @@ fn on_touch(plan: Plan) -> Result<Cost, Error> {
             region.try_write(offset, 1u8)?;
         }
         Ok(region)
-    })?;
-    Ok(Cost {
-        reserved_bytes: region.len(),
-        library_faults: region.stats().faults,
-        change,
-        elapsed_ns,
-        cpu_ns,
-    })
+    };
+    measure(take, |region| (region.len(), region.stats().faults))
 }
 
 /// One byte in each page to touch.
@@ -129,18 +117,23 @@ fn touched(plan: Plan) -> impl Iterator<Item = usize> {
     (0..plan.touch_bytes).step_by(page_size())
 }
 
-/// Measures `take`, by the wall clock and in processor time. The figures are read while its result is held.
+/// Measures `take`. The figures are read while its result is held, of which `figures` returns the size and the faults.
 fn measure<H>(
     take: impl FnOnce() -> Result<H, Error>,
-) -> Result<(H, Change, u64, Option<u64>), Error> {
+    figures: impl FnOnce(&H) -> (usize, u64),
+) -> Result<Cost, Error> {
     let before = Usage::before();
-    let cpu_before = os::cpu_time();
-    let start = Instant::now();
-    let held = take()?;
-    let elapsed_ns = nanoseconds(start.elapsed());
-    let cpu = cpu_before.and_then(|before| os::cpu_time()?.checked_sub(before));
+    let (held, times) = timed(take);
+    let held = held?;
     let change = os::usage().since(&before);
-    Ok((held, change, elapsed_ns, cpu.map(nanoseconds)))
+    let (reserved_bytes, library_faults) = figures(&held);
+    Ok(Cost {
+        reserved_bytes,
+        library_faults,
+        change,
+        elapsed_ns: times.wall_ns,
+        times,
+    })
 }
 
 fn table(plan: Plan, up_front: &Result<Cost, Error>, on_touch: &Result<Cost, Error>) -> String {
@@ -174,25 +167,22 @@ fn table(plan: Plan, up_front: &Result<Cost, Error>, on_touch: &Result<Cost, Err
             show(on_touch, figure),
         ]
     };
+    let change = |name: &'static str, figure: fn(&Change) -> Option<i64>| {
+        row(name, &|cost| {
+            known(figure(&cost.change), |bytes| sizes.change(bytes))
+        })
+    };
     let rows = [
         ["".to_owned(), "up front".to_owned(), "on touch".to_owned()],
         ["outcome".to_owned(), outcome(up_front), outcome(on_touch)],
         row("reserved", &|cost| sizes.text(cost.reserved_bytes as u64)),
-        row("commit charge, system", &|cost| {
-            known(cost.change.system_commit_growth_bytes, |bytes| {
-                sizes.change(bytes)
-            })
+        change("commit charge, system", |change| {
+            change.system_commit_growth_bytes
         }),
-        row("commit charge, this process", &|cost| {
-            known(cost.change.process_commit_growth_bytes, |bytes| {
-                sizes.change(bytes)
-            })
+        change("commit charge, this process", |change| {
+            change.process_commit_growth_bytes
         }),
-        row("resident", &|cost| {
-            known(cost.change.resident_growth_bytes, |bytes| {
-                sizes.change(bytes)
-            })
-        }),
+        change("resident", |change| change.resident_growth_bytes),
         row("faults, the library's", &|cost| {
             cost.library_faults.to_string()
         }),
@@ -220,8 +210,7 @@ fn table(plan: Plan, up_front: &Result<Cost, Error>, on_touch: &Result<Cost, Err
     text += "\nCommit charge is memory that the system has promised, resident is memory that is in use.\n\
              The figures were read while it was held; the system's include what other programs did meanwhile.";
     let costs = [up_front, on_touch].into_iter().flatten();
-    let times = costs.map(|cost| (cost.elapsed_ns, cost.cpu_ns));
-    if let Some(busy) = lost_share(times).and_then(busy_by) {
+    if let Some(busy) = busy(costs.map(|cost| cost.times)) {
         text.push('\n');
         text += &busy;
     }
@@ -300,7 +289,10 @@ mod tests {
                 kernel_faults: Some(1),
             },
             elapsed_ns,
-            cpu_ns,
+            times: Times {
+                wall_ns: elapsed_ns,
+                cpu_ns,
+            },
         }
     }
 

@@ -31,8 +31,8 @@ fn main() {
         Command::Map(settings) => map::run(&settings),
         Command::Watch(settings) => watch::run(&settings),
         Command::Page(settings) => page::run(&settings.command),
-        Command::Completions(shell) => manual::completions(shell),
-        Command::Man(names) => manual::page(&names),
+        Command::Completions(settings) => manual::completions(settings.shell),
+        Command::Man(settings) => manual::page(&settings.command),
     };
     let status = result.unwrap_or_else(|message| {
         output::complain(message);

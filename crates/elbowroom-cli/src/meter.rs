@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+pub(crate) use elbowroom_measure::nanoseconds;
 use serde::{Deserialize, Serialize};
 
 use crate::os;
@@ -53,21 +54,4 @@ pub(crate) fn known<T, D: fmt::Display>(figure: Option<T>, show: impl FnOnce(T) 
 /// Returns a time for people.
 pub(crate) fn human_time(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1e3)
-}
-
-/// Returns a time for JSON, in nanoseconds.
-pub(crate) fn nanoseconds(time: Duration) -> u64 {
-    // 584 years fit.
-    time.as_nanos() as u64
-}
-
-/// Returns the share of time in which no processor worked for the program: others had it, or a host. The times are by
-/// the wall clock and, if the system tells, in processor time.
-pub(crate) fn lost_share(times: impl IntoIterator<Item = (u64, Option<u64>)>) -> Option<f64> {
-    let (mut wall, mut cpu) = (0, 0);
-    for (wall_ns, cpu_ns) in times {
-        wall += wall_ns;
-        cpu += cpu_ns?;
-    }
-    (wall > 0).then(|| 1.0 - cpu as f64 / wall as f64)
 }

@@ -57,7 +57,7 @@
 //!
 //! # Not there yet
 //!
-//! Writing to object stores, an array as one plain slice by page faults, reading past the page cache (O_DIRECT), Zarr
+//! Writing to object stores, reading past the page cache (O_DIRECT), Zarr
 //! and Icechunk.
 //!
 //! # Features
@@ -82,7 +82,7 @@ mod store;
 mod sync;
 mod table;
 
-pub use array::{PagedArray, PagedOptions, Scan, Slice, SliceMut, Writer};
+pub use array::{PagedArray, PagedOptions, PagedSlice, Scan, Slice, SliceMut, Writer};
 pub use error::{Error, Operation};
 pub use npy::{NpyHeader, NpyType};
 pub use stats::Stats;

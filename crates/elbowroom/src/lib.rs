@@ -120,7 +120,8 @@ pub use error::{Error, Operation};
 pub use os::inject;
 pub use plain::{Access, FaultAccess, FaultCode, PageState, Size, Span, SystemLimit};
 pub use region::{
-    Backend, Fault, Growth, Region, RegionBuilder, RegionInfo, Stats, Verdict, regions,
+    Backend, Cells, Fault, Growth, HeldRange, Region, RegionBuilder, RegionInfo, Stats, Verdict,
+    regions,
 };
 pub use reservation::{Reservation, ReservationBuilder};
 #[cfg(feature = "zerocopy")]

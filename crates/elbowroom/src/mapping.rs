@@ -6,7 +6,8 @@
 use std::ptr::NonNull;
 
 use crate::error::{Error, Operation, Reason};
-use crate::os::{self, Pages, Poison, Userfault};
+use crate::os::userfault::{Poison, Userfault};
+use crate::os::{self, Pages};
 use crate::page::{self, PageIndex, PageRange};
 use crate::plain::{Access, OsCode, Placement};
 
@@ -179,7 +180,7 @@ impl Mapping {
     /// committed.
     pub(crate) fn fill(&self, pages: PageRange, userfault: &Userfault) -> Result<(), OsCode> {
         let pages = self.part(pages);
-        os::fill(userfault, pages)?;
+        os::userfault::fill(userfault, pages)?;
         self.mark_attached(pages, true);
         Ok(())
     }
@@ -199,7 +200,20 @@ impl Mapping {
         userfault: &Userfault,
     ) -> Result<(), OsCode> {
         let pages = self.part(page.alone());
-        os::fill_written(userfault, pages)?;
+        os::userfault::fill_written(userfault, pages)?;
+        self.mark_attached(pages, true);
+        Ok(())
+    }
+
+    /// [`fill`](Mapping::fill) with these contents, which are as long as the pages.
+    pub(crate) fn fill_with(
+        &self,
+        pages: PageRange,
+        userfault: &Userfault,
+        contents: &[u8],
+    ) -> Result<(), OsCode> {
+        let pages = self.part(pages);
+        os::userfault::fill_with(userfault, pages, contents)?;
         self.mark_attached(pages, true);
         Ok(())
     }
@@ -215,7 +229,7 @@ impl Mapping {
     ) -> Result<(), OsCode> {
         let pages = self.part(pages);
         // SAFETY: no reference points into the pages (contract).
-        unsafe { os::empty(userfault, pages) }?;
+        unsafe { os::userfault::empty(userfault, pages) }?;
         self.mark_attached(pages, false);
         Ok(())
     }
@@ -231,12 +245,12 @@ impl Mapping {
     /// The page is missing.
     pub(crate) unsafe fn poison(&self, page: PageIndex) -> Result<Poison, OsCode> {
         // SAFETY: the page is missing (contract).
-        unsafe { os::poison(self.part(page.alone())) }
+        unsafe { os::userfault::poison(self.part(page.alone())) }
     }
 
     /// Undoes [`poison`](Mapping::poison) of a page that was poisoned in this way.
     pub(crate) fn cure(&self, page: PageIndex, poison: Poison) {
-        os::cure(self.part(page.alone()), poison);
+        os::userfault::cure(self.part(page.alone()), poison);
     }
 
     /// Gives the addresses back. On failure they stay reserved for ever. The second part of the error tells whether no

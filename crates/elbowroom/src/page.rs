@@ -149,6 +149,11 @@ impl PageRange {
         self.start <= page.0 && page.0 < self.end
     }
 
+    /// Returns whether a page is in both. An empty range has none.
+    pub(crate) fn overlaps(self, other: PageRange) -> bool {
+        self.start.max(other.start) < self.end.min(other.end)
+    }
+
     /// Returns the range in bytes from the base of the reservation.
     pub(crate) fn bytes(self) -> Range<usize> {
         self.start << shift()..self.end << shift()

@@ -19,9 +19,11 @@ mod all {
     mod budget;
     mod demand_array;
     mod examples;
+    mod fill;
     mod filter_threads;
     mod growth;
     mod hazards;
+    mod held;
     mod linux;
     mod model;
     #[cfg(feature = "rayon")]

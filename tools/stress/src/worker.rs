@@ -195,7 +195,8 @@ impl Worker {
             }
             (Kind::Look, Some(at), _) => {
                 self.slots[at].look()?;
-                self.budgets.check(&self.ground, &self.slots)?;
+                self.budgets
+                    .check(&self.ground, self.slots.iter().flat_map(Slot::models))?;
                 false
             }
             (Kind::SharedWrite, _, Some(shared)) => {
@@ -298,7 +299,8 @@ impl Worker {
         while !self.slots.is_empty() {
             self.release(0)?;
         }
-        self.budgets.check(&self.ground, &self.slots)?;
+        self.budgets
+            .check(&self.ground, self.slots.iter().flat_map(Slot::models))?;
         self.blocks.drain(..).try_for_each(Block::end)
     }
 }

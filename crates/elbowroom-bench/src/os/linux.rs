@@ -1,7 +1,10 @@
 //! What Linux tells in /proc, and the peer that is built for it only.
 
-use std::fs::{self, File};
+use std::env::consts::ARCH;
+use std::fs::File;
 use std::os::unix::fs::FileExt;
+
+use elbowroom_measure::proc;
 
 use super::Memory;
 
@@ -10,18 +13,12 @@ pub(crate) const HAS_MIMALLOC: bool = true;
 
 /// Exact figures: proc_pid_smaps(5) walks the page tables, where other files give counters that lag behind.
 pub(crate) fn memory() -> Option<Memory> {
-    let smaps = fs::read_to_string("/proc/self/smaps_rollup").ok()?;
-    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let smaps = proc::text("/proc/self/smaps_rollup")?;
+    let status = proc::text("/proc/self/status")?;
     Some(Memory {
-        resident: kilobytes(&smaps, "Rss:")?,
-        committed: kilobytes(&status, "VmData:")?,
+        resident: proc::field_bytes(&smaps, "Rss")?,
+        committed: proc::field_bytes(&status, "VmData")?,
     })
-}
-
-/// The value of a line such as `Rss:   12 kB`, in bytes.
-fn kilobytes(text: &str, name: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
 /// /proc/self/statm, kept open.
@@ -60,64 +57,39 @@ impl MemoryGauge {
 
 /// The load average of the last minute, five and fifteen.
 pub(crate) fn load() -> Option<String> {
-    let text = fs::read_to_string("/proc/loadavg").ok()?;
-    Some(
-        text.split_whitespace()
-            .take(3)
-            .collect::<Vec<_>>()
-            .join(" "),
-    )
+    let text = proc::text("/proc/loadavg")?;
+    let averages: Vec<&str> = text.split_whitespace().take(3).collect();
+    Some(averages.join(" "))
 }
 
 pub(crate) fn machine() -> Vec<(&'static str, String)> {
     let read = |path: &str| {
-        fs::read_to_string(path).map_or_else(|_| "not known".to_owned(), |text| text.trim().into())
+        proc::text(path).map_or_else(|| "not known".to_owned(), |text| text.trim().to_owned())
     };
     let cpuinfo = read("/proc/cpuinfo");
+    // Tabs stand before the colon.
     let field = |name: &str| {
         let line = cpuinfo.lines().find(|line| line.starts_with(name));
         line.and_then(|line| Some(line.split_once(':')?.1.trim().to_owned()))
     };
-    let is_virtual =
-        field("flags").is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor"));
-    let model = field("model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned());
+    let mut processor = field("model name").unwrap_or_else(|| ARCH.to_owned());
+    if field("flags").is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor")) {
+        processor += ", in a virtual machine";
+    }
     let meminfo = read("/proc/meminfo");
-    let memory = |name: &str| {
-        kilobytes(&meminfo, name).map_or(String::new(), |bytes| format!("{} MiB", bytes >> 20))
+    let memory = |name| {
+        let bytes = proc::field_bytes(&meminfo, name);
+        bytes.map_or(String::new(), |bytes| format!("{} MiB", bytes >> 20))
     };
+    let (total, free) = (memory("MemTotal"), memory("MemAvailable"));
+    let system = format!("Linux {} {ARCH}", read("/proc/sys/kernel/osrelease"));
+    let huge = |file: &str| read(&format!("/sys/kernel/mm/transparent_hugepage/{file}"));
     vec![
-        (
-            "processor",
-            if is_virtual {
-                format!("{model}, in a virtual machine")
-            } else {
-                model
-            },
-        ),
-        (
-            "system",
-            format!(
-                "Linux {} {}",
-                read("/proc/sys/kernel/osrelease"),
-                std::env::consts::ARCH
-            ),
-        ),
-        (
-            "memory",
-            format!(
-                "{}, {} of it free at the start",
-                memory("MemTotal:"),
-                memory("MemAvailable:")
-            ),
-        ),
-        (
-            "transparent huge pages",
-            read("/sys/kernel/mm/transparent_hugepage/enabled"),
-        ),
-        (
-            "their defragmentation",
-            read("/sys/kernel/mm/transparent_hugepage/defrag"),
-        ),
+        ("processor", processor),
+        ("system", system),
+        ("memory", format!("{total}, {free} of it free at the start")),
+        ("transparent huge pages", huge("enabled")),
+        ("their defragmentation", huge("defrag")),
         (
             "vm.overcommit_memory",
             read("/proc/sys/vm/overcommit_memory"),

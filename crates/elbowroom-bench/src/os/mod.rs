@@ -1,6 +1,5 @@
 //! What the measurements need of the operating system. The only place with `cfg` for platforms and processors.
 //!
-//! - `cpu_time()`, `thread_cpu_time()`: processor time, of the kernel's work for it too; `None` where no fine clock is.
 //! - `memory()`: what this process has in memory and committed now; `None` where the system does not tell.
 //! - `MemoryGauge`: the same, cheap enough to ask all the time.
 //! - `machine()`: what this computer is, as pairs of a name and a value. `load()`: how busy it is.
@@ -29,7 +28,7 @@ mod unix;
 
 pub(crate) use bare_handler::BareHandler;
 pub(crate) use linux::{HAS_MIMALLOC, MemoryGauge, PipeManaged, load, machine, memory};
-pub(crate) use unix::{Block, cpu_time, reserve_and_release, thread_cpu_time};
+pub(crate) use unix::{Block, reserve_and_release};
 
 /// The variable that chooses a child's global allocator.
 pub(crate) const ALLOCATOR_VARIABLE: &str = "ELBOWROOM_BENCH_ALLOCATOR";
@@ -40,13 +39,4 @@ pub(crate) struct Memory {
     pub(crate) resident: u64,
     /// Writable private memory, which is what the system charges.
     pub(crate) committed: u64,
-}
-
-/// The pages of a block that is committed up front.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pages {
-    /// Small ones, brought in by the kernel when they are touched.
-    Demand,
-    /// Huge ones, brought in at once.
-    HugePopulated,
 }

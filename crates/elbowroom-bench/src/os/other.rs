@@ -1,16 +1,6 @@
 //! Systems where only the library itself is measured, by the wall clock.
 
-use std::time::Duration;
-
-use super::Pages;
-
-pub(crate) fn cpu_time() -> Option<Duration> {
-    None
-}
-
-pub(crate) fn thread_cpu_time() -> Option<Duration> {
-    None
-}
+use elbowroom_measure::Pages;
 
 pub(crate) fn reserve_and_release(_: usize) -> Result<(), String> {
     Err("the bare system calls are Unix's".to_owned())

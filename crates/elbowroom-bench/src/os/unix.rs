@@ -1,32 +1,11 @@
-//! Clocks and bare memory on Unix.
+//! Bare memory on Unix.
 
 #![allow(unsafe_code, reason = "system calls")]
 
 use std::io;
 use std::ptr;
-use std::time::Duration;
 
-use super::Pages;
-
-fn clock(id: libc::clockid_t) -> Option<Duration> {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: writes to `time`.
-    let result = unsafe { libc::clock_gettime(id, &raw mut time) };
-    (result == 0).then(|| Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
-}
-
-/// What this process has used of the processors, in the kernel too.
-pub(crate) fn cpu_time() -> Option<Duration> {
-    clock(libc::CLOCK_PROCESS_CPUTIME_ID)
-}
-
-/// What this thread has.
-pub(crate) fn thread_cpu_time() -> Option<Duration> {
-    clock(libc::CLOCK_THREAD_CPUTIME_ID)
-}
+use elbowroom_measure::{Pages, bring_in};
 
 fn map(len: usize, protection: libc::c_int) -> Result<*mut u8, String> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANON;
@@ -81,36 +60,10 @@ impl Block {
         unmap(mapping, before);
         unmap(base.wrapping_add(len), surplus - before);
         let block = Block { base, len };
-        block.advise(len, pages)?;
+        // SAFETY: `base..base + len` are whole pages (contract of `new`) of the mapping just made, which is readable and
+        // writable, and which nothing else knows.
+        unsafe { bring_in(base, len, pages) }?;
         Ok(block)
-    }
-
-    #[cfg(target_os = "linux")]
-    fn advise(&self, len: usize, pages: Pages) -> Result<(), String> {
-        let advice: &[libc::c_int] = match pages {
-            Pages::Demand => &[libc::MADV_NOHUGEPAGE],
-            Pages::HugePopulated => &[libc::MADV_HUGEPAGE, libc::MADV_POPULATE_WRITE],
-        };
-        for &advice in advice {
-            // SAFETY: inside the mapping; neither advice changes what it holds (madvise(2)).
-            let result = unsafe { libc::madvise(self.base.cast(), len, advice) };
-            let error = io::Error::last_os_error();
-            // A kernel without huge pages does not know the advice about them; there is nothing to forgo.
-            let is_moot =
-                advice == libc::MADV_NOHUGEPAGE && error.raw_os_error() == Some(libc::EINVAL);
-            if result != 0 && !is_moot {
-                return Err(format!("madvise: {error}"));
-            }
-        }
-        Ok(())
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn advise(&self, _: usize, pages: Pages) -> Result<(), String> {
-        match pages {
-            Pages::Demand => Ok(()),
-            Pages::HugePopulated => Err("huge pages on demand are Linux's".to_owned()),
-        }
     }
 
     pub(crate) fn base(&self) -> *mut u8 {

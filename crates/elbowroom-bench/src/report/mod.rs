@@ -1,7 +1,8 @@
-//! RESULTS.md and its plots.
+//! The results of each processor with their plots, and RESULTS.md, which shows the processors side by side.
 
 mod plot;
 mod plots;
+mod record;
 mod tables;
 
 use std::fmt::Write as _;
@@ -14,6 +15,7 @@ use serde::Serialize;
 pub(crate) use tables::{section, size};
 
 use self::plot::Plot;
+use self::record::Record;
 use crate::os;
 use crate::plan::Scale;
 use crate::run::{self, Outcome};
@@ -63,8 +65,8 @@ const CHAPTERS: [(&str, &str, &[&str]); 10] = [
         "Accessors",
         "Of volatile accesses one after the other, the compiler makes a loop in which the processor stores twice a \
          cycle; an access that may be refused is an instruction that the compiler does not look into, and \
-         `one instruction in assembly` is a loop of nothing else, without a check. In no order, the next address takes \
-         longer than either.",
+         `one instruction in assembly` is a loop of nothing else, without a check. `held cells` are those of a range \
+         that `Region::hold` keeps committed. In no order, the next address takes longer than either.",
         &["access-", "copy-"],
     ),
     ("Reserving", "", &["reserve-"]),
@@ -130,12 +132,17 @@ pub(crate) fn write(
             return Ok(());
         }
     };
-    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let plots = plots::draw(&folder, &outcomes)?;
-    store(
-        &folder.join("RESULTS.md"),
-        &text(&machine, &outcomes, &plots),
-    )
+    let processor = machine.iter().find(|(name, _)| *name == "processor");
+    let processor = processor.map_or("an unknown processor", |(_, value)| value);
+    let record = Record::new(processor, &outcomes);
+    let own = folder.join(record::FOLDER).join(record.folder());
+    fs::create_dir_all(&own).map_err(|error| format!("{}: {error}", own.display()))?;
+    machine.push(("date", record.date().to_owned()));
+    let plots = plots::draw(&own, &outcomes)?;
+    store(&own.join("README.md"), &text(&machine, &outcomes, &plots))?;
+    record.store(&folder)?;
+    let records = record::read_all(&folder)?;
+    store(&folder.join("RESULTS.md"), &overview(&records))
 }
 
 /// Everything, for programs.
@@ -162,11 +169,30 @@ const GOALS: &str = "\
 \"The limit's\" is the ratio of the contender that does nothing but what cannot be done without: zeroing, a locked \
 instruction, an access. It is the last one of its table below.";
 
-fn text(machine: &[(&str, String)], outcomes: &[Outcome], plots: &[Plot]) -> String {
+const OVERVIEW: &str = "\
+Each column is a processor, with the date and the version of its last measurement; its heading leads to all figures. A \
+figure is the time of the one relative to that of the other (lower is better). A figure in bold misses what the column \
+`at most` asks for; DESIGN.md says why.";
+
+/// The goals on all processors.
+fn overview(records: &[Record]) -> String {
     let mut text = String::from(
         "# Results\n\nWritten by `cargo run --release -p elbowroom-bench -- report`.\n\n",
     );
-    let _ = writeln!(text, "{}\n", tables::wrapped(METHOD));
+    let _ = write!(
+        text,
+        "{}\n\n{}\n\n## Goals\n\n{}",
+        tables::wrapped(OVERVIEW),
+        tables::wrapped(METHOD),
+        record::side_by_side(records)
+    );
+    text
+}
+
+/// All figures of one processor.
+fn text(machine: &[(&str, String)], outcomes: &[Outcome], plots: &[Plot]) -> String {
+    let mut text = String::from("# Results on one processor\n\n");
+    text += "[RESULTS.md](../../RESULTS.md) says how they were measured, and has those of other processors.\n\n";
     text += "## The machine\n\n| | |\n|---|---|\n";
     for (name, value) in machine {
         let _ = writeln!(text, "| {name} | {value} |");

@@ -2,8 +2,11 @@
 
 use std::fmt::Write as _;
 
-use crate::plan::Clock;
-use crate::run::{Entrant, Outcome, Taken};
+use elbowroom::Size;
+use elbowroom_measure::{Clock, capitalised, time};
+use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
+
+use crate::run::{Entrant, Outcome};
 use crate::workloads::memory;
 
 /// The lock file that this program was built by.
@@ -33,39 +36,13 @@ fn version(name: &str) -> Option<&'static str> {
     Some(rest.split_once('"')?.0)
 }
 
-/// A time, as a person would say it.
-pub(super) fn time(ns: f64) -> String {
-    let (value, unit) = match ns {
-        ns if ns < 1e3 => (ns, "ns"),
-        ns if ns < 1e6 => (ns / 1e3, "µs"),
-        ns if ns < 1e9 => (ns / 1e6, "ms"),
-        ns => (ns / 1e9, "s"),
-    };
-    let digits = if value < 10.0 {
-        2
-    } else {
-        usize::from(value < 100.0)
-    };
-    format!("{value:.digits$} {unit}")
-}
-
 /// A size, as a person would say it.
 pub(crate) fn size(bytes: u64) -> String {
-    let (unit, shift) = match bytes {
-        0..0x400 => return format!("{bytes} bytes"),
-        0x400..0x10_0000 => ("KiB", 10),
-        0x10_0000..0x4000_0000 => ("MiB", 20),
-        _ => ("GiB", 30),
-    };
-    let value = bytes as f64 / f64::from(1 << shift);
-    if value.fract() < 0.005 {
-        format!("{value:.0} {unit}")
-    } else {
-        format!("{value:.1} {unit}")
-    }
+    Size(bytes).to_string()
 }
 
-fn ratio(value: f64) -> String {
+/// Returns a ratio with two decimals, or one if it is large.
+pub(super) fn ratio(value: f64) -> String {
     if value < 10.0 {
         format!("{value:.2}")
     } else {
@@ -75,22 +52,11 @@ fn ratio(value: f64) -> String {
 
 /// Text in lines of at most 120 characters.
 pub(super) fn wrapped(text: &str) -> String {
-    let mut lines = String::new();
-    let mut column = 0;
-    for word in text.split_whitespace() {
-        let len = word.chars().count();
-        if column > 0 && column + 1 + len > 120 {
-            lines.push('\n');
-            column = 0;
-        }
-        if column > 0 {
-            lines.push(' ');
-            column += 1;
-        }
-        lines += word;
-        column += len;
-    }
-    lines
+    let options = Options::new(120)
+        .word_separator(WordSeparator::AsciiSpace)
+        .word_splitter(WordSplitter::NoHyphenation)
+        .wrap_algorithm(WrapAlgorithm::FirstFit);
+    textwrap::fill(text, options)
 }
 
 /// One comparison.
@@ -136,24 +102,19 @@ pub(crate) fn section(outcome: &Outcome) -> String {
 
 fn row(outcome: &Outcome, contender: &Entrant, by_wall_clock: bool, has_memory: bool) -> String {
     let Some(spread) = outcome.time(contender, outcome.clock()) else {
-        let why = if let Taken::Nothing(why) = &contender.taken {
-            why
-        } else {
-            "no samples"
-        };
+        let why = contender.taken.refusal.as_deref().unwrap_or("no samples");
         return format!(
             "| {} | not measured: {} |\n",
             contender.name,
             why.replace('|', "/")
         );
     };
-    let (low, high) = spread.quartiles;
     let mut text = format!(
         "| {} | {} | {} to {} |",
         contender.name,
         time(spread.median),
-        time(low),
-        time(high)
+        time(spread.lower_quartile),
+        time(spread.upper_quartile)
     );
     let first = outcome
         .contenders
@@ -186,15 +147,6 @@ fn row(outcome: &Outcome, contender: &Entrant, by_wall_clock: bool, has_memory: 
         );
     }
     text + "\n"
-}
-
-fn capitalised(text: &str) -> String {
-    let mut chars = text.chars();
-    // `u64` is a name.
-    match chars.next() {
-        Some(first) if !text.starts_with("u64") => first.to_uppercase().chain(chars).collect(),
-        _ => text.to_owned(),
-    }
 }
 
 /// The distribution of steps that were timed one by one.
@@ -253,9 +205,9 @@ pub(super) fn goals(outcomes: &[Outcome]) -> String {
                 (Some(measured), Some(is_met)) => writeln!(
                     text,
                     " **{}** | {} to {} | {} | {} | {limit} | {} |",
-                    ratio(measured.ratio),
-                    ratio(measured.quartiles.0),
-                    ratio(measured.quartiles.1),
+                    ratio(measured.ratio.median),
+                    ratio(measured.ratio.lower_quartile),
+                    ratio(measured.ratio.upper_quartile),
                     ratio(measured.ratio_of_medians),
                     ratio(measured.ratio_by_wall_clock),
                     if is_met { "met" } else { "**missed**" }
@@ -327,32 +279,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_read_well() {
-        assert_eq!(
-            [0.891, 12.34, 999.0, 1234.0, 56e6, 7e9].map(time),
-            [
-                "0.89 ns", "12.3 ns", "999 ns", "1.23 µs", "56.0 ms", "7.00 s"
-            ]
-        );
-        assert_eq!(
-            [512, 1024, 1536, 128 << 20, 1 << 30].map(size),
-            ["512 bytes", "1 KiB", "1.5 KiB", "128 MiB", "1 GiB"]
-        );
+    fn shares_read_well() {
         assert_eq!(
             [0.5, 0.99, 0.999_999_9, 1.0].map(share),
             ["50 %", "99 %", "99.99999 %", "all"]
         );
-    }
-
-    #[test]
-    fn text_is_wrapped() {
-        let text = "word ".repeat(100);
-        assert!(
-            wrapped(&text)
-                .lines()
-                .all(|line| line.len() <= 120 && !line.ends_with(' '))
-        );
-        assert_eq!(wrapped(&text).split_whitespace().count(), 100);
     }
 
     #[test]

@@ -9,13 +9,14 @@ use std::hint::black_box;
 use std::ptr;
 use std::sync::Arc;
 
-use elbowroom::{Region, Reservation, page_size};
+use elbowroom::{Cells, Region, Reservation, page_size};
 
 use super::OURS;
 use crate::os::{self, bare_access};
 use crate::plan::{Comparison, Contender, Sampler, Scale};
 use crate::sample::timed;
 
+pub(crate) const HELD: &str = "held cells";
 pub(crate) const VOLATILE: &str = "volatile";
 pub(crate) const BARE: &str = "one instruction in assembly";
 pub(crate) const MEMCPY: &str = "memcpy";
@@ -47,11 +48,32 @@ fn with_region(name: &'static str, len: usize, times: usize, work: fn(&Region)) 
     })
 }
 
+/// Does something with the words of a region while they are held, so often a sample.
+fn with_held(times: usize, work: fn(Cells<u64>)) -> Contender {
+    Contender::new(HELD, move || {
+        let region = committed(WORDS_BYTES)?;
+        Ok(Box::new(move || {
+            timed(|| {
+                let held = region.hold(0..WORDS_BYTES).expect("committed");
+                let cells = held.cells().expect("aligned");
+                for _ in 0..times {
+                    work(black_box(cells));
+                }
+            })
+        }))
+    })
+}
+
 #[inline(never)]
 fn write_words(region: &Region) {
     for offset in (0..WORDS_BYTES).step_by(size_of::<u64>()) {
         region.try_write(offset, offset as u64).expect("committed");
     }
+}
+
+#[inline(never)]
+fn write_words_held(cells: Cells<u64>) {
+    cells.fill_with(|index| (index * size_of::<u64>()) as u64);
 }
 
 #[inline(never)]
@@ -83,6 +105,11 @@ fn read_words(region: &Region) {
         sum = sum.wrapping_add(region.try_read::<u64>(offset).expect("committed"));
     }
     black_box(sum);
+}
+
+#[inline(never)]
+fn read_words_held(cells: Cells<u64>) {
+    black_box(cells.iter().fold(0, u64::wrapping_add));
 }
 
 #[inline(never)]
@@ -128,6 +155,13 @@ fn write_wandering(region: &Region) {
 }
 
 #[inline(never)]
+fn write_wandering_held(cells: Cells<u64>) {
+    for offset in wandering_offsets() {
+        cells.set(offset / size_of::<u64>(), offset as u64);
+    }
+}
+
+#[inline(never)]
 fn write_wandering_volatile(region: &Region) {
     let base = region.as_ptr();
     for offset in wandering_offsets() {
@@ -145,6 +179,15 @@ fn read_wandering(region: &Region) {
     let mut sum = 0u64;
     for offset in wandering_offsets() {
         sum = sum.wrapping_add(region.try_read::<u64>(offset).expect("committed"));
+    }
+    black_box(sum);
+}
+
+#[inline(never)]
+fn read_wandering_held(cells: Cells<u64>) {
+    let mut sum = 0u64;
+    for offset in wandering_offsets() {
+        sum = sum.wrapping_add(cells.get(offset / size_of::<u64>()));
     }
     black_box(sum);
 }
@@ -225,37 +268,49 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
     let words = times * WORDS_BYTES / size_of::<u64>();
     let work = |name, work| with_region(name, WORDS_BYTES, times, work);
     type Work = fn(&Region);
-    let accesses: [(_, _, [Work; 2], Option<Work>); 4] = [
+    type HeldWork = fn(Cells<u64>);
+    let accesses: [(_, _, [Work; 2], HeldWork, Option<Work>); 4] = [
         (
             "access-write",
             "written, one after the other",
             [write_words, write_words_volatile],
+            write_words_held,
             Some(write_words_bare),
         ),
         (
             "access-read",
             "read, one after the other",
             [read_words, read_words_volatile],
+            read_words_held,
             Some(read_words_bare),
         ),
         (
             "access-write-wandering",
             "written, in no order",
             [write_wandering, write_wandering_volatile],
+            write_wandering_held,
             None,
         ),
         (
             "access-read-wandering",
             "read, in no order",
             [read_wandering, read_wandering_volatile],
+            read_wandering_held,
             None,
         ),
     ];
-    for (name, how, [ours, theirs], least) in accesses {
+    for (name, how, [ours, theirs], held, least) in accesses {
         let title = format!("u64 of committed memory in the first-level cache {how}");
-        let contenders = vec![work(OURS, ours), work(VOLATILE, theirs)];
+        let contenders = vec![
+            work(OURS, ours),
+            with_held(times, held),
+            work(VOLATILE, theirs),
+        ];
         let comparison = Comparison::new(name, title, (words, "access"), contenders).together();
-        let comparison = comparison.data(WORDS_BYTES).goal(OURS, VOLATILE, 1.2);
+        let comparison = comparison.data(WORDS_BYTES);
+        let comparison = comparison
+            .goal(OURS, VOLATILE, 1.2)
+            .goal(HELD, VOLATILE, 1.05);
         all.push(match least {
             Some(least) => comparison.limit(BARE, work(BARE, least)),
             None => comparison,

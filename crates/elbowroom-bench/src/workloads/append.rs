@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use elbowroom::AppendVec;
+use elbowroom_measure::Pages;
 
 use super::OURS;
 use super::vectors::VIRTUAL_BUFFER;
-use crate::os::{Block, Pages};
+use crate::os::Block;
 use crate::plan::{Comparison, Contender, Scale};
 use crate::sample::{Sample, timed};
 

@@ -8,9 +8,10 @@
 use std::thread;
 
 use elbowroom::{Growth, Region, page_size};
+use elbowroom_measure::Pages;
 
 use super::touch::UP_FRONT;
-use crate::os::{Block, Pages};
+use crate::os::Block;
 use crate::plan::{Comparison, Contender, Scale};
 use crate::sample::timed;
 

@@ -8,9 +8,10 @@
 use std::hint::black_box;
 
 use elbowroom::{Backend, Growth, Region, RegionBuilder, page_size};
+use elbowroom_measure::{Pages, shuffled};
 
 use super::OURS;
-use crate::os::{BareHandler, Block, Pages, PipeManaged};
+use crate::os::{BareHandler, Block, PipeManaged};
 use crate::plan::{Comparison, Contender, Scale};
 use crate::sample::timed;
 
@@ -99,20 +100,6 @@ unsafe fn scatter(base: *mut u8, order: &[usize]) {
                 .write_volatile(1)
         };
     }
-}
-
-/// The numbers below `count`, shuffled (Fisher and Yates), always in the same way.
-fn shuffled(count: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..count).collect();
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    for n in (1..count).rev() {
-        // Marsaglia's xorshift.
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        order.swap(n, (state % (n as u64 + 1)) as usize);
-    }
-    order
 }
 
 /// A way of having memory that is committed when it is touched, or before.

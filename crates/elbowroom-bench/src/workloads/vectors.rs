@@ -4,12 +4,12 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use elbowroom::{Growth, ReservedVec};
+use elbowroom_measure::{Times, nanoseconds, thread_cpu_time};
 use hdrhistogram::Histogram;
 
 use super::{OURS, touch};
-use crate::os;
 use crate::plan::{Comparison, Contender, Scale};
-use crate::sample::{Sample, Step, nanoseconds, timed};
+use crate::sample::{Sample, Step, timed};
 
 pub(crate) const VEC: &str = "Vec";
 pub(crate) const VIRTUAL_BUFFER: &str = "virtual-buffer";
@@ -106,26 +106,28 @@ const BATCH: usize = 512;
 /// which other programs on the machine do not raise.
 fn worst_batch<V: Vector>(len: usize) -> impl Fn() -> Sample + Clone {
     move || {
-        let mut worst: f64 = 0.0;
-        let mut worst_by_wall_clock: f64 = 0.0;
+        let mut worst = 0;
+        let mut worst_by_wall_clock = 0;
         let mut sample = timed(|| {
             let mut vec = V::new(len);
             for batch in 0..len / BATCH {
-                let (cpu, wall) = (os::thread_cpu_time(), Instant::now());
+                let (cpu, wall) = (thread_cpu_time(), Instant::now());
                 for n in 0..BATCH {
                     vec.push((batch * BATCH + n) as u64);
                 }
                 let wall = wall.elapsed();
                 let cpu = cpu
-                    .and_then(|start| os::thread_cpu_time()?.checked_sub(start))
+                    .and_then(|start| thread_cpu_time()?.checked_sub(start))
                     .unwrap_or(wall);
                 worst = worst.max(nanoseconds(cpu));
                 worst_by_wall_clock = worst_by_wall_clock.max(nanoseconds(wall));
             }
             black_box(vec)
         });
-        sample.cpu_ns = worst;
-        sample.wall_ns = worst_by_wall_clock;
+        sample.times = Times {
+            wall_ns: worst_by_wall_clock,
+            cpu_ns: Some(worst),
+        };
         sample
     }
 }
@@ -153,7 +155,7 @@ fn each_push<V: Vector>(len: usize) -> impl Fn() -> Sample + Clone {
             Histogram::<u64>::new_with_max(A_MINUTE, 3).expect("three digits are possible");
         let mut sample = timed(|| {
             let start = Instant::now();
-            let now = || os::thread_cpu_time().unwrap_or_else(|| start.elapsed());
+            let now = || thread_cpu_time().unwrap_or_else(|| start.elapsed());
             let mut vec = V::new(len);
             let mut before = now();
             for value in 0..len as u64 {
@@ -169,7 +171,7 @@ fn each_push<V: Vector>(len: usize) -> impl Fn() -> Sample + Clone {
             share,
             ns: times.value_at_quantile(share),
         };
-        sample.steps = SHARES.iter().map(step).collect();
+        sample.extra.steps = SHARES.iter().map(step).collect();
         sample
     }
 }

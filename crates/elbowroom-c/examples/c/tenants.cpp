@@ -13,10 +13,14 @@ public:
     Arena(const char *name, size_t bytes)
     {
         er_error error;
-        if (er_budget_new(bytes, nullptr, name, &budget, &error) != ER_OK)
+        er_budget_options limits{};
+        limits.size = sizeof limits;
+        limits.name = name;
+        if (er_budget_new(bytes, &limits, &budget, &error) != ER_OK)
             throw std::bad_alloc();
         er_arena_options options{};
         options.size = sizeof options;
+        options.max_bytes = size_t{1} << 30; // addresses; the budget limits the memory
         options.budget = budget;
         options.name = name;
         if (er_arena_new(&options, &arena, &error) != ER_OK) {

@@ -1,8 +1,10 @@
 //! The outcome as a drawing: a bar for each mechanism, and how far its runs spread.
 
+use elbowroom_measure::{capitalised, three_digits, time};
+
 use super::mechanism::{BASELINE, Mechanism};
 use super::outcome::{Outcome, Table};
-use super::view::{busy, clocks, runs, size, three_digits, time, title};
+use super::view::{clocks, runs, size, title};
 use crate::output::wrap;
 use crate::picture::svg::{Anchor, MARGIN, Svg};
 
@@ -37,7 +39,7 @@ pub(super) fn svg(outcome: &Outcome) -> String {
         .into_iter()
         .map(|(mechanism, why)| format!("Not measured: {mechanism}: {why}"));
     for line in std::iter::once(note)
-        .chain(busy(outcome))
+        .chain(outcome.busy())
         .chain(refusals)
         .flat_map(|note| wrap(&note, TEXT_COLUMNS))
     {
@@ -159,14 +161,6 @@ fn spread(svg: &mut Svg, ends: [f64; 2], middle: f64) {
     }
 }
 
-fn capitalised(text: &str) -> String {
-    let mut chars = text.chars();
-    chars
-        .next()
-        .map(|first| first.to_uppercase().collect::<String>() + chars.as_str())
-        .unwrap_or_default()
-}
-
 /// 1, 2 or 5 times a power of ten that gives at most eight steps.
 fn round_step(longest: f64) -> f64 {
     let mut power = 1.0;
@@ -193,6 +187,8 @@ fn tick(ns: f64, step: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use elbowroom_measure::Times;
+
     use super::super::outcome::tests::outcome;
     use super::*;
     use crate::picture::svg::tests::assert_well_formed;
@@ -210,7 +206,7 @@ mod tests {
         // Beside the background and the legend.
         assert_eq!(svg.matches("<rect x=").count(), measured + 2);
         for row in &outcome.tables[0].rows {
-            let count = if row.refusal.is_none() {
+            let count = if row.series.refusal.is_none() {
                 outcome.tables.len()
             } else {
                 1
@@ -230,9 +226,13 @@ mod tests {
         // The median of the ratios within a round stays what it was; the bar grows.
         let table = &mut outcome.tables[0];
         let before = table.ratio_of_medians(&table.rows[1]).unwrap();
-        let last = table.rows[1].samples.len() - 1;
-        for sample in &mut table.rows[1].samples[..last] {
-            (sample.wall_ns, sample.cpu_ns) = (123_000_000, Some(123_000_000));
+        let samples = &mut table.rows[1].series.samples;
+        let last = samples.len() - 1;
+        for sample in &mut samples[..last] {
+            sample.times = Times {
+                wall_ns: 123_000_000,
+                cpu_ns: Some(123_000_000),
+            };
         }
         let ratio = table.ratio_of_medians(&table.rows[1]).unwrap();
         let bars = [1, 0].map(|row| table.rows[row].time_ns().unwrap().median);

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use elbowroom::{Backend, Growth, Region, RegionBuilder, Verdict, page_size};
+use elbowroom_measure::{Pages, UpFront};
 use serde::{Deserialize, Serialize};
 
-use crate::os::{Pages, UpFront};
 use crate::size::human;
 
 /// How memory comes to be committed and resident.
@@ -50,13 +50,11 @@ pub(crate) fn all() -> Vec<Mechanism> {
         BASELINE,
         Mechanism::UpFront(Pages::Populated),
         Mechanism::UpFront(Pages::HugePopulated),
-    ]
-    .into_iter()
-    .chain([
         Mechanism::Adaptive,
         Mechanism::AdaptiveSmallPages,
         Mechanism::Window(0),
-    ])
+    ]
+    .into_iter()
     .chain(windows)
     .chain([
         Mechanism::Userfault,

@@ -10,7 +10,6 @@ mod mechanism;
 mod outcome;
 mod room;
 mod sample;
-mod stats;
 mod view;
 
 use std::time::{Duration, Instant};
@@ -22,7 +21,6 @@ use crate::progress::Progress;
 use outcome::{Outcome, Table};
 pub(crate) use room::Room;
 use sample::{Manner, Order, Place};
-pub(crate) use view::busy_by;
 
 const ROUNDS: usize = 9;
 const QUICK_ROUNDS: usize = 3;
@@ -68,14 +66,13 @@ fn measure(settings: &Bench) -> Result<Outcome, String> {
                     rounds + 1,
                     row.mechanism
                 ));
-                // What could not be done once is not tried again.
-                if row.refusal.is_none() {
-                    row.add(place.take(Order {
+                row.series.take(|| {
+                    place.take(Order {
                         mechanism: row.mechanism,
                         manner: table.manner,
                         size_bytes,
-                    }));
-                }
+                    })
+                });
             }
         }
         rounds += 1;

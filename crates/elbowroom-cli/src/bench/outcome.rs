@@ -3,13 +3,10 @@
 use std::time::Duration;
 
 use elbowroom::page_size;
-use serde::Serialize;
-
-use crate::meter::lost_share;
+use elbowroom_measure::{Clock, Series, Spread};
 
 use super::mechanism::{BASELINE, Mechanism};
-use super::sample::{Manner, Sample, Taken};
-use super::stats::Spread;
+use super::sample::{Extra, Manner, Sample};
 
 /// Bars end at so many times the baseline.
 const BARS_MAX: f64 = 6.0;
@@ -40,28 +37,15 @@ impl Outcome {
         refusals
     }
 
-    /// Of the time of those mechanisms that have one thread, the share in which no processor worked for them: other
-    /// programs had it, or a host. `None` where there is no fine clock for that.
-    pub(crate) fn lost_share(&self) -> Option<f64> {
-        let rows = self
-            .tables
-            .iter()
-            .flat_map(Table::measured)
-            .filter(|row| row.mechanism.has_one_thread());
-        let samples = rows.flat_map(|row| &row.samples);
-        lost_share(samples.map(|sample| (sample.wall_ns, sample.cpu_ns)))
+    /// Returns a warning if others had the processors for much of the time of those mechanisms that have one thread.
+    pub(crate) fn busy(&self) -> Option<String> {
+        let rows = self.tables.iter().flat_map(Table::measured);
+        let rows = rows.filter(|row| row.mechanism.has_one_thread());
+        elbowroom_measure::busy(
+            rows.flat_map(|row| &row.series.samples)
+                .map(|sample| sample.times),
+        )
     }
-}
-
-/// What a row's time is taken by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Clock {
-    /// The processors' time, in the kernel too: what other programs disturb least.
-    Cpu,
-    /// The clock on the wall: where threads wait for each other, and where the system has no fine clock of the other
-    /// kind.
-    Wall,
 }
 
 /// All mechanisms under one manner of touching.
@@ -74,18 +58,14 @@ pub(crate) struct Table {
 /// One mechanism.
 pub(crate) struct Row {
     pub(crate) mechanism: Mechanism,
-    /// One of each round.
-    pub(crate) samples: Vec<Sample>,
-    /// Why it could not be measured.
-    pub(crate) refusal: Option<String>,
+    pub(crate) series: Series<Extra>,
 }
 
 impl Table {
     pub(crate) fn new(manner: Manner, size_bytes: usize, mechanisms: &[Mechanism]) -> Table {
         let row = |&mechanism| Row {
             mechanism,
-            samples: Vec::new(),
-            refusal: None,
+            series: Series::default(),
         };
         let touched_pages = manner.touched_pages(size_bytes);
         Table {
@@ -101,14 +81,14 @@ impl Table {
 
     /// Those that were measured.
     pub(crate) fn measured(&self) -> impl Iterator<Item = &Row> {
-        self.rows.iter().filter(|row| row.refusal.is_none())
+        let is_measured = |row: &&Row| row.series.refusal.is_none();
+        self.rows.iter().filter(is_measured)
     }
 
     /// Those that were not, and why.
     fn refused(&self) -> impl Iterator<Item = (Mechanism, &str)> {
-        self.rows
-            .iter()
-            .filter_map(|row| Some((row.mechanism, row.refusal.as_deref()?)))
+        let rows = self.rows.iter();
+        rows.filter_map(|row| Some((row.mechanism, row.series.refusal.as_deref()?)))
     }
 
     /// The time up to which bars are drawn. What takes many times as long as the baseline does not dwarf the others:
@@ -116,14 +96,13 @@ impl Table {
     pub(crate) fn scale_ns(&self) -> f64 {
         let time = |row: &Row| Some(row.time_ns()?.median);
         let longest = self.measured().filter_map(time).fold(1.0, f64::max);
-        match self
-            .measured()
-            .find(|row| row.mechanism == BASELINE)
-            .and_then(time)
-        {
-            Some(baseline) => longest.min(baseline * BARS_MAX),
-            None => longest,
-        }
+        let baseline = self.baseline().and_then(time);
+        baseline.map_or(longest, |baseline| longest.min(baseline * BARS_MAX))
+    }
+
+    /// What the others are compared with.
+    fn baseline(&self) -> Option<&Row> {
+        self.measured().find(|row| row.mechanism == BASELINE)
     }
 
     /// A row's time for each page that was touched, in nanoseconds.
@@ -133,41 +112,20 @@ impl Table {
 
     /// Returns a row's median relative to that of committing up front.
     pub(crate) fn ratio_of_medians(&self, row: &Row) -> Option<f64> {
-        let baseline = self.measured().find(|row| row.mechanism == BASELINE)?;
-        Some(row.time_ns()?.median / baseline.time_ns()?.median.max(1.0))
+        Some(row.time_ns()?.median / self.baseline()?.time_ns()?.median.max(1.0))
     }
 
     /// How many times the time of committing up front a row takes: of the ratios within each round.
     pub(crate) fn ratio(&self, row: &Row) -> Option<Spread> {
-        let baseline = self.measured().find(|row| row.mechanism == BASELINE)?;
-        Spread::of(
-            row.times()
-                .zip(baseline.times())
-                .map(|(ours, theirs)| ours / theirs.max(1.0)),
-        )
+        let mut baseline = self.baseline()?.times();
+        baseline.iter_mut().for_each(|ns| *ns = ns.max(1.0));
+        Spread::of_ratios(&row.times(), &baseline)
     }
 }
 
 impl Row {
-    pub(crate) fn add(&mut self, taken: Taken) {
-        match taken {
-            Ok(sample) => self.samples.push(sample),
-            Err(why) => self.refusal = Some(why),
-        }
-    }
-
-    /// None if one of them failed: what then works only now and then is no measurement.
-    fn measured_samples(&self) -> &[Sample] {
-        if self.refusal.is_none() {
-            &self.samples
-        } else {
-            &[]
-        }
-    }
-
     pub(crate) fn clock(&self) -> Clock {
-        let is_known = self.samples.iter().all(|sample| sample.cpu_ns.is_some());
-        if is_known && self.mechanism.has_one_thread() {
+        if self.series.has_cpu_times() && self.mechanism.has_one_thread() {
             Clock::Cpu
         } else {
             Clock::Wall
@@ -175,14 +133,8 @@ impl Row {
     }
 
     /// By its clock, in nanoseconds.
-    fn times(&self) -> impl Iterator<Item = f64> {
-        let clock = self.clock();
-        self.measured_samples()
-            .iter()
-            .map(move |sample| match (clock, sample.cpu_ns) {
-                (Clock::Cpu, Some(cpu_ns)) => cpu_ns as f64,
-                _ => sample.wall_ns as f64,
-            })
+    fn times(&self) -> Vec<f64> {
+        self.series.times(self.clock())
     }
 
     /// Of the whole, by its clock.
@@ -190,60 +142,50 @@ impl Row {
         Spread::of(self.times())
     }
 
+    /// What else the samples say, where they do.
+    fn extras<'a, F>(
+        &'a self,
+        figure: impl Fn(&Sample) -> Option<F> + 'a,
+    ) -> impl Iterator<Item = F> + 'a {
+        self.series.measured().iter().filter_map(figure)
+    }
+
     pub(crate) fn wall_ns(&self) -> Option<Spread> {
-        Spread::of(
-            self.measured_samples()
-                .iter()
-                .map(|sample| sample.wall_ns as f64),
-        )
+        self.series.time_ns(Clock::Wall)
     }
 
     /// The processors' time.
     pub(crate) fn cpu_ns(&self) -> Option<Spread> {
-        Spread::of(
-            self.measured_samples()
-                .iter()
-                .filter_map(|sample| Some(sample.cpu_ns? as f64)),
-        )
+        Spread::of(self.extras(|sample| Some(sample.times.cpu_ns? as f64)))
     }
 
     /// The most that was committed.
     pub(crate) fn committed_bytes(&self) -> Option<u64> {
-        self.measured_samples()
-            .iter()
-            .map(|sample| sample.committed_bytes)
+        self.extras(|sample| Some(sample.extra.committed_bytes))
             .max()
     }
 
     /// The most that came to be in memory; `None` where the system does not tell.
     pub(crate) fn resident_bytes(&self) -> Option<u64> {
-        let grown = self
-            .measured_samples()
-            .iter()
-            .filter_map(|sample| sample.change.resident_growth_bytes);
+        let grown = self.extras(|sample| sample.extra.change.resident_growth_bytes);
         grown.max().map(|bytes| u64::try_from(bytes).unwrap_or(0))
     }
 
-    /// The faults that the library resolved, and those that the kernel did.
+    /// The faults that the library resolved.
     pub(crate) fn library_faults(&self) -> Option<Spread> {
-        Spread::of(
-            self.measured_samples()
-                .iter()
-                .map(|sample| sample.library_faults as f64),
-        )
+        Spread::of(self.extras(|sample| Some(sample.extra.library_faults as f64)))
     }
 
+    /// Those that the kernel resolved.
     pub(crate) fn kernel_faults(&self) -> Option<Spread> {
-        let faults = self
-            .measured_samples()
-            .iter()
-            .filter_map(|sample| sample.change.kernel_faults);
-        Spread::of(faults.map(|faults| faults as f64))
+        Spread::of(self.extras(|sample| Some(sample.extra.change.kernel_faults? as f64)))
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use elbowroom_measure::Times;
+
     use super::*;
     use crate::meter::Change;
 
@@ -255,13 +197,16 @@ pub(crate) mod tests {
             resident_growth_bytes: Some(committed_bytes as i64),
             kernel_faults: Some(7),
         };
-        Sample {
+        let times = Times {
             wall_ns,
             cpu_ns: Some(wall_ns / 2),
+        };
+        let extra = Extra {
             committed_bytes,
             library_faults: 3,
             change,
-        }
+        };
+        Sample { times, extra }
     }
 
     /// A machine on which everything takes its place in the list, but for what it has not.
@@ -272,13 +217,14 @@ pub(crate) mod tests {
             let mut table = Table::new(manner, size_bytes, &mechanisms);
             for (at, row) in table.rows.iter_mut().enumerate() {
                 for round in 1..=3 {
-                    row.add(match row.mechanism {
+                    let taken = match row.mechanism {
                         Mechanism::UserfaultServed => Err("<not> permitted & so on".to_owned()),
                         _ => Ok(sample(
                             (at as u64 + 1) * 1_000_000 * round,
                             size_bytes as u64,
                         )),
-                    });
+                    };
+                    row.series.take(|| taken);
                 }
             }
             table
@@ -330,60 +276,42 @@ pub(crate) mod tests {
 
     #[test]
     fn threads_that_wait_for_each_other_are_timed_by_the_wall_clock() {
+        let mut series = Series::default();
+        series.take(|| Ok(sample(8, 1)));
         let mut row = Row {
             mechanism: Mechanism::Monitored,
-            samples: vec![sample(8, 1)],
-            refusal: None,
+            series,
         };
-        assert_eq!(
-            (row.clock(), row.time_ns().unwrap().median),
-            (Clock::Wall, 8.0)
-        );
+        let timed = |row: &Row| (row.clock(), row.time_ns().unwrap().median);
+        assert_eq!(timed(&row), (Clock::Wall, 8.0));
         row.mechanism = Mechanism::Adaptive;
-        assert_eq!(
-            (row.clock(), row.time_ns().unwrap().median),
-            (Clock::Cpu, 4.0)
-        );
-        row.samples[0].cpu_ns = None;
-        assert_eq!(
-            (row.clock(), row.time_ns().unwrap().median),
-            (Clock::Wall, 8.0)
-        );
+        assert_eq!(timed(&row), (Clock::Cpu, 4.0));
+        row.series.samples[0].times.cpu_ns = None;
+        assert_eq!(timed(&row), (Clock::Wall, 8.0));
     }
 
     #[test]
     fn a_busy_machine_is_noticed() {
         let mut outcome = outcome();
-        assert_eq!(outcome.lost_share(), Some(0.5));
-        outcome.tables[0].rows[0].samples[0].cpu_ns = None;
-        assert_eq!(outcome.lost_share(), None);
-        outcome.tables.clear();
-        assert_eq!(outcome.lost_share(), None);
+        assert!(outcome.busy().unwrap().contains(" 50 % "));
+        outcome.tables[0].rows[0].series.samples[0].times.cpu_ns = None;
+        assert_eq!(outcome.busy(), None);
     }
 
     #[test]
     fn what_failed_once_is_no_measurement() {
-        let mut row = Row {
-            mechanism: Mechanism::Adaptive,
-            samples: Vec::new(),
-            refusal: None,
-        };
-        row.add(Ok(sample(1, 1)));
+        let mut outcome = outcome();
+        let refusal = (Mechanism::UserfaultServed, "<not> permitted & so on");
+        assert_eq!(outcome.refusals(), [refusal]);
+        let table = &mut outcome.tables[0];
+        assert_eq!(table.measured().count(), table.rows.len() - 1);
+        let row = &mut table.rows[1];
         assert!(row.wall_ns().is_some());
-        row.add(Err("out of memory".to_owned()));
+        row.series.take(|| Err("out of memory".to_owned()));
         assert!(
             row.wall_ns().is_none()
                 && row.committed_bytes().is_none()
                 && row.library_faults().is_none()
-        );
-        let outcome = outcome();
-        assert_eq!(
-            outcome.refusals(),
-            [(Mechanism::UserfaultServed, "<not> permitted & so on")]
-        );
-        assert_eq!(
-            outcome.tables[0].measured().count(),
-            outcome.tables[0].rows.len() - 1
         );
     }
 
@@ -391,7 +319,7 @@ pub(crate) mod tests {
     fn without_the_baseline_there_are_no_ratios() {
         let mut outcome = outcome();
         let table = &mut outcome.tables[0];
-        table.rows[0].add(Err("no".to_owned()));
+        table.rows[0].series.take(|| Err("no".to_owned()));
         assert_eq!(table.ratio(&table.rows[1]), None);
         assert!(table.page_ns(&table.rows[1]).is_some());
     }

@@ -1,17 +1,16 @@
 //! One sample: memory is made in one way and touched, in a process that does nothing else.
 
 use std::env;
-use std::io;
-use std::process::{Command, Output, Stdio};
-use std::time::Instant;
+use std::process::Command;
 
 use elbowroom::page_size;
+use elbowroom_measure::{ask, shuffled, timed, warm};
 use serde::{Deserialize, Serialize};
 
 use super::mechanism::Mechanism;
 use super::room::warm_bytes;
-use crate::meter::{Change, nanoseconds};
-use crate::os::{self, Pages, UpFront};
+use crate::meter::Change;
+use crate::os;
 use crate::usage::Usage;
 
 /// Tells a child of this program what it is there for. No argument, so that it is in no help.
@@ -45,20 +44,6 @@ impl Manner {
     }
 }
 
-/// The numbers below `count`, shuffled (Fisher and Yates), always in the same way.
-fn shuffled(count: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..count).collect();
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    for n in (1..count).rev() {
-        // Marsaglia's xorshift.
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        order.swap(n, (state % (n as u64 + 1)) as usize);
-    }
-    order
-}
-
 /// What is to be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Order {
@@ -67,18 +52,17 @@ pub(crate) struct Order {
     pub(crate) size_bytes: usize,
 }
 
-/// What making the memory and touching it took.
+/// What a run had besides its time.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct Sample {
-    pub(crate) wall_ns: u64,
-    /// The processors' time, with the kernel's work; `None` where there is no fine clock for it.
-    pub(crate) cpu_ns: Option<u64>,
+pub(crate) struct Extra {
     /// By the library's account, and nothing is given back meanwhile: so this is the peak.
     pub(crate) committed_bytes: u64,
     pub(crate) library_faults: u64,
     #[serde(flatten)]
     pub(crate) change: Change,
 }
+
+pub(crate) type Sample = elbowroom_measure::Sample<Extra>;
 
 /// A sample, or why there is none.
 pub(crate) type Taken = Result<Sample, String>;
@@ -91,16 +75,7 @@ impl Order {
             manner,
             size_bytes,
         } = self;
-        // What cannot be had need not be touched.
-        drop(
-            UpFront::with_pages(warm_bytes(size_bytes), Pages::HugePopulated).or_else(|_| {
-                let mut block = UpFront::new(warm_bytes(size_bytes))?;
-                (0..block.len())
-                    .step_by(page_size())
-                    .for_each(|offset| block.write(offset, 1));
-                Ok::<UpFront, elbowroom::Error>(block)
-            }),
-        );
+        warm(warm_bytes(size_bytes));
         let pages = manner.touched_pages(size_bytes);
         let mut order = match manner {
             Manner::InOrder => Vec::new(),
@@ -109,35 +84,29 @@ impl Order {
         order.truncate(pages);
 
         let before = Usage::before();
-        let cpu = os::cpu_time();
-        let wall = Instant::now();
-        let mut memory = mechanism.make(size_bytes)?;
-        match manner {
-            Manner::InOrder => memory.touch(0..pages)?,
-            Manner::Scattered => memory.touch(order.iter().copied())?,
-        }
-        let wall = wall.elapsed();
-        let cpu = cpu.and_then(|start| os::cpu_time()?.checked_sub(start));
-        Ok(Sample {
-            wall_ns: nanoseconds(wall),
-            cpu_ns: cpu.map(nanoseconds),
+        let (memory, times) = timed(|| {
+            let mut memory = mechanism.make(size_bytes)?;
+            match manner {
+                Manner::InOrder => memory.touch(0..pages)?,
+                Manner::Scattered => memory.touch(order.iter().copied())?,
+            }
+            Ok::<_, String>(memory)
+        });
+        let memory = memory?;
+        let extra = Extra {
             committed_bytes: memory.committed_bytes() as u64,
             library_faults: memory.library_faults(),
             change: os::usage().since(&before),
-        })
+        };
+        Ok(Sample { times, extra })
     }
 
-    /// Has a child take it.
-    fn give(self) -> io::Result<Output> {
+    /// Has a child take it; without one, the error says so.
+    fn give(self) -> Result<Taken, String> {
         // PANIC: serialising fails for maps whose keys are no strings and for errors of a type's own; there are none.
         let order = serde_json::to_string(&self).expect("plain data");
-        Command::new(env::current_exe()?)
-            .arg("bench")
-            .env(VARIABLE, order)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .output()
+        let program = env::current_exe().map_err(|error| format!("no process for it: {error}"))?;
+        ask(Command::new(program).arg("bench").env(VARIABLE, order))
     }
 }
 
@@ -151,23 +120,6 @@ pub(crate) fn answer() -> Option<String> {
     };
     // PANIC: serialising fails only for map keys that are not strings and for custom errors. Plain data has neither.
     Some(serde_json::to_string(&taken).expect("plain data"))
-}
-
-/// What a child answered; or why it is no answer.
-fn read(output: &Output) -> Taken {
-    match serde_json::from_slice::<Taken>(&output.stdout) {
-        Ok(taken) => taken,
-        Err(_) => {
-            let message = String::from_utf8_lossy(&output.stderr);
-            let last = message.lines().last().unwrap_or_default();
-            let how = os::ending(output.status);
-            Err(if last.is_empty() {
-                how
-            } else {
-                format!("{how}: {last}")
-            })
-        }
-    }
 }
 
 /// Where samples are taken.
@@ -188,17 +140,14 @@ impl Place {
             size_bytes,
         };
         match order.give() {
-            Ok(output) if serde_json::from_slice::<Taken>(&output.stdout).is_ok() => Place::Apart,
-            _ => Place::Here,
+            Ok(_) => Place::Apart,
+            Err(_) => Place::Here,
         }
     }
 
     pub(crate) fn take(self, order: Order) -> Taken {
         match self {
-            Place::Apart => match order.give() {
-                Ok(output) => read(&output),
-                Err(error) => Err(format!("no process for it: {error}")),
-            },
+            Place::Apart => order.give()?,
             Place::Here if order.mechanism.may_end_the_process() => {
                 Err("not tried, as no process of its own can be started for it".to_owned())
             }
@@ -210,15 +159,6 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_page_is_touched_once() {
-        let mut order = shuffled(1000);
-        assert_ne!(order, (0..1000).collect::<Vec<_>>());
-        order.sort_unstable();
-        assert_eq!(order, (0..1000).collect::<Vec<_>>());
-        assert!(shuffled(0).is_empty());
-    }
 
     #[test]
     fn scattered_touches_stay_few() {
@@ -248,25 +188,16 @@ mod tests {
             size_bytes: 2 << 20,
         };
         let sample = order.take().unwrap();
-        assert!(sample.wall_ns > 0 && sample.library_faults > 0);
+        assert!(sample.times.wall_ns > 0 && sample.extra.library_faults > 0);
         let touched = Manner::Scattered.touched_pages(2 << 20) * page_size();
-        assert!(
-            (touched as u64..=2 * touched as u64).contains(&sample.committed_bytes),
-            "{sample:?}"
-        );
-        let text = serde_json::to_string(&Taken::Ok(sample)).unwrap();
-        assert_eq!(
-            serde_json::from_str::<Taken>(&text)
-                .unwrap()
-                .unwrap()
-                .wall_ns,
-            sample.wall_ns
-        );
-        let refused: Taken = Err("no".to_owned());
-        let text = serde_json::to_string(&refused).unwrap();
-        assert_eq!(
-            serde_json::from_str::<Taken>(&text).unwrap().unwrap_err(),
-            "no"
-        );
+        let committed = sample.extra.committed_bytes as usize;
+        assert!((touched..=2 * touched).contains(&committed), "{sample:?}");
+        let survivor = |taken: &Taken| {
+            let text = serde_json::to_string(taken).unwrap();
+            serde_json::from_str::<Taken>(&text).unwrap()
+        };
+        let times = sample.times;
+        assert_eq!(survivor(&Ok(sample)).unwrap().times, times);
+        assert_eq!(survivor(&Err("no".to_owned())).unwrap_err(), "no");
     }
 }

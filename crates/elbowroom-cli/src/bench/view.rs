@@ -1,12 +1,12 @@
 //! The outcome as text for people and as JSON for programs.
 
 use elbowroom::page_size;
+use elbowroom_measure::{Clock, Spread, three_digits, time, unit};
 use serde::Serialize;
 
 use super::mechanism::Mechanism;
-use super::outcome::{Clock, Outcome, Row, Table};
+use super::outcome::{Outcome, Row, Table};
 use super::sample::{Manner, Sample};
-use super::stats::Spread;
 use crate::output::{Colour, Paint, wrap};
 use crate::size::human;
 
@@ -32,22 +32,6 @@ pub(super) fn title(table: &Table, size_bytes: usize) -> String {
     }
 }
 
-/// The unit that suits a time, in nanoseconds, and its name.
-fn unit(ns: f64) -> (f64, &'static str) {
-    match ns {
-        ns if ns < 999.5 => (1.0, "ns"),
-        ns if ns < 999.5e3 => (1e3, "µs"),
-        ns if ns < 999.5e6 => (1e6, "ms"),
-        _ => (1e9, "s"),
-    }
-}
-
-/// Nanoseconds with three digits, in the unit that suits them.
-pub(super) fn time(ns: f64) -> String {
-    let (unit, name) = unit(ns);
-    format!("{} {name}", three_digits(ns / unit))
-}
-
 /// A size in few characters.
 pub(super) fn size(bytes: u64) -> String {
     let exact = human(bytes);
@@ -56,15 +40,6 @@ pub(super) fn size(bytes: u64) -> String {
         Some((whole, rest)) if whole.len() > 2 => format!("{whole}{}", &rest[1..]),
         _ => exact,
     }
-}
-
-pub(super) fn three_digits(value: f64) -> String {
-    let decimals = match value {
-        value if value < 9.995 => 2,
-        value if value < 99.95 => 1,
-        _ => 0,
-    };
-    format!("{value:.decimals$}")
 }
 
 /// The text; a table for each manner, with a bar where there is room for one.
@@ -208,24 +183,6 @@ fn bar(share: f64, columns: usize, is_unicode: bool) -> String {
     bar
 }
 
-/// More than this, and the figures are about something else.
-const LOST_SHARE_MAX: f64 = 0.1;
-
-/// A warning where others had the processors.
-pub(super) fn busy(outcome: &Outcome) -> Option<String> {
-    busy_by(outcome.lost_share()?)
-}
-
-/// The same, for a share of the time that the processors worked for others.
-pub(crate) fn busy_by(lost: f64) -> Option<String> {
-    let lost = Some(lost).filter(|&lost| lost > LOST_SHARE_MAX)?;
-    let percent = (lost * 100.0).round();
-    Some(format!(
-        "This machine was busy: {percent} % of the time the processors worked for others. Processor time is longer \
-         then, and the wall clock's much longer: a quiet machine tells more."
-    ))
-}
-
 /// What the times are of.
 pub(super) fn clocks(outcome: &Outcome) -> &'static str {
     let has_cpu = outcome
@@ -249,7 +206,7 @@ fn notes(outcome: &Outcome) -> Vec<String> {
          committed ahead of use shows.",
         clocks(outcome)
     )];
-    notes.extend(busy(outcome));
+    notes.extend(outcome.busy());
     if outcome.rounds < outcome.rounds_wanted {
         notes.push(format!(
             "{} of {} runs, as they took long; --runs makes as many as it says.",
@@ -317,7 +274,7 @@ fn json_row<'a>(table: &Table, row: &'a Row) -> JsonRow<'a> {
     JsonRow {
         id: row.mechanism.id(),
         name: row.mechanism.to_string(),
-        not_measured: row.refusal.as_deref(),
+        not_measured: row.series.refusal.as_deref(),
         clock: row.clock(),
         page_ns: table.page_ns(row),
         time_ns: row.time_ns(),
@@ -328,7 +285,7 @@ fn json_row<'a>(table: &Table, row: &'a Row) -> JsonRow<'a> {
         resident_bytes: row.resident_bytes(),
         library_faults: row.library_faults().map(|faults| faults.median),
         kernel_faults: row.kernel_faults().map(|faults| faults.median),
-        samples: &row.samples,
+        samples: &row.series.samples,
     }
 }
 
@@ -345,7 +302,7 @@ pub(super) fn json(outcome: &Outcome) -> String {
         size_bytes: outcome.size_bytes,
         runs: outcome.rounds,
         each_in_own_process: outcome.is_apart,
-        elapsed_ns: crate::meter::nanoseconds(outcome.elapsed),
+        elapsed_ns: elbowroom_measure::nanoseconds(outcome.elapsed),
         tables: tables.collect(),
     };
     // PANIC: serialising fails for maps whose keys are no strings and for errors of a type's own; there are none.
@@ -356,22 +313,6 @@ pub(super) fn json(outcome: &Outcome) -> String {
 mod tests {
     use super::super::outcome::tests::outcome;
     use super::*;
-
-    #[test]
-    fn times_have_three_digits() {
-        for (ns, text) in [
-            (0.0, "0.00 ns"),
-            (1.234, "1.23 ns"),
-            (9.996, "10.0 ns"),
-            (123.4, "123 ns"),
-            (999.6, "1.00 µs"),
-            (12_345.0, "12.3 µs"),
-            (2.5e6, "2.50 ms"),
-            (61e9, "61.0 s"),
-        ] {
-            assert_eq!(time(ns), text);
-        }
-    }
 
     #[test]
     fn quartiles_are_in_the_unit_of_the_median() {
@@ -407,7 +348,7 @@ mod tests {
             let text = text(&outcome, Paint::Plain, true, columns);
             for row in &outcome.tables[0].rows {
                 let name = row.mechanism.to_string();
-                let count = if row.refusal.is_none() {
+                let count = if row.series.refusal.is_none() {
                     outcome.tables.len()
                 } else {
                     1

@@ -1,5 +1,7 @@
 //! What `elbowroom doctor` finds out: plain data, made by the platform and shown by `doctor`.
 
+use std::fmt;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -113,6 +115,11 @@ impl Finding {
         self
     }
 
+    /// That something cannot be found out is worth a note. A full stop follows the reason.
+    pub(crate) fn unknown(self, why: impl fmt::Display) -> Finding {
+        self.found("not known", Value::Null).note(format!("{why}."))
+    }
+
     /// Not as everywhere, and nothing to change.
     pub(crate) fn note(mut self, means: impl Into<String>) -> Finding {
         self.level = Level::Note;
@@ -190,5 +197,29 @@ pub(crate) fn commit_on_touch(trial: &Trial) -> Finding {
             "A region cannot commit on touch here. A Reservation, which is committed by hand, may still work.",
             "See the other findings, above all blocked signals, seccomp and the limits.",
         ),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Returns the finding with this id.
+    pub(crate) fn of_id(findings: Vec<Finding>, id: &str) -> Finding {
+        let mut findings = findings.into_iter();
+        findings.find(|finding| finding.id == id).unwrap()
+    }
+
+    /// Asserts that nothing is wrong with a machine, and that each finding says so under a name of its own.
+    pub(crate) fn assert_good(findings: &[Finding]) {
+        for finding in findings {
+            assert_eq!(finding.level, Level::Ok, "{finding:?}");
+            assert!(
+                finding.change.is_none() && !finding.found.is_empty() && !finding.means.is_empty(),
+                "{finding:?}"
+            );
+            let same = findings.iter().filter(|other| other.id == finding.id);
+            assert_eq!(same.count(), 1, "{finding:?}");
+        }
     }
 }

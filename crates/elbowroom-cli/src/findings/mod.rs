@@ -4,6 +4,8 @@ mod finding;
 mod largest;
 mod usual;
 
+#[cfg(test)]
+pub(crate) use finding::tests::{assert_good, of_id};
 pub(crate) use finding::{Finding, Level, Report, Section, Trial, commit_on_touch};
 #[cfg(test)]
 pub(crate) use largest::Bound;

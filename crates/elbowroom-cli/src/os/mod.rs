@@ -4,27 +4,18 @@
 //! - `usage()`: the figures of [`Usage`](crate::usage::Usage) now, as far as the system tells.
 //! - `available_bytes()`: what programs can still use of the machine's memory; `None` if the system does not tell.
 //! - `commit_limit_bytes()`: the most that all programs together can commit; `None` if the system does not tell.
-//! - `cpu_time()`: what this process has used of the processors, in the kernel too; `None` where no fine clock is.
-//! - `bring_in(base, len, pages)`: makes committed memory consist of such pages, and brings them in if they say so; an
-//!   error says why that cannot be. Behind [`UpFront::with_pages`].
 //! - `forgo_core_file()`: this process leaves none if it is ended.
-//! - `ending(status)`: how a child ended that was to give an answer.
 //! - `accounting()`: whether the system may refuse a commit.
 //! - `plant_other_fault(region, page)`: the next touch of that page of the region raises a fault that is not a page
 //!   fault, if the page is not committed before.
 //! - `system()`: the system's name and version.
 //! - `examine()`: what `elbowroom doctor` finds out. Leaves no trace and does not end the process.
-//! - `snapshot(pid)`: the address space of a process, or of this one for `None`; an error says what to do about it.
-//! - `page_runs(snapshot, region)`: what each page of a region of it is now.
 //! - `resident_pages(region)`: which pages of a region are in memory, cheaply; `None` if the system does not tell.
 //! - `when_asked_to_end()`: 0, until a signal asks this process to end; then the number of the signal.
 //! - `terminal_is_gone()`: whether the terminal that standard output went to has hung up.
 //! - `is_utf8()`: whether the terminal is sent what UTF-8 encodes.
-//!
-//! [`UpFront`] is here because it, too, needs `unsafe`.
 
 mod plain;
-mod up_front;
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -43,9 +34,8 @@ use windows as sys;
 #[cfg(unix)]
 mod unix;
 
-pub(crate) use plain::{Accounting, Pages};
+pub(crate) use plain::Accounting;
 pub(crate) use sys::{
-    accounting, available_bytes, commit_limit_bytes, cpu_time, ending, examine, forgo_core_file,
-    is_utf8, plant_other_fault, resident_pages, system, terminal_is_gone, usage, when_asked_to_end,
+    accounting, available_bytes, commit_limit_bytes, examine, forgo_core_file, is_utf8,
+    plant_other_fault, resident_pages, system, terminal_is_gone, usage, when_asked_to_end,
 };
-pub(crate) use up_front::UpFront;

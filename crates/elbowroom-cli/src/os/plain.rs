@@ -1,18 +1,5 @@
 //! What all platforms have in common, without a call of the system.
 
-use serde::{Deserialize, Serialize};
-
-/// Of what pages such memory is, and when they come into memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Pages {
-    /// Small ones, brought in by the kernel when they are touched.
-    Demand,
-    /// Small ones, brought in at once.
-    Populated,
-    /// Huge ones, brought in at once.
-    HugePopulated,
-}
-
 /// What the system does with a commit that it cannot back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(

@@ -1,16 +1,13 @@
 //! Unix systems whose figures the command cannot read, such as macOS.
 
-#![allow(unsafe_code, reason = "the contract's `bring_in` is unsafe")]
-
-use super::plain::{Accounting, Pages};
+use super::plain::Accounting;
 use super::unix::doctor::{Facts, Used};
 use crate::findings::Report;
 use crate::usage::Usage;
 
 pub(crate) use super::unix::signals::system;
 pub(crate) use super::unix::{
-    cpu_time, ending, forgo_core_file, is_utf8, plant_other_fault, terminal_is_gone,
-    when_asked_to_end,
+    forgo_core_file, is_utf8, plant_other_fault, terminal_is_gone, when_asked_to_end,
 };
 
 pub(crate) fn usage() -> Usage {
@@ -26,17 +23,6 @@ pub(crate) fn available_bytes() -> Option<u64> {
 
 pub(crate) fn commit_limit_bytes() -> Option<u64> {
     None
-}
-
-/// # Safety
-/// None: what this system does by itself is all.
-pub(super) unsafe fn bring_in(_base: *mut u8, _len: usize, pages: Pages) -> Result<(), String> {
-    match pages {
-        Pages::Demand => Ok(()),
-        Pages::Populated | Pages::HugePopulated => {
-            Err("this system has no call that brings in fresh pages".to_owned())
-        }
-    }
 }
 
 pub(crate) fn accounting() -> Accounting {

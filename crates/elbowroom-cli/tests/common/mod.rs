@@ -1,6 +1,7 @@
 //! Running the command, here or under an emulator.
 
-#![allow(dead_code, reason = "each test program uses a part of it")]
+#[cfg(unix)]
+pub(crate) mod terminal;
 
 use std::env;
 use std::process::{Command, Output};

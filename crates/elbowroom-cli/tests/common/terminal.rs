@@ -1,6 +1,6 @@
 //! A real terminal, which tmux is.
 
-#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(dead_code, reason = "the tests of the command itself use a part of it")]
 
 use std::env;
 use std::fs;

@@ -18,6 +18,7 @@ mod gather;
 mod guards;
 mod location;
 mod options;
+mod paged_slice;
 mod resize;
 mod scan;
 mod writer;
@@ -25,6 +26,7 @@ mod writer;
 use elements::{bytes_of, check, copy_out, resolve};
 pub use guards::{Slice, SliceMut};
 pub use options::PagedOptions;
+pub use paged_slice::PagedSlice;
 pub use scan::Scan;
 pub use writer::Writer;
 

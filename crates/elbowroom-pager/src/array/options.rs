@@ -55,11 +55,11 @@ pub struct PagedOptions<T> {
     budget: Option<Budget>,
     page_bytes: Option<usize>,
     read_ahead_bytes: usize,
-    offset: u64,
+    pub(super) offset: u64,
     len: Option<usize>,
     max_len: Option<usize>,
-    is_writable: bool,
-    threads: usize,
+    pub(super) is_writable: bool,
+    pub(super) threads: usize,
     elements: PhantomData<fn() -> T>,
 }
 
@@ -149,9 +149,7 @@ impl<T: AnyBitPattern> PagedOptions<T> {
     /// [`open_store`](PagedOptions::open_store).
     pub fn open(self, location: impl AsRef<OsStr>) -> Result<PagedArray<T>, Error> {
         let location = location.as_ref();
-        let bytes = self.len.and_then(|len| len.checked_mul(size_of::<T>()));
-        let memory_len = bytes.and_then(|bytes| self.offset.checked_add(bytes as u64));
-        let store = location::open(location, self.is_writable, memory_len)?;
+        let store = self.store_at(location)?;
         self.open_boxed(store, &location.to_string_lossy())
     }
 
@@ -212,6 +210,13 @@ impl<T: AnyBitPattern> PagedOptions<T> {
         self.open_boxed(Box::new(store), "the store")
     }
 
+    /// Opens the store that a location means.
+    pub(super) fn store_at(&self, location: &OsStr) -> Result<Box<dyn Store>, Error> {
+        let bytes = self.len.and_then(|len| len.checked_mul(size_of::<T>()));
+        let memory_len = bytes.and_then(|bytes| self.offset.checked_add(bytes as u64));
+        location::open(location, self.is_writable, memory_len)
+    }
+
     fn open_boxed(self, store: Box<dyn Store>, location: &str) -> Result<PagedArray<T>, Error> {
         let invalid = |reason: String| Error::invalid(location, reason);
         let refuse = |cause: Cause| Error::new(Operation::Open, location, 0..0, cause);
@@ -259,7 +264,7 @@ impl<T: AnyBitPattern> PagedOptions<T> {
     }
 
     /// Returns the number of elements in a store of `store_len` bytes.
-    fn elements(&self, store_len: u64) -> Result<usize, String> {
+    pub(super) fn elements(&self, store_len: u64) -> Result<usize, String> {
         let (offset, size) = (self.offset, size_of::<T>() as u64);
         let Some(bytes) = store_len.checked_sub(offset) else {
             return Err(format!(
@@ -288,7 +293,7 @@ impl<T: AnyBitPattern> PagedOptions<T> {
     }
 
     /// Returns what pages are charged to, and their size.
-    fn memory(&self) -> Result<(Budget, usize), String> {
+    pub(super) fn memory(&self) -> Result<(Budget, usize), String> {
         let own = |bytes| Budget::builder(bytes).name("resident limit");
         let budget = match (self.resident_limit, &self.budget) {
             (Some(bytes), Some(budget)) => own(bytes).child_of(budget).build(),
@@ -349,7 +354,7 @@ fn no_npy(location: &str, refusal: Refusal) -> Error {
 }
 
 /// Returns the error of a store that refuses before the array is open.
-fn refused(location: &str, refusal: StoreError) -> Error {
+pub(super) fn refused(location: &str, refusal: StoreError) -> Error {
     let cause = match refusal {
         StoreError::Io(error) => Cause::Io(error),
         StoreError::Changed(how) => Cause::Changed(how),

@@ -33,6 +33,8 @@ reasons! {
     Misaligned,
     /// The range has a page that is not committed.
     NotCommitted,
+    /// A guard holds a page of the range.
+    Held,
     /// The commit limit leaves no room.
     Limit,
     /// A budget leaves no room. The number is how many steps it lies above the region's own budget.
@@ -41,6 +43,8 @@ reasons! {
     Full,
     /// The filter of the region declined.
     Filter,
+    /// The backend cannot fill a page before other threads see it.
+    CannotFill,
     /// The touch raised something other than a page fault.
     NotAPageFault,
     /// The page is committed, but its protection forbids the access.

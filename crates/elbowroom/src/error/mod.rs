@@ -5,7 +5,7 @@ use std::io;
 use std::ops::Range;
 
 use crate::budget::Budget;
-use crate::os;
+use crate::os::{self, userfault};
 use crate::plain::{OsCode, Size};
 
 mod cause;
@@ -269,6 +269,11 @@ impl Error {
         self.cause.reason() == Reason::NotCommitted
     }
 
+    /// Returns whether a [`HeldRange`](crate::HeldRange) keeps a page of the range committed.
+    pub fn is_held(&self) -> bool {
+        self.cause.reason() == Reason::Held
+    }
+
     /// Returns whether the page is committed but its protection forbids the access.
     ///
     /// The library does not commit a page again over a protection that the program has set.
@@ -276,9 +281,10 @@ impl Error {
         self.cause.reason() == Reason::Protected
     }
 
-    /// Returns whether this platform lacks the operation.
+    /// Returns whether this platform, or the region's [`Backend`](crate::Backend), lacks the operation.
     pub fn is_unsupported(&self) -> bool {
-        self.cause.code().is_some_and(os::is_unsupported)
+        self.cause.reason() == Reason::CannotFill
+            || self.cause.code().is_some_and(os::is_unsupported)
     }
 
     /// Returns the kind of [`io::Error`] that fits.
@@ -358,8 +364,8 @@ impl Error {
             (reason, &Quoted::Code(code)) => {
                 write!(f, "{code}")?;
                 let advice = match reason {
-                    Reason::Userfault => Some(os::userfault_advice(code, false)),
-                    Reason::UserfaultEvents => Some(os::userfault_advice(code, true)),
+                    Reason::Userfault => Some(userfault::userfault_advice(code, false)),
+                    Reason::UserfaultEvents => Some(userfault::userfault_advice(code, true)),
                     _ => match self.operation {
                         Operation::Reserve => os::reserve_advice(code),
                         Operation::StartFilterThreads => os::thread_advice(code),
@@ -381,10 +387,15 @@ fn text(reason: Reason) -> &'static str {
         Reason::NotAPowerOfTwo => "the alignment is not a power of two",
         Reason::Misaligned => "the address is not a multiple of the alignment",
         Reason::NotCommitted => "a page in it is not committed; commit the range first",
+        Reason::Held => "a HeldRange holds a page of it; drop that guard first",
         Reason::Limit => "the commit limit leaves no room; raise the limit or decommit pages",
         Reason::Budget => "a budget leaves no room; raise it or decommit pages",
         Reason::Full => "that is more than its maximum; make it with a larger one",
         Reason::Filter => "the region's filter declined",
+        Reason::CannotFill => {
+            "this backend cannot fill a page before other threads see it; make the region with Backend::Userfault or \
+             Backend::UserfaultMonitor (Linux)"
+        }
         Reason::NotAPageFault => {
             "it raised something other than a page fault, which a commit cannot cure"
         }

@@ -10,6 +10,9 @@
 //! memory that the code around the access reads, such as a thread-local variable. To other threads, each block is a
 //! sequence of plain loads and stores. An aligned access of up to 8 bytes is indivisible.
 //!
+//! Plain accesses (`plain_store_*`, `plain_load_*`) are for pages that are committed and stay so. They have no entry in
+//! the table. A fault of theirs finds the page committed, and no filter is asked; so a plain load may be `readonly`.
+//!
 //! The bytes touched before a refusal are known exactly. Single loads and stores are naturally aligned, so each lies in
 //! one page. Copies go upwards and keep the number of bytes left in a register.
 
@@ -31,6 +34,7 @@ use unsupported as arch;
 use x86_64 as arch;
 
 pub(crate) use arch::{
-    copy_from_region, copy_to_region, fill, load_1, load_2, load_4, load_8, store_1, store_2,
-    store_4, store_8,
+    copy_from_region, copy_to_region, fill, load_1, load_2, load_4, load_8, plain_load_1,
+    plain_load_2, plain_load_4, plain_load_8, plain_store_1, plain_store_2, plain_store_4,
+    plain_store_8, store_1, store_2, store_4, store_8,
 };

@@ -1,6 +1,7 @@
 //! A fault, in the form that is common to all systems.
 
-use crate::os::{self, Missing, Trap};
+use crate::os::Trap;
+use crate::os::userfault::{self, Missing};
 use crate::plain::{FaultAccess, FaultCode};
 
 /// The dispatcher's and the filter's information about a fault.
@@ -23,7 +24,7 @@ impl Touch {
             access: trap.access(),
             code: trap.code(),
             is_inaccessible: trap.is_page_fault(),
-            is_missing: os::is_missing_page(trap),
+            is_missing: userfault::is_missing_page(trap),
         }
     }
 }

@@ -37,10 +37,7 @@
 //!   (Linux). Failure is silent. Async-signal-safe.
 //! - `is_out_of_mappings()`: after a commit failed for lack of memory, returns whether the process has reached its
 //!   limit of mappings (Linux). Async-signal-safe.
-//! - `Userfault`, `is_missing_page(trap)`, `poison` and `cure`, `userfault_advice(code)`: userfaultfd(2), which only
-//!   Linux has. Pages that are *attached* to one are accessible, and missing until they are *filled*; the touch of a
-//!   missing page is a fault. *Emptied* pages are missing again. A fork detaches them in the child, which must
-//!   `reopen` the descriptor and `register` the pages.
+//! - `userfault`: userfaultfd(2), which only Linux has, behind a contract of its own.
 //! - `at_fork(before, in_parent, in_child)`: if the system has fork, calls these functions around every fork, on the
 //!   forking thread.
 //! - `address_space()`: the approximate number of bytes of addresses that programs have. `addresses_left()`: how many
@@ -69,6 +66,14 @@ use std::ptr::NonNull;
 
 use crate::plain::{Access, OsCode, Placement};
 
+/// Asks the fault-injection layer first, if it is compiled in.
+macro_rules! refusable {
+    ($call:ident) => {
+        #[cfg(feature = "inject")]
+        crate::os::inject::check(crate::os::inject::Call::$call)?;
+    };
+}
+
 #[cfg(any(test, all(target_os = "linux", target_arch = "aarch64")))]
 mod arm64;
 #[cfg(feature = "inject")]
@@ -76,12 +81,8 @@ pub mod inject;
 mod pages;
 mod table;
 mod types;
+pub(crate) mod userfault;
 
-#[cfg(not(all(
-    target_os = "linux",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-)))]
-mod no_userfault;
 #[cfg(all(
     any(target_os = "linux", target_os = "macos"),
     any(target_arch = "x86_64", target_arch = "aarch64")
@@ -108,17 +109,6 @@ use unsupported as sys;
 #[cfg(all(windows, any(target_arch = "x86_64", target_arch = "aarch64")))]
 use windows as sys;
 
-#[cfg(not(all(
-    target_os = "linux",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-)))]
-use no_userfault as userfaults;
-#[cfg(all(
-    target_os = "linux",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-))]
-use unix as userfaults;
-
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("elbowroom needs a 64-bit address space");
 
@@ -131,22 +121,11 @@ pub(crate) use sys::{
     threads_that_block_faults, wait, wake_one, write_stderr,
 };
 pub(crate) use table::{access_anchor, access_entry, access_section, resume_after, sort_table};
-pub(crate) use types::{Decision, Missing, Next, Poison};
-pub(crate) use userfaults::{
-    Userfault, cure, is_in_system_call, is_missing_page, poison, userfault_advice,
-};
+pub(crate) use types::Decision;
 
 /// Returns whether `code` says that this system lacks what was asked.
 pub(crate) fn is_unsupported(code: OsCode) -> bool {
     code == OsCode::UNSUPPORTED || sys::is_unsupported(code)
-}
-
-/// Asks the fault-injection layer first, if it is compiled in.
-macro_rules! refusable {
-    ($call:ident) => {
-        #[cfg(feature = "inject")]
-        inject::check(inject::Call::$call)?;
-    };
 }
 
 pub(crate) fn reserve(
@@ -211,39 +190,6 @@ pub(crate) unsafe fn release(base: NonNull<u8>, len: usize) -> Result<(), OsCode
     // SAFETY: the range is from one successful `reserve`, is released here for the first time, and is not used
     // afterwards (contract).
     unsafe { sys::release(base, len) }
-}
-
-pub(crate) fn open_userfault() -> Result<Userfault, OsCode> {
-    refusable!(OpenUserfault);
-    Userfault::open()
-}
-
-/// Opens a userfaultfd that reports events.
-pub(crate) fn open_userfault_for_events() -> Result<Userfault, OsCode> {
-    refusable!(OpenUserfault);
-    Userfault::open_for_events()
-}
-
-/// Commits pages that are attached to a userfaultfd.
-pub(crate) fn fill(userfault: &Userfault, pages: Pages<'_>) -> Result<(), OsCode> {
-    refusable!(Commit);
-    userfault.fill(pages)
-}
-
-/// Commits attached pages that are about to be written.
-pub(crate) fn fill_written(userfault: &Userfault, pages: Pages<'_>) -> Result<(), OsCode> {
-    refusable!(Commit);
-    userfault.fill_written(pages)
-}
-
-/// Decommits pages that are attached to a userfaultfd.
-///
-/// # Safety
-/// No reference points into the pages.
-pub(crate) unsafe fn empty(userfault: &Userfault, pages: Pages<'_>) -> Result<(), OsCode> {
-    refusable!(Decommit);
-    // SAFETY: no reference points into the pages (contract).
-    unsafe { userfault.empty(pages) }
 }
 
 /// Installs the process-wide fault handler, or puts it in front again. One thread at a time installs and

@@ -7,7 +7,8 @@ use std::sync::{Arc, Weak};
 use super::filter::Fault;
 use crate::fault::fork::{self, AtFork, Kept, Rank};
 use crate::mapping::Mapping;
-use crate::os::{self, Userfault};
+use crate::os;
+use crate::os::userfault::{self, Userfault};
 use crate::page::{PageCount, PageIndex, PageRange};
 use crate::plain::{FaultAccess, OsCode};
 use crate::sync::{QuietGuard, QuietMutex};
@@ -26,6 +27,7 @@ use crate::sync::{QuietGuard, QuietMutex};
 /// | separate runs of committed pages | some 32,000 a process on Linux | any number | any number |
 /// | system's commit limit | charged, can refuse | not charged | not charged |
 /// | huge pages | yes | no | no |
+/// | a filter can [fill](crate::Fault::fill) | no | yes | yes |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Backend {
@@ -92,7 +94,7 @@ impl Pager {
             Backend::Protection => Ok(Pager::Protection),
             Backend::Userfault => Pager::userfault(mapping, pages),
             Backend::UserfaultMonitor => {
-                let userfault = os::open_userfault_for_events()?;
+                let userfault = userfault::open_for_events()?;
                 attach(&userfault, mapping, pages)?;
                 Ok(Pager::Served(Served {
                     userfault,
@@ -166,6 +168,25 @@ impl Pager {
             // Undoes the pages that were filled before memory ran out.
             // SAFETY: no reference points into the pages: they were reserved, and were not announced as committed since
             // (contract).
+            unsafe { self.uncommit(mapping, pages) };
+        })
+    }
+
+    /// Commits reserved pages with these contents, which are as long as the pages. Returns false if it cannot, because
+    /// the pages are not attached.
+    pub(super) fn fill(
+        &self,
+        mapping: &Mapping,
+        pages: PageRange,
+        contents: &[u8],
+    ) -> Result<bool, OsCode> {
+        let Some(userfault) = self.attached() else {
+            return Ok(false);
+        };
+        let filled = mapping.fill_with(pages, userfault, contents);
+        filled.map(|()| true).inspect_err(|_| {
+            // Those that were filled before memory ran out.
+            // SAFETY: no reference points into the pages: they were reserved, and none was announced since.
             unsafe { self.uncommit(mapping, pages) };
         })
     }
@@ -291,7 +312,7 @@ fn shared() -> Result<Arc<Userfault>, OsCode> {
     if let Some(userfault) = shared.upgrade() {
         return Ok(userfault);
     }
-    let userfault = Arc::new(os::open_userfault()?);
+    let userfault = Arc::new(userfault::open()?);
     *shared = Arc::downgrade(&userfault);
     Ok(userfault)
 }

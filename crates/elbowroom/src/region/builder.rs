@@ -11,9 +11,8 @@ use super::filter::{Fault, Filter, Verdict};
 use super::filter_threads::FilterThreads;
 use super::growth::Growth;
 use super::handle::{Live, Region};
-use super::inner::{Policy, RegionInner, ServedRegion};
+use super::inner::{Policy, RegionInner, ServedRegion, Service};
 use super::page_map;
-use super::serve::Service;
 use crate::budget::Budget;
 use crate::error::{Cause, Error, Operation, Reason};
 use crate::fault::{Armed, Outcome, Tally, registry};
@@ -159,7 +158,8 @@ impl RegionBuilder {
     /// On its own region, a filter may call [`commit`](Region::commit), [`decommit`](Region::decommit),
     /// [`stats`](Region::stats) and [`spans`](Region::spans), and may touch committed pages. A touch of an uncommitted
     /// page is refused, and so is [`release`](Region::release). [`Fault::commit`](crate::Fault::commit) commits the
-    /// fault's window, and returns an error if that fails.
+    /// fault's window, and returns an error if that fails. [`Fault::fill`](crate::Fault::fill) also gives the pages
+    /// their contents.
     pub fn filter(
         mut self,
         filter: impl Fn(&Fault<'_>) -> Verdict + Send + Sync + 'static,

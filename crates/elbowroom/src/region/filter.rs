@@ -29,6 +29,12 @@ pub(super) trait Faulted: Sync {
     /// Commits the window of a fault.
     fn commit_window_of(&self, fault: &Fault<'_>) -> Result<Range<usize>, Error>;
 
+    /// Decommits pages.
+    fn decommit(&self, range: Range<usize>) -> Result<(), Error>;
+
+    /// Commits pages with these contents, from the page of a fault on.
+    fn fill_from_page_of(&self, fault: &Fault<'_>, contents: &[u8]) -> Result<Range<usize>, Error>;
+
     /// Calls the filter.
     fn ask_filter(&self, fault: &Fault<'_>) -> Verdict;
 }
@@ -125,7 +131,60 @@ impl<'a> Fault<'a> {
         Ok(bytes)
     }
 
-    /// Returns the number of pages that the filter has committed itself, if it has called [`commit`](Fault::commit).
+    /// Commits pages with these contents, the page of this fault first. No thread sees a page before its contents are
+    /// whole, so that memory can be a cache of a file or of a database: the filter reads the bytes, and answers
+    /// [`Verdict::Commit`]; a later [`decommit`](crate::Region::decommit) throws them out again.
+    ///
+    /// `contents` is a whole number of pages. It is used up to the first page that is committed already, as far as the
+    /// limits leave room, and at least for the page of this fault. Returns the bytes that were committed: an empty
+    /// range if another thread has just committed the page of this fault.
+    ///
+    /// ```
+    /// use elbowroom::{Backend, Region, Verdict, page_size};
+    ///
+    /// let source: Vec<u8> = (0..64 * page_size()).map(|n| (n % 251) as u8).collect();
+    /// let bytes = source.clone();
+    /// let region = Region::builder(source.len())
+    ///     .backend(Backend::Userfault)
+    ///     .filter(move |fault| {
+    ///         let page = fault.offset() / page_size() * page_size();
+    ///         match fault.fill(&bytes[page..page + page_size()]) {
+    ///             Ok(_) => Verdict::Commit,
+    ///             Err(_) => Verdict::Decline,
+    ///         }
+    ///     })
+    ///     .build();
+    /// // Linux, unless the system forbids userfaultfd.
+    /// if let Ok(region) = region {
+    ///     assert_eq!(region.try_read::<u8>(100_000)?, source[100_000]);
+    ///     assert_eq!(region.stats().committed_bytes, page_size());
+    ///     region.decommit(0..region.len())?;
+    ///     assert_eq!(region.try_read::<u8>(100_001)?, source[100_001]);
+    /// }
+    /// # Ok::<(), elbowroom::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Fails as [`commit`](Fault::commit) does. Fails with `is_unsupported()` for a region whose
+    /// [`Backend`](crate::Backend) is [`Protection`](crate::Backend::Protection), the only one outside Linux: a commit
+    /// makes its pages accessible before they could be filled. Fails with `is_invalid_range()` if `contents` is empty,
+    /// no whole number of pages, or longer than what is left of the region. Nothing has changed then.
+    pub fn fill(&self, contents: &[u8]) -> Result<Range<usize>, Error> {
+        let bytes = self.region.fill_from_page_of(self, contents)?;
+        self.committed.set(Some(PageCount::inside(bytes.len())));
+        Ok(bytes)
+    }
+
+    /// Decommits pages of the region, for a filter that makes room for the page of this fault.
+    ///
+    /// # Errors
+    /// As [`Region::decommit`](crate::Region::decommit).
+    pub fn decommit(&self, range: Range<usize>) -> Result<(), Error> {
+        self.region.decommit(range)
+    }
+
+    /// Returns the number of pages that the filter has committed itself, if it has called [`commit`](Fault::commit) or
+    /// [`fill`](Fault::fill).
     pub(super) fn committed(&self) -> Option<PageCount> {
         self.committed.get()
     }

@@ -9,8 +9,7 @@ use std::ptr::NonNull;
 
 use super::backend::Backend;
 use super::filter::Faulted;
-use super::inner::RegionInner;
-use super::serve::Service;
+use super::inner::{RegionInner, Service};
 use super::stats::Stats;
 use crate::error::{Cause, Error, Operation, Reason};
 use crate::fault::registry::Entered;
@@ -47,6 +46,9 @@ use crate::plain::{Access, PageState, Span};
 /// *Accessors* (`try_read`, `try_write`, `try_fill`, `try_copy_from_slice`, `try_copy_to_slice`) are safe: if a touch
 /// is refused, they return an error with the cause. They take `&self`, and any number of threads may use them at
 /// once. To each other they are plain loads and stores, which are indivisible up to 8 bytes if aligned.
+///
+/// *Cells* cost no more than plain accesses. [`hold`](Region::hold) commits a range and keeps it committed while a
+/// guard lives, and the guard lends the range as [`Cells`](crate::Cells), which threads may share. Use them in loops.
 ///
 /// *Plain pointers* from [`as_ptr`](Region::as_ptr) work as well, at the caller's risk. A refused touch writes a line
 /// to standard error. It then goes to the handlers that were installed before, as it would without this library.
@@ -124,6 +126,9 @@ impl Region {
     ///   method with `&self` counts: [`try_write`](Region::try_write) writes under a shared reference.
     /// - For a `&mut`, nothing reads them either.
     ///
+    /// A filter that [fills](crate::Fault::fill) pages with the same bytes each time makes a shared reference sound
+    /// across decommits: each load finds these bytes, after a fault or without one.
+    ///
     /// [`commit_slice`](Region::commit_slice) lends a slice safely.
     pub fn as_ptr(&self) -> *mut u8 {
         self.base
@@ -164,8 +169,8 @@ impl Region {
     /// 4 KiB), the table is given back as well, and the settings of the reserved pages in it are also lost.
     ///
     /// # Errors
-    /// `is_invalid_range()` outside the region. Otherwise it fails only if the system refuses. Nothing has changed
-    /// then.
+    /// `is_invalid_range()` outside the region; `is_held()` if a [`HeldRange`](crate::HeldRange) holds one of the
+    /// pages. Otherwise it fails only if the system refuses. Nothing has changed then.
     pub fn decommit(&self, range: Range<usize>) -> Result<(), Error> {
         self.inner().decommit(range)
     }

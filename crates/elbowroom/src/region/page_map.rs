@@ -3,8 +3,7 @@
 use std::ops::Range;
 use std::ptr::NonNull;
 
-use super::growth::{Layout, Streams};
-use super::poison::Poisoned;
+use super::growth::Layout;
 use crate::mapping::Mapping;
 use crate::page::{self, PageCount, PageIndex, PageRange};
 use crate::plain::OsCode;
@@ -21,10 +20,6 @@ const CHUNK_WORDS: usize = 8192;
 pub(super) struct PageMap {
     total: PageCount,
     words: Words,
-    /// The runs of pages that faults have committed.
-    pub(super) streams: Box<Streams>,
-    /// The pages of a served region whose touch was just refused.
-    pub(super) poisoned: Option<Box<Poisoned>>,
 }
 
 enum Words {
@@ -95,8 +90,6 @@ impl PageMap {
             return PageMap {
                 total,
                 words: Words::Heap(vec![0; words].into()),
-                streams: Box::new(Streams::NONE),
-                poisoned: None,
             };
         }
         let offset = PageRange::new(0, first_page).byte_len();
@@ -112,8 +105,6 @@ impl PageMap {
                 first_page,
                 chunks,
             },
-            streams: Box::new(Streams::NONE),
-            poisoned: None,
         }
     }
 

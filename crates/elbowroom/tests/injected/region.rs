@@ -5,7 +5,7 @@ use crate::common::{self, page};
 
 use elbowroom::inject::{self, Call};
 use elbowroom::{
-    Access, Backend, Error, Growth, Operation, PageState, Region, Reservation, page_size,
+    Access, Backend, Error, Growth, Operation, PageState, Region, Reservation, Verdict, page_size,
 };
 
 /// Runs `deed` with the nth call of a kind refused, for n from 1 until no call is left to refuse. `make` makes the
@@ -223,6 +223,41 @@ fn a_refused_window_shrinks_to_the_page_that_is_needed() {
             assert_eq!(committed_pages(&region.spans()), [20]);
             assert_eq!(region.try_read::<u8>(page(20)).unwrap(), 1);
         }
+    }
+}
+
+/// A filter that fills is told what the system said, and nothing has changed.
+#[test]
+fn a_refused_fill_commits_nothing() {
+    for call in [Call::Commit, Call::CommitBookkeeping] {
+        // Large enough for its table to lie in the mapping.
+        let len = page(40_000);
+        let refused = std::sync::Arc::new(std::sync::Mutex::new(None));
+        let kept = std::sync::Arc::clone(&refused);
+        let region = Region::builder(len)
+            .backend(Backend::Userfault)
+            .filter(move |fault| match fault.fill(&vec![7; page(3)]) {
+                Ok(_) => Verdict::Commit,
+                Err(error) => {
+                    *kept.lock().unwrap() = Some(error);
+                    Verdict::Decline
+                }
+            })
+            .build();
+        let Ok(region) = region else {
+            eprintln!("not tried: no userfaultfd");
+            return;
+        };
+        let plan = inject::refuse(call, 1);
+        assert!(region.try_read::<u8>(page(9)).unwrap_err().is_declined());
+        assert!(plan.happened());
+        drop(plan);
+        let error = refused.lock().unwrap().take().unwrap();
+        assert!(error.is_out_of_memory(), "{error}");
+        assert_eq!(error.range(), page(9)..page(12));
+        assert_eq!(region.stats().committed_bytes, 0);
+        assert_eq!(region.try_read::<u8>(page(9)).unwrap(), 7);
+        assert_eq!(region.stats().committed_bytes, page(3));
     }
 }
 

@@ -5,11 +5,11 @@
 #![allow(unsafe_code, reason = "system calls")]
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, pipe};
 use std::os::fd::AsRawFd;
 use std::ptr;
 
-use crate::os::unix::isolate::{Failure, Probe, isolated, pipe};
+use crate::os::unix::isolate::{Failure, Probe, isolated};
 
 /// Maps a new page, which exists until the child ends.
 fn page() -> Result<*mut libc::c_void, i32> {

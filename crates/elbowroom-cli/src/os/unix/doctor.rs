@@ -4,7 +4,7 @@ use elbowroom::{Backend, Growth, Region, allocation_granularity, page_size};
 use serde_json::{Value, json};
 
 use super::isolate::{Failure, Probe, isolated};
-use super::signals::{self, Disposition, FAULT_SIGNALS, Resource};
+use super::signals::{self, Disposition, FAULT_SIGNALS, Limited};
 use crate::findings::{self, Finding, Largest, Level, Section, Trial, commit_on_touch};
 use crate::size::human;
 
@@ -27,11 +27,56 @@ pub(crate) struct Facts {
     pub(crate) fault_stack: Probe,
     /// The largest part that a signal can use, with all registers of the processor.
     pub(crate) signal_frame_max_bytes: u64,
-    pub(crate) address_space: Limit,
-    pub(crate) data: Limit,
-    pub(crate) locked: Limit,
-    pub(crate) stack: Limit,
+    /// In the order of [`LIMITS`].
+    pub(crate) limits: [Limit; 4],
 }
+
+/// The resource limits that are looked at: the resource; the id and the name of the finding; what the limit means; and
+/// where it matters how much is left, what can be done with it and how it is raised.
+type LimitCheck = (
+    Limited,
+    &'static str,
+    &'static str,
+    &'static str,
+    Option<[&'static str; 2]>,
+);
+
+const LIMITS: [LimitCheck; 4] = [
+    (
+        Limited::As,
+        "rlimit_as",
+        "RLIMIT_AS",
+        "Reserved address space counts towards it, touched or not.",
+        Some([
+            "reserved",
+            "ulimit -v unlimited, or LimitAS= in the service's unit",
+        ]),
+    ),
+    (
+        Limited::Data,
+        "rlimit_data",
+        "RLIMIT_DATA",
+        "Committed pages count towards it; past it a commit is an error.",
+        Some([
+            "committed",
+            "ulimit -d unlimited, or LimitDATA= in the service's unit",
+        ]),
+    ),
+    (
+        Limited::Memlock,
+        "rlimit_memlock",
+        "RLIMIT_MEMLOCK",
+        "The limit of memory locked by mlock. Committing does not lock memory.",
+        None,
+    ),
+    (
+        Limited::Stack,
+        "rlimit_stack",
+        "RLIMIT_STACK",
+        "The main thread's stack. Filters run on stacks of the library.",
+        None,
+    ),
+];
 
 /// A resource limit in bytes, `None` if there is none, and what counts towards it, where that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,27 +85,8 @@ pub(crate) struct Limit {
     pub(crate) used: Option<u64>,
 }
 
-impl Limit {
-    fn of(resource: Resource, used: Option<u64>) -> Limit {
-        Limit {
-            limit: signals::limit_bytes(resource),
-            used,
-        }
-    }
-
-    fn left(self) -> Option<u64> {
-        Some(self.limit?.saturating_sub(self.used.unwrap_or(0)))
-    }
-}
-
-/// The memory that counts towards the resource limits, as far as the system reports it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Used {
-    pub(crate) address_space_bytes: Option<u64>,
-    pub(crate) data_bytes: Option<u64>,
-    pub(crate) locked_bytes: Option<u64>,
-    pub(crate) stack_bytes: Option<u64>,
-}
+/// The memory that counts towards each of [`LIMITS`], as far as the system reports it.
+pub(crate) type Used = [Option<u64>; 4];
 
 impl Facts {
     /// Gathers what there is to know, with the platform's own figures.
@@ -75,16 +101,16 @@ impl Facts {
             granularity_bytes: allocation_granularity() as u64,
             largest: Largest::find(resident_bytes),
             touch: isolated(|| touch(Backend::default())),
-            dispositions: FAULT_SIGNALS.map(|(signal, _)| signals::disposition(signal)),
+            dispositions: FAULT_SIGNALS.map(|signal| signals::disposition(signal as i32)),
             blocked: signals::blocked(),
             alternate_stack_bytes: signals::alternate_stack_bytes(),
             signal_frame: isolated(|| signals::stack_used(signals::raise_harmlessly)),
             fault_stack: isolated(|| signals::stack_used(|| touch(Backend::default()).map(drop))),
             signal_frame_max_bytes,
-            address_space: Limit::of(Resource::As, used.address_space_bytes),
-            data: Limit::of(Resource::Data, used.data_bytes),
-            locked: Limit::of(Resource::Memlock, used.locked_bytes),
-            stack: Limit::of(Resource::Stack, used.stack_bytes),
+            limits: std::array::from_fn(|at| Limit {
+                limit: signals::limit_bytes(LIMITS[at].0),
+                used: used[at],
+            }),
         }
     }
 
@@ -95,44 +121,15 @@ impl Facts {
             findings::granularity(self.granularity_bytes, ""),
             self.largest.judge(),
             commit_on_touch(&trial(&self.touch)),
-            self.address_space(),
-            self.data(),
-            self.locked(),
-            self.stack(),
-            self.blocked(),
-            self.alternate_stack(),
         ];
-        findings.extend(
-            self.dispositions
-                .iter()
-                .zip(FAULT_SIGNALS)
-                .map(|(found, (_, name))| handler(found, name)),
-        );
+        findings.extend(LIMITS.iter().zip(&self.limits).map(limit));
+        findings.extend([self.blocked(), self.alternate_stack()]);
+        let [sigsegv, sigbus] = &self.dispositions;
+        findings.extend([
+            handler(sigsegv, "sigsegv_handler", "SIGSEGV handler"),
+            handler(sigbus, "sigbus_handler", "SIGBUS handler"),
+        ]);
         findings
-    }
-
-    fn address_space(&self) -> Finding {
-        let means = "Reserved address space counts towards it, touched or not.";
-        let change = "ulimit -v unlimited, or LimitAS= in the service's unit";
-        let finding = limit(self.address_space, "rlimit_as", "RLIMIT_AS");
-        what_is_left(finding, self.address_space, means, "reserved", change)
-    }
-
-    fn data(&self) -> Finding {
-        let means = "Committed pages count towards it; past it a commit is an error.";
-        let change = "ulimit -d unlimited, or LimitDATA= in the service's unit";
-        let finding = limit(self.data, "rlimit_data", "RLIMIT_DATA");
-        what_is_left(finding, self.data, means, "committed", change)
-    }
-
-    fn locked(&self) -> Finding {
-        let means = "The limit of memory locked by mlock. Committing does not lock memory.";
-        limit(self.locked, "rlimit_memlock", "RLIMIT_MEMLOCK").means(means)
-    }
-
-    fn stack(&self) -> Finding {
-        let means = "The main thread's stack. Filters run on stacks of the library.";
-        limit(self.stack, "rlimit_stack", "RLIMIT_STACK").means(means)
     }
 
     fn blocked(&self) -> Finding {
@@ -217,37 +214,26 @@ fn trial(probe: &Probe) -> Trial {
     }
 }
 
-fn limit(limit: Limit, id: &'static str, what: &'static str) -> Finding {
-    let value = json!({ "limit_bytes": limit.limit, "used_bytes": limit.used });
-    let used = limit
-        .used
-        .map(|used| format!(", {} used", human(used)))
-        .unwrap_or_default();
-    let text = limit.limit.map_or_else(
-        || "no limit".to_owned(),
-        |limit| format!("{}{used}", human(limit)),
-    );
-    Finding::new(id, Section::Limits, what).found(text, value)
+fn limit((check, Limit { limit, used }): (&LimitCheck, &Limit)) -> Finding {
+    let (_, id, what, means, room) = *check;
+    let value = json!({ "limit_bytes": limit, "used_bytes": used });
+    let used_text = used.map_or_else(String::new, |used| format!(", {} used", human(used)));
+    let text = match *limit {
+        Some(limit) => human(limit) + &used_text,
+        None => "no limit".to_owned(),
+    };
+    let finding = Finding::new(id, Section::Limits, what).found(text, value);
+    match (*limit, room) {
+        (Some(limit), Some([done, change])) => {
+            let left = limit.saturating_sub(used.unwrap_or(0));
+            let means = format!("{means} {} can still be {done}.", human(left));
+            finding.but(findings::level_of(left), means, change)
+        }
+        _ => finding.means(means),
+    }
 }
 
-/// Judges a limit by what it leaves.
-fn what_is_left(finding: Finding, limit: Limit, means: &str, done: &str, change: &str) -> Finding {
-    let Some(left) = limit.left() else {
-        return finding.means(means);
-    };
-    let level = findings::level_of(left);
-    finding.but(
-        level,
-        format!("{means} {} can still be {done}.", human(left)),
-        change,
-    )
-}
-
-fn handler(found: &Disposition, name: &str) -> Finding {
-    let (id, what) = match name {
-        "SIGSEGV" => ("sigsegv_handler", "SIGSEGV handler"),
-        _ => ("sigbus_handler", "SIGBUS handler"),
-    };
+fn handler(found: &Disposition, id: &'static str, what: &'static str) -> Finding {
     let finding = Finding::new(id, Section::Faults, what);
     match found {
         Disposition::Default => finding
@@ -285,16 +271,14 @@ fn handler(found: &Disposition, name: &str) -> Finding {
                  later must forward faults that it does not recognise."
             ))
         }
-        Disposition::Unknown => finding
-            .found("not known", Value::Null)
-            .note("The system does not tell."),
+        Disposition::Unknown => finding.unknown("The system does not tell"),
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::findings::Bound;
+    use crate::findings::{Bound, assert_good, of_id};
 
     /// Returns a machine where all is well.
     pub(crate) fn good() -> Facts {
@@ -322,13 +306,15 @@ pub(crate) mod tests {
             signal_frame: Ok(3000),
             fault_stack: Ok(5000),
             signal_frame_max_bytes: 3632,
-            address_space: none,
-            data: none,
-            locked: none,
-            stack: Limit {
-                limit: Some(8 << 20),
-                used: None,
-            },
+            limits: [
+                none,
+                none,
+                none,
+                Limit {
+                    limit: Some(8 << 20),
+                    used: None,
+                },
+            ],
         }
     }
 
@@ -336,22 +322,12 @@ pub(crate) mod tests {
     fn judged(id: &str, change: impl FnOnce(&mut Facts)) -> Finding {
         let mut facts = good();
         change(&mut facts);
-        facts
-            .judge()
-            .into_iter()
-            .find(|finding| finding.id == id)
-            .unwrap()
+        of_id(facts.judge(), id)
     }
 
     #[test]
     fn nothing_is_wrong_with_a_good_machine() {
-        for finding in good().judge() {
-            assert_eq!(finding.level, Level::Ok, "{finding:?}");
-            assert!(
-                finding.change.is_none() && !finding.found.is_empty() && !finding.means.is_empty(),
-                "{finding:?}"
-            );
-        }
+        assert_good(&good().judge());
     }
 
     #[test]
@@ -394,8 +370,8 @@ pub(crate) mod tests {
                 used: Some(used),
             };
             for finding in [
-                judged("rlimit_as", |facts| facts.address_space = limit),
-                judged("rlimit_data", |facts| facts.data = limit),
+                judged("rlimit_as", |facts| facts.limits[0] = limit),
+                judged("rlimit_data", |facts| facts.limits[1] = limit),
             ] {
                 assert_eq!(finding.level, level, "{finding:?}");
                 assert!(finding.means.contains(part), "{finding:?}");
@@ -406,7 +382,7 @@ pub(crate) mod tests {
             used: None,
         };
         assert_eq!(
-            judged("rlimit_memlock", |facts| facts.locked = locked).level,
+            judged("rlimit_memlock", |facts| facts.limits[2] = locked).level,
             Level::Ok
         );
     }

@@ -6,10 +6,15 @@
 #![allow(unsafe_code, reason = "fork and what belongs to it")]
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::io::{self, PipeWriter, Read, Write, pipe};
+use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitStatus;
+
+use nix::errno::Errno;
+use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, alarm, fork};
 
 /// A child that does not answer has hung.
 const SECONDS_MAX: u32 = 20;
@@ -31,14 +36,12 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Refused(code) => io::Error::from_raw_os_error(*code).fmt(f),
-            Failure::Killed(signal) => match *signal {
-                libc::SIGSYS => f.write_str("a seccomp filter ends the process that asks"),
-                libc::SIGALRM => write!(f, "no answer within {SECONDS_MAX} seconds"),
-                libc::SIGKILL => f.write_str("ended by SIGKILL, as when memory runs out"),
-                libc::SIGSEGV => f.write_str("ended by SIGSEGV"),
-                libc::SIGBUS => f.write_str("ended by SIGBUS"),
-                signal => write!(f, "ended by signal {signal}"),
-            },
+            Failure::Killed(libc::SIGALRM) => {
+                write!(f, "no answer within {SECONDS_MAX} seconds")
+            }
+            Failure::Killed(signal) => {
+                f.write_str(&elbowroom_measure::ending(ExitStatus::from_raw(*signal)))
+            }
             Failure::Lost(why) => write!(f, "It could not be tried: {why}"),
         }
     }
@@ -49,12 +52,11 @@ pub(crate) fn isolated(probe: impl FnOnce() -> Result<u64, i32>) -> Probe {
     let lost = |error: io::Error| Failure::Lost(error.to_string());
     let (mut answer, question) = pipe().map_err(lost)?;
     // SAFETY: fork(2) has no preconditions on memory. The child runs `in_child` alone, which does not return.
-    let child = unsafe { libc::fork() };
-    match child {
-        -1 => return Err(lost(io::Error::last_os_error())),
-        0 => in_child(probe, question),
-        _ => {}
-    }
+    let child = match unsafe { fork() } {
+        Err(code) => return Err(lost(code.into())),
+        Ok(ForkResult::Child) => in_child(probe, question),
+        Ok(ForkResult::Parent { child }) => child,
+    };
     // So that the pipe ends when the child does.
     drop(question);
     let mut bytes = [0; 12];
@@ -73,13 +75,13 @@ pub(crate) fn isolated(probe: impl FnOnce() -> Result<u64, i32>) -> Probe {
         };
     }
     match status {
-        Some(status) if libc::WIFSIGNALED(status) => Err(Failure::Killed(libc::WTERMSIG(status))),
+        Some(WaitStatus::Signaled(_, signal, _)) => Err(Failure::Killed(signal as i32)),
         _ => Err(Failure::Lost("the child gave no answer".to_owned())),
     }
 }
 
 /// Runs the probe in the child, sends its answer, and ends the child.
-fn in_child(probe: impl FnOnce() -> Result<u64, i32>, mut question: File) -> ! {
+fn in_child(probe: impl FnOnce() -> Result<u64, i32>, mut question: PipeWriter) -> ! {
     leave_nothing_behind();
     // A panic must not unwind into what the parent was doing.
     if let Ok(answer) = catch_unwind(AssertUnwindSafe(probe)) {
@@ -104,43 +106,25 @@ fn leave_nothing_behind() {
     make_not_dumpable();
     super::signals::forgo_core_file();
     // SAFETY: the default action for a signal of this child; no handler is involved.
-    unsafe { libc::signal(libc::SIGALRM, libc::SIG_DFL) };
-    super::signals::unblock(libc::SIGALRM);
-    // SAFETY: no preconditions.
-    unsafe { libc::alarm(SECONDS_MAX) };
+    let _ = unsafe { signal(Signal::SIGALRM, SigHandler::SigDfl) };
+    let _ = super::signals::unblock(Signal::SIGALRM);
+    alarm::set(SECONDS_MAX);
 }
 
 /// Waits for the child, and returns how it ended; `None` if the system reaps children by itself.
-fn wait(child: libc::pid_t) -> Option<i32> {
-    let mut status = 0;
+fn wait(child: Pid) -> Option<WaitStatus> {
     loop {
-        // SAFETY: a child of this process that is waited for only here; `status` is writable.
-        let waited = unsafe { libc::waitpid(child, &mut status, 0) };
-        match waited {
-            -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
-            -1 => return None,
-            _ => return Some(status),
+        match waitpid(child, None) {
+            Err(Errno::EINTR) => {}
+            status => return status.ok(),
         }
     }
-}
-
-/// Opens a pipe, and returns its read end and its write end.
-pub(crate) fn pipe() -> io::Result<(File, File)> {
-    let mut ends = [0; 2];
-    // SAFETY: two descriptors are written to the array of two.
-    if unsafe { libc::pipe(ends.as_mut_ptr()) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: pipe(2) has succeeded, so each descriptor is open, and no other code owns it.
-    let [read, write] = ends.map(|end| File::from(unsafe { OwnedFd::from_raw_fd(end) }));
-    Ok((read, write))
 }
 
 /// No core file is written for this process (PR_SET_DUMPABLE(2const)).
 #[cfg(target_os = "linux")]
 fn make_not_dumpable() {
-    // SAFETY: changes what happens at this process's end, and who may look into it; no memory.
-    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) };
+    let _ = nix::sys::prctl::set_dumpable(false);
 }
 
 /// There is no such setting: RLIMIT_CORE is all.

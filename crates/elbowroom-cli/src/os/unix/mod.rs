@@ -1,6 +1,6 @@
 //! What Linux and the other Unixes have in common.
 
-#![allow(unsafe_code, reason = "getrusage, mmap and ioctl")]
+#![allow(unsafe_code, reason = "mmap")]
 
 pub(crate) mod doctor;
 pub(crate) mod isolate;
@@ -11,46 +11,19 @@ pub(crate) use signals::forgo_core_file;
 use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::AsRawFd;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{self, ExitStatus};
+use std::os::fd::{AsFd, AsRawFd};
+use std::process;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Duration;
 
 use elbowroom::Region;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{UsageWho, getrusage};
 
 /// Returns the number of page faults of this process that needed no input or output.
 pub(super) fn minor_faults() -> Option<u64> {
-    let mut usage = MaybeUninit::<libc::rusage>::uninit();
-    // SAFETY: getrusage(2) writes one rusage to the pointer, which is writable and large enough.
-    let result = unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) };
-    if result != 0 {
-        return None;
-    }
-    // SAFETY: getrusage has succeeded, so it is written.
-    let usage = unsafe { usage.assume_init() };
-    u64::try_from(usage.ru_minflt).ok()
-}
-
-/// clock_gettime(2): of all threads, in the kernel too.
-pub(crate) fn cpu_time() -> Option<Duration> {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: the structure is writable.
-    let result = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
-    (result == 0).then(|| Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
-}
-
-/// Returns how a child that gave no answer ended.
-pub(crate) fn ending(status: ExitStatus) -> String {
-    status.signal().map_or_else(
-        || status.to_string(),
-        |signal| isolate::Failure::Killed(signal).to_string(),
-    )
+    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    u64::try_from(usage.minor_page_faults()).ok()
 }
 
 /// Of SIGHUP, SIGINT and SIGTERM, whichever comes first.
@@ -62,16 +35,15 @@ pub(crate) fn when_asked_to_end() -> io::Result<Arc<AtomicUsize>> {
     Ok(number)
 }
 
-/// poll(2): POLLHUP, or POLLERR, which are told whether asked for or not.
+/// POLLHUP or POLLERR, which poll(2) tells whether asked for or not. It does not wait.
 pub(crate) fn terminal_is_gone() -> bool {
-    let mut output = libc::pollfd {
-        fd: libc::STDOUT_FILENO,
-        events: 0,
-        revents: 0,
-    };
-    // SAFETY: one structure, which is writable; it does not wait.
-    let told = unsafe { libc::poll(&raw mut output, 1, 0) };
-    told > 0 && output.revents & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0
+    let output = io::stdout();
+    let mut output = [PollFd::new(output.as_fd(), PollFlags::empty())];
+    let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
+    poll(&mut output, PollTimeout::ZERO).is_ok()
+        && output[0]
+            .revents()
+            .is_some_and(|told| told.intersects(gone))
 }
 
 /// By the locale (locale(7)): the first of these variables that says anything decides.
@@ -122,18 +94,4 @@ fn nameless_file() -> io::Result<File> {
         .open(&path)?;
     fs::remove_file(&path)?;
     Ok(file)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn how_a_child_ended_is_told_in_words() {
-        let told = |status| ending(ExitStatus::from_raw(status));
-        assert!(told(libc::SIGSYS).contains("seccomp"));
-        assert!(told(libc::SIGKILL).contains("memory"));
-        assert_eq!(told(libc::SIGTERM), "ended by signal 15");
-        assert_eq!(told(1 << 8), "exit status: 1");
-    }
 }

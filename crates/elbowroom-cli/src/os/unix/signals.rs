@@ -2,14 +2,17 @@
 
 #![allow(unsafe_code, reason = "system calls about signals")]
 
-use std::ffi::CStr;
-use std::io;
+use std::ffi::{CStr, OsStr};
 use std::mem::MaybeUninit;
 use std::ptr;
 
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::utsname::uname;
+
 /// The signals of memory faults.
-pub(super) const FAULT_SIGNALS: [(i32, &str); 2] =
-    [(libc::SIGSEGV, "SIGSEGV"), (libc::SIGBUS, "SIGBUS")];
+pub(super) const FAULT_SIGNALS: [Signal; 2] = [Signal::SIGSEGV, Signal::SIGBUS];
 
 /// What the process does when a signal comes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,37 +73,16 @@ fn object_of(address: usize) -> Option<(usize, String)> {
 
 /// Returns the names of the fault signals that this thread blocks. Started programs inherit the mask.
 pub(crate) fn blocked() -> Vec<&'static str> {
-    let mask = mask();
-    let is_blocked = |signal| {
-        // SAFETY: an initialised set and a valid signal.
-        unsafe { libc::sigismember(&mask, signal) == 1 }
-    };
-    FAULT_SIGNALS
+    let mask = SigSet::thread_get_mask().unwrap_or(SigSet::empty());
+    let blocked = FAULT_SIGNALS
         .iter()
-        .filter(|&&(signal, _)| is_blocked(signal))
-        .map(|&(_, name)| name)
-        .collect()
-}
-
-fn mask() -> libc::sigset_t {
-    let mut mask = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: makes the place an empty set, so it is initialised whatever happens next.
-    unsafe { libc::sigemptyset(mask.as_mut_ptr()) };
-    // SAFETY: a null new mask changes nothing; the old one is written to a place for it.
-    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), mask.as_mut_ptr()) };
-    // SAFETY: sigemptyset has initialised it.
-    unsafe { mask.assume_init() }
+        .filter(|&&signal| mask.contains(signal));
+    blocked.map(|signal| signal.as_str()).collect()
 }
 
 /// Lets this thread have a signal.
-pub(crate) fn unblock(signal: i32) {
-    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: makes the place an empty set.
-    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
-    // SAFETY: an initialised set, a valid signal.
-    unsafe { libc::sigaddset(set.as_mut_ptr(), signal) };
-    // SAFETY: an initialised set; the old mask is not wanted.
-    unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, set.as_ptr(), ptr::null_mut()) };
+pub(crate) fn unblock(signal: Signal) -> Result<(), Errno> {
+    SigSet::from(signal).thread_unblock()
 }
 
 /// Returns the size of this thread's alternate signal stack; `None` if it has none.
@@ -129,7 +111,7 @@ pub(crate) fn stack_used(work: impl FnOnce() -> Result<(), i32>) -> Result<u64, 
     };
     // SAFETY: the memory is writable, is never freed, and nothing else uses it.
     if unsafe { libc::sigaltstack(&stack, ptr::null_mut()) } != 0 {
-        return Err(errno());
+        return Err(Errno::last_raw());
     }
     work()?;
     // What is deepest was written first: stacks grow down.
@@ -144,29 +126,19 @@ extern "C" fn do_nothing(_: i32) {}
 
 /// Raises a signal whose handler does nothing, on the alternate stack. For a child process.
 pub(crate) fn raise_harmlessly() -> Result<(), i32> {
-    // SAFETY: all zeros is a valid sigaction: no flags, an empty mask, the default action.
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    action.sa_sigaction = do_nothing as extern "C" fn(i32) as usize;
-    action.sa_flags = libc::SA_ONSTACK;
+    let nothing = SigHandler::Handler(do_nothing);
+    let action = SigAction::new(nothing, SaFlags::SA_ONSTACK, SigSet::empty());
     // SAFETY: a handler that does nothing may run anywhere.
-    if unsafe { libc::sigaction(libc::SIGUSR1, &action, ptr::null_mut()) } != 0 {
-        return Err(errno());
-    }
-    unblock(libc::SIGUSR1);
-    // SAFETY: no preconditions; the handler has run when it returns.
-    unsafe { libc::raise(libc::SIGUSR1) };
-    Ok(())
-}
-
-/// Returns the error of the call that has just failed.
-fn errno() -> i32 {
-    io::Error::last_os_error()
-        .raw_os_error()
-        .unwrap_or(libc::EIO)
+    let installed = unsafe { sigaction(Signal::SIGUSR1, &action) };
+    // The handler has run when `raise` returns.
+    let raised = installed
+        .and_then(|_| unblock(Signal::SIGUSR1))
+        .and_then(|()| signal::raise(Signal::SIGUSR1));
+    raised.map_err(|code| code as i32)
 }
 
 /// Returns a resource limit; `None` if there is none.
-pub(crate) fn limit_bytes(resource: Resource) -> Option<u64> {
+pub(crate) fn limit_bytes(resource: Limited) -> Option<u64> {
     let mut limit = libc::rlimit {
         rlim_cur: libc::RLIM_INFINITY,
         rlim_max: libc::RLIM_INFINITY,
@@ -180,7 +152,7 @@ pub(crate) fn limit_bytes(resource: Resource) -> Option<u64> {
 
 /// The resources that matter here.
 #[derive(Clone, Copy)]
-pub(crate) enum Resource {
+pub(crate) enum Limited {
     As = libc::RLIMIT_AS as isize,
     Data = libc::RLIMIT_DATA as isize,
     Memlock = libc::RLIMIT_MEMLOCK as isize,
@@ -189,37 +161,18 @@ pub(crate) enum Resource {
 
 /// Returns the system's name, version and machine (uname(2)).
 pub(crate) fn system() -> String {
-    let mut name = MaybeUninit::<libc::utsname>::uninit();
-    // SAFETY: the answer is written to a place for it.
-    if unsafe { libc::uname(name.as_mut_ptr()) } != 0 {
+    let Ok(name) = uname() else {
         return std::env::consts::OS.to_owned();
-    }
-    // SAFETY: uname has succeeded, so it is written.
-    let name = unsafe { name.assume_init() };
-    let text = |field: &[libc::c_char]| {
-        let bytes: Vec<u8> = field
-            .iter()
-            .take_while(|&&char| char != 0)
-            .map(|&char| char as u8)
-            .collect();
-        String::from_utf8_lossy(&bytes).into_owned()
     };
-    format!(
-        "{} {}, {}",
-        text(&name.sysname),
-        text(&name.release),
-        text(&name.machine)
-    )
+    let [system, release, machine] =
+        [name.sysname(), name.release(), name.machine()].map(OsStr::to_string_lossy);
+    format!("{system} {release}, {machine}")
 }
 
-/// setrlimit(2): this process leaves no core file.
+/// Makes sure that this process leaves no core file.
 pub(crate) fn forgo_core_file() {
-    let none = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: the structure is readable.
-    unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) };
+    // Without the limit there is one.
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
 }
 
 #[cfg(test)]
@@ -251,13 +204,9 @@ mod tests {
     fn blocked_signals_are_seen_and_unblocked() {
         let thread = std::thread::spawn(|| {
             assert!(blocked().is_empty());
-            let mut set = mask();
-            // SAFETY: an initialised set, a valid signal.
-            unsafe { libc::sigaddset(&mut set, libc::SIGBUS) };
-            // SAFETY: an initialised set; only this thread's mask.
-            unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &set, ptr::null_mut()) };
+            SigSet::from(Signal::SIGBUS).thread_block().unwrap();
             assert_eq!(blocked(), ["SIGBUS"]);
-            unblock(libc::SIGBUS);
+            unblock(Signal::SIGBUS).unwrap();
             assert!(blocked().is_empty());
         });
         thread.join().unwrap();

@@ -3,7 +3,8 @@
 use elbowroom::{Budget, allocation_granularity, page_size};
 use serde_json::{Value, json};
 
-use super::probe::{self, JobLimits, Privilege, SystemMemory};
+use super::probe::{self, JobLimits, Privilege};
+use super::usage::{SystemMemory, system_memory};
 use crate::findings::{self, Finding, Largest, Level, Report, Section, Trial, commit_on_touch};
 use crate::size::human;
 
@@ -47,7 +48,7 @@ impl Facts {
             highest_address: probe::highest_address(),
             largest: Largest::find(super::resident_bytes),
             touch: probe::touch(),
-            memory: probe::system_memory(),
+            memory: system_memory(),
             is_charged: probe::is_charged(),
             budget: (budget.limit_bytes() as u64, budget.name().to_owned()),
             job: probe::job_limits(),
@@ -99,18 +100,14 @@ impl Facts {
                 "A commit was not seen in the figures of this process, as under Wine. Only limits of your own \
                  (commit_limit, a Budget) say no before memory runs out.",
             ),
-            None => finding
-                .found("not known", Value::Null)
-                .note("The system does not tell what this process has committed."),
+            None => finding.unknown("The system does not tell what this process has committed"),
         }
     }
 
     fn commit_limit(&self) -> Finding {
         let Some(memory) = &self.memory else {
             let finding = Finding::new("commit_limit", Section::Commit, "commit limit");
-            return finding
-                .found("not known", Value::Null)
-                .note("GetPerformanceInfo does not say.");
+            return finding.unknown("GetPerformanceInfo does not say");
         };
         let change = "Make the paging file larger, or let the system manage its size";
         findings::commit_limit(
@@ -124,9 +121,7 @@ impl Facts {
     fn memory(&self) -> Finding {
         let finding = Finding::new("memory", Section::Commit, "memory");
         let Some(memory) = &self.memory else {
-            return finding
-                .found("not known", Value::Null)
-                .note("GetPerformanceInfo does not say.");
+            return finding.unknown("GetPerformanceInfo does not say");
         };
         let SystemMemory {
             total_bytes: total,
@@ -216,7 +211,7 @@ impl Facts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::findings::Bound;
+    use crate::findings::{Bound, assert_good, of_id};
 
     const GIB: u64 = 1 << 30;
 
@@ -252,22 +247,12 @@ mod tests {
     fn judged(id: &str, change: impl FnOnce(&mut Facts)) -> Finding {
         let mut facts = good();
         change(&mut facts);
-        facts
-            .judge()
-            .into_iter()
-            .find(|finding| finding.id == id)
-            .unwrap()
+        of_id(facts.judge(), id)
     }
 
     #[test]
     fn nothing_is_wrong_with_a_good_machine() {
-        for finding in good().judge() {
-            assert_eq!(finding.level, Level::Ok, "{finding:?}");
-            assert!(
-                finding.change.is_none() && !finding.found.is_empty() && !finding.means.is_empty(),
-                "{finding:?}"
-            );
-        }
+        assert_good(&good().judge());
     }
 
     #[test]

@@ -10,10 +10,8 @@ pub(crate) use usage::usage;
 
 use std::ffi::c_void;
 use std::io;
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Duration;
 
 use elbowroom::{PageState, Region, Span};
 use windows_sys::Win32::System::Memory::{MEM_COMMIT, PAGE_GUARD, PAGE_READWRITE, VirtualAlloc};
@@ -22,41 +20,19 @@ use windows_sys::Win32::System::ProcessStatus::{
 };
 use windows_sys::Win32::System::Threading::GetCurrentProcess;
 
-use super::plain::{Accounting, Pages};
+use super::plain::Accounting;
 use usage::process_counters;
 
 pub(crate) fn available_bytes() -> Option<u64> {
-    probe::system_memory().map(|memory| memory.available_bytes)
+    usage::system_memory().map(|memory| memory.available_bytes)
 }
 
 pub(crate) fn commit_limit_bytes() -> Option<u64> {
-    probe::system_memory().map(|memory| memory.commit_limit_bytes)
+    usage::system_memory().map(|memory| memory.commit_limit_bytes)
 }
 
 /// There are none by default.
 pub(crate) fn forgo_core_file() {}
-
-/// Returns how a child that gave no answer ended.
-pub(crate) fn ending(status: ExitStatus) -> String {
-    status.to_string()
-}
-
-/// GetProcessTimes counts ticks of a clock of 64 a second.
-pub(crate) fn cpu_time() -> Option<Duration> {
-    None
-}
-
-/// # Safety
-/// None: it only tells.
-pub(super) unsafe fn bring_in(_base: *mut u8, _len: usize, pages: Pages) -> Result<(), String> {
-    match pages {
-        Pages::Demand => Ok(()),
-        Pages::Populated => Err("Windows has no call that brings in fresh pages".to_owned()),
-        Pages::HugePopulated => {
-            Err("large pages are memory of another kind here (MEM_LARGE_PAGES), which needs a privilege".to_owned())
-        }
-    }
-}
 
 pub(crate) use doctor::examine;
 pub(crate) use probe::system;
@@ -118,7 +94,6 @@ pub(crate) fn accounting() -> Accounting {
     Accounting::Limited
 }
 
-/// PERFORMANCE_INFORMATION: CommitTotal, which is in pages.
 /// Commits the page with PAGE_GUARD: the next touch raises EXCEPTION_GUARD_PAGE.
 pub(crate) fn plant_other_fault(region: &Region, page: usize) -> io::Result<()> {
     let (address, len) = super::plain::page_of(region, page)?;

@@ -24,7 +24,6 @@ use windows_sys::Win32::System::Memory::{
     GetLargePageMinimum, MEM_COMMIT, MEM_LARGE_PAGES, MEM_RELEASE, MEM_RESERVE, PAGE_READWRITE,
     VirtualAlloc, VirtualFree,
 };
-use windows_sys::Win32::System::ProcessStatus::{K32GetPerformanceInfo, PERFORMANCE_INFORMATION};
 use windows_sys::Win32::System::SystemInformation::{
     GetNativeSystemInfo, OSVERSIONINFOW, SYSTEM_INFO,
 };
@@ -32,15 +31,6 @@ use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken}
 use windows_sys::w;
 
 use crate::findings::Trial;
-
-/// What the whole system has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SystemMemory {
-    pub(super) total_bytes: u64,
-    pub(super) available_bytes: u64,
-    pub(super) commit_limit_bytes: u64,
-    pub(super) committed_bytes: u64,
-}
 
 /// What the job object of this process limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,21 +118,6 @@ pub(super) fn highest_address() -> u64 {
     // SAFETY: the structure is writable.
     unsafe { GetNativeSystemInfo(&mut info) };
     info.lpMaximumApplicationAddress.addr() as u64
-}
-
-pub(super) fn system_memory() -> Option<SystemMemory> {
-    let mut info = PERFORMANCE_INFORMATION::default();
-    let size = size_of_val(&info) as u32;
-    // SAFETY: the pointer is to a writable structure of `size` bytes.
-    let succeeded = unsafe { K32GetPerformanceInfo(&mut info, size) };
-    // In pages.
-    let bytes = |pages: usize| pages as u64 * info.PageSize as u64;
-    (succeeded != 0).then(|| SystemMemory {
-        total_bytes: bytes(info.PhysicalTotal),
-        available_bytes: bytes(info.PhysicalAvailable),
-        commit_limit_bytes: bytes(info.CommitLimit),
-        committed_bytes: bytes(info.CommitTotal),
-    })
 }
 
 /// Memory of VirtualAlloc's, given back when dropped.
@@ -311,7 +286,7 @@ mod tests {
     fn this_system_answers() {
         assert!(system().starts_with("Windows "));
         assert!(highest_address() > 1 << 32);
-        let memory = system_memory().unwrap();
+        let memory = super::super::usage::system_memory().unwrap();
         assert!(memory.total_bytes >= memory.available_bytes && memory.commit_limit_bytes > 0);
         assert!(large_page_error(0).is_none());
         large_page_privilege();

@@ -10,22 +10,38 @@ use windows_sys::Win32::System::Threading::GetCurrentProcess;
 
 use crate::usage::Usage;
 
+/// What the whole system has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SystemMemory {
+    pub(super) total_bytes: u64,
+    pub(super) available_bytes: u64,
+    pub(super) commit_limit_bytes: u64,
+    pub(super) committed_bytes: u64,
+}
+
 pub(crate) fn usage() -> Usage {
     let process = process_counters();
     Usage {
-        system_commit_bytes: system_commit_bytes(),
+        system_commit_bytes: system_memory().map(|memory| memory.committed_bytes),
         process_commit_bytes: process.map(|counters| counters.PrivateUsage as u64),
         resident_bytes: process.map(|counters| counters.WorkingSetSize as u64),
         kernel_faults: process.map(|counters| u64::from(counters.PageFaultCount)),
     }
 }
 
-fn system_commit_bytes() -> Option<u64> {
-    let mut information = PERFORMANCE_INFORMATION::default();
-    let size = size_of_val(&information) as u32;
+pub(super) fn system_memory() -> Option<SystemMemory> {
+    let mut info = PERFORMANCE_INFORMATION::default();
+    let size = size_of_val(&info) as u32;
     // SAFETY: the pointer is to a writable structure of `size` bytes.
-    let succeeded = unsafe { K32GetPerformanceInfo(&mut information, size) };
-    (succeeded != 0).then_some(information.CommitTotal as u64 * information.PageSize as u64)
+    let succeeded = unsafe { K32GetPerformanceInfo(&mut info, size) };
+    // In pages.
+    let bytes = |pages: usize| pages as u64 * info.PageSize as u64;
+    (succeeded != 0).then(|| SystemMemory {
+        total_bytes: bytes(info.PhysicalTotal),
+        available_bytes: bytes(info.PhysicalAvailable),
+        commit_limit_bytes: bytes(info.CommitLimit),
+        committed_bytes: bytes(info.CommitTotal),
+    })
 }
 
 pub(super) fn process_counters() -> Option<PROCESS_MEMORY_COUNTERS_EX> {

@@ -63,6 +63,60 @@ macro_rules! single {
     };
 }
 
+macro_rules! plain {
+    ($store:ident, $load:ident, $type:ty, $str:literal, $ldr:literal, $operand:literal) => {
+        /// Stores `value` at `base + offset`.
+        ///
+        /// # Safety
+        /// That address is naturally aligned and in committed pages of a live region, where no reference points.
+        #[inline(always)]
+        pub(crate) unsafe fn $store(base: *mut u8, offset: usize, value: $type) {
+            // SAFETY: one store to committed memory that the region owns (contract).
+            unsafe {
+                asm!(
+                    concat!($str, " ", $operand, ", [{base}, {offset}]"),
+                    base = in(reg) base,
+                    offset = in(reg) offset,
+                    value = in(reg) value,
+                    options(nostack, preserves_flags),
+                );
+            }
+        }
+
+        /// Loads from `base + offset`.
+        ///
+        /// # Safety
+        /// That address is naturally aligned and in committed pages of a live region.
+        #[inline(always)]
+        pub(crate) unsafe fn $load(base: *const u8, offset: usize) -> $type {
+            let value: $type;
+            // SAFETY: one load from committed memory that the region owns (contract). It writes no memory.
+            unsafe {
+                asm!(
+                    concat!($ldr, " ", $operand, ", [{base}, {offset}]"),
+                    base = in(reg) base,
+                    offset = in(reg) offset,
+                    value = out(reg) value,
+                    options(nostack, preserves_flags, readonly),
+                );
+            }
+            value
+        }
+    };
+}
+
+plain!(plain_store_1, plain_load_1, u8, "strb", "ldrb", "{value:w}");
+plain!(
+    plain_store_2,
+    plain_load_2,
+    u16,
+    "strh",
+    "ldrh",
+    "{value:w}"
+);
+plain!(plain_store_4, plain_load_4, u32, "str", "ldr", "{value:w}");
+plain!(plain_store_8, plain_load_8, u64, "str", "ldr", "{value:x}");
+
 single!(store_1, load_1, u8, "strb", "ldrb", "{value:w}");
 single!(store_2, load_2, u16, "strh", "ldrh", "{value:w}");
 single!(store_4, load_4, u32, "str", "ldr", "{value:w}");

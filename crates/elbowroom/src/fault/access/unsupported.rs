@@ -19,6 +19,25 @@ macro_rules! single {
     };
 }
 
+macro_rules! plain {
+    ($store:ident, $load:ident, $type:ty) => {
+        /// # Safety
+        /// None: it touches nothing.
+        pub(crate) unsafe fn $store(_base: *mut u8, _offset: usize, _value: $type) {}
+
+        /// # Safety
+        /// None: it touches nothing.
+        pub(crate) unsafe fn $load(_base: *const u8, _offset: usize) -> $type {
+            0
+        }
+    };
+}
+
+plain!(plain_store_1, plain_load_1, u8);
+plain!(plain_store_2, plain_load_2, u16);
+plain!(plain_store_4, plain_load_4, u32);
+plain!(plain_store_8, plain_load_8, u64);
+
 single!(store_1, load_1, u8);
 single!(store_2, load_2, u16);
 single!(store_4, load_4, u32);

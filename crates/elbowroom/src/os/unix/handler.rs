@@ -306,6 +306,9 @@ extern "C" fn on_signal<const LEVEL: usize>(
             .get()
             .is_some_and(|decide| matches!(decide(&mut trap), Decision::Resume));
     if !resolved {
+        // The handler may leave by siglongjmp, so errno is restored before it is called.
+        // SAFETY: errno_location points at this thread's errno for as long as the thread lives.
+        unsafe { *errno = saved };
         // SAFETY: these are the arguments of this handler, for the signal that it was called for.
         unsafe { pass_on(signal, info, context, &trap, LEVEL, is_passed_on) };
     }
@@ -364,9 +367,12 @@ unsafe fn pass_on(
                 }
             };
             // Without SA_ONSTACK the handler would have run on the thread's own stack, and may need more than the few
-            // kilobytes of an alternate stack.
-            let wants_stack =
-                next.sa_flags & libc::SA_ONSTACK == 0 && is_on(&trap.alternate_stack());
+            // kilobytes of an alternate stack. A thread that left an earlier such handler by siglongjmp has a large
+            // alternate stack.
+            let alternate = trap.alternate_stack();
+            let wants_stack = next.sa_flags & libc::SA_ONSTACK == 0
+                && is_on(&alternate)
+                && !stack::is_lent(&alternate);
             if !wants_stack || !stack::run_apart(call) {
                 call();
             }

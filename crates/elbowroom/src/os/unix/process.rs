@@ -27,6 +27,12 @@ pub(crate) fn thread_token() -> usize {
     token as usize
 }
 
+/// Returns the system's number of this process.
+pub(super) fn process_number() -> i32 {
+    // SAFETY: no preconditions; cannot fail (getpid(2)).
+    unsafe { libc::getpid() }
+}
+
 /// Writes to standard error as much as there is room for. Async-signal-safe (signal-safety(7) lists write).
 pub(crate) fn write_stderr(mut bytes: &[u8]) {
     while !bytes.is_empty() {

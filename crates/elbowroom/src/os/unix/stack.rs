@@ -12,13 +12,13 @@
 //! and gets a proper signal, too.
 
 use std::arch::asm;
-use std::cell::UnsafeCell;
 use std::ffi::c_void;
 use std::ptr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use super::errno::last_error;
-use super::process::thread_token;
+use super::flavour::{self, thread_number};
+use super::process::{process_number, thread_token};
 use super::signals::Mask;
 use super::size::page_size;
 use crate::plain::OsCode;
@@ -93,6 +93,11 @@ impl FilterStack {
         self.base.addr()
     }
 
+    /// Returns the low end of the alternate stack.
+    fn alternate(&self) -> *mut u8 {
+        self.base.wrapping_add(2 * page_size() + stack_bytes())
+    }
+
     /// Calls `function(data)` on this stack for a filter, with the signals of faults unblocked.
     ///
     /// # Safety
@@ -118,7 +123,7 @@ impl FilterStack {
         let mut call = Call {
             function,
             data,
-            alternate: self.base.wrapping_add(2 * page_size() + stack_bytes()),
+            alternate: self.alternate(),
             may_fault,
         };
         // 16-byte aligned, as both ABIs require at a call, because the base and the sizes are multiples of the page
@@ -189,24 +194,83 @@ extern "C" fn on_filter_stack(call: *mut c_void) {
     }
 }
 
-/// A stack for other programs' handlers, separate from filters' stacks. A handler that never returns (siglongjmp) keeps
-/// its stack for ever, which must not reduce the number of filters' stacks.
+/// A stack for the handlers of other code, separate from the stacks of filters. If a handler leaves by siglongjmp, its
+/// thread keeps the stack, which must not reduce the number of filters' stacks. The thread's alternate stack is then the
+/// one beside this stack, so the thread never takes another ([`is_lent`]). When the thread has ended, a thread that finds
+/// no free stack takes this one.
 struct Apart {
-    // The token of the thread that runs on the stack; 0 if there is none.
+    // The low half is that of the number of the thread that has the stack, or 0. The high half counts how many times
+    // the stack was taken, so that no value comes twice.
+    taken: AtomicU64,
+    // The process and the token of the thread that took the stack last. Written by that thread.
+    process: AtomicI32,
     thread: AtomicUsize,
-    // Invariant: accessed only by the thread that moved `thread` from 0 to its own token.
-    stack: UnsafeCell<Option<FilterStack>>,
+    // Invariant: null, or the base of a `FilterStack`. Written by the thread that has the stack.
+    base: AtomicPtr<u8>,
 }
-
-// SAFETY: the atomic may be shared; `stack` belongs to one thread at a time (invariant).
-unsafe impl Sync for Apart {}
 
 static APART: [Apart; 16] = [const {
     Apart {
+        taken: AtomicU64::new(0),
+        process: AtomicI32::new(0),
         thread: AtomicUsize::new(0),
-        stack: UnsafeCell::new(None),
+        base: AtomicPtr::new(ptr::null_mut()),
     }
 }; 16];
+
+/// The half of `taken` that has the thread.
+const HOLDER: u64 = 0xffff_ffff;
+
+impl Apart {
+    /// Takes the stack if no thread has it, and with `even_if_lost` also if the thread that has it has ended.
+    fn take(&self, even_if_lost: bool) -> bool {
+        let me = thread_number() & HOLDER;
+        let taken = self.taken.load(Ordering::Relaxed);
+        let is_free = match taken & HOLDER {
+            0 => true,
+            // In a forked child, the thread with that number is one of another process.
+            holder => {
+                even_if_lost
+                    && self.process.load(Ordering::Relaxed) == process_number()
+                    && flavour::has_ended(holder)
+            }
+        };
+        let next = (taken & !HOLDER).wrapping_add(HOLDER + 1) | me;
+        // Acquire: the last thread on the stack has left it.
+        let exchange = || {
+            self.taken
+                .compare_exchange(taken, next, Ordering::Acquire, Ordering::Relaxed)
+        };
+        if !is_free || exchange().is_err() {
+            return false;
+        }
+        self.process.store(process_number(), Ordering::Relaxed);
+        self.thread.store(thread_token(), Ordering::Relaxed);
+        true
+    }
+
+    fn give_back(&self) {
+        self.taken.fetch_and(!HOLDER, Ordering::Release);
+    }
+
+    /// Returns the stack, which is mapped when it is needed first. Called by the thread that has it.
+    fn stack(&self) -> Result<FilterStack, OsCode> {
+        let base = self.base.load(Ordering::Relaxed);
+        if !base.is_null() {
+            return Ok(FilterStack { base });
+        }
+        let made = FilterStack::new()?;
+        self.base.store(made.base, Ordering::Relaxed);
+        Ok(made)
+    }
+}
+
+/// Returns whether an alternate stack is one of those beside the stacks for the handlers of other code. Such a handler
+/// fits on it.
+pub(super) fn is_lent(alternate: &libc::stack_t) -> bool {
+    let mut bases = APART.iter().map(|apart| apart.base.load(Ordering::Relaxed));
+    bases.any(|base| !base.is_null() && FilterStack { base }.alternate() == alternate.ss_sp.cast())
+}
 
 /// Runs `work` on a separate stack. Returns false, without running it, if no stack is free.
 pub(super) fn run_apart<F: FnOnce()>(work: F) -> bool {
@@ -216,34 +280,22 @@ pub(super) fn run_apart<F: FnOnce()>(work: F) -> bool {
         work.take().into_iter().for_each(|work| work());
     }
 
-    let me = thread_token();
-    // Acquire: sees the stack as the previous thread left it.
-    let take = |apart: &&Apart| {
-        let taken = apart
-            .thread
-            .compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed);
-        taken.is_ok()
-    };
-    let Some(apart) = APART.iter().find(take) else {
+    let take = |even_if_lost| APART.iter().find(|apart| apart.take(even_if_lost));
+    let Some(apart) = take(false).or_else(|| take(true)) else {
         return false;
     };
-    // SAFETY: this thread has the slot (invariant), and only this function accesses the cell. If it is interrupted
-    // inside `work`, the nested call takes another slot.
-    let stack = unsafe { &mut *apart.stack.get() };
-    if stack.is_none() {
-        *stack = FilterStack::new().ok();
-    }
-    let has_run = match stack {
-        Some(stack) => {
+    let has_run = match apart.stack() {
+        Ok(stack) => {
             let mut work = Some(work);
-            // SAFETY: only this thread, which has the slot, runs on the stack. `call` takes a pointer to an
-            // `Option<F>`, which outlives the call; a panic in an `extern "C"` function aborts.
+            // SAFETY: this thread has just taken the stack, so no other thread is on it: the last one has given it
+            // back, or has ended. `call` takes a pointer to an `Option<F>`, which outlives the call; a panic in an
+            // `extern "C"` function aborts.
             unsafe { stack.call(call::<F>, (&raw mut work).cast(), false) };
             true
         }
-        None => false,
+        Err(_) => false,
     };
-    apart.thread.store(0, Ordering::Release);
+    apart.give_back();
     has_run
 }
 
@@ -252,7 +304,7 @@ pub(super) fn forget_other_threads() {
     let me = thread_token();
     for apart in &APART {
         if apart.thread.load(Ordering::Relaxed) != me {
-            apart.thread.store(0, Ordering::Release);
+            apart.give_back();
         }
     }
 }

@@ -25,7 +25,7 @@ impl RegionInner {
             return Err(Reason::OutOfRange.into());
         }
         let mut pages = self.pages.lock_in_handler();
-        if pages.is_committed(page) {
+        if pages.map.is_committed(page) {
             return self.check_access(&pages, fault).map(|()| None);
         }
         let run = self.commit_window(&mut pages, page, fault.access())?;
@@ -37,7 +37,7 @@ impl RegionInner {
     /// Commits the window of a reserved page for an access, within the limits.
     fn commit_window(
         &self,
-        pages: &mut Guard<'_, PageMap>,
+        pages: &mut Guard<'_, Account>,
         page: PageIndex,
         access: FaultAccess,
     ) -> Result<PageRange, Cause> {
@@ -47,7 +47,7 @@ impl RegionInner {
             .growth
             .window(&pages.streams, page, self.layout());
         let window = growth::clip(window, page, self.room());
-        let reserved = pages.reserved_run(page, window);
+        let reserved = pages.map.reserved_run(page, window);
         let mut run = growth::clamp(reserved, page, self.room()).ok_or(Reason::Limit)?;
         loop {
             let granted = self.charge(run.count(), PageCount::new(1))?;
@@ -73,7 +73,7 @@ impl RegionInner {
     pub(in super::super) fn commit_ahead(&self, range: Range<usize>) -> Result<PageRange, Error> {
         let page = PageIndex::holding(range.start);
         let mut pages = self.pages.lock();
-        if pages.is_committed(page) {
+        if pages.map.is_committed(page) {
             return Ok(page.alone());
         }
         let run = self.commit_window(&mut pages, page, FaultAccess::Write);
@@ -82,6 +82,46 @@ impl RegionInner {
         self.prefault(run, page, FaultAccess::Write);
         self.run_pending_callbacks();
         Ok(run)
+    }
+
+    /// Commits pages of `wanted` with these contents, within the limits, from the page of the fault on, which is the
+    /// first. Returns `None` if that page was committed when the lock was taken.
+    pub(super) fn fill(
+        &self,
+        fault: &Fault<'_>,
+        wanted: PageRange,
+        contents: &[u8],
+    ) -> Result<Option<PageRange>, Cause> {
+        if !fault.is_page_fault() {
+            return Err(Reason::NotAPageFault.into());
+        }
+        let page = PageIndex::new(wanted.start());
+        let mut pages = self.pages.lock_in_handler();
+        if pages.map.is_committed(page) {
+            return self.check_access(&pages, fault).map(|()| None);
+        }
+        let reserved = pages.map.reserved_run(page, wanted);
+        let mut run = growth::clamp(reserved, page, self.room()).ok_or(Reason::Limit)?;
+        let granted = self.charge(run.count(), PageCount::new(1))?;
+        run = growth::clamp(run, page, granted).ok_or(Reason::Limit)?;
+        let filled = match pages.map.prepare(&self.mapping, run) {
+            Ok(()) => {
+                self.cure_in(&mut pages, run);
+                let contents = &contents[..run.byte_len()];
+                self.pager.fill(&self.mapping, run, contents)
+            }
+            Err(code) => Err(code),
+        };
+        if !matches!(filled, Ok(true)) {
+            pages.map.trim(&self.mapping, run);
+            self.refund(granted);
+        }
+        if !filled.map_err(Cause::of_commit)? {
+            return Err(Reason::CannotFill.into());
+        }
+        self.note_committed(&mut pages, run, run.count());
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        Ok(Some(run))
     }
 
     /// Makes resident the part of the pages just committed for a touch of `page` that the program is likely to write
@@ -132,11 +172,11 @@ impl RegionInner {
     /// written.
     fn commit_run(
         &self,
-        pages: &mut Guard<'_, PageMap>,
+        pages: &mut Guard<'_, Account>,
         run: PageRange,
         written: Option<PageIndex>,
     ) -> Result<(), OsCode> {
-        pages.prepare(&self.mapping, run)?;
+        pages.map.prepare(&self.mapping, run)?;
         self.cure_in(pages, run);
         // SAFETY: the pages are reserved according to the map, which stays locked.
         unsafe { self.pager.commit(&self.mapping, run, written) }?;
@@ -145,28 +185,29 @@ impl RegionInner {
     }
 
     /// Accounts for pages that have just been committed. `new` of them were reserved before.
-    fn note_committed(&self, pages: &mut Guard<'_, PageMap>, run: PageRange, new: PageCount) {
-        pages.set(run, true);
+    fn note_committed(&self, pages: &mut Guard<'_, Account>, run: PageRange, new: PageCount) {
+        pages.map.set(run, true);
         self.committed.fetch_add(new.get(), Ordering::Relaxed);
         self.pager.wake(&self.mapping, run);
     }
 
     /// Decommits pages and accounts for them.
-    fn decommit_run(&self, pages: &mut Guard<'_, PageMap>, run: PageRange) -> Result<(), OsCode> {
-        let count = pages.count_committed(run);
+    fn decommit_run(&self, pages: &mut Guard<'_, Account>, run: PageRange) -> Result<(), OsCode> {
+        let count = pages.map.count_committed(run);
         // A whole region is always decommitted: an earlier decommit that was refused may have left page tables.
-        if count == PageCount::ZERO && run != pages.all() {
+        if count == PageCount::ZERO && run != pages.map.all() {
             return Ok(());
         }
         // The kernel frees a page table with the last mapping in it.
-        let run = pages.whole_tables(run, self.layout());
+        let run = pages.map.whole_tables(run, self.layout());
         // SAFETY: no reference points into the pages. `Region` lends references only under `&mut self`
         // (`commit_slice`), and such a loan ends before a decommit by `&self` can begin. `DemandArray` owns its region,
-        // and decommits under `&mut self` only.
+        // and decommits under `&mut self` only. No `Cells` point into them: the caller has checked that none is held,
+        // and `whole_tables` adds only reserved pages.
         unsafe { self.pager.decommit(&self.mapping, run) }?;
-        pages.set(run, false);
+        pages.map.set(run, false);
         pages.streams.forget(run);
-        pages.trim(&self.mapping, run);
+        pages.map.trim(&self.mapping, run);
         self.committed.fetch_sub(count.get(), Ordering::Relaxed);
         self.refund(count);
         Ok(())
@@ -175,34 +216,78 @@ impl RegionInner {
     /// Commits every page of `range`, or none.
     pub(in super::super) fn commit(&self, range: Range<usize>) -> Result<(), Error> {
         let wanted = self.pages_of(Operation::Commit, &range)?;
-        let refuse = |cause| self.error(Operation::Commit, range.clone(), cause);
         let mut pages = self.pages.lock();
-        let missing = wanted.count().saturating_sub(pages.count_committed(wanted));
-        if missing == PageCount::ZERO {
-            return Ok(());
-        }
-        if missing > self.room() {
-            return Err(refuse(Reason::Limit.into()));
-        }
-        self.charge(missing, missing).map_err(refuse)?;
-        if let Err(cause) = self.commit_gaps(&mut pages, wanted) {
-            pages.trim(&self.mapping, wanted);
-            self.refund(missing);
-            return Err(refuse(cause));
-        }
-        self.note_committed(&mut pages, wanted, missing);
-        self.commits.fetch_add(1, Ordering::Relaxed);
+        let committed = self.commit_all_of(&mut pages, wanted);
         drop(pages);
+        committed.map_err(|cause| self.error(Operation::Commit, range, cause))?;
         self.run_pending_callbacks();
         Ok(())
     }
 
+    /// Commits every page of `range`, or none, and keeps them from being decommitted until
+    /// [`let_go_of`](RegionInner::let_go_of) is called for the returned pages.
+    pub(in super::super) fn hold(&self, range: Range<usize>) -> Result<PageRange, Error> {
+        let wanted = self.pages_of(Operation::Commit, &range)?;
+        // Nothing may be allocated or freed under the lock.
+        let mut spare = Vec::new();
+        loop {
+            let mut pages = self.pages.lock();
+            if pages.holds.has_room(&mut spare) {
+                let committed = self.commit_all_of(&mut pages, wanted);
+                if committed.is_ok() {
+                    pages.holds.add(wanted);
+                }
+                drop(pages);
+                committed.map_err(|cause| self.error(Operation::Commit, range, cause))?;
+                self.run_pending_callbacks();
+                return Ok(wanted);
+            }
+            let capacity = pages.holds.wanted_capacity();
+            drop(pages);
+            spare = Vec::with_capacity(capacity);
+        }
+    }
+
+    /// Ends one hold of these pages.
+    pub(in super::super) fn let_go_of(&self, held: PageRange) {
+        self.pages.lock().holds.remove(held);
+    }
+
+    /// Commits every page of `wanted`, or none, and accounts for them.
+    fn commit_all_of(
+        &self,
+        pages: &mut Guard<'_, Account>,
+        wanted: PageRange,
+    ) -> Result<(), Cause> {
+        let missing = wanted
+            .count()
+            .saturating_sub(pages.map.count_committed(wanted));
+        if missing == PageCount::ZERO {
+            return Ok(());
+        }
+        if missing > self.room() {
+            return Err(Reason::Limit.into());
+        }
+        self.charge(missing, missing)?;
+        if let Err(cause) = self.commit_gaps(pages, wanted) {
+            pages.map.trim(&self.mapping, wanted);
+            self.refund(missing);
+            return Err(cause);
+        }
+        self.note_committed(pages, wanted, missing);
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Commits the reserved parts of `wanted`, or none of them. Does not account for them.
-    fn commit_gaps(&self, pages: &mut Guard<'_, PageMap>, wanted: PageRange) -> Result<(), Cause> {
-        pages.prepare(&self.mapping, wanted).map_err(Cause::os)?;
+    fn commit_gaps(&self, pages: &mut Guard<'_, Account>, wanted: PageRange) -> Result<(), Cause> {
+        pages
+            .map
+            .prepare(&self.mapping, wanted)
+            .map_err(Cause::os)?;
         self.cure_in(pages, wanted);
         // The map changes only after all commits: until then, it shows what to undo.
-        let mut gaps = pages.runs(wanted).filter(|&(_, committed)| !committed);
+        let mut gaps = pages.map.runs(wanted).filter(|&(_, committed)| !committed);
         let refused = gaps.find_map(|(gap, _)| {
             // SAFETY: the pages are reserved according to the map, which stays locked.
             let result = unsafe { self.pager.commit(&self.mapping, gap, None) };
@@ -212,7 +297,7 @@ impl RegionInner {
             return Ok(());
         };
         let before = PageRange::new(wanted.start(), gap.start());
-        for (done, _) in pages.runs(before).filter(|&(_, committed)| !committed) {
+        for (done, _) in pages.map.runs(before).filter(|&(_, committed)| !committed) {
             // SAFETY: the pages were committed a moment ago, under the lock, and not announced, so no reference points
             // into them.
             unsafe { self.pager.uncommit(&self.mapping, done) };
@@ -220,10 +305,14 @@ impl RegionInner {
         Err(cause)
     }
 
-    /// Decommits every page of `range`.
+    /// Decommits every page of `range`, unless one is held.
     pub(in super::super) fn decommit(&self, range: Range<usize>) -> Result<(), Error> {
         let unwanted = self.pages_of(Operation::Decommit, &range)?;
-        self.decommit_run(&mut self.pages.lock(), unwanted)
+        let mut pages = self.pages.lock();
+        if pages.holds.overlap(unwanted) {
+            return Err(Error::new(Operation::Decommit, range, Reason::Held));
+        }
+        self.decommit_run(&mut pages, unwanted)
             .map_err(|code| Error::new(Operation::Decommit, range, Cause::os(code)))
     }
 

@@ -13,7 +13,6 @@ use super::filter::{Fault, Faulted, Filter, Verdict, drop_in_turn};
 use super::filter_threads::FilterThreads;
 use super::growth::{Growth, Layout};
 use super::page_map::PageMap;
-use super::poison::Poisoned;
 use super::stats::Stats;
 use crate::budget::{Budget, Tree};
 use crate::error::{Cause, Error, Operation, Reason};
@@ -24,13 +23,16 @@ use crate::plain::OsCode;
 use crate::sync::Lock;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+mod account;
 mod commit;
+mod holds;
 #[cfg(all(test, loom))]
 mod models;
 mod resolve;
 mod served;
 
-pub(super) use served::ServedRegion;
+use account::Account;
+pub(super) use served::{ServedRegion, Service};
 
 /// The settings from the builder.
 pub(super) struct Policy {
@@ -61,7 +63,7 @@ pub(super) struct Policy {
 /// the touch is refused.
 pub(crate) struct RegionInner {
     // Dropped before `mapping`, which may contain its table: fields are dropped in declaration order.
-    pages: Lock<PageMap>,
+    pages: Lock<Account>,
     mapping: Mapping,
     // Made for `mapping`.
     pager: Pager,
@@ -89,8 +91,8 @@ impl RegionInner {
         pager: Pager,
         policy: Policy,
     ) -> RegionInner {
-        let mut pages = PageMap::new(data, &mapping, data.get() + 1);
-        pages.poisoned = pager.events().map(|_| Box::new(Poisoned::new()));
+        let map = PageMap::new(data, &mapping, data.get() + 1);
+        let pages = Account::new(map, pager.events().is_some());
         RegionInner {
             pages: Lock::new(pages),
             mapping,
@@ -197,8 +199,8 @@ impl RegionInner {
         loop {
             let pages = self.pages.lock();
             let room = found.capacity();
-            found.extend(pages.runs(pages.all()).take(room));
-            let end = pages.all().end();
+            found.extend(pages.map.runs(pages.map.all()).take(room));
+            let end = pages.map.all().end();
             drop(pages);
             if found
                 .last()
@@ -213,7 +215,7 @@ impl RegionInner {
 
     /// Returns an upper bound of the bytes of page tables for the committed pages.
     pub(super) fn page_table_bytes(&self) -> usize {
-        let tables = self.pages.lock().tables(self.layout());
+        let tables = self.pages.lock().map.tables(self.layout());
         PageCount::new(tables).bytes()
     }
 
@@ -274,6 +276,14 @@ impl Faulted for RegionInner {
 
     fn commit_window_of(&self, fault: &Fault<'_>) -> Result<Range<usize>, Error> {
         self.commit_for_filter(fault)
+    }
+
+    fn decommit(&self, range: Range<usize>) -> Result<(), Error> {
+        self.decommit(range)
+    }
+
+    fn fill_from_page_of(&self, fault: &Fault<'_>, contents: &[u8]) -> Result<Range<usize>, Error> {
+        self.fill_for_filter(fault, contents)
     }
 
     fn ask_filter(&self, fault: &Fault<'_>) -> Verdict {

@@ -44,7 +44,7 @@ impl RegionInner {
             is_missing,
         });
         let page = PageIndex::holding(offset);
-        if self.pages.lock_in_handler().is_committed(page) {
+        if self.pages.lock_in_handler().map.is_committed(page) {
             return Ok(());
         }
         self.measure(os::thread_number, &fault, || {
@@ -173,6 +173,29 @@ impl RegionInner {
         }
     }
 
+    /// Commits for a filter pages with these contents, from the page of its fault on. Returns the committed bytes: none
+    /// if that page was committed already.
+    pub(super) fn fill_for_filter(
+        &self,
+        fault: &Fault<'_>,
+        contents: &[u8],
+    ) -> Result<Range<usize>, Error> {
+        let page = PageIndex::holding(fault.offset());
+        let start = page.alone().bytes().start;
+        let range = start..start.saturating_add(contents.len());
+        let wanted = PageRange::outward(&range, self.len())
+            .filter(|wanted| !wanted.is_empty() && wanted.byte_len() == contents.len())
+            .ok_or_else(|| Error::out_of_range(Operation::Commit, range.clone(), self.len()))?;
+        let filled = self.fill(fault, wanted, contents);
+        match filled.map_err(|cause| self.error(Operation::Commit, range, cause))? {
+            Some(pages) => {
+                self.run_pending_callbacks();
+                Ok(pages.bytes())
+            }
+            None => Ok(fault.offset()..fault.offset()),
+        }
+    }
+
     pub(super) fn has_pending_callbacks(&self) -> bool {
         let budget = self.policy.budget.as_ref();
         budget.is_some_and(Budget::has_pending_callbacks)
@@ -195,6 +218,7 @@ impl RegionInner {
         }
         let pages = self.pages.lock_in_handler();
         pages
+            .map
             .is_committed(page)
             .then(|| self.check_access(&pages, fault))
     }
@@ -206,7 +230,7 @@ impl RegionInner {
     /// this check and the system's answer.
     pub(super) fn check_access(
         &self,
-        _pages: &Guard<'_, PageMap>,
+        _pages: &Guard<'_, Account>,
         fault: &Fault<'_>,
     ) -> Result<(), Cause> {
         let allows = self.pager.allows(&self.mapping, fault).map_err(Cause::os)?;

@@ -4,15 +4,16 @@ mod kernel;
 
 use std::path::Path;
 
-use elbowroom::{Backend, Budget, SystemLimit};
+use elbowroom::{Budget, SystemLimit};
 use serde_json::{Value, json};
 
-use super::probe::{self, Door};
-use super::proc::{chosen, field, field_bytes, number, text};
+use super::probe;
 use crate::findings::{self, Finding, Level, Report, Section};
-use crate::os::unix::doctor::{Facts as UnixFacts, Used, touch};
-use crate::os::unix::isolate::{Probe, isolated};
+use crate::os::unix::doctor::{Facts as UnixFacts, Used};
+use crate::os::unix::isolate::Probe;
 use crate::size::human;
+use elbowroom_measure::proc::{chosen, field, field_bytes, number, text};
+use kernel::OFFERS;
 
 /// What was gathered. `None` where a file is not there or may not be read.
 #[derive(Clone, Debug)]
@@ -20,61 +21,19 @@ struct Facts {
     unix: UnixFacts,
     address_bits: Probe,
     overcommit: Option<u64>,
-    memory: Option<Memory>,
+    /// /proc/meminfo and /proc/self/status.
+    meminfo: Option<String>,
+    status: String,
     /// What [`Budget::for_process`] allows, and which limit says so.
     budget: (u64, String),
     /// The limits of control groups.
     cgroups: Vec<SystemLimit>,
     max_map_count: Option<u64>,
     mappings: Option<u64>,
-    seccomp: Option<String>,
-    seccomp_filters: Option<String>,
-    tracer: Option<u64>,
-    /// Whether prctl(PR_SET_THP_DISABLE) is off.
-    thp_allowed: Option<String>,
     thp_enabled: Option<String>,
     thp_defrag: Option<String>,
-    populate_write: Probe,
-    guard_install: Probe,
-    pagemap_scan: Probe,
-    procmap_query: Probe,
-    anonymous_names: Probe,
-    userfaultfd: [Probe; 3],
-    userfault_backend: Probe,
-    userfault_monitor_backend: Probe,
-}
-
-/// Figures of /proc/meminfo, in bytes, except the numbers of huge pages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Memory {
-    total_bytes: u64,
-    available_bytes: u64,
-    swap_total_bytes: u64,
-    swap_free_bytes: u64,
-    commit_limit_bytes: u64,
-    committed_bytes: u64,
-    huge_pages: u64,
-    huge_pages_free: u64,
-    huge_page_bytes: u64,
-}
-
-impl Memory {
-    fn parse(meminfo: &str) -> Option<Memory> {
-        let bytes = |name| field_bytes(meminfo, name);
-        let count = |name| field(meminfo, name)?.parse().ok();
-        Some(Memory {
-            total_bytes: bytes("MemTotal")?,
-            available_bytes: bytes("MemAvailable").or_else(|| bytes("MemFree"))?,
-            swap_total_bytes: bytes("SwapTotal").unwrap_or(0),
-            swap_free_bytes: bytes("SwapFree").unwrap_or(0),
-            commit_limit_bytes: bytes("CommitLimit")?,
-            committed_bytes: bytes("Committed_AS")?,
-            // Without hugetlb the kernel leaves these out.
-            huge_pages: count("HugePages_Total").unwrap_or(0),
-            huge_pages_free: count("HugePages_Free").unwrap_or(0),
-            huge_page_bytes: bytes("Hugepagesize").unwrap_or(0),
-        })
-    }
+    /// In the order of [`OFFERS`].
+    offers: [Probe; OFFERS.len()],
 }
 
 pub(crate) fn examine() -> Report {
@@ -85,12 +44,8 @@ pub(crate) fn examine() -> Report {
 impl Facts {
     fn gather() -> Facts {
         let status = text("/proc/self/status").unwrap_or_default();
-        let used = Used {
-            address_space_bytes: field_bytes(&status, "VmSize"),
-            data_bytes: field_bytes(&status, "VmData"),
-            locked_bytes: field_bytes(&status, "VmLck"),
-            stack_bytes: field_bytes(&status, "VmStk"),
-        };
+        let used: Used =
+            ["VmSize", "VmData", "VmLck", "VmStk"].map(|name| field_bytes(&status, name));
         let budget = Budget::for_process();
         let huge = |file: &str| {
             let text = text(format!("/sys/kernel/mm/transparent_hugepage/{file}"))?;
@@ -100,7 +55,8 @@ impl Facts {
             unix: UnixFacts::gather(used, super::signal_frame_max_bytes(), super::resident_bytes),
             address_bits: probe::address_bits(),
             overcommit: number("/proc/sys/vm/overcommit_memory"),
-            memory: text("/proc/meminfo").as_deref().and_then(Memory::parse),
+            meminfo: text("/proc/meminfo"),
+            status,
             budget: (budget.limit_bytes() as u64, budget.name().to_owned()),
             cgroups: elbowroom::system_limits()
                 .into_iter()
@@ -108,20 +64,9 @@ impl Facts {
                 .collect(),
             max_map_count: number("/proc/sys/vm/max_map_count"),
             mappings: text("/proc/self/maps").map(|maps| maps.lines().count() as u64),
-            seccomp: field(&status, "Seccomp").map(str::to_owned),
-            seccomp_filters: field(&status, "Seccomp_filters").map(str::to_owned),
-            tracer: field(&status, "TracerPid").and_then(|pid| pid.parse().ok()),
-            thp_allowed: field(&status, "THP_enabled").map(str::to_owned),
             thp_enabled: huge("enabled"),
             thp_defrag: huge("defrag"),
-            populate_write: probe::populate_write(),
-            guard_install: probe::guard_install(),
-            pagemap_scan: probe::pagemap_scan(),
-            procmap_query: probe::procmap_query(),
-            anonymous_names: probe::anonymous_names(),
-            userfaultfd: [Door::Full, Door::UserMode, Door::Device].map(probe::userfaultfd),
-            userfault_backend: isolated(|| touch(Backend::Userfault)),
-            userfault_monitor_backend: isolated(|| touch(Backend::UserfaultMonitor)),
+            offers: OFFERS.map(|offer| (offer.probe)()),
         }
     }
 
@@ -146,8 +91,8 @@ impl Facts {
             self.huge_page_effort(),
             self.huge_page_pool(),
         ]);
-        findings.extend(self.kernel());
-        findings.extend(self.userfaultfd());
+        findings.extend(OFFERS.iter().zip(&self.offers).map(kernel::judge));
+        findings.push(kernel::userfaultfd_features(&self.offers));
         findings
     }
 
@@ -164,7 +109,7 @@ impl Facts {
                     _ => finding.means("Found by trying. The total that one process can reserve."),
                 }
             }
-            Err(why) => unknown(finding, &why.to_string()),
+            Err(why) => finding.unknown(why),
         }
     }
 
@@ -191,39 +136,38 @@ impl Facts {
                 "The kernel counts committed memory. A commit past the limit fails with an error, and no process is \
                  ended.",
             ),
-            _ => unknown(finding, "/proc/sys/vm/overcommit_memory cannot be read"),
+            _ => finding.unknown("/proc/sys/vm/overcommit_memory cannot be read"),
         }
     }
 
+    /// Returns a figure of /proc/meminfo, in bytes or, without a unit, as it is.
+    fn meminfo(&self, name: &str) -> Option<u64> {
+        let meminfo = self.meminfo.as_deref()?;
+        field_bytes(meminfo, name).or_else(|| field(meminfo, name)?.parse().ok())
+    }
+
     fn commit_limit(&self) -> Finding {
-        let Some(memory) = &self.memory else {
+        let figures = (self.meminfo("CommitLimit"), self.meminfo("Committed_AS"));
+        let (Some(limit), Some(committed)) = figures else {
             let finding = Finding::new("commit_limit", Section::Commit, "commit limit");
-            return unknown(finding, "/proc/meminfo cannot be read");
+            return finding.unknown(NO_MEMINFO);
         };
         let change = "Add swap, or raise vm.overcommit_ratio or vm.overcommit_kbytes";
-        findings::commit_limit(
-            memory.commit_limit_bytes,
-            memory.committed_bytes,
-            self.overcommit == Some(2),
-            change,
-        )
+        findings::commit_limit(limit, committed, self.overcommit == Some(2), change)
     }
 
     fn memory(&self) -> Finding {
         let finding = Finding::new("memory", Section::Commit, "memory");
-        let Some(memory) = &self.memory else {
-            return unknown(finding, "/proc/meminfo cannot be read");
+        let available = self.meminfo("MemAvailable");
+        let available = available.or_else(|| self.meminfo("MemFree"));
+        let (Some(total), Some(available)) = (self.meminfo("MemTotal"), available) else {
+            return finding.unknown(NO_MEMINFO);
         };
-        let Memory {
-            total_bytes: total,
-            available_bytes: available,
-            ..
-        } = *memory;
-        let (swap, swap_free) = (memory.swap_total_bytes, memory.swap_free_bytes);
-        let swap_text = if swap == 0 {
-            "no swap".to_owned()
-        } else {
-            format!("swap {} of {}", human(swap_free), human(swap))
+        let [swap, swap_free] =
+            ["SwapTotal", "SwapFree"].map(|name| self.meminfo(name).unwrap_or(0));
+        let swap_text = match swap {
+            0 => "no swap".to_owned(),
+            _ => format!("swap {} of {}", human(swap_free), human(swap)),
         };
         let value = json!({
             "total_bytes": total, "available_bytes": available, "swap_total_bytes": swap, "swap_free_bytes": swap_free,
@@ -284,10 +228,7 @@ impl Facts {
     fn mappings(&self) -> Finding {
         let finding = Finding::new("max_map_count", Section::Limits, "mappings");
         let (Some(max), Some(used)) = (self.max_map_count, self.mappings) else {
-            return unknown(
-                finding,
-                "/proc/sys/vm/max_map_count or /proc/self/maps cannot be read",
-            );
+            return finding.unknown("/proc/sys/vm/max_map_count or /proc/self/maps cannot be read");
         };
         let left = max.saturating_sub(used);
         let finding = finding.found(
@@ -310,11 +251,8 @@ impl Facts {
 
     fn seccomp(&self) -> Finding {
         let finding = Finding::new("seccomp", Section::Limits, "seccomp");
-        let filters = self
-            .seccomp_filters
-            .as_deref()
-            .filter(|&filters| filters != "0");
-        match self.seccomp.as_deref() {
+        let filters = field(&self.status, "Seccomp_filters").filter(|&filters| filters != "0");
+        match field(&self.status, "Seccomp") {
             Some("0") => finding.found("off", "off").means("No system call is filtered."),
             Some("1") => finding.found("strict", "strict").but(
                 Level::Missing,
@@ -328,20 +266,21 @@ impl Facts {
                      reported below as missing.",
                 )
             }
-            _ => unknown(finding, "/proc/self/status does not say"),
+            _ => finding.unknown("/proc/self/status does not say"),
         }
     }
 
     fn tracer(&self) -> Finding {
         let finding = Finding::new("debugger", Section::Faults, "debugger");
-        match self.tracer {
+        let tracer: Option<u64> = field(&self.status, "TracerPid").and_then(|pid| pid.parse().ok());
+        match tracer {
             Some(0) => finding.found("none", Value::Null).means("No debugger stops at the faults of regions."),
             Some(pid) => finding.found(format!("process {pid} traces this one"), pid).but(
                 Level::Note,
                 "A debugger stops at each fault of a region.",
                 "gdb: handle SIGSEGV nostop noprint pass; lldb: process handle SIGSEGV -s false -n false -p true",
             ),
-            None => unknown(finding, "/proc/self/status does not say"),
+            None => finding.unknown("/proc/self/status does not say"),
         }
     }
 
@@ -354,7 +293,7 @@ impl Facts {
             );
         };
         let finding = finding.found(mode, mode);
-        if self.thp_allowed.as_deref() == Some("0") {
+        if field(&self.status, "THP_enabled") == Some("0") {
             return finding.note(
                 "Switched off for this process and what it starts (prctl PR_SET_THP_DISABLE).",
             );
@@ -383,9 +322,7 @@ impl Facts {
             "made room for",
         );
         let Some(mode) = self.thp_defrag.as_deref() else {
-            return finding
-                .found("not known", Value::Null)
-                .note("This kernel has no such setting, or does not tell.");
+            return finding.unknown("This kernel has no such setting, or does not tell");
         };
         let finding = finding.found(format!("{mode} (defrag)"), mode);
         match mode {
@@ -402,15 +339,12 @@ impl Facts {
 
     fn huge_page_pool(&self) -> Finding {
         let finding = Finding::new("hugetlb", Section::HugePages, "pool (hugetlb)");
-        let Some(memory) = &self.memory else {
-            return unknown(finding, "/proc/meminfo cannot be read");
-        };
-        let Memory {
-            huge_pages: total,
-            huge_pages_free: free,
-            huge_page_bytes: size,
-            ..
-        } = *memory;
+        if self.meminfo.is_none() {
+            return finding.unknown(NO_MEMINFO);
+        }
+        // Without hugetlb the kernel leaves these out.
+        let [total, free, size] = ["HugePages_Total", "HugePages_Free", "Hugepagesize"]
+            .map(|name| self.meminfo(name).unwrap_or(0));
         let value = json!({ "pages": total, "free_pages": free, "page_size_bytes": size });
         let text = format!("{total} pages of {}, {free} free", human(size));
         finding
@@ -419,12 +353,7 @@ impl Facts {
     }
 }
 
-/// That something cannot be found out is worth a note.
-fn unknown(finding: Finding, why: &str) -> Finding {
-    finding
-        .found("not known", Value::Null)
-        .note(format!("{why}."))
-}
+const NO_MEMINFO: &str = "/proc/meminfo cannot be read";
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::*;
+use crate::findings::{assert_good, of_id};
 use crate::os::unix::doctor::tests::good as good_unix;
 use crate::os::unix::isolate::Failure;
 
@@ -10,77 +11,60 @@ const GIB: u64 = 1 << 30;
 
 /// Returns a machine where all is well.
 fn good() -> Facts {
-    let memory = Memory {
-        total_bytes: 64 * GIB,
-        available_bytes: 60 * GIB,
-        commit_limit_bytes: 40 * GIB,
-        committed_bytes: 10 * GIB,
-        huge_page_bytes: 2 << 20,
-        ..Memory::default()
-    };
+    let meminfo = "MemTotal: 67108864 kB\nMemAvailable: 62914560 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\n\
+                   CommitLimit: 41943040 kB\nCommitted_AS: 10485760 kB\nHugePages_Total: 7\n\
+                   HugePages_Free: 6\nHugepagesize: 2048 kB\n";
+    let status = "Seccomp:\t0\nSeccomp_filters:\t0\nTracerPid:\t0\nTHP_enabled:\t1\n";
     let some = |text: &str| Some(text.to_owned());
     Facts {
         unix: good_unix(),
         address_bits: Ok(47),
         overcommit: Some(2),
-        memory: Some(memory),
+        meminfo: some(meminfo),
+        status: status.to_owned(),
         budget: (30 * GIB, "commit limit".to_owned()),
         cgroups: Vec::new(),
         max_map_count: Some(1_048_576),
         mappings: Some(30),
-        seccomp: some("0"),
-        seccomp_filters: some("0"),
-        tracer: Some(0),
-        thp_allowed: some("1"),
         thp_enabled: some("madvise"),
         thp_defrag: some("madvise"),
-        populate_write: Ok(0),
-        guard_install: Ok(0),
-        pagemap_scan: Ok(0),
-        procmap_query: Ok(0),
-        anonymous_names: Ok(0),
-        userfaultfd: [Ok(0x1ffff), Ok(0x1ffff), Ok(0x1ffff)],
-        userfault_backend: Ok(2),
-        userfault_monitor_backend: Ok(2),
+        offers: OFFERS.map(|_| Ok(0x1ffff)),
     }
+}
+
+/// Sets a value in a file of lines such as `NAME: VALUE`.
+fn set(text: &mut String, name: &str, value: &str) {
+    let is_other = |line: &&str| !line.starts_with(&format!("{name}:"));
+    let others: Vec<&str> = text.lines().filter(is_other).collect();
+    *text = format!("{}\n{name}: {value}\n", others.join("\n"));
+}
+
+/// Sets the answer of a probe.
+fn answer(facts: &mut Facts, id: &str, probe: Probe) {
+    let at = OFFERS.iter().position(|offer| offer.id == id).unwrap();
+    facts.offers[at] = probe;
 }
 
 /// Returns the finding with this id, when a good machine is changed.
 fn judged(id: &str, change: impl FnOnce(&mut Facts)) -> Finding {
     let mut facts = good();
     change(&mut facts);
-    facts
-        .judge()
-        .into_iter()
-        .find(|finding| finding.id == id)
-        .unwrap()
+    of_id(facts.judge(), id)
 }
 
 #[test]
 fn nothing_is_wrong_with_a_good_machine() {
-    let findings = good().judge();
-    for finding in &findings {
-        assert_eq!(finding.level, Level::Ok, "{finding:?}");
-        assert!(
-            finding.change.is_none() && !finding.found.is_empty() && !finding.means.is_empty(),
-            "{finding:?}"
-        );
-    }
-    let mut ids: Vec<&str> = findings.iter().map(|finding| finding.id).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    assert_eq!(ids.len(), findings.len());
+    assert_good(&good().judge());
 }
 
 #[test]
 fn what_is_not_known_is_noted() {
     let unknown = Facts {
         overcommit: None,
-        memory: None,
+        meminfo: None,
+        status: String::new(),
         max_map_count: None,
         mappings: None,
-        seccomp: None,
-        tracer: None,
         thp_enabled: None,
         thp_defrag: None,
         address_bits: Err(Failure::Lost("no fork".to_owned())),
@@ -105,10 +89,11 @@ fn the_mode_of_overcommit_decides_what_a_limit_means() {
         judged("overcommit", |facts| facts.overcommit = Some(1)).level,
         Level::Warning
     );
-    let full = |facts: &mut Facts| {
-        let memory = facts.memory.as_mut().unwrap();
-        memory.committed_bytes = memory.commit_limit_bytes + 1;
+    let committed = |facts: &mut Facts, gib: u64| {
+        let kib = format!("{} kB", gib << 20);
+        set(facts.meminfo.as_mut().unwrap(), "Committed_AS", &kib);
     };
+    let full = |facts: &mut Facts| committed(facts, 41);
     let finding = judged("commit_limit", full);
     assert_eq!(
         (finding.level, &finding.value["left_bytes"]),
@@ -125,9 +110,7 @@ fn the_mode_of_overcommit_decides_what_a_limit_means() {
             "Not enforced in this mode: no commit fails because of it."
         )
     );
-    let finding = judged("commit_limit", |facts| {
-        facts.memory.as_mut().unwrap().committed_bytes = 37 * GIB
-    });
+    let finding = judged("commit_limit", |facts| committed(facts, 37));
     assert_eq!(finding.level, Level::Warning);
     assert_eq!(
         judged("process_budget", |facts| facts.budget.0 = 1 << 20).level,
@@ -175,16 +158,15 @@ fn mappings_run_out() {
 #[test]
 fn filters_and_debuggers_are_told() {
     let mode = |mode: &'static str| {
-        judged("seccomp", move |facts| {
-            facts.seccomp = Some(mode.to_owned())
-        })
-        .level
+        judged("seccomp", |facts| set(&mut facts.status, "Seccomp", mode)).level
     };
     assert_eq!(
         [mode("1"), mode("2"), mode("3")],
         [Level::Missing, Level::Note, Level::Note]
     );
-    let finding = judged("debugger", |facts| facts.tracer = Some(17));
+    let finding = judged("debugger", |facts| {
+        set(&mut facts.status, "TracerPid", "17")
+    });
     assert_eq!((finding.level, &finding.value), (Level::Note, &json!(17)));
 }
 
@@ -205,16 +187,15 @@ fn huge_pages_may_cost() {
     });
     assert_eq!(finding.level, Level::Warning);
     let finding = judged("transparent_huge_pages", |facts| {
-        facts.thp_allowed = Some("0".to_owned())
+        set(&mut facts.status, "THP_enabled", "0");
     });
     assert!(finding.means.starts_with("Switched off"), "{finding:?}");
 }
 
 #[test]
 fn what_the_kernel_lacks_is_noted_and_why() {
-    let finding = judged("guard_install", |facts| {
-        facts.guard_install = Err(Failure::Killed(libc::SIGSYS))
-    });
+    let judged = |id, probe: Probe| judged(id, |facts| answer(facts, id, probe));
+    let finding = judged("guard_install", Err(Failure::Killed(libc::SIGSYS)));
     assert_eq!(
         (finding.level, &finding.value),
         (Level::Note, &json!(false))
@@ -223,35 +204,13 @@ fn what_the_kernel_lacks_is_noted_and_why() {
         finding.found,
         "no: a seccomp filter ends the process that asks"
     );
-    let lost = Err(Failure::Lost("no child".to_owned()));
-    assert!(
-        judged("guard_install", |facts| facts.guard_install = lost)
-            .value
-            .is_null()
-    );
-    let finding = judged("userfaultfd_features", |facts| {
-        facts.userfaultfd = [
-            Err(Failure::Refused(libc::EPERM)),
-            Ok(1 << 7),
-            Err(Failure::Refused(libc::ENOENT)),
-        ];
-    });
-    assert_eq!(
-        (finding.level, finding.value),
-        (Level::Ok, json!(["SIGBUS"]))
-    );
-    let finding = judged("userfaultfd_features", |facts| {
-        facts.userfaultfd = [Ok(1), Ok(1), Ok(1)]
-    });
+    let finding = judged("guard_install", Err(Failure::Lost("no child".to_owned())));
+    assert!(finding.value.is_null());
+    let refused = || Err(Failure::Refused(libc::EPERM));
+    let finding = judged("userfault_backend", refused());
     assert_eq!(finding.level, Level::Note);
-    let finding = judged("userfault_backend", |facts| {
-        facts.userfault_backend = Err(Failure::Refused(libc::EPERM))
-    });
-    assert_eq!(finding.level, Level::Note);
-    let refused = Err(Failure::Refused(libc::EPERM));
-    let finding = judged("userfault_monitor_backend", |facts| {
-        facts.userfault_monitor_backend = refused
-    });
+    assert!(finding.found.starts_with("does not work: "), "{finding:?}");
+    let finding = judged("userfault_monitor_backend", refused());
     assert!(
         finding.level == Level::Note && finding.means.contains("CAP_SYS_PTRACE"),
         "{finding:?}"
@@ -259,20 +218,51 @@ fn what_the_kernel_lacks_is_noted_and_why() {
 }
 
 #[test]
-fn memory_is_read() {
-    let meminfo = "MemTotal: 8 kB\nMemAvailable: 5 kB\nSwapTotal: 4 kB\nSwapFree: 3 kB\nCommitLimit: 2 kB\n\
-                   Committed_AS: 1 kB\nHugePages_Total: 7\nHugePages_Free: 6\nHugepagesize: 2048 kB\n";
-    let expected = Memory {
-        total_bytes: 8 << 10,
-        available_bytes: 5 << 10,
-        swap_total_bytes: 4 << 10,
-        swap_free_bytes: 3 << 10,
-        commit_limit_bytes: 2 << 10,
-        committed_bytes: 1 << 10,
-        huge_pages: 7,
-        huge_pages_free: 6,
-        huge_page_bytes: 2 << 20,
+fn the_features_are_those_of_the_first_door_that_opens() {
+    let features = |full: Probe, user: Probe| {
+        judged("userfaultfd_features", |facts| {
+            answer(facts, "userfaultfd", full);
+            answer(facts, "userfaultfd_user_mode", user);
+            answer(
+                facts,
+                "dev_userfaultfd",
+                Err(Failure::Refused(libc::ENOENT)),
+            );
+        })
     };
-    assert_eq!(Memory::parse(meminfo), Some(expected));
-    assert_eq!(Memory::parse("MemTotal: 8 kB\n"), None);
+    let refused = || Err(Failure::Refused(libc::EPERM));
+    let finding = features(refused(), Ok(1 << 7));
+    assert_eq!(
+        (finding.level, finding.value),
+        (Level::Ok, json!(["SIGBUS"]))
+    );
+    let finding = features(Ok(1), refused());
+    assert_eq!(
+        (finding.level, finding.value),
+        (Level::Note, json!(["PAGEFAULT_FLAG_WP"]))
+    );
+    assert_eq!(features(refused(), refused()).value, json!([]));
+}
+
+#[test]
+fn memory_is_read() {
+    let finding = judged("hugetlb", |_| {});
+    assert_eq!(finding.found, "7 pages of 2 MiB, 6 free");
+    assert_eq!(
+        judged("memory", |_| {}).found,
+        "60 GiB available of 64 GiB, no swap"
+    );
+    let finding = judged("memory", |facts| {
+        let meminfo = facts.meminfo.as_mut().unwrap();
+        set(meminfo, "SwapTotal", "4 kB");
+        set(meminfo, "SwapFree", "3 kB");
+    });
+    assert!(
+        finding.found.ends_with(", swap 3 KiB of 4 KiB"),
+        "{finding:?}"
+    );
+    let finding = judged("memory", |facts| {
+        facts.meminfo = Some("MemTotal: 8 kB\n".to_owned())
+    });
+    assert!(finding.value.is_null(), "{finding:?}");
 }

@@ -167,6 +167,18 @@ fn look_for_threads_that_block_faults() -> Vec<u64> {
     blocking.collect()
 }
 
+/// Returns whether no thread of this process has the number any more; tgkill(2). Leaves errno as it was.
+pub(super) fn has_ended(thread: u64) -> bool {
+    let errno = super::errno::location();
+    // SAFETY: points at this thread's errno, valid to read while the thread lives.
+    let saved = unsafe { *errno };
+    // SAFETY: signal 0 is never sent: the kernel only looks for the thread (kill(2)).
+    let result = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, 0) };
+    // SAFETY: points at this thread's errno, valid to read and write while the thread lives.
+    let error = unsafe { std::mem::replace(&mut *errno, saved) };
+    result != 0 && error == libc::ESRCH
+}
+
 /// Returns, after a commit failed for lack of memory, whether the process has reached its limit of mappings. The
 /// mappings are counted, because every question to the kernel about the pages themselves would change them.
 pub(crate) fn is_out_of_mappings() -> bool {

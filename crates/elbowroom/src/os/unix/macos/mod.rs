@@ -30,6 +30,11 @@ pub(crate) fn thread_number() -> u64 {
     number
 }
 
+/// Returns false: whether a thread has ended is not to be had.
+pub(super) fn has_ended(_thread: u64) -> bool {
+    false
+}
+
 /// Returns whether the object that is loaded at `base` is known to be the program itself.
 pub(super) fn is_program(_base: *const c_void) -> bool {
     false

@@ -13,7 +13,7 @@ use super::super::memory::RESERVED;
 use super::super::size::page_size;
 use super::trap::Trap;
 use crate::os::pages::Pages;
-use crate::os::types::{Missing, Next, Poison};
+use crate::os::userfault::event::{Missing, Next, Poison};
 use crate::plain::{FaultAccess, FaultCode, OsCode};
 
 mod abi;
@@ -187,17 +187,33 @@ impl Userfault {
 
     /// Fills missing pages that are about to be written with memory of their own, which saves the write a second fault.
     pub(crate) fn fill_written(&self, pages: Pages<'_>) -> Result<(), OsCode> {
+        self.fill_pages(pages, |_| &ZEROS[..page_size()])
+    }
+
+    /// [`fill`](Userfault::fill) with these contents, which are as long as the pages. A page is there with its contents
+    /// or is not there ("atomically"; ioctl_userfaultfd(2), UFFDIO_COPY).
+    pub(crate) fn fill_with(&self, pages: Pages<'_>, contents: &[u8]) -> Result<(), OsCode> {
+        self.fill_pages(pages, |done| &contents[done..done + page_size()])
+    }
+
+    /// Fills missing pages one by one, each with the page of bytes that `contents` returns for its offset.
+    fn fill_pages<'a>(
+        &self,
+        pages: Pages<'_>,
+        contents: impl Fn(usize) -> &'a [u8],
+    ) -> Result<(), OsCode> {
         let mut done = 0;
         while done < pages.len() {
+            let from = contents(done);
             let mut copy = abi::Copy {
                 to: abi::Range::from(pages, done).start,
-                from: ZEROS.as_ptr().addr() as u64,
-                len: page_size() as u64,
+                from: from.as_ptr().addr() as u64,
+                len: from.len() as u64,
                 mode: abi::DONT_WAKE,
                 copied: 0,
             };
-            // SAFETY: the request takes this structure. It reads a page of ZEROS, which is as long as the largest page,
-            // and maps the copy at an address of a live reservation (`Pages`) if there is no page.
+            // SAFETY: the request takes this structure. It reads `from`, which lives, and maps a copy if no page is at
+            // an address in a live reservation (`Pages`).
             let result = unsafe { self.control(abi::COPY, &mut copy) };
             done += step(result, copy.copied)?;
         }

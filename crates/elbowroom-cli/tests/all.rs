@@ -1,0 +1,15 @@
+//! The command's tests, in one program.
+
+mod common;
+
+mod all {
+    mod bench;
+    mod compare;
+    mod demo;
+    mod doctor;
+    mod manual;
+    mod map;
+    mod page;
+    mod usage;
+    mod watch;
+}

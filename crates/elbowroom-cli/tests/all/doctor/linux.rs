@@ -1,0 +1,350 @@
+//! Natively: an emulator has limits, signals and a /proc of its own.
+
+#![allow(
+    unsafe_code,
+    reason = "what a child prepares before it becomes the command"
+)]
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+
+use super::*;
+use crate::common::{Outcome, elbowroom};
+
+mod system_calls;
+
+use system_calls::{filter, install};
+
+/// What it finds when the child prepares so before it becomes the command.
+fn in_a_place(
+    prepare: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
+) -> Option<(Value, i32)> {
+    if common::runner().is_some() {
+        return None;
+    }
+    let mut command = elbowroom("doctor --json");
+    // SAFETY: what is prepared are single system calls, which are allowed between fork and exec.
+    unsafe { command.pre_exec(prepare) };
+    let outcome = Outcome::new(command.output().unwrap());
+    Some((outcome.json(), outcome.status))
+}
+
+fn limit(
+    resource: libc::__rlimit_resource_t,
+    bytes: u64,
+) -> impl FnMut() -> io::Result<()> + Send + Sync {
+    move || {
+        let limit = libc::rlimit {
+            rlim_cur: bytes,
+            rlim_max: bytes,
+        };
+        // SAFETY: the structure is readable.
+        match unsafe { libc::setrlimit(resource, &limit) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+#[test]
+fn a_blocked_signal_is_missing() {
+    let place = in_a_place(|| {
+        let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: makes the place an empty set.
+        unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+        // SAFETY: an initialised set, a valid signal.
+        unsafe { libc::sigaddset(set.as_mut_ptr(), libc::SIGSEGV) };
+        // SAFETY: an initialised set; the mask is inherited by the command.
+        unsafe { libc::sigprocmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut()) };
+        Ok(())
+    });
+    let Some((json, status)) = place else { return };
+    assert_eq!(status, 1);
+    assert_eq!(json["worst"], "missing");
+    assert_eq!(
+        finding(&json, "blocked_signals")["value"],
+        serde_json::json!(["SIGSEGV"])
+    );
+    // The touch is tried all the same, by a child that it ends.
+    let touch = finding(&json, "commit_on_touch");
+    assert_eq!(
+        (touch["level"].as_str(), touch["found"].as_str()),
+        (Some("missing"), Some("does not work: ended by SIGSEGV"))
+    );
+}
+
+#[test]
+fn a_limit_on_addresses_is_found() {
+    let Some((json, status)) = in_a_place(limit(libc::RLIMIT_AS, 512 << 20)) else {
+        return;
+    };
+    assert_eq!(status, 0);
+    let largest = finding(&json, "largest_reservation");
+    let bytes = largest["value"].as_u64().unwrap();
+    // The program itself takes some of it.
+    assert!((480 << 20..512 << 20).contains(&bytes), "{largest}");
+    assert_eq!(largest["level"], "warning");
+    assert_eq!(
+        finding(&json, "rlimit_as")["value"]["limit_bytes"],
+        512 << 20
+    );
+    assert_eq!(finding(&json, "rlimit_as")["level"], "warning");
+    assert!(
+        finding(&json, "process_budget")["value"]["bytes"]
+            .as_u64()
+            .unwrap()
+            < 512 << 20
+    );
+}
+
+#[test]
+fn a_limit_on_data_is_found() {
+    let Some((json, status)) = in_a_place(limit(libc::RLIMIT_DATA, 256 << 20)) else {
+        return;
+    };
+    assert_eq!(status, 0);
+    assert_eq!(
+        finding(&json, "rlimit_data")["value"]["limit_bytes"],
+        256 << 20
+    );
+    assert!(
+        finding(&json, "process_budget")["value"]["bytes"]
+            .as_u64()
+            .unwrap()
+            < 256 << 20
+    );
+    // Addresses are no data.
+    assert!(
+        finding(&json, "largest_reservation")["value"]
+            .as_u64()
+            .unwrap()
+            >= 1 << 30
+    );
+}
+
+/// Only the administrator can become somebody without privileges.
+#[test]
+fn without_privileges_there_is_less_of_userfaultfd() {
+    // SAFETY: no preconditions.
+    if common::runner().is_some() || unsafe { libc::geteuid() } != 0 {
+        return;
+    }
+    let nobody = 65_534;
+    let mut command = elbowroom("doctor --json");
+    // A folder that nobody may enter is in between, perhaps.
+    let Ok(output) = command.uid(nobody).gid(nobody).output() else {
+        return;
+    };
+    let outcome = Outcome::new(output);
+    let json = outcome.json();
+    let is_for_all = std::fs::read_to_string("/proc/sys/vm/unprivileged_userfaultfd");
+    if is_for_all.is_ok_and(|is_for_all| is_for_all.trim() == "0") {
+        let full = finding(&json, "userfaultfd");
+        assert_eq!(
+            (full["value"].as_bool(), full["level"].as_str()),
+            (Some(false), Some("note")),
+            "{full}"
+        );
+    }
+    // That some uses need more is no defect.
+    assert_eq!(outcome.status, 0);
+    assert_eq!(finding(&json, "commit_on_touch")["level"], "ok");
+}
+
+/// The folder of this process's memory group, and the name of its limit, where a group can be made inside.
+fn memory_group() -> Option<(PathBuf, &'static str)> {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let path = |of: &str| {
+        groups
+            .lines()
+            .find_map(|line| line.split_once(of))
+            .map(|(_, path)| path.to_owned())
+    };
+    let (root, path, file) = match (path(":memory:"), path("0::")) {
+        (Some(path), _) => ("/sys/fs/cgroup/memory", path, "memory.limit_in_bytes"),
+        (None, path) => ("/sys/fs/cgroup", path?, "memory.max"),
+    };
+    Some((PathBuf::from(format!("{root}{path}")), file))
+}
+
+/// Made for a test, and removed when it is over.
+struct Group(PathBuf);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+/// Where one may make control groups, which takes an administrator's rights or a delegated one.
+#[test]
+fn a_small_control_group_is_found() {
+    if common::runner().is_some() {
+        return;
+    }
+    let Some((folder, file)) = memory_group() else {
+        return;
+    };
+    let folder = folder.join(format!("elbowroom-doctor-{}", std::process::id()));
+    if std::fs::create_dir(&folder).is_err() {
+        eprintln!("skipped: no group can be made in {}", folder.display());
+        return;
+    }
+    let group = Group(folder);
+    let limit_file = group.0.join(file);
+    if std::fs::write(&limit_file, format!("{}", 192 << 20)).is_err() {
+        eprintln!("skipped: {} cannot be written", limit_file.display());
+        return;
+    }
+    let processes = std::ffi::CString::new(group.0.join("cgroup.procs").to_str().unwrap()).unwrap();
+    let place = in_a_place(move || {
+        // SAFETY: a path that ends with a zero.
+        let file = unsafe { libc::open(processes.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) };
+        // SAFETY: one readable byte; "0" is the process that writes it (cgroups(7)).
+        match unsafe { libc::write(file, c"0".as_ptr().cast(), 1) } {
+            1 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    });
+    let Some((json, status)) = place else { return };
+    assert_eq!(status, 0);
+    let limits = finding(&json, "cgroup_memory");
+    let ours = limits["value"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|limit| limit["limit_bytes"] == 192 << 20);
+    assert!(
+        ours.is_some_and(|ours| ours["file"] == limit_file.to_str().unwrap()),
+        "{limits}"
+    );
+    let budget = finding(&json, "process_budget");
+    assert!(
+        (100 << 20..=192 << 20).contains(&budget["value"]["bytes"].as_u64().unwrap()),
+        "{budget}"
+    );
+}
+
+/// A kernel, or a sandbox, without userfaultfd.
+#[test]
+fn no_userfaultfd_is_a_note() {
+    let Some((json, status)) = filtered(
+        libc::SYS_userfaultfd,
+        libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32,
+    ) else {
+        return;
+    };
+    assert_eq!(status, 0);
+    for id in ["userfaultfd", "userfaultfd_user_mode"] {
+        let finding = finding(&json, id);
+        assert_eq!(
+            (finding["value"].as_bool(), finding["level"].as_str()),
+            (Some(false), Some("note")),
+            "{finding}"
+        );
+    }
+    assert_eq!(finding(&json, "commit_on_touch")["level"], "ok");
+}
+
+/// What it finds where the kernel answers one system call so.
+fn filtered(call: libc::c_long, answer: u32) -> Option<(Value, i32)> {
+    let filter = filter(&[call], answer, libc::SECCOMP_RET_ALLOW);
+    in_a_place(move || install(&filter))
+}
+
+/// A filter that ends the process for a system call, which must not end the command.
+#[test]
+fn a_deadly_filter_is_survived() {
+    let Some((json, status)) = filtered(libc::SYS_userfaultfd, libc::SECCOMP_RET_KILL_PROCESS)
+    else {
+        return;
+    };
+    assert_eq!(status, 0);
+    assert_eq!(finding(&json, "seccomp")["value"], "filtered");
+    let userfaultfd = finding(&json, "userfaultfd");
+    assert_eq!(userfaultfd["value"], false);
+    assert_eq!(
+        userfaultfd["found"],
+        "no: a seccomp filter ends the process that asks"
+    );
+    assert_eq!(finding(&json, "commit_on_touch")["level"], "ok");
+}
+
+/// Nothing is left: no child, no core file, no mapping. The folder it runs in would show a core file.
+#[test]
+fn it_leaves_no_trace() {
+    let folder = std::env::temp_dir().join(format!("elbowroom-doctor-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let outcome = Outcome::new(elbowroom("doctor").current_dir(&folder).output().unwrap());
+    let left = std::fs::read_dir(&folder).unwrap().count();
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert_eq!((outcome.stderr.as_str(), left), ("", 0));
+}
+
+/// What it prints on a terminal, with such variables.
+fn on_a_terminal(variables: &[(&str, &str)]) -> Option<String> {
+    use std::fs::OpenOptions;
+    use std::io::Read;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(libc::O_NOCTTY);
+    // A container may have none.
+    let mut master = options.open("/dev/ptmx").ok()?;
+    let (unlock, mut number) = (0i32, 0i32);
+    // SAFETY: reads an int (ioctl_tty(2)).
+    let result = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock) };
+    assert_eq!(result, 0);
+    // SAFETY: writes an int.
+    let result = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &raw mut number) };
+    assert_eq!(result, 0);
+    let terminal = options.open(format!("/dev/pts/{number}")).ok()?;
+    let size = libc::winsize {
+        ws_row: 24,
+        ws_col: 80,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: reads a winsize.
+    let result = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+    assert_eq!(result, 0);
+    let mut command = elbowroom("doctor --all");
+    command
+        .env("TERM", "xterm")
+        .env_remove("NO_COLOR")
+        .envs(variables.iter().copied());
+    let mut child = command.stdout(terminal).spawn().unwrap();
+    drop(command);
+    let mut text = Vec::new();
+    // Ends with EIO when nobody has the terminal any more.
+    let _ = master.read_to_end(&mut text);
+    child.wait().unwrap();
+    Some(String::from_utf8(text).unwrap())
+}
+
+#[test]
+fn terminals_get_colours_unless_they_are_unwanted() {
+    if common::runner().is_some() {
+        return;
+    }
+    let Some(colourful) = on_a_terminal(&[]) else {
+        return;
+    };
+    assert!(colourful.contains("\x1b[32mok"), "{colourful:?}");
+    assert!(on_a_terminal(&[("NO_COLOR", "")]).unwrap().contains('\x1b'));
+    for refused in [[("NO_COLOR", "1")], [("TERM", "dumb")]] {
+        let plain = on_a_terminal(&refused).unwrap();
+        assert!(
+            !plain.contains('\x1b') && plain.contains("page size"),
+            "{plain:?}"
+        );
+        // As wide as the terminal.
+        let widest = plain
+            .lines()
+            .map(|line| line.trim_end().chars().count())
+            .max();
+        assert!((60..=80).contains(&widest.unwrap()), "{plain}");
+    }
+}

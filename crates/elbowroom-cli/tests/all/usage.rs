@@ -1,0 +1,108 @@
+//! The command line itself: help, version, and what is refused.
+
+use crate::common::run;
+
+#[test]
+fn without_a_command_there_is_help() {
+    let outcome = run("");
+    assert_eq!((outcome.status, outcome.stdout.as_str()), (2, ""));
+    assert!(outcome.stderr.contains("elbowroom demo"), "{outcome:?}");
+}
+
+#[test]
+fn help_and_version_are_printed() {
+    for args in [
+        "--help",
+        "demo --help",
+        "compare --help",
+        "bench --help",
+        "doctor --help",
+        "map --help",
+        "watch --help",
+        "page --help",
+        "page info --help",
+        "page sum --help",
+        "page min --help",
+        "page max --help",
+        "page cat --help",
+        "page gather --help",
+        "page copy --help",
+        "completions --help",
+        "man --help",
+        "demo -h",
+    ] {
+        let outcome = run(args);
+        assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{args}");
+        assert!(outcome.stdout.contains("Examples:"), "{args}");
+        assert!(
+            outcome.stdout.lines().all(|line| line.len() <= 120),
+            "{args}"
+        );
+    }
+    let outcome = run("--version");
+    assert_eq!(
+        outcome.stdout,
+        concat!("elbowroom ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+    assert_eq!(outcome.status, 0);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    for (args, part) in [
+        ("dmo", "unrecognized subcommand"),
+        ("demo --page-limit 0", "at least 1"),
+        ("demo --page-limit -1", "unexpected argument"),
+        ("demo --page-limit x", "invalid digit"),
+        (
+            "demo --page-limit 18446744073709551615",
+            "more pages than can be addressed",
+        ),
+        (
+            "demo --page-limit 1125899906842624 --char wide",
+            "more pages than can be addressed",
+        ),
+        ("demo --reserve 0", "at least one byte"),
+        ("demo --reserve 1KB", "write KiB"),
+        ("demo --reserve 99999PiB", "more than can be addressed"),
+        ("demo --reserve lots", "starts with a whole number"),
+        ("demo --growth 0", "at least 1"),
+        ("demo --char utf8", "narrow, wide"),
+        ("demo --fail-commit-at 0", "at least 1"),
+        ("demo --other-fault-at 80", "the pages are 0 to 79"),
+        (
+            "demo --other-fault-at 3 --reserve 1B",
+            "the pages are 0 to 0",
+        ),
+        ("demo --other-fault-at 1 --growth 2", "cannot be used with"),
+        ("demo --quiet --json", "cannot be used with"),
+        ("demo 80", "unexpected argument"),
+        ("compare --reserve 1MiB --touch 2MiB", "more than --reserve"),
+        ("compare --reserve 1MiB --touch 0", "at least one byte"),
+        ("bench --size 0", "at least one byte"),
+        ("bench --size 64MB", "write MiB"),
+        ("bench --runs 0", "at least 1"),
+        ("bench 64MiB", "unexpected argument"),
+        ("page sum", "<LOCATION>"),
+        ("page sum a --dtype f16", "u8, u16, u32, u64"),
+        ("page sum a --offset -1", "unexpected argument"),
+        ("page sum a --offset x", "starts with a whole number"),
+        ("page sum a --resident 0", "at least one byte"),
+        ("page sum a --page 4KB", "write KiB"),
+        ("page cat a --range 5", "START..END"),
+        ("page cat a --range 5..3", "ends before it starts"),
+        ("page gather a x", "invalid digit"),
+        ("page copy a", "<TARGET>"),
+    ] {
+        let outcome = run(args);
+        assert_eq!((outcome.status, outcome.stdout.as_str()), (2, ""), "{args}");
+        assert!(
+            outcome.stderr.starts_with("error: ") && outcome.stderr.contains(part),
+            "{args}: {outcome:?}"
+        );
+        assert!(
+            outcome.stderr.contains("Usage: elbowroom") || outcome.stderr.contains("try '--help'"),
+            "{args}"
+        );
+    }
+}

@@ -1,0 +1,19 @@
+//! Unix systems other than Linux.
+
+#![allow(unsafe_code, reason = "`bring_in` is unsafe on other systems")]
+
+use crate::pages::Pages;
+
+/// Returns an error for pages that this system cannot bring in.
+///
+/// # Safety
+/// None: it touches nothing.
+///
+/// # Errors
+/// Fails for all pages but those that come on demand.
+pub unsafe fn bring_in(_base: *mut u8, _len: usize, pages: Pages) -> Result<(), String> {
+    match pages {
+        Pages::Demand => Ok(()),
+        _ => Err("this system has no call that brings in fresh pages".to_owned()),
+    }
+}

@@ -1,0 +1,41 @@
+//! Windows, whose clock of the processors has 64 ticks a second (GetProcessTimes).
+
+#![allow(unsafe_code, reason = "`bring_in` is unsafe on other systems")]
+
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use crate::pages::Pages;
+
+/// Returns `None`: there is no fine clock.
+pub fn cpu_time() -> Option<Duration> {
+    None
+}
+
+/// Returns `None`: there is no fine clock.
+pub fn thread_cpu_time() -> Option<Duration> {
+    None
+}
+
+/// Returns how a child that gave no answer ended.
+pub fn ending(status: ExitStatus) -> String {
+    status.to_string()
+}
+
+/// Returns an error for pages that this system cannot bring in.
+///
+/// # Safety
+/// None: it touches nothing.
+///
+/// # Errors
+/// Fails for all pages but those that come on demand.
+pub unsafe fn bring_in(_base: *mut u8, _len: usize, pages: Pages) -> Result<(), String> {
+    let why = match pages {
+        Pages::Demand => return Ok(()),
+        Pages::Populated => "Windows has no call that brings in fresh pages",
+        Pages::HugePopulated => {
+            "large pages are memory of another kind here (MEM_LARGE_PAGES), which needs a privilege"
+        }
+    };
+    Err(why.to_owned())
+}

@@ -1,0 +1,206 @@
+//! Samples: what one run took, and all runs of the same.
+
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::os::cpu_time;
+use crate::spread::Spread;
+
+/// The clock that times are taken by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Clock {
+    /// The processors' time, in the kernel too, which other programs on the machine disturb least.
+    Cpu,
+    /// The wall clock: where threads wait for each other.
+    Wall,
+}
+
+/// What a run took, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Times {
+    /// By the wall clock.
+    pub wall_ns: u64,
+    /// The processors' time, with the kernel's work; `None` if the system has no fine clock for it.
+    pub cpu_ns: Option<u64>,
+}
+
+/// Runs something, and returns its result and the time it took. The result is dropped by the caller, after the clocks
+/// have stopped.
+pub fn timed<R>(work: impl FnOnce() -> R) -> (R, Times) {
+    let cpu = cpu_time();
+    let wall = Instant::now();
+    let result = work();
+    let wall = wall.elapsed();
+    let cpu = cpu.and_then(|start| cpu_time()?.checked_sub(start));
+    let times = Times {
+        wall_ns: nanoseconds(wall),
+        cpu_ns: cpu.map(nanoseconds),
+    };
+    (result, times)
+}
+
+/// Returns a time in nanoseconds. 584 years fit.
+pub fn nanoseconds(time: Duration) -> u64 {
+    time.as_nanos() as u64
+}
+
+/// More than this share of time lost to other programs, and the figures are about something else.
+const LOST_SHARE_MAX: f64 = 0.1;
+
+/// Returns a warning if other programs, or a host, had the processors for much of these times, which are of one thread
+/// each. `None` also if the system has no fine clock for it.
+pub fn busy(times: impl IntoIterator<Item = Times>) -> Option<String> {
+    let (mut wall, mut cpu) = (0, 0);
+    for times in times {
+        wall += times.wall_ns;
+        cpu += times.cpu_ns?;
+    }
+    let lost = 1.0 - cpu as f64 / wall as f64;
+    // Of no times it is not a number.
+    (lost > LOST_SHARE_MAX).then(|| {
+        format!(
+            "This machine was busy: {} % of the time the processors worked for others. Processor time is longer \
+             then, and the wall clock's much longer: a quiet machine tells more.",
+            (lost * 100.0).round()
+        )
+    })
+}
+
+/// One measurement, with what else was noted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sample<E> {
+    /// What it took.
+    #[serde(flatten)]
+    pub times: Times,
+    /// What else was noted.
+    #[serde(flatten)]
+    pub extra: E,
+}
+
+/// The samples of one contender. If one of them failed, it is not measured: what works only now and then is no
+/// measurement.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Series<E> {
+    /// One sample of each round.
+    pub samples: Vec<Sample<E>>,
+    /// Why it could not be measured.
+    pub refusal: Option<String>,
+}
+
+impl<E> Default for Series<E> {
+    fn default() -> Series<E> {
+        Series {
+            samples: Vec::new(),
+            refusal: None,
+        }
+    }
+}
+
+impl<E> Series<E> {
+    /// Returns a series that could not be measured, and why.
+    pub fn refused(why: impl Into<String>) -> Series<E> {
+        Series {
+            samples: Vec::new(),
+            refusal: Some(why.into()),
+        }
+    }
+
+    /// Takes one more sample. What failed before is not tried again.
+    pub fn take(&mut self, sample: impl FnOnce() -> Result<Sample<E>, String>) {
+        if self.refusal.is_none() {
+            match sample() {
+                Ok(sample) => self.samples.push(sample),
+                Err(why) => self.refusal = Some(why),
+            }
+        }
+    }
+
+    /// Returns the samples; none if it is not measured.
+    pub fn measured(&self) -> &[Sample<E>] {
+        if self.refusal.is_none() {
+            &self.samples
+        } else {
+            &[]
+        }
+    }
+
+    /// Returns whether the processors' time of all samples is known.
+    pub fn has_cpu_times(&self) -> bool {
+        let mut samples = self.samples.iter();
+        samples.all(|sample| sample.times.cpu_ns.is_some())
+    }
+
+    /// Returns the times in nanoseconds, by the wall clock where the processors' time is not known.
+    pub fn times(&self, clock: Clock) -> Vec<f64> {
+        let time = |sample: &Sample<E>| match (clock, sample.times.cpu_ns) {
+            (Clock::Cpu, Some(cpu_ns)) => cpu_ns as f64,
+            _ => sample.times.wall_ns as f64,
+        };
+        self.measured().iter().map(time).collect()
+    }
+
+    /// Returns the spread of the times in nanoseconds.
+    pub fn time_ns(&self, clock: Clock) -> Option<Spread> {
+        Spread::of(self.times(clock))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Times = Times {
+        wall_ns: 10,
+        cpu_ns: Some(5),
+    };
+
+    fn sample(times: Times) -> Result<Sample<()>, String> {
+        Ok(Sample { times, extra: () })
+    }
+
+    #[test]
+    fn a_busy_machine_is_noticed() {
+        assert!(busy([A, A]).unwrap().contains("busy: 50 %"));
+        let full = Times {
+            cpu_ns: Some(10),
+            ..A
+        };
+        assert_eq!(busy([full, full]), None);
+        assert_eq!(busy([A, Times { cpu_ns: None, ..A }]), None);
+        assert_eq!(busy([]), None);
+    }
+
+    #[test]
+    fn what_failed_once_is_no_measurement() {
+        let mut series = Series::default();
+        series.take(|| sample(A));
+        assert_eq!(series.times(Clock::Cpu), [5.0]);
+        assert_eq!(series.times(Clock::Wall), [10.0]);
+        series.take(|| Err("out of memory".to_owned()));
+        series.take(|| unreachable!("it is not tried again"));
+        assert!(series.measured().is_empty() && series.time_ns(Clock::Wall).is_none());
+        assert_eq!(
+            (series.samples.len(), series.refusal.as_deref()),
+            (1, Some("out of memory"))
+        );
+    }
+
+    #[test]
+    fn without_processor_time_the_wall_clock_counts() {
+        let mut series = Series::default();
+        series.take(|| sample(A));
+        assert!(series.has_cpu_times());
+        series.take(|| sample(Times { cpu_ns: None, ..A }));
+        assert!(!series.has_cpu_times());
+        assert_eq!(series.times(Clock::Cpu), [5.0, 10.0]);
+    }
+
+    #[test]
+    fn work_is_timed() {
+        let (result, times) = timed(|| std::hint::black_box(7));
+        assert_eq!(result, 7);
+        assert!(times.wall_ns > 0);
+    }
+}
