@@ -226,7 +226,7 @@ fn a_refused_window_shrinks_to_the_page_that_is_needed() {
     }
 }
 
-/// A filter that fills is told what the system said, and nothing has changed.
+/// A filter that fills gets the system's error, and nothing has changed.
 #[test]
 fn a_refused_fill_commits_nothing() {
     for call in [Call::Commit, Call::CommitBookkeeping] {
