@@ -66,6 +66,20 @@ const STEPS: &[Step] = &[
             "test -p elbowroom -p elbowroom-pager --lib --release models::",
         )
     }),
+    // A real server with the protocol of S3, in Python.
+    ("s3", 10, "python3-venv", |sh| {
+        let folder = build_folder().join("moto");
+        if !sh.path_exists(folder.join("bin/moto_server")) {
+            cmd!(sh, "python3 -m venv {folder}").run()?;
+            let pip = folder.join("bin/pip");
+            cmd!(sh, "{pip} install --quiet moto[server]==5.2.5").run()?;
+        }
+        sh.set_var("ELBOWROOM_MOTO_SERVER", folder.join("bin/moto_server"));
+        run(
+            sh,
+            "test -p elbowroom-pager --features remote --test all s3::",
+        )
+    }),
     // Shows that the fuzz targets compile and run.
     ("fuzz", 10, "", |_| fuzz::check()),
     // Other people's programs, which must be there.

@@ -5,7 +5,9 @@ mod help;
 mod page;
 
 pub(crate) use choices::{Means, Workload};
-pub(crate) use page::{Dtype, Limits, Page, PageCat, PageCommand, PageCopy, PageGather, Source};
+pub(crate) use page::{
+    Dtype, Limits, Page, PageCat, PageCommand, PageCopy, PageGather, PageSort, Source,
+};
 
 use std::path::PathBuf;
 

@@ -10,6 +10,8 @@ mod all {
     mod manual;
     mod map;
     mod page;
+    mod page_interrupted;
+    mod page_sort;
     mod usage;
     mod watch;
 }

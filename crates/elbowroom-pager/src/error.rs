@@ -22,6 +22,8 @@ pub enum Operation {
     Flush,
     /// Changing the length.
     Resize,
+    /// Sorting to another array.
+    Sort,
 }
 
 impl Operation {
@@ -33,6 +35,7 @@ impl Operation {
             Operation::WriteBack => "write back",
             Operation::Flush => "flush",
             Operation::Resize => "resize",
+            Operation::Sort => "sort",
         }
     }
 }

@@ -6,7 +6,7 @@
 )]
 
 use std::ops::Range;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -23,9 +23,43 @@ pub(crate) struct Pool {
     pub(crate) frames: Frames,
     pub(crate) table: Table,
     pub(crate) source: Source,
+    pub(crate) pace: Pace,
     // Held while a page gets or loses its memory, so that a page that has taken the last room is seen in transit.
     // Under it, no thread waits for a page, and the store is not called.
     clock: Mutex<Clock>,
+}
+
+/// How often dirty pages are written behind. After a failure, as on a full disk, each next try waits for twice as many
+/// changes of pages as the one before.
+#[derive(Default)]
+pub(crate) struct Pace {
+    pause: AtomicUsize,
+    left: AtomicUsize,
+}
+
+impl Pace {
+    /// The longest pause, in changes of pages.
+    const PAUSE_MAX: usize = 1 << 20;
+
+    /// Says that a page was changed. Returns whether dirty pages may be written behind now.
+    pub(crate) fn is_due(&self) -> bool {
+        let waits = self
+            .left
+            .fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+        waits.is_err()
+    }
+
+    fn slow_down(&self) {
+        let pause = (self.pause.load(Relaxed) * 2).clamp(1, Self::PAUSE_MAX);
+        self.pause.store(pause, Relaxed);
+        self.left.store(pause, Relaxed);
+    }
+
+    /// Says that a write has succeeded.
+    fn reset(&self) {
+        self.pause.store(0, Relaxed);
+        self.left.store(0, Relaxed);
+    }
 }
 
 /// An empty slot.
@@ -85,6 +119,7 @@ impl Pool {
             frames,
             table,
             source,
+            pace: Pace::default(),
             clock: Mutex::default(),
         }
     }
@@ -237,8 +272,9 @@ impl Pool {
         // SAFETY: the pages are resident and stay so until `written` (`Table::try_write_back`), which runs when
         // `writing` is dropped, after the last use of the slice. No writer has them pinned, and none comes in before.
         let bytes = unsafe { self.frames.bytes(bytes) };
-        self.source.write(start, bytes)?;
+        self.source.write(Operation::WriteBack, start, bytes)?;
         writing.is_stored = true;
+        self.pace.reset();
         Ok(())
     }
 
@@ -276,6 +312,7 @@ impl Pool {
                 return;
             }
             if self.table.try_write_back(page) && self.write_back(page).is_err() {
+                self.pace.slow_down();
                 return;
             }
         }

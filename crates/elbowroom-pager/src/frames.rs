@@ -13,7 +13,8 @@ use elbowroom::{Budget, Reservation};
 /// Address space for the pages of an array.
 pub(crate) struct Frames {
     reservation: Reservation,
-    budget: Budget,
+    // What the budget allows for pages.
+    limit_bytes: usize,
     page_bytes: usize,
     // Invariant: at most the reservation's length.
     len_bytes: AtomicUsize,
@@ -23,12 +24,13 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    /// Reserves address space for `max_bytes`, of which `len_bytes` are in use.
+    /// Reserves address space for `max_bytes`, of which `len_bytes` are in use. Of the budget, `limit_bytes` are for pages.
     pub(crate) fn new(
         max_bytes: usize,
         len_bytes: usize,
         page_bytes: usize,
         budget: &Budget,
+        limit_bytes: usize,
     ) -> Result<Frames, elbowroom::Error> {
         debug_assert!(page_bytes.is_power_of_two() && page_bytes % elbowroom::page_size() == 0);
         debug_assert!(len_bytes <= max_bytes);
@@ -41,7 +43,7 @@ impl Frames {
             .build()?;
         Ok(Frames {
             reservation,
-            budget: budget.clone(),
+            limit_bytes,
             page_bytes,
             len_bytes: AtomicUsize::new(len_bytes),
             resident: AtomicUsize::new(0),
@@ -92,7 +94,7 @@ impl Frames {
 
     /// Returns how many pages the budget allows at most, at least one.
     pub(crate) fn pages_max(&self) -> usize {
-        (self.budget.limit_bytes() / self.page_bytes).max(1)
+        (self.limit_bytes / self.page_bytes).max(1)
     }
 
     pub(crate) fn resident_bytes(&self) -> usize {

@@ -82,7 +82,7 @@ mod store;
 mod sync;
 mod table;
 
-pub use array::{PagedArray, PagedOptions, PagedSlice, Scan, Slice, SliceMut, Writer};
+pub use array::{Npy, PagedArray, PagedOptions, PagedSlice, Scan, Slice, SliceMut, Sort, Writer};
 pub use error::{Error, Operation};
 pub use npy::{NpyHeader, NpyType};
 pub use stats::Stats;

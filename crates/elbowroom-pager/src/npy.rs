@@ -9,7 +9,8 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 const HEADER_BYTES_MAX: usize = 1 << 20;
 
 /// The header of a `.npy` file: what its elements are, and how many. Returned by
-/// [`PagedOptions::open_npy`](crate::PagedOptions::open_npy).
+/// [`PagedOptions::open_npy`](crate::PagedOptions::open_npy) and
+/// [`Npy::header`](crate::Npy::header).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NpyHeader {
     descr: String,
@@ -124,13 +125,12 @@ impl NpyHeader {
     }
 
     /// Refuses elements that are not of type `T` on this machine.
-    pub(crate) fn check<T: NpyType>(&self) -> Result<(), Refusal> {
-        let refuse = |reason| Err(Refusal::Invalid(reason));
+    pub(crate) fn check<T: NpyType>(&self) -> Result<(), String> {
         let (descr, size) = (&self.descr, size_of::<T>());
         let mut chars = descr.chars();
         let order = chars.next();
         if chars.as_str() != format!("{}{size}", T::KIND) {
-            return refuse(format!(
+            return Err(format!(
                 "its elements are `{descr}` (NumPy's name), and the array was opened for `{}{size}`",
                 T::KIND
             ));
@@ -143,7 +143,7 @@ impl NpyHeader {
         if order.is_some_and(|order| order == native || "=|".contains(order)) || size == 1 {
             return Ok(());
         }
-        refuse(format!(
+        Err(format!(
             "its elements are `{descr}`, in the byte order of other machines"
         ))
     }

@@ -17,5 +17,10 @@ mod paged_slice;
 #[cfg(feature = "remote")]
 #[path = "all/remote.rs"]
 mod remote;
+#[cfg(feature = "remote")]
+#[path = "all/s3.rs"]
+mod s3;
+#[path = "all/sort.rs"]
+mod sort;
 #[path = "all/threads.rs"]
 mod threads;

@@ -84,6 +84,7 @@ Examples:
   elbowroom page sum samples.f64 --dtype f64 --resident 16MiB
   elbowroom page cat samples.npy --range 1000..1010
   elbowroom page gather samples.npy 5 1000000 7
+  elbowroom page sort samples.npy --resident 1GiB
   elbowroom page copy samples.npy backup.npy";
 
 pub(super) const PAGE_INFO_EXAMPLES: &str = concat!(
@@ -138,6 +139,15 @@ pub(super) const PAGE_GATHER_EXAMPLES: &str = concat!(
 Examples:
   elbowroom page gather samples.npy 5 1000000 7
   elbowroom page gather samples.f64 --dtype f64 --page 4KiB < indices.txt"
+);
+
+pub(super) const PAGE_SORT_EXAMPLES: &str = concat!(
+    size_help!(),
+    "
+
+Examples:
+  elbowroom page sort samples.npy
+  elbowroom page sort samples.f64 --dtype f64 --resident 1GiB --threads 4 --json"
 );
 
 pub(super) const PAGE_COPY_EXAMPLES: &str = concat!(

@@ -1,6 +1,7 @@
 //! The command line of `elbowroom page`.
 
 use std::ffi::OsString;
+use std::num::NonZero;
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -8,7 +9,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::help::{
     PAGE_CAT_EXAMPLES, PAGE_COPY_EXAMPLES, PAGE_EXAMPLES, PAGE_GATHER_EXAMPLES, PAGE_INFO_EXAMPLES,
-    PAGE_MAX_EXAMPLES, PAGE_MIN_EXAMPLES, PAGE_SUM_EXAMPLES,
+    PAGE_MAX_EXAMPLES, PAGE_MIN_EXAMPLES, PAGE_SORT_EXAMPLES, PAGE_SUM_EXAMPLES,
 };
 use crate::size;
 
@@ -32,6 +33,7 @@ pub(crate) enum PageCommand {
     Max(PageMax),
     Cat(PageCat),
     Gather(PageGather),
+    Sort(PageSort),
     Copy(PageCopy),
 }
 
@@ -168,6 +170,28 @@ pub(crate) struct PageGather {
     /// Indices of elements, counted from 0
     #[arg(value_name = "INDEX")]
     pub(crate) indices: Vec<usize>,
+}
+
+/// Sort a file of any size in place, from the smallest element to the largest
+///
+/// The elements are sorted in new files beside the original, whose place the sorted file takes when it is complete. So
+/// the file is the original or the sorted one at any time, also after a crash. The disk must have room for two more of
+/// it. The sorted file is not put in place if another program changes the original meanwhile. Bytes before and after the
+/// elements stay as they are; an array of several axes is sorted as one row, in the order of the file.
+///
+/// Floating-point numbers: -0 is before 0, and NaN is last, or first if its sign is negative.
+///
+/// Ctrl-C leaves nothing behind. After a kill or a crash, a hidden file beside the original may be left, whose name ends
+/// in .sorted-PID and which can be removed. On Windows, this also holds for Ctrl-C.
+#[derive(Args)]
+#[command(after_help = PAGE_SORT_EXAMPLES, verbatim_doc_comment)]
+pub(crate) struct PageSort {
+    #[command(flatten)]
+    pub(crate) source: Source,
+
+    /// Number of threads that sort, which share the memory of --resident [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZero<usize>>,
 }
 
 /// Copy the bytes of a file to a new file

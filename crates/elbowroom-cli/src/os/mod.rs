@@ -12,6 +12,8 @@
 //! - `examine()`: what `elbowroom doctor` finds out. Leaves no trace and does not end the process.
 //! - `resident_pages(region)`: which pages of a region are in memory, cheaply; `None` if the system does not tell.
 //! - `when_asked_to_end()`: 0, until a signal asks this process to end; then the number of the signal.
+//! - `free_bytes(folder)`: what this user can still write to the disk of a folder; `None` if the system does not tell.
+//! - `give_owner(file, of)`: makes the owner of a file that of another, as far as this user may.
 //! - `terminal_is_gone()`: whether the terminal that standard output went to has hung up.
 //! - `is_utf8()`: whether the terminal is sent what UTF-8 encodes.
 
@@ -36,6 +38,7 @@ mod unix;
 
 pub(crate) use plain::Accounting;
 pub(crate) use sys::{
-    accounting, available_bytes, commit_limit_bytes, examine, forgo_core_file, is_utf8,
-    plant_other_fault, resident_pages, system, terminal_is_gone, usage, when_asked_to_end,
+    accounting, available_bytes, commit_limit_bytes, examine, forgo_core_file, free_bytes,
+    give_owner, is_utf8, plant_other_fault, resident_pages, system, terminal_is_gone, usage,
+    when_asked_to_end,
 };

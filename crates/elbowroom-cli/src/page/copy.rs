@@ -44,6 +44,7 @@ pub(super) fn run(settings: &PageCopy) -> Result<i32, String> {
     let text = settings.limits.json.then(|| json(&report));
     // So that a file may take the place of the one it was copied from, also where an open file is not replaced.
     drop(array);
+    beside.make_durable()?;
     beside.take_place(target, settings.force)?;
     text.map_or(Ok(0), print)
 }

@@ -7,17 +7,16 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::number::{Number, Sum};
-use super::open::{self, told};
+use super::open::{Opened, told};
 use super::report::{Cost, Percent};
-use crate::args::Source;
 use crate::output::{json, print};
 
 /// What to find out.
 #[derive(Clone, Copy)]
-pub(super) enum Fold<'a> {
-    Sum(&'a Source),
-    Min(&'a Source),
-    Max(&'a Source),
+pub(super) enum Fold {
+    Sum,
+    Min,
+    Max,
 }
 
 #[derive(Serialize)]
@@ -45,30 +44,30 @@ enum Found {
     },
 }
 
-pub(super) fn run<T: Number>(fold: &Fold<'_>) -> Result<i32, String> {
-    let (Fold::Sum(source) | Fold::Min(source) | Fold::Max(source)) = *fold;
-    let array = open::array::<T>(source)?;
+pub(super) fn run<T: Number>(fold: Fold, opened: Opened<'_>) -> Result<i32, String> {
+    let is_json = opened.source.limits.json;
+    let array = opened.array::<T>()?;
     let (text, result) = match fold {
-        Fold::Sum(_) => {
+        Fold::Sum => {
             let mut sum = T::Sum::default();
             each(&array, "adding", |_, element| sum.add(element))?;
             let (text, value) = sum.result();
             (text, Found::Sum(value))
         }
-        Fold::Min(_) => {
+        Fold::Min => {
             let (min, index) = extreme(&array, Ordering::Less)?;
             let text = format!("{min:?}");
             let min = min.json();
             (text, Found::Min { min, index })
         }
-        Fold::Max(_) => {
+        Fold::Max => {
             let (max, index) = extreme(&array, Ordering::Greater)?;
             let text = format!("{max:?}");
             let max = max.json();
             (text, Found::Max { max, index })
         }
     };
-    if !source.limits.json {
+    if !is_json {
         return print(text);
     }
     print(json(&Report {

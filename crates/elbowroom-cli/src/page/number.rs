@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::args::Dtype;
 
 /// A type of elements.
-pub(super) trait Number: NpyType + Copy + Debug {
+pub(super) trait Number: NpyType + Copy + Debug + Send + Sync {
     /// Its name on the command line.
     const DTYPE: Dtype;
 

@@ -3,47 +3,84 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use elbowroom_pager::{Error, NpyHeader, NpyType, PagedArray, PagedOptions};
+use elbowroom_pager::{Error, Npy, NpyHeader, NpyType, PagedArray, PagedOptions};
 
 use crate::args::{Dtype, Limits, Source};
 
+/// A location, with its header if it is a `.npy` file.
+pub(super) struct Opened<'a> {
+    pub(super) source: &'a Source,
+    /// `None` for a raw file, which is not open yet.
+    npy: Option<Npy>,
+}
+
+impl<'a> Opened<'a> {
+    pub(super) fn new(source: &'a Source) -> Result<Opened<'a>, String> {
+        if !is_npy(&source.location) {
+            return Ok(Opened { source, npy: None });
+        }
+        if source.offset.is_some() {
+            return Err(format!(
+                "{}: the header of a .npy file says where its elements start; leave --offset out",
+                source.location.to_string_lossy()
+            ));
+        }
+        let npy = Some(Npy::open(&source.location).map_err(told)?);
+        Ok(Opened { source, npy })
+    }
+
+    /// Returns the header of a `.npy` file.
+    pub(super) fn header(&self) -> Option<&NpyHeader> {
+        self.npy.as_ref().map(Npy::header)
+    }
+
+    /// Returns the type of the elements: what the command line says, or the header of a `.npy` file.
+    pub(super) fn dtype(&self) -> Result<Dtype, String> {
+        let location = self.source.location.to_string_lossy();
+        match (self.source.dtype, self.header()) {
+            (Some(dtype), _) => Ok(dtype),
+            (None, Some(header)) => dtype_of(header).ok_or_else(|| {
+                format!(
+                    "{location}: there is no type here for its elements, `{}` (NumPy's name)",
+                    header.descr()
+                )
+            }),
+            (None, None) => Err(format!(
+                "{location}: say with --dtype what its elements are, such as f64"
+            )),
+        }
+    }
+
+    /// Returns where in the file the first element is, in bytes.
+    pub(super) fn offset(&self) -> u64 {
+        let given = self.source.offset.unwrap_or(0) as u64;
+        self.header().map_or(given, NpyHeader::data_offset)
+    }
+
+    /// Returns the elements, for reading.
+    pub(super) fn array<T: NpyType>(self) -> Result<PagedArray<T>, String> {
+        let options = options(&self.source.limits);
+        self.array_with(options)
+    }
+
+    /// Returns the elements, opened with these options.
+    pub(super) fn array_with<T: NpyType>(
+        self,
+        options: PagedOptions<T>,
+    ) -> Result<PagedArray<T>, String> {
+        let options = options.offset(self.offset());
+        let array = match self.npy {
+            Some(npy) => npy.array(options),
+            None => options.open(&self.source.location),
+        };
+        array.map_err(told)
+    }
+}
+
 /// Returns whether the location is a `.npy` file by its name.
-pub(super) fn is_npy(location: &OsStr) -> bool {
+fn is_npy(location: &OsStr) -> bool {
     let extension = Path::new(location).extension();
     extension.is_some_and(|extension| extension.eq_ignore_ascii_case("npy"))
-}
-
-/// Reads the header of a `.npy` file, or returns `None` for a raw file.
-pub(super) fn header(source: &Source) -> Result<Option<NpyHeader>, String> {
-    if !is_npy(&source.location) {
-        return Ok(None);
-    }
-    if source.offset.is_some() {
-        return Err(format!(
-            "{}: the header of a .npy file says where its elements start; leave --offset out",
-            source.location.to_string_lossy()
-        ));
-    }
-    NpyHeader::open(&source.location).map(Some).map_err(told)
-}
-
-/// Returns the type of the elements: what the command line says, or the header of a `.npy` file.
-pub(super) fn dtype(source: &Source) -> Result<Dtype, String> {
-    let header = header(source)?;
-    match (source.dtype, header) {
-        (Some(dtype), _) => Ok(dtype),
-        (None, Some(header)) => dtype_of(&header).ok_or_else(|| {
-            format!(
-                "{}: there is no type here for its elements, `{}` (NumPy's name)",
-                source.location.to_string_lossy(),
-                header.descr()
-            )
-        }),
-        (None, None) => Err(format!(
-            "{}: say with --dtype what its elements are, such as f64",
-            source.location.to_string_lossy()
-        )),
-    }
 }
 
 /// Returns the type that a header names, in whatever byte order. Opening the array checks the order.
@@ -63,17 +100,6 @@ pub(super) fn dtype_of(header: &NpyHeader) -> Option<Dtype> {
         "f8" => Dtype::F64,
         _ => return None,
     })
-}
-
-/// Opens the elements for reading.
-pub(super) fn array<T: NpyType>(source: &Source) -> Result<PagedArray<T>, String> {
-    let options = options(&source.limits);
-    if is_npy(&source.location) {
-        let opened = options.open_npy(&source.location);
-        return opened.map(|(array, _)| array).map_err(told);
-    }
-    let options = options.offset(source.offset.unwrap_or(0) as u64);
-    options.open(&source.location).map_err(told)
 }
 
 /// Returns options with the limits of the command line.

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::os;
 
-/// A new file beside its target. It is removed if it does not take the target's place.
+/// A new file beside its target, for reading and writing. It is removed if it does not take the target's place.
 pub(super) struct Beside {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     pub(super) file: File,
 }
 
@@ -36,10 +36,15 @@ impl Beside {
         format!("cannot write {}: {error}", self.path.display())
     }
 
-    /// Makes the contents durable, and gives the file the name of the target.
+    /// Makes the contents durable.
+    pub(super) fn make_durable(&self) -> Result<(), String> {
+        let durable = self.file.sync_all();
+        durable.map_err(|error| self.cannot_write(error))
+    }
+
+    /// Gives the file, whose contents are durable, the name of the target.
     pub(super) fn take_place(self, target: &Path, replace: bool) -> Result<(), String> {
         let cannot = |error| format!("cannot write {}: {error}", target.display());
-        self.file.sync_all().map_err(cannot)?;
         if replace {
             fs::rename(&self.path, target).map_err(cannot)?;
         } else {

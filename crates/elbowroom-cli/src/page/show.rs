@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufWriter, Write};
 
-use elbowroom_pager::{NpyHeader, PagedArray};
+use elbowroom_pager::PagedArray;
 use serde::Serialize;
 
 use super::number::Number;
-use super::open::{self, told};
+use super::open::{Opened, dtype_of, told};
 use super::typed::{Work, typed};
 use crate::args::{Dtype, PageCat, PageGather, Source};
 use crate::output::{cannot_print, json, print};
@@ -39,39 +39,37 @@ struct Npy<'a> {
 
 /// `elbowroom page info`.
 pub(super) fn info(source: &Source) -> Result<i32, String> {
-    let header = open::header(source)?;
-    let header = header.as_ref();
-    match source.dtype.or_else(|| header.and_then(open::dtype_of)) {
-        Some(dtype) => typed(dtype, Describe(source, header)),
+    let opened = Opened::new(source)?;
+    let header = opened.header();
+    match source.dtype.or_else(|| header.and_then(dtype_of)) {
+        Some(dtype) => typed(dtype, Describe(opened)),
         // The type of a .npy file is missing here: says so.
-        None if header.is_some() => open::dtype(source).map(|_| 0),
-        None => describe::<u8>(source, None, None),
+        None if header.is_some() => opened.dtype().map(|_| 0),
+        None => describe::<u8>(opened, None),
     }
 }
 
-struct Describe<'a>(&'a Source, Option<&'a NpyHeader>);
+struct Describe<'a>(Opened<'a>);
 
 impl Work for Describe<'_> {
     fn run<T: Number>(self) -> Result<i32, String> {
-        describe::<T>(self.0, self.1, Some(T::DTYPE))
+        describe::<T>(self.0, Some(T::DTYPE))
     }
 }
 
-fn describe<T: Number>(
-    source: &Source,
-    header: Option<&NpyHeader>,
-    dtype: Option<Dtype>,
-) -> Result<i32, String> {
-    let array = open::array::<T>(source)?;
+fn describe<T: Number>(opened: Opened<'_>, dtype: Option<Dtype>) -> Result<i32, String> {
+    let (source, offset) = (opened.source, opened.offset());
+    let header = opened.header().cloned();
+    let array = opened.array::<T>()?;
     let bytes = array.len() * size_of::<T>();
     let info = Info {
         location: array.location(),
         dtype: dtype.map(Dtype::name),
         elements: dtype.map(|_| array.len()),
         bytes,
-        offset: header.map_or(source.offset.unwrap_or(0) as u64, NpyHeader::data_offset),
+        offset,
         version: array.version(),
-        npy: header.map(|header| Npy {
+        npy: header.as_ref().map(|header| Npy {
             descr: header.descr(),
             shape: header.shape(),
             fortran_order: header.is_fortran_order(),
@@ -149,8 +147,8 @@ impl Elements<'_> {
 }
 
 /// `elbowroom page cat`.
-pub(super) fn cat<T: Number>(settings: &PageCat) -> Result<i32, String> {
-    let array = open::array::<T>(&settings.source)?;
+pub(super) fn cat<T: Number>(settings: &PageCat, opened: Opened<'_>) -> Result<i32, String> {
+    let array = opened.array::<T>()?;
     let range = settings.range.as_ref();
     let range = range.map_or(0..array.len(), |range| range.of(array.len()));
     let scan = array.scan(range).map_err(told)?;
@@ -165,8 +163,8 @@ pub(super) fn cat<T: Number>(settings: &PageCat) -> Result<i32, String> {
 }
 
 /// `elbowroom page gather`.
-pub(super) fn gather<T: Number>(settings: &PageGather) -> Result<i32, String> {
-    let array = open::array::<T>(&settings.source)?;
+pub(super) fn gather<T: Number>(settings: &PageGather, opened: Opened<'_>) -> Result<i32, String> {
+    let array = opened.array::<T>()?;
     let is_json = settings.source.limits.json;
     let mut elements = Elements::start(array.location(), is_json).map_err(cannot_print)?;
     if settings.indices.is_empty() {

@@ -26,6 +26,7 @@ fn help_and_version_are_printed() {
         "page max --help",
         "page cat --help",
         "page gather --help",
+        "page sort --help",
         "page copy --help",
         "completions --help",
         "man --help",
@@ -92,6 +93,8 @@ fn what_makes_no_sense_is_refused() {
         ("page cat a --range 5", "START..END"),
         ("page cat a --range 5..3", "ends before it starts"),
         ("page gather a x", "invalid digit"),
+        ("page sort", "<LOCATION>"),
+        ("page sort a --threads 0", "non-zero"),
         ("page copy a", "<TARGET>"),
     ] {
         let outcome = run(args);

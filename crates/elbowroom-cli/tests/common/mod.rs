@@ -3,6 +3,8 @@
 #[cfg(unix)]
 pub(crate) mod terminal;
 
+pub(crate) mod files;
+
 use std::env;
 use std::process::{Command, Output};
 

@@ -17,17 +17,21 @@ mod elements;
 mod gather;
 mod guards;
 mod location;
+mod npy;
 mod options;
 mod paged_slice;
 mod resize;
 mod scan;
+mod sort;
 mod writer;
 
 use elements::{bytes_of, check, copy_out, resolve};
 pub use guards::{Slice, SliceMut};
+pub use npy::Npy;
 pub use options::PagedOptions;
 pub use paged_slice::PagedSlice;
 pub use scan::Scan;
+pub use sort::Sort;
 pub use writer::Writer;
 
 /// A typed array in a file or another [store](crate::Store), of which no more than a limit is in memory.

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use bytemuck::AnyBitPattern;
 use elbowroom::Budget;
 
-use super::{PagedArray, location};
+use super::{Npy, PagedArray, location};
 use crate::error::{Cause, Error, Operation};
 use crate::evict::Pool;
 use crate::fetch::Fetch;
 use crate::frames::Frames;
-use crate::npy::{NpyHeader, NpyType, Refusal};
-use crate::store::{Source, Store, StoreError};
+use crate::npy::{NpyHeader, NpyType};
+use crate::store::{Source, Store, StoreError, Turns};
 use crate::table::Table;
 
 const RESIDENT_LIMIT_DEFAULT: usize = 64 << 20;
@@ -27,6 +27,8 @@ const THREADS_DEFAULT: usize = 4;
 /// More pages at once would be more mappings than Linux gives a process by default (65,530, two for each page that has
 /// no resident neighbour).
 const PAGES_DEFAULT_MAX: usize = 16 << 10;
+/// The most reads at once, if each takes memory.
+const TURNS_MAX: usize = 16;
 /// Fewer pages at once leave no choice of what to evict.
 const PAGES_DEFAULT_MIN: usize = 16;
 
@@ -79,8 +81,8 @@ impl<T: AnyBitPattern> PagedOptions<T> {
         }
     }
 
-    /// Limits the pages in memory to this many bytes, including pages that are being loaded or written. The default is
-    /// 64 MiB, or none if there is a [`budget`](PagedOptions::budget).
+    /// Limits the pages in memory to this many bytes, including pages that are being loaded or written, and what reads
+    /// [take besides](crate::Store::read_overhead). The default is 64 MiB, or none if there is a [`budget`](PagedOptions::budget).
     pub fn resident_limit(mut self, bytes: usize) -> PagedOptions<T> {
         self.resident_limit = Some(bytes);
         self
@@ -180,24 +182,9 @@ impl<T: AnyBitPattern> PagedOptions<T> {
     where
         T: NpyType,
     {
-        let location = location.as_ref();
-        let store = location::open(location, self.is_writable, None)?;
-        let text = location.to_string_lossy();
-        let read = NpyHeader::read(&*store).and_then(|header| {
-            header.check::<T>()?;
-            Ok(header)
-        });
-        let header = read.map_err(|refusal| no_npy(&text, refusal))?;
-        let Some(len) = header.elements() else {
-            return Err(Error::invalid(
-                &text,
-                "its shape is larger than can be addressed",
-            ));
-        };
-        let options = self.offset(header.data_offset()).len(len);
-        let mut array = options.open_boxed(store, &text)?;
-        array.is_fixed = true;
-        Ok((array, header))
+        let npy = Npy::with(location.as_ref(), self.is_writable)?;
+        let header = npy.header().clone();
+        Ok((npy.array(self)?, header))
     }
 
     /// Opens a custom store.
@@ -217,7 +204,11 @@ impl<T: AnyBitPattern> PagedOptions<T> {
         location::open(location, self.is_writable, memory_len)
     }
 
-    fn open_boxed(self, store: Box<dyn Store>, location: &str) -> Result<PagedArray<T>, Error> {
+    pub(super) fn open_boxed(
+        self,
+        store: Box<dyn Store>,
+        location: &str,
+    ) -> Result<PagedArray<T>, Error> {
         let invalid = |reason: String| Error::invalid(location, reason);
         let refuse = |cause: Cause| Error::new(Operation::Open, location, 0..0, cause);
         if size_of::<T>() == 0 {
@@ -234,13 +225,31 @@ impl<T: AnyBitPattern> PagedOptions<T> {
                 "{max_len} elements are more than can be addressed"
             )));
         };
-        let (budget, page_bytes) = self.memory().map_err(invalid)?;
-        let frames = Frames::new(max_bytes, len * size_of::<T>(), page_bytes, &budget);
-        let frames = frames.map_err(|refusal| refuse(Cause::NoRoom(refusal)))?;
+        let no_room = |refusal| refuse(Cause::NoRoom(refusal));
+        let memory = self.memory(store.read_overhead()).map_err(invalid)?;
+        let turns = memory.turns().map_err(no_room)?;
+        let Memory {
+            budget,
+            limit_bytes,
+            page_bytes,
+            ..
+        } = memory;
+        let frames = Frames::new(
+            max_bytes,
+            len * size_of::<T>(),
+            page_bytes,
+            &budget,
+            limit_bytes,
+        );
+        let frames = frames.map_err(no_room)?;
         let Some(table) = Table::new(frames.max_bytes() / page_bytes) else {
             return Err(refuse(Cause::Io(std::io::ErrorKind::OutOfMemory.into())));
         };
-        let pool = Pool::new(frames, table, Source::new(store, location, self.offset));
+        let pool = Pool::new(
+            frames,
+            table,
+            Source::new(store, location, self.offset, turns),
+        );
         let fetch = Fetch::new(pool, self.read_ahead_bytes, self.threads > 0);
         // Dropping it ends the threads.
         let mut array = PagedArray {
@@ -292,16 +301,29 @@ impl<T: AnyBitPattern> PagedOptions<T> {
         usize::try_from(bytes / size).map_err(|_| "it is larger than can be addressed".into())
     }
 
-    /// Returns what pages are charged to, and their size.
-    pub(super) fn memory(&self) -> Result<(Budget, usize), String> {
+    /// Returns what memory is charged to, and how it is used, with a store whose reads take `overhead` besides.
+    pub(super) fn memory(&self, overhead: usize) -> Result<Memory, String> {
         let own = |bytes| Budget::builder(bytes).name("resident limit");
         let budget = match (self.resident_limit, &self.budget) {
             (Some(bytes), Some(budget)) => own(bytes).child_of(budget).build(),
             (None, Some(budget)) => budget.clone(),
             (bytes, None) => own(bytes.unwrap_or(RESIDENT_LIMIT_DEFAULT)).build(),
         };
-        let limit = budget.limit_bytes();
         let system = elbowroom::page_size();
+        let all = budget.limit_bytes();
+        let turns = match overhead {
+            0 => 0,
+            _ => (all / 4 / overhead).clamp(1, TURNS_MAX),
+        };
+        let turns_bytes = turns * overhead;
+        let Some(limit) = all
+            .checked_sub(turns_bytes)
+            .filter(|&limit| turns == 0 || limit >= system)
+        else {
+            return Err(format!(
+                "the limit of {all} bytes has no room for a page and for a read, which takes {overhead} bytes"
+            ));
+        };
         let page_bytes = match self.page_bytes {
             Some(bytes) if !bytes.is_power_of_two() => {
                 return Err(format!("the page size {bytes} is not a power of two"));
@@ -319,8 +341,12 @@ impl<T: AnyBitPattern> PagedOptions<T> {
             }
         };
         if limit < page_bytes {
+            let besides = match turns_bytes {
+                0 => String::new(),
+                bytes => format!(", besides {bytes} for reads"),
+            };
             return Err(format!(
-                "the limit of {limit} bytes is less than a page of {page_bytes} bytes"
+                "the limit of {all} bytes is less than a page of {page_bytes} bytes{besides}"
             ));
         }
         if align_of::<T>() > page_bytes {
@@ -329,27 +355,34 @@ impl<T: AnyBitPattern> PagedOptions<T> {
                 "elements are aligned to {align} bytes, more than a page of {page_bytes}"
             ));
         }
-        Ok((budget, page_bytes))
+        Ok(Memory {
+            budget,
+            limit_bytes: limit,
+            page_bytes,
+            turns,
+            turns_bytes,
+        })
     }
 }
 
-impl NpyHeader {
-    /// Reads the header of a `.npy` file, for a program that does not know the type of the elements before.
-    ///
-    /// # Errors
-    /// `is_invalid()` if it is no such file; otherwise as [`PagedOptions::open`].
-    pub fn open(location: impl AsRef<OsStr>) -> Result<NpyHeader, Error> {
-        let location = location.as_ref();
-        let store = location::open(location, false, None)?;
-        NpyHeader::read(&*store).map_err(|refusal| no_npy(&location.to_string_lossy(), refusal))
-    }
+/// What an array may use.
+pub(super) struct Memory {
+    pub(super) budget: Budget,
+    /// For pages.
+    pub(super) limit_bytes: usize,
+    pub(super) page_bytes: usize,
+    /// How many threads may read at once, and the memory for that. Zero means any number.
+    turns: usize,
+    turns_bytes: usize,
 }
 
-/// Returns the error of a location that is not read as `.npy`.
-fn no_npy(location: &str, refusal: Refusal) -> Error {
-    match refusal {
-        Refusal::Invalid(reason) => Error::invalid(location, reason),
-        Refusal::Store(refusal) => refused(location, refusal),
+impl Memory {
+    /// Charges the budget for the reads at one time.
+    pub(super) fn turns(&self) -> Result<Turns, elbowroom::Error> {
+        Ok(match self.turns {
+            0 => Turns::new(None),
+            turns => Turns::new(Some((turns, self.budget.charge(self.turns_bytes)?))),
+        })
     }
 }
 

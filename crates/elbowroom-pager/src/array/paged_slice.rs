@@ -139,7 +139,8 @@ impl<T: AnyBitPattern> PagedOptions<T> {
         }
         let store_len = store.len().map_err(|refusal| refused(location, refusal))?;
         let len = self.elements(store_len).map_err(invalid)?;
-        let (budget, block_bytes) = self.memory().map_err(invalid)?;
+        let memory = self.memory(store.read_overhead()).map_err(invalid)?;
+        let block_bytes = memory.page_bytes;
         if align_of::<T>() > elbowroom::page_size() {
             let align = align_of::<T>();
             return Err(invalid(format!(
@@ -148,9 +149,11 @@ impl<T: AnyBitPattern> PagedOptions<T> {
         }
         let threads = self.threads.max(1);
         let no_room = |refusal| refuse(Cause::NoRoom(refusal));
-        let charge = budget.charge(threads * block_bytes).map_err(no_room)?;
+        let turns = memory.turns().map_err(no_room)?;
+        let buffers = memory.budget.charge(threads * block_bytes);
+        let charge = buffers.map_err(no_room)?;
         let cache = Arc::new(Cache {
-            source: Source::new(store, location, self.offset),
+            source: Source::new(store, location, self.offset, turns),
             len_bytes: len * size_of::<T>(),
             block_bytes,
             state: Mutex::new(State {
@@ -164,7 +167,7 @@ impl<T: AnyBitPattern> PagedOptions<T> {
             let cache = Arc::clone(&cache);
             Region::builder(cache.len_bytes.max(1))
                 .name("elbowroom-pager slice")
-                .budget(&budget)
+                .budget(&memory.budget)
                 .backend(backend)
                 .filter_threads(threads)
                 .filter(move |fault| cache.fill(fault))

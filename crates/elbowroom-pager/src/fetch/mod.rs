@@ -83,7 +83,7 @@ impl Fetch {
             }
         }
         std::mem::forget(pinned);
-        if pin.is_mut() && table.dirty_pages() > self.dirty_pages_max {
+        if pin.is_mut() && table.dirty_pages() > self.dirty_pages_max && self.pool.pace.is_due() {
             self.queue.push(Job::WriteBehind);
         }
         Ok(())

@@ -8,12 +8,14 @@ mod memory;
 #[cfg(feature = "remote")]
 mod remote;
 mod source;
+#[cfg(feature = "remote")]
+mod url;
 
 pub use file::FileStore;
 pub use memory::MemoryStore;
 #[cfg(feature = "remote")]
 pub use remote::RemoteStore;
-pub(crate) use source::Source;
+pub(crate) use source::{Source, Turns};
 
 /// Bytes that can be read and written at any offset, by any number of threads.
 ///
@@ -28,6 +30,7 @@ pub(crate) use source::Source;
 /// | [`flush`](Store::flush) | what was written before survives a crash of the machine |
 /// | [`set_len`](Store::set_len) | cuts bytes off, or appends zeros |
 /// | [`version`](Store::version) | names the contents, for people |
+/// | [`read_overhead`](Store::read_overhead) | counts against the limit, for each read at one time |
 ///
 /// After a failed write, the bytes of its range are unspecified: old, new, or a mixture. The array keeps the page and
 /// writes it again.
@@ -69,6 +72,12 @@ pub trait Store: Send + Sync {
 
     /// Returns whether bytes may be written.
     fn is_writable(&self) -> bool;
+
+    /// Returns how much memory a read takes besides the buffer that it fills, in bytes. An array counts it against its
+    /// limit, and reads no more often at once than it has counted. The default is none.
+    fn read_overhead(&self) -> usize {
+        0
+    }
 
     /// Returns a name of the contents that [`read_at`](Store::read_at) promises, for people: an entity tag, or a length
     /// and a time. `None` if the store does not notice changes by others.
@@ -114,6 +123,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn is_writable(&self) -> bool {
         (**self).is_writable()
+    }
+
+    fn read_overhead(&self) -> usize {
+        (**self).read_overhead()
     }
 
     fn version(&self) -> Option<String> {

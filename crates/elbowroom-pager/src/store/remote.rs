@@ -7,21 +7,24 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use object_store::client::{HttpError, HttpErrorKind};
 use object_store::path::Path;
 use object_store::{
     Error as ObjectError, GetOptions, GetRange, GetResultPayload, ObjectMeta, ObjectStore,
-    ObjectStoreExt, parse_url_opts,
+    ObjectStoreExt, RetryConfig,
 };
 use tokio::runtime::{Builder, Runtime};
 use url::Url;
 
+use super::url::build;
 use super::{Store, StoreError};
 
 const DEADLINE_DEFAULT: Duration = Duration::from_secs(120);
 /// How often a body that breaks off is continued.
 const BODIES_MAX: usize = 4;
-/// Variables of the environment that are options of a store: those of the vendors' own tools.
-const OPTION_PREFIXES: [&str; 3] = ["AWS_", "AZURE_", "GOOGLE_"];
+/// What a response takes besides the buffer that it fills: the client's own buffer, of 408 KiB at most, and that of the
+/// encryption.
+const RESPONSE_BYTES: usize = 512 << 10;
 
 /// An object in S3, Google Cloud Storage, Azure or behind HTTP, or in any other store of the crate `object_store`. It
 /// is read-only. Needs the feature `remote`.
@@ -34,8 +37,8 @@ const OPTION_PREFIXES: [&str; 3] = ["AWS_", "AZURE_", "GOOGLE_"];
 /// after a status of 429 or 5xx and after a lost connection. A body that breaks off is continued where it ended. A read
 /// that takes longer than the [deadline](RemoteStore::deadline), with all of this, is an error of the kind `TimedOut`.
 ///
-/// Two threads of the process do the work of all remote stores. While a response is read, its parts are memory outside
-/// the limit of the array: some hundred kilobytes for each request.
+/// Two threads of the process do the work of all remote stores. The memory that responses take while they are read counts
+/// against the limit of the array: 512 KiB for each request, of which up to 16 run at once.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -63,6 +66,10 @@ pub struct RemoteStore {
 impl RemoteStore {
     /// Opens an object of a store of the crate `object_store`, whose configuration and retries apply.
     ///
+    /// This crate uses `object_store` with its feature `ring`. A program that builds a store itself either turns a feature
+    /// of `object_store` on that brings a provider of cryptography (`aws`, `azure`, `gcp` or `http`), or gives the crate
+    /// `rustls` one first: `rustls::crypto::ring::default_provider().install_default()`.
+    ///
     /// # Errors
     /// If there is no such object, or it has no entity tag; otherwise what the store says.
     pub fn new(store: Arc<dyn ObjectStore>, path: &str) -> io::Result<RemoteStore> {
@@ -76,8 +83,12 @@ impl RemoteStore {
     /// `AWS_REGION`, `GOOGLE_SERVICE_ACCOUNT` and `AZURE_STORAGE_ACCOUNT_NAME`. `AWS_ENDPOINT` is another server with
     /// S3's protocol, and `AWS_ALLOW_HTTP=true` permits one without encryption.
     ///
+    /// If the program has no default provider of cryptography for the crate `rustls`, `ring` becomes it. A program with
+    /// another one installs it first.
+    ///
     /// # Errors
-    /// As [`new`](RemoteStore::new); also if the URL is malformed or has a query.
+    /// As [`new`](RemoteStore::new); also if the URL is malformed or has a query. A server that no connection can be made
+    /// to is an error at once.
     pub fn open(url: &str) -> io::Result<RemoteStore> {
         let invalid = |reason: String| io::Error::new(io::ErrorKind::InvalidInput, reason);
         let url = Url::parse(url).map_err(|error| invalid(format!("it is no URL: {error}")))?;
@@ -85,19 +96,21 @@ impl RemoteStore {
             let reason = "a URL with ? or # is not supported; give keys in the environment";
             return Err(invalid(reason.into()));
         }
-        let mut options: Vec<(String, String)> = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .filter(|(name, _)| {
-                OPTION_PREFIXES
-                    .iter()
-                    .any(|prefix| name.starts_with(prefix))
-            })
-            .collect();
-        if url.scheme() == "http" {
-            options.push(("allow_http".into(), "true".into()));
+        // A server that is not there will not be there soon, so the first request finds out without repetitions.
+        let (store, path) = build(
+            &url,
+            RetryConfig {
+                max_retries: 0,
+                ..RetryConfig::default()
+            },
+        )
+        .map_err(refused)?;
+        match wait(runtime()?, DEADLINE_DEFAULT, store.head(&path))? {
+            Err(error) if is_unreachable(&error) => return Err(unreachable(error)),
+            _ => {}
         }
-        let (store, path) = parse_url_opts(&url, options).map_err(refused)?;
-        RemoteStore::with_path(store.into(), path)
+        let (store, path) = build(&url, RetryConfig::default()).map_err(refused)?;
+        RemoteStore::with_path(store, path)
     }
 
     /// Sets how long one read may take, with all repetitions. The default is two minutes.
@@ -246,6 +259,10 @@ impl Store for RemoteStore {
         false
     }
 
+    fn read_overhead(&self) -> usize {
+        RESPONSE_BYTES
+    }
+
     fn version(&self) -> Option<String> {
         Some(format!("{} bytes, entity tag {}", self.len, self.tag))
     }
@@ -300,6 +317,30 @@ fn wait<T>(runtime: &Runtime, deadline: Duration, work: impl Future<Output = T>)
 fn wrong_length(asked: &Range<u64>, came: &Range<u64>) -> io::Error {
     let text = format!("the server was asked for bytes {asked:?} and sent {came:?}");
     io::Error::new(io::ErrorKind::UnexpectedEof, text)
+}
+
+/// Whether no connection to the server could be made.
+fn is_unreachable(error: &ObjectError) -> bool {
+    causes(error).any(|cause| {
+        let http = cause.downcast_ref::<HttpError>();
+        http.is_some_and(|http| http.kind() == HttpErrorKind::Connect)
+    })
+}
+
+/// Returns the error, with what the system says at the end.
+fn unreachable(error: ObjectError) -> io::Error {
+    let cause = causes(&error)
+        .last()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let refused = refused(error);
+    let text = format!("there is no connection to the server: {cause} ({refused})");
+    io::Error::new(io::ErrorKind::NotConnected, text)
+}
+
+/// Returns what an error was caused by, the last being the first that went wrong.
+fn causes(error: &ObjectError) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(std::error::Error::source(error), |error| error.source())
 }
 
 /// Returns the error of the system's kind, with a text of one line.

@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use elbowroom::Charge;
 
 use super::{Store, StoreError};
 use crate::error::{Cause, Error, Operation};
@@ -12,15 +15,61 @@ pub(crate) struct Source {
     store: Box<dyn Store>,
     location: Box<str>,
     offset: u64,
+    turns: Turns,
     pub(crate) counters: Counters,
 }
 
+/// How many threads may read at once, with the memory that they take counted.
+pub(crate) struct Turns {
+    // `None` if it does not matter.
+    left: Option<Mutex<usize>>,
+    ended: Condvar,
+    _charge: Option<Charge>,
+}
+
+impl Turns {
+    /// Returns turns that the charge pays for, or any number of turns, which need no memory.
+    pub(crate) fn new(charged: Option<(usize, Charge)>) -> Turns {
+        let (count, charge) = charged.unzip();
+        Turns {
+            left: count.map(Mutex::new),
+            ended: Condvar::new(),
+            _charge: charge,
+        }
+    }
+
+    /// Waits for a turn, which another thread gives up when its read ends.
+    fn take(&self) -> Option<Turn<'_>> {
+        let left = self.left.as_ref()?;
+        let mut count = left.lock().unwrap_or_else(PoisonError::into_inner);
+        while *count == 0 {
+            count = self
+                .ended
+                .wait(count)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        *count -= 1;
+        Some(Turn(left, &self.ended))
+    }
+}
+
+/// A read. Also a panic of the store ends it.
+struct Turn<'a>(&'a Mutex<usize>, &'a Condvar);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.1.notify_one();
+    }
+}
+
 impl Source {
-    pub(crate) fn new(store: Box<dyn Store>, location: &str, offset: u64) -> Source {
+    pub(crate) fn new(store: Box<dyn Store>, location: &str, offset: u64, turns: Turns) -> Source {
         Source {
             store,
             location: location.into(),
             offset,
+            turns,
             counters: Counters::default(),
         }
     }
@@ -54,17 +103,24 @@ impl Source {
         let (len, at) = (buffer.len(), self.offset + start as u64);
         self.counters.reads.fetch_add(1, Relaxed);
         self.counters.bytes_read.fetch_add(len as u64, Relaxed);
+        let turn = self.turns.take();
         let read = self.store.read_at(at, buffer);
+        drop(turn);
         read.map_err(|refusal| self.refused(Operation::Read, start..start + len, refusal))
     }
 
-    /// Writes the array's bytes from `start` on.
-    pub(crate) fn write(&self, start: usize, buffer: &[u8]) -> Result<(), Error> {
+    /// Writes the array's bytes from `start` on, as a part of the operation.
+    pub(crate) fn write(
+        &self,
+        operation: Operation,
+        start: usize,
+        buffer: &[u8],
+    ) -> Result<(), Error> {
         let (len, at) = (buffer.len(), self.offset + start as u64);
         self.counters.writes.fetch_add(1, Relaxed);
         self.counters.bytes_written.fetch_add(len as u64, Relaxed);
         let written = self.store.write_at(at, buffer);
-        written.map_err(|refusal| self.refused(Operation::WriteBack, start..start + len, refusal))
+        written.map_err(|refusal| self.refused(operation, start..start + len, refusal))
     }
 
     pub(crate) fn flush(&self) -> Result<(), Error> {

@@ -187,3 +187,10 @@ impl Random {
 pub(crate) fn is_emulated() -> bool {
     std::env::var("ELBOWROOM_TEST_RUNNER").is_ok_and(|runner| !runner.trim().is_empty())
 }
+
+/// Gives rustls a provider of cryptography, which stores that a program builds itself need.
+#[cfg(feature = "remote")]
+pub(crate) fn install_provider() {
+    // Fails if there is one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

@@ -149,3 +149,39 @@ fn dropping_writes_what_can_be_written() {
     drop(array);
     assert_eq!(flaky.memory.to_vec()[40], 6);
 }
+
+/// While the disk is full, writing behind is tried ever more rarely, and again when there is room.
+#[test]
+fn writing_behind_slows_down_on_a_full_disk() {
+    let store = Flaky::new(vec![0; 64 * page_size()]);
+    let options = PagedArray::<u8>::options()
+        .writable(true)
+        .page_size(page_size());
+    let options = options.resident_limit(64 * page_size()).threads(1);
+    let mut array = options.open_store(Arc::clone(&store)).unwrap();
+    for page in 0..64 {
+        array.get(page * page_size()).unwrap();
+    }
+    store.fail(0, usize::MAX, Failure::Refused);
+    let mut sets = 0;
+    while store.failed.load(Ordering::Relaxed) < 4 {
+        array.set(sets % 64 * page_size(), 1).unwrap();
+        sets += 1;
+    }
+    for _ in 0..100_000 {
+        array.set(sets % 64 * page_size(), 1).unwrap();
+        sets += 1;
+    }
+    // One try for each doubling, and one that was under way.
+    let tries = store.failed.load(Ordering::Relaxed) as u32;
+    assert!(tries <= 2 * usize::BITS, "{tries} tries in {sets} changes");
+    assert!(array.stats().bytes_dirty > 32 * page_size());
+    store.heal();
+    array.flush().unwrap();
+    assert_eq!(array.stats().bytes_dirty, 0);
+    let writes = array.stats().writes;
+    while array.stats().writes == writes {
+        array.set(sets % 64 * page_size(), 2).unwrap();
+        sets += 1;
+    }
+}

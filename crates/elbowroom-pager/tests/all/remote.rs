@@ -13,6 +13,8 @@ use object_store::http::HttpBuilder;
 use object_store::memory::InMemory;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, RetryConfig};
 
+use crate::common::install_provider;
+
 /// What the server does with one GET.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Act {
@@ -39,6 +41,8 @@ struct State {
     always: Option<Act>,
     gets: usize,
     hanging: Vec<TcpStream>,
+    /// So many requests without a range are answered with 503.
+    busy_heads: usize,
     is_over: bool,
 }
 
@@ -59,6 +63,7 @@ impl Server {
             always: None,
             gets: 0,
             hanging: Vec::new(),
+            busy_heads: 0,
             is_over: false,
         }));
         let address = listener.local_addr().unwrap();
@@ -94,6 +99,7 @@ impl Server {
             max_retries: 3,
             retry_timeout: Duration::from_secs(60),
         };
+        install_provider();
         let client = ClientOptions::new().with_allow_http(true);
         let http = HttpBuilder::new().with_url(format!("http://{}", self.address));
         let http = http.with_client_options(client).with_retry(retry).build();
@@ -112,13 +118,16 @@ impl Drop for Server {
     }
 }
 
+/// What one read takes besides its pages.
+const LIMIT_OF_READS: usize = 512 << 10;
+
 fn open(store: RemoteStore) -> PagedArray<u8> {
     let options = PagedArray::options()
         .page_size(page_size())
         .read_ahead(0)
         .threads(0);
     options
-        .resident_limit(4 * page_size())
+        .resident_limit(LIMIT_OF_READS + 4 * page_size())
         .open_store(store)
         .unwrap()
 }
@@ -154,6 +163,10 @@ fn serve(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
         return write!(out, "{}\r\n", head("404 Not Found", 0));
     }
     let Some(range) = range else {
+        if state.busy_heads > 0 {
+            state.busy_heads -= 1;
+            return write!(out, "{}\r\n", head("503 Busy", 0));
+        }
         return write!(out, "{}\r\n", head("200 OK", len));
     };
     state.gets += 1;
@@ -361,4 +374,62 @@ fn a_server_that_hangs_is_left_at_the_deadline() {
     // Another deadline, so that a slow machine does not fail here.
     assert!(is_right(&server.array(), 0));
     assert!(server.state.lock().unwrap().gets >= 2);
+}
+
+#[test]
+fn a_refused_connection_is_an_error_at_once() {
+    let address = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let error = PagedArray::<u8>::open(format!("http://{address}/a")).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::NotConnected, "{error}");
+    let text = error.to_string();
+    assert!(
+        text.contains("there is no connection to the server: ") && !text.contains("retries"),
+        "{text}"
+    );
+}
+
+#[test]
+fn opening_is_repeated_while_the_server_is_busy() {
+    let server = Server::new(bytes(1));
+    server.change(|state| state.busy_heads = 3);
+    let array = PagedArray::<u8>::open(format!("http://{}/a", server.address)).unwrap();
+    assert!(is_right(&array, 0));
+    assert_eq!(server.state.lock().unwrap().busy_heads, 0);
+}
+
+/// The memory of responses is part of the limit.
+#[test]
+fn reads_count_against_the_limit() {
+    let server = Server::new(bytes(8));
+    let budget = elbowroom::Budget::new(LIMIT_OF_READS + 4 * page_size());
+    let options = PagedArray::<u8>::options()
+        .page_size(page_size())
+        .budget(&budget);
+    let array = options.clone().open_store(server.store()).unwrap();
+    assert_eq!(budget.committed_bytes(), LIMIT_OF_READS);
+    thread::scope(|scope| {
+        for first in 0..4 {
+            let array = &array;
+            scope.spawn(move || {
+                (0..8).for_each(|page| assert!(is_right(array, (first + page) % 8)))
+            });
+        }
+    });
+    assert!(budget.peak_bytes() > LIMIT_OF_READS && budget.peak_bytes() <= budget.limit_bytes());
+    drop(array);
+    assert_eq!(budget.committed_bytes(), 0);
+    let error = options
+        .resident_limit(LIMIT_OF_READS)
+        .open_store(server.store())
+        .unwrap_err();
+    assert!(
+        error.is_invalid()
+            && error
+                .to_string()
+                .contains("no room for a page and for a read"),
+        "{error}"
+    );
 }

@@ -13,7 +13,8 @@ use crate::usage::Usage;
 
 pub(crate) use super::unix::signals::system;
 pub(crate) use super::unix::{
-    forgo_core_file, is_utf8, plant_other_fault, terminal_is_gone, when_asked_to_end,
+    forgo_core_file, free_bytes, give_owner, is_utf8, plant_other_fault, terminal_is_gone,
+    when_asked_to_end,
 };
 pub(crate) use doctor::examine;
 

@@ -9,9 +9,11 @@ pub(crate) mod signals;
 pub(crate) use signals::forgo_core_file;
 
 use std::env;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::{MetadataExt, fchown};
+use std::path::Path;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -19,6 +21,7 @@ use std::sync::atomic::AtomicUsize;
 use elbowroom::Region;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::statvfs::statvfs;
 
 /// Returns the number of page faults of this process that needed no input or output.
 pub(super) fn minor_faults() -> Option<u64> {
@@ -33,6 +36,19 @@ pub(crate) fn when_asked_to_end() -> io::Result<Arc<AtomicUsize>> {
         signal_hook::flag::register_usize(signal, Arc::clone(&number), signal as usize)?;
     }
     Ok(number)
+}
+
+/// Returns the bytes that users without privileges can still write to the disk of a folder; statvfs(3).
+pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
+    let stat = statvfs(folder).ok()?;
+    let bytes = u128::from(stat.blocks_available()) * u128::from(stat.fragment_size());
+    Some(u64::try_from(bytes).unwrap_or(u64::MAX))
+}
+
+/// Gives a file the owner of another, as far as this user may; fchown(2). Only root can give a file to another user.
+pub(crate) fn give_owner(file: &File, of: &Metadata) {
+    // A refusal leaves the file to this user, as most programs do that replace a file.
+    let _ = fchown(file, Some(of.uid()), Some(of.gid()));
 }
 
 /// POLLHUP or POLLERR, which poll(2) tells whether asked for or not. It does not wait.

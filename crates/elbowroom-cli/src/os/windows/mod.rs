@@ -9,11 +9,16 @@ mod usage;
 pub(crate) use usage::usage;
 
 use std::ffi::c_void;
+use std::fs::{File, Metadata};
 use std::io;
+use std::os::windows::ffi::OsStrExt;
+use std::path::Path;
+use std::ptr::null_mut;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use elbowroom::{PageState, Region, Span};
+use windows_sys::Win32::Storage::FileSystem::GetDiskFreeSpaceExW;
 use windows_sys::Win32::System::Memory::{MEM_COMMIT, PAGE_GUARD, PAGE_READWRITE, VirtualAlloc};
 use windows_sys::Win32::System::ProcessStatus::{
     K32QueryWorkingSetEx, PSAPI_WORKING_SET_EX_INFORMATION,
@@ -79,6 +84,18 @@ pub(crate) fn resident_pages(region: &Region, spans: &[Span]) -> Option<Vec<bool
 pub(crate) fn when_asked_to_end() -> io::Result<Arc<AtomicUsize>> {
     Ok(Arc::default())
 }
+
+/// GetDiskFreeSpaceEx, which counts what the quota of this user leaves.
+pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
+    let name: Vec<u16> = folder.as_os_str().encode_wide().chain([0]).collect();
+    let mut free = 0;
+    // SAFETY: the name ends with zero, and `free` is writable. The other two may be null.
+    let told = unsafe { GetDiskFreeSpaceExW(name.as_ptr(), &raw mut free, null_mut(), null_mut()) };
+    (told != 0).then_some(free)
+}
+
+/// A new file inherits what its folder says.
+pub(crate) fn give_owner(_: &File, _: &Metadata) {}
 
 /// Its processes end with it.
 pub(crate) fn terminal_is_gone() -> bool {

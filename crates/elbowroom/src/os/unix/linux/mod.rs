@@ -173,7 +173,14 @@ pub(super) fn has_ended(thread: u64) -> bool {
     // SAFETY: points at this thread's errno, valid to read while the thread lives.
     let saved = unsafe { *errno };
     // SAFETY: signal 0 is never sent: the kernel only looks for the thread (kill(2)).
-    let result = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, 0) };
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_tgkill,
+            super::process::process_number(),
+            thread,
+            0,
+        )
+    };
     // SAFETY: points at this thread's errno, valid to read and write while the thread lives.
     let error = unsafe { std::mem::replace(&mut *errno, saved) };
     result != 0 && error == libc::ESRCH
