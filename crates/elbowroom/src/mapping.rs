@@ -205,7 +205,7 @@ impl Mapping {
         Ok(())
     }
 
-    /// [`fill`](Mapping::fill) with these contents, which are as long as the pages.
+    /// Commits attached pages with these contents, which are exactly as long as the pages.
     pub(crate) fn fill_with(
         &self,
         pages: PageRange,

@@ -125,16 +125,18 @@ impl Entry {
     }
 }
 
-/// More than any round comes to.
+/// The maximum of a vector. Threads stop pushing at half of it.
 const MANY: usize = 1 << 18;
 
 /// Pushes in all ways until it is told to stop.
 fn push(vec: &AppendVec<Entry>, thread: u64, is_over: &AtomicBool) {
+    // The length alone is no bound: it does not grow while the other thread is stopped in the middle of a push.
+    let mut last = 0;
     for number in 0.. {
         if is_over.load(Ordering::Relaxed) {
             return;
         }
-        if vec.len() > MANY / 2 {
+        if last.max(vec.len()) > MANY / 2 {
             thread::yield_now();
         } else if number % 100 == 99 {
             // Leaves a hole for the next push.
@@ -145,6 +147,7 @@ fn push(vec: &AppendVec<Entry>, thread: u64, is_over: &AtomicBool) {
         } else {
             let (index, _) = vec.push(Entry::new(thread, number));
             assert_eq!(vec[index].number, number);
+            last = index;
         }
     }
 }

@@ -291,9 +291,9 @@ mod unix {
         // SAFETY: changes a flag of the pipe (fcntl(2)).
         unsafe { libc::fcntl(ends[1], libc::F_SETFL, libc::O_NONBLOCK) };
         let text = [b'.'; 4096];
-        // SAFETY: the buffer is live.
+        // SAFETY: write(2) reads a live buffer of this length.
         while unsafe { libc::write(ends[1], text.as_ptr().cast(), text.len()) } > 0 {}
-        // SAFETY: changes it back.
+        // SAFETY: changes a flag of the pipe back (fcntl(2)).
         unsafe { libc::fcntl(ends[1], libc::F_SETFL, 0) };
         store(region.as_ptr());
     }
@@ -596,7 +596,7 @@ mod unix {
             }
             assert_eq!(pushed.len(), calls * page_size());
             if child == 0 {
-                // SAFETY: ends the child without the parent's destructors.
+                // SAFETY: _exit(2) has no preconditions. It ends the child without the parent's destructors.
                 unsafe { libc::_exit(0) };
             }
             let mut status = -1;
@@ -615,7 +615,7 @@ mod unix {
         extern "C" fn fork_and_wait(_: i32) {
             // SAFETY: the process has one thread, and the child leaves at once.
             match unsafe { libc::fork() } {
-                // SAFETY: ends the child.
+                // SAFETY: _exit(2) has no preconditions; it ends the child.
                 0 => unsafe { libc::_exit(0) },
                 child => {
                     let mut status = -1;
@@ -636,7 +636,7 @@ mod unix {
                 it_interval: after(0),
                 it_value: after(1 + (n % 100) as libc::suseconds_t),
             };
-            // SAFETY: a live timer.
+            // SAFETY: setitimer(2) reads a live timer.
             unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, ptr::null_mut()) };
             let region = region();
             region.try_write(0, 1u8).unwrap();

@@ -209,13 +209,13 @@ mod signals {
 
     fn current(signal: i32) -> libc::sigaction {
         let mut old = action(0, 0);
-        // SAFETY: reads the action.
+        // SAFETY: sigaction(2) with a null new action only reads, into a live structure.
         assert_eq!(unsafe { libc::sigaction(signal, ptr::null(), &mut old) }, 0);
         old
     }
 
     fn raise(signal: i32) {
-        // SAFETY: sends a signal to this thread.
+        // SAFETY: raise(3) has no preconditions.
         unsafe { libc::raise(signal) };
     }
 
@@ -240,7 +240,7 @@ mod signals {
     extern "C" fn repairing(signal: i32, info: *mut libc::siginfo_t, _: *mut c_void) {
         CALLS.fetch_add(1, Ordering::Relaxed);
         SIGNAL.store(signal, Ordering::Relaxed);
-        // SAFETY: the kernel's siginfo.
+        // SAFETY: the kernel passes a valid siginfo to an SA_SIGINFO handler.
         let info = unsafe { &*info };
         // SAFETY: SIGSEGV and SIGBUS have an address; of a raised one it means nothing.
         let (address, code) = (unsafe { info.si_addr() }, info.si_code);
@@ -281,10 +281,10 @@ mod signals {
     extern "C" fn chaining(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
         CALLS.fetch_add(1, Ordering::Relaxed);
         assert!(calls() < 100, "round and round");
-        // SAFETY: stored by the installer, never freed.
+        // SAFETY: the installer has stored a leaked action, which is never freed.
         let next = unsafe { &*NEXT.load(Ordering::Relaxed) };
         assert!(next.sa_flags & libc::SA_SIGINFO != 0);
-        // SAFETY: an SA_SIGINFO handler.
+        // SAFETY: the action was installed with SA_SIGINFO, so its handler has this type.
         let next: extern "C" fn(i32, *mut libc::siginfo_t, *mut c_void) =
             unsafe { std::mem::transmute(next.sa_sigaction) };
         next(signal, info, context);

@@ -269,7 +269,7 @@ impl Error {
         self.cause.reason() == Reason::NotCommitted
     }
 
-    /// Returns whether a [`HeldRange`](crate::HeldRange) keeps a page of the range committed.
+    /// Returns whether a [`HeldRange`](crate::HeldRange) holds a page of the range, so that it cannot be decommitted.
     pub fn is_held(&self) -> bool {
         self.cause.reason() == Reason::Held
     }

@@ -37,7 +37,7 @@
 //!   (Linux). Failure is silent. Async-signal-safe.
 //! - `is_out_of_mappings()`: after a commit failed for lack of memory, returns whether the process has reached its
 //!   limit of mappings (Linux). Async-signal-safe.
-//! - `userfault`: userfaultfd(2), which only Linux has, behind a contract of its own.
+//! - `userfault`: userfaultfd(2), which only Linux has, behind a separate contract.
 //! - `at_fork(before, in_parent, in_child)`: if the system has fork, calls these functions around every fork, on the
 //!   forking thread.
 //! - `address_space()`: the approximate number of bytes of addresses that programs have. `addresses_left()`: how many

@@ -172,8 +172,8 @@ impl Pager {
         })
     }
 
-    /// Commits reserved pages with these contents, which are as long as the pages. Returns false if it cannot, because
-    /// the pages are not attached.
+    /// Commits reserved pages with these contents, which are exactly as long as the pages. Returns false if the pages
+    /// are not attached to a userfaultfd, and cannot be filled.
     pub(super) fn fill(
         &self,
         mapping: &Mapping,

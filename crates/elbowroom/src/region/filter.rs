@@ -131,13 +131,15 @@ impl<'a> Fault<'a> {
         Ok(bytes)
     }
 
-    /// Commits pages with these contents, the page of this fault first. No thread sees a page before its contents are
-    /// whole, so that memory can be a cache of a file or of a database: the filter reads the bytes, and answers
-    /// [`Verdict::Commit`]; a later [`decommit`](crate::Region::decommit) throws them out again.
+    /// Commits pages with these contents, beginning with the page of this fault.
     ///
-    /// `contents` is a whole number of pages. It is used up to the first page that is committed already, as far as the
-    /// limits leave room, and at least for the page of this fault. Returns the bytes that were committed: an empty
-    /// range if another thread has just committed the page of this fault.
+    /// No thread sees a page before its contents are complete. So a region can be a cache of a file or a database: the
+    /// filter reads the bytes, fills the page and answers [`Verdict::Commit`]; a later
+    /// [`decommit`](crate::Region::decommit) removes them from the cache.
+    ///
+    /// `contents` is a whole number of pages. It is used up to the first page that is already committed, as far as the
+    /// limits leave room, but at least for the page of this fault. Returns the committed bytes. The range is empty if
+    /// another thread has just committed the page of this fault.
     ///
     /// ```
     /// use elbowroom::{Backend, Region, Verdict, page_size};
@@ -166,19 +168,19 @@ impl<'a> Fault<'a> {
     ///
     /// # Errors
     /// Fails as [`commit`](Fault::commit) does. Fails with `is_unsupported()` for a region whose
-    /// [`Backend`](crate::Backend) is [`Protection`](crate::Backend::Protection), the only one outside Linux: a commit
-    /// makes its pages accessible before they could be filled. Fails with `is_invalid_range()` if `contents` is empty,
-    /// no whole number of pages, or longer than what is left of the region. Nothing has changed then.
+    /// [`Backend`](crate::Backend) is [`Protection`](crate::Backend::Protection), the only one outside Linux: its
+    /// commits make pages accessible before they could be filled. Fails with `is_invalid_range()` if `contents` is
+    /// empty, not a whole number of pages, or longer than the rest of the region. Nothing has changed then.
     pub fn fill(&self, contents: &[u8]) -> Result<Range<usize>, Error> {
         let bytes = self.region.fill_from_page_of(self, contents)?;
         self.committed.set(Some(PageCount::inside(bytes.len())));
         Ok(bytes)
     }
 
-    /// Decommits pages of the region, for a filter that makes room for the page of this fault.
+    /// Decommits pages of the region, so that a filter can make room for the page of this fault.
     ///
     /// # Errors
-    /// As [`Region::decommit`](crate::Region::decommit).
+    /// See [`Region::decommit`](crate::Region::decommit).
     pub fn decommit(&self, range: Range<usize>) -> Result<(), Error> {
         self.region.decommit(range)
     }

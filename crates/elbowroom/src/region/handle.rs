@@ -47,8 +47,8 @@ use crate::plain::{Access, PageState, Span};
 /// is refused, they return an error with the cause. They take `&self`, and any number of threads may use them at
 /// once. To each other they are plain loads and stores, which are indivisible up to 8 bytes if aligned.
 ///
-/// *Cells* cost no more than plain accesses. [`hold`](Region::hold) commits a range and keeps it committed while a
-/// guard lives, and the guard lends the range as [`Cells`](crate::Cells), which threads may share. Use them in loops.
+/// *Cells* cost as much as plain accesses; use them in loops. [`hold`](Region::hold) commits a range and keeps it
+/// committed while a guard exists, and the guard lends the range as [`Cells`](crate::Cells), which threads may share.
 ///
 /// *Plain pointers* from [`as_ptr`](Region::as_ptr) work as well, at the caller's risk. A refused touch writes a line
 /// to standard error. It then goes to the handlers that were installed before, as it would without this library.
@@ -126,8 +126,8 @@ impl Region {
     ///   method with `&self` counts: [`try_write`](Region::try_write) writes under a shared reference.
     /// - For a `&mut`, nothing reads them either.
     ///
-    /// A filter that [fills](crate::Fault::fill) pages with the same bytes each time makes a shared reference sound
-    /// across decommits: each load finds these bytes, after a fault or without one.
+    /// If the filter [fills](crate::Fault::fill) each page with the same bytes every time, a shared reference is sound
+    /// across decommits: each load finds these bytes, with or without a fault.
     ///
     /// [`commit_slice`](Region::commit_slice) lends a slice safely.
     pub fn as_ptr(&self) -> *mut u8 {
@@ -239,8 +239,8 @@ impl Region {
             return Ok(());
         };
         if frames::is_inside_fault_of(OwnerId::of(self.inner())) {
-            // The handler that runs this filter still uses the region. The region stays for ever as it is: in the
-            // registry, and with the handler installed.
+            // The handler that runs this filter or callback still uses the region. So the region stays for ever as it
+            // is: in the registry, and with the handler installed.
             std::mem::forget((armed, service));
             return Err(Reason::InOwnFilter.into());
         }

@@ -1,4 +1,4 @@
-//! Memory that stays committed while a guard lives, lent as cells.
+//! Memory that stays committed while a guard exists, lent as cells.
 
 #![allow(unsafe_code, reason = "calls the asm of plain accesses")]
 
@@ -14,15 +14,15 @@ use crate::error::{Error, Operation};
 use crate::fault::access;
 use crate::page::PageRange;
 
-/// How many values [`Cells::fill_with`] writes for each jump.
+/// The number of values that [`Cells::fill_with`] writes in each turn of its loop.
 const UNROLLED: usize = 8;
 
 impl Region {
-    /// Commits every page that holds a byte of `range`, and keeps these pages committed while the returned guard lives.
-    /// The filter is not asked.
+    /// Commits every page that holds a byte of `range`, and keeps these pages committed while the returned guard
+    /// exists. The filter is not asked.
     ///
-    /// [`HeldRange::cells`] lends the range to loops: an access costs what a plain access costs, where an accessor
-    /// also checks whether the touch was refused. Any number of guards may hold the same pages.
+    /// [`HeldRange::cells`] lends the range to loops. An access then costs as much as a plain access; an accessor also
+    /// checks whether the touch was refused. Any number of guards may hold the same pages.
     ///
     /// ```
     /// use elbowroom::{Region, page_size};
@@ -42,7 +42,7 @@ impl Region {
     /// ```
     ///
     /// # Errors
-    /// As [`commit`](Region::commit).
+    /// See [`commit`](Region::commit).
     pub fn hold(&self, range: Range<usize>) -> Result<HeldRange<'_>, Error> {
         let pages = self.inner().hold(range.clone())?;
         Ok(HeldRange {
@@ -53,14 +53,14 @@ impl Region {
     }
 }
 
-/// A range of a [`Region`] that stays committed while this guard lives.
+/// A range of a [`Region`] that stays committed while this guard exists.
 ///
-/// [`Region::hold`] makes it. A [`decommit`](Region::decommit) of any of its pages fails with
-/// [`is_held()`](Error::is_held). A guard that is forgotten ([`std::mem::forget`]) keeps the pages committed for the
-/// life of the region.
+/// Made by [`Region::hold`]. A [`decommit`](Region::decommit) of any of its pages fails with
+/// [`is_held()`](Error::is_held). If a guard is forgotten ([`std::mem::forget`]), the pages stay committed for the life
+/// of the region.
 pub struct HeldRange<'a> {
     region: &'a Region,
-    // Invariant: committed, and among the held pages of `region` until this is dropped. They have every byte of
+    // Invariant: committed, and among the held pages of `region` until this is dropped. They contain every byte of
     // `range`.
     pages: PageRange,
     // Invariant: inside the region.
@@ -73,13 +73,13 @@ impl HeldRange<'_> {
         self.range.clone()
     }
 
-    /// Returns the address of the first byte. The rules of [`Region::as_ptr`] apply, except that the bytes are certain
-    /// to stay committed.
+    /// Returns the address of the first byte. The rules of [`Region::as_ptr`] apply, except that the bytes are sure to
+    /// stay committed.
     pub fn as_ptr(&self) -> *mut u8 {
         self.region.base.wrapping_add(self.range.start)
     }
 
-    /// Returns the range as values of `T`, which have 1, 2, 4 or 8 bytes each. A part of a value at the end of the
+    /// Returns the range as values of `T`, which must have 1, 2, 4 or 8 bytes. An incomplete value at the end of the
     /// range is left out. Other sizes do not compile:
     ///
     /// ```compile_fail,E0080
@@ -89,7 +89,7 @@ impl HeldRange<'_> {
     /// # Ok::<(), elbowroom::Error>(())
     /// ```
     ///
-    /// Cells live as long as the guard:
+    /// The cells cannot outlive the guard:
     ///
     /// ```compile_fail,E0505
     /// let region = elbowroom::Region::new(4096)?;
@@ -138,14 +138,14 @@ impl fmt::Debug for HeldRange<'_> {
     }
 }
 
-/// Committed values of a [`Region`] that threads share, as a slice of `Cell<T>` that is `Sync`.
+/// Committed values of a [`Region`] that threads share, like a slice of `Cell<T>` that is `Sync`.
 ///
-/// [`HeldRange::cells`] makes it. Each access is one load or store, which is indivisible. It orders no other access:
-/// use an atomic variable or a lock to tell other threads that values are ready. The accessors of the region and other
-/// cells may be used on the same bytes at the same time.
+/// Made by [`HeldRange::cells`]. Each access is one load or store, which is indivisible. It does not order other
+/// accesses: use an atomic variable or a lock to tell other threads that values are ready. The accessors of the region
+/// and other cells may access the same bytes at the same time.
 ///
-/// The compiler makes no vector instructions of these accesses. For arithmetic on large ranges by one thread, or by
-/// threads that have a part each, use the slice of [`Region::commit_slice`].
+/// The compiler does not turn these accesses into vector instructions. For arithmetic on large ranges by one thread, or
+/// by threads with separate parts, use the slice of [`Region::commit_slice`].
 pub struct Cells<'a, T> {
     // Invariant: aligned to the size of T, which is 1, 2, 4 or 8 bytes; `len` values from here on are in pages of a
     // region that stay committed for 'a. No reference points into a region while it is shared.
@@ -156,11 +156,11 @@ pub struct Cells<'a, T> {
     values: PhantomData<fn(T) -> T>,
 }
 
-// SAFETY: it points to memory of a region, which belongs to no thread and stays committed for 'a (invariant). Values
-// pass between threads as bytes, as the region's accessors pass them.
+// SAFETY: the pointer is to memory of a region, which is not bound to a thread and stays committed for 'a (invariant).
+// Values pass between threads as bytes, as they do through the region's accessors.
 unsafe impl<T> Send for Cells<'_, T> {}
 // SAFETY: accesses under a shared reference are single instructions in asm, which are sound from any number of threads
-// (`fault::access`). Values pass between threads as bytes, as the region's accessors pass them.
+// (`fault::access`). Values pass between threads as bytes, as they do through the region's accessors.
 unsafe impl<T> Sync for Cells<'_, T> {}
 
 impl<T> Clone for Cells<'_, T> {
@@ -187,28 +187,28 @@ impl<'a, T: NoUninit + AnyBitPattern> Cells<'a, T> {
     /// Returns the value at `index`.
     ///
     /// # Panics
-    /// If `index` is not less than [`len`](Cells::len).
+    /// Panics if `index` is not less than [`len`](Cells::len).
     #[inline(always)]
     pub fn get(self, index: usize) -> T {
         self.check(index);
-        // SAFETY: `index` is less than `len`, as just checked.
+        // SAFETY: `index` is less than `len`, as checked above.
         unsafe { self.load(index) }
     }
 
     /// Replaces the value at `index`.
     ///
     /// # Panics
-    /// If `index` is not less than [`len`](Cells::len).
+    /// Panics if `index` is not less than [`len`](Cells::len).
     #[inline(always)]
     pub fn set(self, index: usize, value: T) {
         self.check(index);
-        // SAFETY: `index` is less than `len`, as just checked.
+        // SAFETY: `index` is less than `len`, as checked above.
         unsafe { self.store(index, value) };
     }
 
-    /// Replaces every value, in order, by what `make` returns for its index.
+    /// Replaces every value, in order, by the one that `make` returns for its index.
     ///
-    /// In a loop over all values this is quicker than [`set`](Cells::set).
+    /// For a loop over all values, this is faster than [`set`](Cells::set).
     #[inline]
     pub fn fill_with(self, mut make: impl FnMut(usize) -> T) {
         let unrolled = self.len / UNROLLED * UNROLLED;
@@ -220,7 +220,7 @@ impl<'a, T: NoUninit + AnyBitPattern> Cells<'a, T> {
             }
         }
         for index in unrolled..self.len {
-            // SAFETY: `index` is less than `len`.
+            // SAFETY: `index` is less than `len`, the end of the loop's range.
             unsafe { self.store(index, make(index)) };
         }
     }
@@ -228,7 +228,7 @@ impl<'a, T: NoUninit + AnyBitPattern> Cells<'a, T> {
     /// Returns the values in `range`.
     ///
     /// # Panics
-    /// If `range` is inverted or ends after [`len`](Cells::len).
+    /// Panics if `range` is inverted or ends after [`len`](Cells::len).
     #[inline]
     pub fn slice(self, range: Range<usize>) -> Cells<'a, T> {
         assert!(
@@ -261,10 +261,10 @@ impl<'a, T: NoUninit + AnyBitPattern> Cells<'a, T> {
         let to = value.as_mut_ptr();
         macro_rules! load {
             ($load:ident, $type:ty) => {{
-                // SAFETY: committed and aligned (invariant of `first`), since `index` is less than `len` (contract) and
-                // T has the size of this type.
+                // SAFETY: the value is in committed pages and aligned (invariant of `first`), because `index` is less
+                // than `len` (contract). T has the size of this type.
                 let loaded = unsafe { access::$load(self.first, index * size_of::<T>()) };
-                // SAFETY: `value` has the size of this type, and `to` points at it.
+                // SAFETY: `value` has the size of this type, and `to` points to it.
                 unsafe { to.cast::<$type>().write_unaligned(loaded) };
             }};
         }
@@ -274,7 +274,7 @@ impl<'a, T: NoUninit + AnyBitPattern> Cells<'a, T> {
             4 => load!(plain_load_4, u32),
             _ => load!(plain_load_8, u64),
         }
-        // SAFETY: every byte has been written, and any bytes are a T (AnyBitPattern).
+        // SAFETY: every byte has been written, and any bytes are a valid T (AnyBitPattern).
         unsafe { value.assume_init() }
     }
 
@@ -287,8 +287,9 @@ impl<'a, T: NoUninit + AnyBitPattern> Cells<'a, T> {
         let offset = index * size_of::<T>();
         macro_rules! store {
             ($store:ident, $value:expr) => {
-                // SAFETY: committed and aligned to the size of T, which is that of this value (invariant of `first`),
-                // since `index` is less than `len` (contract). No reference points into a region while it is shared.
+                // SAFETY: the value is in committed pages and aligned to the size of T, which is that of this type
+                // (invariant of `first`), because `index` is less than `len` (contract). No reference points into a
+                // region while it is shared.
                 unsafe { access::$store(self.first, offset, $value) }
             };
         }
@@ -299,7 +300,7 @@ impl<'a, T: NoUninit + AnyBitPattern> Cells<'a, T> {
             [a, b, c, d, e, f, g, h] => {
                 store!(plain_store_8, u64::from_ne_bytes([a, b, c, d, e, f, g, h]))
             }
-            // PANIC: `HeldRange::cells` compiles for no other size.
+            // PANIC: unreachable, because `HeldRange::cells` compiles for no other size.
             _ => unreachable!("cells have 1, 2, 4 or 8 bytes"),
         }
     }
@@ -315,7 +316,7 @@ impl<'a, T: NoUninit + AnyBitPattern> Cells<'a, T> {
 #[cold]
 #[inline(never)]
 fn out_of_bounds(index: usize, len: usize) -> ! {
-    // PANIC: documented; as an index into a slice.
+    // PANIC: documented, as for an index into a slice.
     #[allow(clippy::panic, reason = "documented, as an index into a slice")]
     {
         panic!("the index {index} is not inside {len} cells");

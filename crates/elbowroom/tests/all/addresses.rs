@@ -12,7 +12,7 @@ fn limit_addresses(bytes: u64) {
         rlim_cur: bytes,
         rlim_max: bytes,
     };
-    // SAFETY: a live rlimit.
+    // SAFETY: setrlimit(2) reads a live rlimit.
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
 }
 

@@ -790,7 +790,7 @@ mod refused {
         for (name, deed) in DEEDS {
             let mut felt = 0;
             for nth in (1..=4).cycle().take(common::times(80) as usize) {
-                // As above, and full to the last element.
+                // With a name, so that it takes over no pages, and full to the last element.
                 let budget = Budget::new(1 << 30);
                 let builder = AppendVec::<u64>::builder(1 << 20)
                     .name("full")

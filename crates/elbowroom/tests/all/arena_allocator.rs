@@ -191,9 +191,9 @@ impl Block {
         assert_eq!(given.addr().get() % layout.align(), 0);
         let at = given.cast::<u8>();
         if !zeroed {
-            // SAFETY: in the block, behind what is known of it.
+            // SAFETY: the block is at least as long as its known contents.
             let rest = unsafe { at.add(before.len()) };
-            // SAFETY: to its end.
+            // SAFETY: the bytes from there to the end of the block, which only this function uses.
             unsafe { rest.write_bytes(0, layout.size() - before.len()) };
         }
         let mut block = Block {

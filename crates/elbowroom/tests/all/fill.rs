@@ -8,7 +8,7 @@ use elbowroom::{Backend, Budget, Error, Region, RegionBuilder, Verdict, page_siz
 
 use crate::common;
 
-/// The byte that a source has at an offset. Never zero.
+/// Returns the byte of a source at an offset. It is never zero.
 fn byte_at(offset: usize) -> u8 {
     (offset % 251) as u8 + 1
 }
@@ -17,7 +17,7 @@ fn source(len: usize) -> Vec<u8> {
     (0..len).map(byte_at).collect()
 }
 
-/// The backends of this system that fill.
+/// Returns the backends of this system that can fill.
 fn backends() -> Vec<Backend> {
     let mut backends = vec![Backend::Userfault, Backend::UserfaultMonitor];
     backends.retain(
@@ -32,7 +32,7 @@ fn backends() -> Vec<Backend> {
     backends
 }
 
-/// A region of `pages` pages whose filter fills `at_once` pages from its source, and what the filter was last told.
+/// Returns a region of `pages` pages whose filter fills `at_once` pages from its source, and the filter's last error.
 fn filled(builder: RegionBuilder, at_once: usize) -> (Region, Arc<Mutex<Option<Error>>>) {
     let refused = Arc::new(Mutex::new(None));
     let kept = Arc::clone(&refused);
@@ -65,7 +65,7 @@ fn pages_have_what_the_filter_gave_them() {
             byte_at(4 * page + 9)
         );
         assert_eq!(region.stats().committed_bytes, 3 * page);
-        // Up to the page that is committed already.
+        // Up to the first page that is committed already.
         region.try_write(2 * page + 1, 0xffu8).unwrap();
         assert_eq!(region.stats().committed_bytes, 5 * page);
         let mut bytes = vec![0; 5 * page];
@@ -81,7 +81,7 @@ fn pages_have_what_the_filter_gave_them() {
         );
         assert!(refused.lock().unwrap().is_none());
 
-        // Past the end: nothing is filled.
+        // Beyond the end: nothing is filled.
         let last = 19 * page;
         assert!(region.try_read::<u8>(last).unwrap_err().is_declined());
         let error = refused.lock().unwrap().take().unwrap();
@@ -121,7 +121,7 @@ fn limits_leave_fewer_pages_and_then_none() {
     }
 }
 
-/// A cache of a few pages: the filter throws out what it filled first.
+/// A cache of a few pages: the filter decommits the page that it filled first.
 #[test]
 fn a_filter_makes_room_for_what_it_fills() {
     let page = page_size();
@@ -186,7 +186,7 @@ fn protection_cannot_fill_and_says_so() {
     assert_eq!(region.stats().committed_bytes, 0);
 }
 
-/// Threads read while pages are thrown out: each sees whole pages, and never a zero.
+/// Threads read while pages are decommitted: each sees complete pages, and never a zero.
 #[test]
 fn no_thread_sees_a_page_before_it_is_filled() {
     const PAGES: usize = 6;
@@ -216,7 +216,7 @@ fn no_thread_sees_a_page_before_it_is_filled() {
     }
 }
 
-/// The kernel's touch is filled as well, where threads serve the region.
+/// A touch by the kernel is filled as well, if threads serve the region.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_system_call_finds_what_the_filter_gave() {
@@ -230,7 +230,7 @@ fn a_system_call_finds_what_the_filter_gave() {
     let (mut reader, writer) = std::io::pipe().unwrap();
     let at = 3 * page_size() - 40;
     let fd = std::os::fd::AsRawFd::as_raw_fd(&writer);
-    // SAFETY: the kernel reads there, which is the region's, or fails.
+    // SAFETY: the kernel reads memory of the region, or fails.
     #[allow(unsafe_code, reason = "a system call on memory of the region")]
     let written = unsafe { libc::write(fd, region.as_ptr().wrapping_add(at).cast(), 100) };
     assert_eq!(written, 100);

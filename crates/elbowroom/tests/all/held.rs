@@ -1,4 +1,4 @@
-//! Ranges that stay committed while a guard lives, and the cells that lend them.
+//! Ranges that stay committed while a guard exists, and the cells that lend them.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use crate::common;
 
-/// A region for each backend that this system has.
+/// Returns a region for each backend that this system has.
 fn regions(len: usize) -> Vec<Region> {
     let backends = [
         Backend::Protection,
@@ -73,7 +73,7 @@ fn cells_are_the_bytes_of_the_region() {
     }
 }
 
-/// Each length from none to a few turns of the unrolled loop.
+/// Every length from none to a few turns of the unrolled loop.
 #[test]
 fn every_cell_is_filled_and_no_other() {
     let region = Region::new(page_size()).unwrap();
@@ -113,11 +113,11 @@ fn what_cannot_be_held_is_an_error_and_holds_nothing() {
     let backwards = 9..3;
     assert!(region.hold(backwards).unwrap_err().is_invalid_range());
     assert_eq!(budget.committed_bytes(), 0);
-    // None of them holds a page.
+    // None of the failed calls holds a page.
     region.commit(0..page).unwrap();
     region.decommit(0..8 * page).unwrap();
 
-    // A declining filter is not asked.
+    // A filter that declines is not asked.
     let held = region.hold(4..16).unwrap();
     let refused = held.cells::<u64>().unwrap_err();
     assert!(refused.is_invalid_alignment());
@@ -159,7 +159,7 @@ fn a_forgotten_guard_holds_for_the_life_of_the_region() {
     region.release().unwrap();
 }
 
-/// Threads hold pages and count in them, while another decommits whatever it may.
+/// Several threads hold pages and count in them, while another thread decommits everything that is not held.
 #[test]
 fn what_is_held_is_never_decommitted() {
     const COUNTERS: usize = 4;
@@ -229,7 +229,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The pages that a range of bytes touches.
+/// Returns the pages that a range of bytes touches.
 fn pages(range: &Range<usize>) -> Range<usize> {
     if range.is_empty() {
         return 0..0;

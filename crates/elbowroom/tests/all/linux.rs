@@ -63,7 +63,7 @@ fn commit_is_charged_and_decommit_refunds() {
     assert_eq!(charged(address, block.len()), 2 << 20);
     // Touched pages are refunded too.
     for offset in (1 << 20..3 << 20).step_by(page_size()) {
-        // SAFETY: committed.
+        // SAFETY: the byte is in a committed page, and nothing refers to it.
         unsafe { block.as_ptr().wrapping_add(offset).write_volatile(1) };
     }
     block.decommit(2 << 20..3 << 20).unwrap();
@@ -555,7 +555,7 @@ fn where_data_is_limited() {
         rlim_cur: 400 << 20,
         rlim_max: 400 << 20,
     };
-    // SAFETY: a live rlimit.
+    // SAFETY: setrlimit(2) reads a live rlimit.
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_DATA, &limit) }, 0);
     let errors = [
         region.commit(0..LEN).unwrap_err(),

@@ -130,7 +130,7 @@ fn reservation_behaves(steps: Vec<Step>) -> Result<(), TestCaseError> {
             Step::Write(range, byte) => {
                 for at in range {
                     if let Some((Access::ReadWrite, bytes)) = &mut model[at / page_size()] {
-                        // SAFETY: committed and writable.
+                        // SAFETY: the model says that the byte is committed and writable; nothing refers to it.
                         unsafe { block.as_ptr().wrapping_add(at).write_volatile(byte) };
                         bytes[at % page_size()] = byte;
                     }
@@ -141,7 +141,7 @@ fn reservation_behaves(steps: Vec<Step>) -> Result<(), TestCaseError> {
                     match &model[at / page_size()] {
                         None | Some((Access::None, _)) => {}
                         Some((_, bytes)) => {
-                            // SAFETY: committed and readable.
+                            // SAFETY: the model says that the byte is committed and readable.
                             let byte = unsafe { block.as_ptr().wrapping_add(at).read_volatile() };
                             prop_assert_eq!(byte, bytes[at % page_size()]);
                         }

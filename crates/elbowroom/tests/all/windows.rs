@@ -151,7 +151,7 @@ unsafe extern "system" fn counting(pointers: *mut EXCEPTION_POINTERS) -> i32 {
     let record = unsafe { (*pointers).ExceptionRecord };
     // SAFETY: its record is valid, too, as long as the handler runs.
     let record = unsafe { &*record };
-    // SAFETY: no preconditions.
+    // SAFETY: GetCurrentThreadId has no preconditions.
     let thread = unsafe { GetCurrentThreadId() };
     if record.ExceptionCode != EXCEPTION_ACCESS_VIOLATION
         || thread != WATCHED.load(Ordering::Relaxed)
@@ -195,7 +195,7 @@ fn touch_foreign_page() {
 #[test]
 fn handlers_before_and_after_ours_get_what_is_not_ours() {
     let _one = HANDLERS.lock().unwrap();
-    // SAFETY: no preconditions.
+    // SAFETY: GetCurrentThreadId has no preconditions.
     WATCHED.store(unsafe { GetCurrentThreadId() }, Ordering::Relaxed);
     for (first, in_front_of_ours) in [(0, false), (1, true)] {
         let region = Region::builder(10 * page_size())
@@ -328,10 +328,10 @@ fn the_last_error_survives_a_touch() {
         .build()
         .unwrap();
     for offset in [0, 5 * page_size()] {
-        // SAFETY: sets this thread's last error.
+        // SAFETY: SetLastError has no preconditions.
         unsafe { SetLastError(1234) };
         let _ = region.try_write(offset, 1u8);
-        // SAFETY: reads it.
+        // SAFETY: GetLastError has no preconditions.
         assert_eq!(unsafe { GetLastError() }, 1234);
     }
 }

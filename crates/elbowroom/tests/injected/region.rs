@@ -226,7 +226,7 @@ fn a_refused_window_shrinks_to_the_page_that_is_needed() {
     }
 }
 
-/// A filter that fills is told what the system said, and nothing has changed.
+/// A filter that fills gets the system's error, and nothing has changed.
 #[test]
 fn a_refused_fill_commits_nothing() {
     for call in [Call::Commit, Call::CommitBookkeeping] {
@@ -360,7 +360,7 @@ fn with_every_plan_taken() {
             };
         }
         let mut status = 0;
-        // SAFETY: waits for the child.
+        // SAFETY: waitpid(2) writes a live status.
         let waited = unsafe { libc::waitpid(child, &mut status, 0) };
         done.wait();
         assert_eq!(

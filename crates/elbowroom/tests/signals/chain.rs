@@ -124,10 +124,10 @@ pub(super) static MASK: AtomicUsize = AtomicUsize::new(usize::MAX);
 
 pub(super) extern "C" fn noting_mask(_: i32) {
     let mut mask = action(0, 0).sa_mask;
-    // SAFETY: reads the mask of this thread.
+    // SAFETY: pthread_sigmask(3) without a new set only reads the mask, into a live set.
     unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), &mut mask) };
     let blocked = |signal| {
-        // SAFETY: the set is initialised.
+        // SAFETY: sigismember(3) reads an initialised set.
         unsafe { libc::sigismember(&mask, signal) == 1 }
     };
     let bits = [libc::SIGSEGV, libc::SIGUSR1, libc::SIGUSR2, libc::SIGTERM].map(blocked);
@@ -139,14 +139,14 @@ pub(super) extern "C" fn noting_mask(_: i32) {
 
 pub(super) fn chained_mask() {
     let mut new = action(noting_mask as extern "C" fn(_) as usize, 0);
-    // SAFETY: an initialised set.
+    // SAFETY: sigaddset(3) changes an initialised set.
     unsafe { libc::sigaddset(&mut new.sa_mask, libc::SIGUSR1) };
     install(libc::SIGSEGV, &new);
     // The thread itself blocks another one.
     let mut mine = action(0, 0).sa_mask;
-    // SAFETY: an initialised set.
+    // SAFETY: sigaddset(3) changes an initialised set.
     unsafe { libc::sigaddset(&mut mine, libc::SIGUSR2) };
-    // SAFETY: blocks SIGUSR2.
+    // SAFETY: pthread_sigmask(3) reads an initialised set; the old mask is not requested.
     unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &mine, ptr::null_mut()) };
     let without_us = {
         raise(libc::SIGSEGV);
@@ -194,9 +194,9 @@ pub(super) extern "C" fn chaining_too(
         SECOND.fetch_add(1, Ordering::Relaxed) < 100,
         "round and round"
     );
-    // SAFETY: stored by the installer, never freed.
+    // SAFETY: the installer has stored a leaked action, which is never freed.
     let next = unsafe { &*SECOND_NEXT.load(Ordering::Relaxed) };
-    // SAFETY: an SA_SIGINFO handler.
+    // SAFETY: the action was installed with SA_SIGINFO, so its handler has this type.
     let next: extern "C" fn(i32, *mut libc::siginfo_t, *mut c_void) =
         unsafe { std::mem::transmute(next.sa_sigaction) };
     next(signal, info, context);
@@ -252,16 +252,16 @@ pub(super) fn taken_back() {
 
 pub(super) fn blocked_trap() {
     let mut set = action(0, 0).sa_mask;
-    // SAFETY: an initialised set.
+    // SAFETY: sigaddset(3) changes an initialised set.
     unsafe { libc::sigaddset(&mut set, libc::SIGTRAP) };
-    // SAFETY: blocks SIGTRAP for this thread.
+    // SAFETY: pthread_sigmask(3) reads an initialised set; the old mask is not requested.
     unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &set, ptr::null_mut()) };
     raise(libc::SIGTRAP);
     // The signal is pending meanwhile, and not delivered in the middle of a fault.
     let region = filtered_region();
     region.try_write(page_size(), 1u8).unwrap();
     let mut got = 0;
-    // SAFETY: takes the pending signal.
+    // SAFETY: sigwait(3) reads an initialised set and writes a live number.
     assert_eq!(unsafe { libc::sigwait(&set, &mut got) }, 0);
     assert_eq!(got, libc::SIGTRAP);
 }

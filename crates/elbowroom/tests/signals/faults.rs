@@ -30,7 +30,7 @@ pub(super) fn map_empty_file(region: &Region, page: usize) {
     let file = unsafe { libc::tmpfile() };
     assert!(!file.is_null());
     let at = region.as_ptr().wrapping_add(page * page_size());
-    // SAFETY: an open file.
+    // SAFETY: fileno(3) reads an open file.
     let fd = unsafe { libc::fileno(file) };
     let flags = libc::MAP_SHARED | libc::MAP_FIXED;
     // SAFETY: over a page of the region, which nothing refers to.

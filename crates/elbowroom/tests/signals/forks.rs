@@ -18,11 +18,11 @@ pub(super) fn forked() {
             && region.try_write(page_size(), 7u8).is_ok()
             && region.stats().committed_bytes == 3 * page_size()
             && region.try_write(region.len(), 7u8).is_err();
-        // SAFETY: ends the child without running what the parent registered.
+        // SAFETY: _exit(2) has no preconditions. It ends the child without running what the parent registered.
         unsafe { libc::_exit(if good { 17 } else { 1 }) };
     }
     let mut status = 0;
-    // SAFETY: waits for the child.
+    // SAFETY: waitpid(2) writes a live status.
     assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
     assert_eq!(libc::WEXITSTATUS(status), 17, "{status:#x}");
     assert_eq!(region.stats().committed_bytes, 2 * page_size());
@@ -38,11 +38,11 @@ pub(super) fn fork_and_ask(child_part: impl FnOnce() -> bool) {
         // SAFETY: ends the child by SIGALRM if it hangs.
         unsafe { libc::alarm(10) };
         let good = child_part();
-        // SAFETY: ends the child without running what the parent registered.
+        // SAFETY: _exit(2) has no preconditions. It ends the child without running what the parent registered.
         unsafe { libc::_exit(if good { 17 } else { 1 }) };
     }
     let mut status = 0;
-    // SAFETY: waits for the child.
+    // SAFETY: waitpid(2) writes a live status.
     assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
     assert_eq!(libc::WEXITSTATUS(status), 17, "{status:#x}");
 }
@@ -125,11 +125,11 @@ pub(super) fn forked_monitored() {
             && region.commit(page_size()..2 * page_size()).is_ok()
             && region.try_write(page_size(), 6u8).is_ok();
         drop(region);
-        // SAFETY: ends the child without running what the parent registered.
+        // SAFETY: _exit(2) has no preconditions. It ends the child without running what the parent registered.
         unsafe { libc::_exit(if good { 17 } else { 1 }) };
     }
     let mut status = 0;
-    // SAFETY: waits for the child.
+    // SAFETY: waitpid(2) writes a live status.
     assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
     assert_eq!(libc::WEXITSTATUS(status), 17, "{status:#x}");
     region.try_write(2 * page_size(), 1u8).unwrap();

@@ -34,7 +34,7 @@ pub(super) fn alternate_stack_kept() {
             ss_flags: 0,
             ss_size: 0,
         };
-        // SAFETY: reads the setting.
+        // SAFETY: sigaltstack(2) without a new stack only reads, into a live structure.
         assert_eq!(unsafe { libc::sigaltstack(ptr::null(), &mut stack) }, 0);
         (stack.ss_sp.addr(), stack.ss_flags, stack.ss_size)
     };
@@ -52,10 +52,10 @@ pub(super) fn nested_below() {
         .growth(Growth::Pages(1))
         .filter(move |fault| {
             let mut mask = action(0, 0).sa_mask;
-            // SAFETY: reads the mask of this thread.
+            // SAFETY: pthread_sigmask(3) without a new set only reads the mask, into a live set.
             unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), &mut mask) };
             let blocked = [libc::SIGALRM, libc::SIGSEGV].map(|signal| {
-                // SAFETY: the set is initialised.
+                // SAFETY: sigismember(3) reads an initialised set.
                 unsafe { libc::sigismember(&mask, signal) == 1 }
             });
             assert_eq!(blocked, [true, false]);
@@ -113,7 +113,7 @@ pub(super) fn depth_of(work: impl FnOnce() + Send) -> usize {
         // SAFETY: memory that nothing else uses until the other stack is put back.
         assert_eq!(unsafe { libc::sigaltstack(&stack, &mut before) }, 0);
         work();
-        // SAFETY: what was there before.
+        // SAFETY: this restores the alternate stack that was reported before.
         assert_eq!(unsafe { libc::sigaltstack(&before, ptr::null_mut()) }, 0);
         bytes.len()
             - bytes

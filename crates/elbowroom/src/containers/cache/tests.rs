@@ -200,7 +200,7 @@ fn a_shrunken_prefix_leaves_nothing_warm() {
     end(bins, committed(bins, 8));
     let mut owner = committed(bins, 3);
     assert_eq!(bins.counts(), (5, 0));
-    // SAFETY: nothing refers to it.
+    // SAFETY: nothing refers to the pages behind the first byte.
     assert_eq!(unsafe { owner.shrink(1) }.unwrap(), page::size());
     assert_eq!(bins.counts(), (0, 0));
     owner.grow_mut(3 * page::size(), Extent::Ahead).unwrap();
@@ -251,19 +251,19 @@ fn what_is_to_be_zero_is_not_taken_over() {
     let first = Prefix::reserve(LEN, 1, Some(options()), 0);
     let mut first = first.unwrap();
     first.grow_mut(1, Extent::Ahead).unwrap();
-    // SAFETY: the page is committed.
+    // SAFETY: the prefix has committed its first page, and nothing else uses it.
     unsafe { first.base().write(7) };
     drop(first);
     let mut zeroed = Prefix::reserve_zeroed(LEN, 1, Some(options())).unwrap();
     zeroed.grow_mut(1, Extent::Ahead).unwrap();
-    // SAFETY: the page is committed.
+    // SAFETY: the prefix has committed its first page, which is readable and initialised.
     assert_eq!(unsafe { zeroed.base().read() }, 0);
     // SAFETY: the page is committed, and nothing refers to it.
     unsafe { zeroed.base().write(7) };
     // SAFETY: nothing refers to the pages.
     unsafe { zeroed.shrink(0) }.unwrap();
     zeroed.grow_mut(1, Extent::Ahead).unwrap();
-    // SAFETY: the page is committed.
+    // SAFETY: the prefix has committed its first page, which is readable and initialised.
     assert_eq!(unsafe { zeroed.base().read() }, 0);
 }
 

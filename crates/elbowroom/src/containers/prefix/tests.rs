@@ -75,7 +75,7 @@ fn what_is_reserved_for_later_is_committed_and_not_ready() {
         prefix.grow_mut(bytes(51), Extent::Exact).unwrap(),
         bytes(50)
     );
-    // SAFETY: nothing refers to it.
+    // SAFETY: nothing refers to the prefix's pages.
     assert_eq!(unsafe { prefix.shrink(bytes(3)) }.unwrap(), bytes(3));
     assert_eq!(
         prefix.grow_mut(bytes(3) + 1, Extent::Ahead).unwrap(),

@@ -21,7 +21,7 @@ fn remove(slot: &Slot<Value>, value: *mut Value) {
     while slot.is_pinned() {
         thread::yield_now();
     }
-    // SAFETY: leaked by the test.
+    // SAFETY: the test has leaked the value, and frees it after this.
     let value = unsafe { &*value };
     // SAFETY: no pin is left; the checker reports an error if a thread reads the value meanwhile.
     value.with_mut(|value| unsafe { *value = 99 });
@@ -66,7 +66,7 @@ fn a_reused_slot_shows_the_old_value_or_the_new() {
             thread::spawn(move || assert!(matches!(read(&slot), None | Some(1 | 2))))
         };
         remove(&slot, old);
-        // SAFETY: never removed.
+        // SAFETY: the value stays valid, because it is never removed from this slot; the slot is not live.
         unsafe { slot.fill(new) };
         reader.join().unwrap();
         assert_eq!(read(&slot), Some(2));

@@ -63,7 +63,7 @@ fn a_lookup_beside_a_replacement_finds_what_is_there_or_nothing() {
         let [reused, steady] = [(); 2].map(|()| &*Box::leak(Box::new(Slot::new())));
         // SAFETY: overwritten only after `kill` and the wait for pins.
         unsafe { reused.fill(pointer(wide)) };
-        // SAFETY: never removed.
+        // SAFETY: the value stays valid, because it is never removed; the slot is not live.
         unsafe { steady.fill(pointer(beside)) };
         trie.store(&wide.addresses, Some(reused));
         trie.store(&beside.addresses, Some(steady));
@@ -103,7 +103,7 @@ fn a_thread_that_gets_an_address_finds_its_region() {
             })
         };
         let slot = &*Box::leak(Box::new(Slot::new()));
-        // SAFETY: never removed.
+        // SAFETY: the value stays valid, because it is never removed; the slot is not live.
         unsafe { slot.fill(pointer(value)) };
         trie.store(&value.addresses, Some(slot));
         handed_out.store(ptr::dangling_mut(), Ordering::Release);

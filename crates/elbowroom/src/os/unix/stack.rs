@@ -194,13 +194,14 @@ extern "C" fn on_filter_stack(call: *mut c_void) {
     }
 }
 
-/// A stack for the handlers of other code, separate from the stacks of filters. If a handler leaves by siglongjmp, its
-/// thread keeps the stack, which must not reduce the number of filters' stacks. The thread's alternate stack is then the
-/// one beside this stack, so the thread never takes another ([`is_lent`]). When the thread has ended, a thread that finds
-/// no free stack takes this one.
+/// A stack for the handlers of other code, separate from the stacks of filters.
+///
+/// If a handler leaves by siglongjmp, its thread keeps the stack, which must not reduce the number of filters' stacks.
+/// The thread's alternate stack is then the one beside this stack, so the thread never takes another ([`is_lent`]).
+/// When the thread has ended, another thread that finds no free stack takes this one.
 struct Apart {
-    // The low half is that of the number of the thread that has the stack, or 0. The high half counts how many times
-    // the stack was taken, so that no value comes twice.
+    // The low half is the low half of the number of the thread that has the stack, or 0. The high half counts how many
+    // times the stack was taken, so that no value repeats.
     taken: AtomicU64,
     // The process and the token of the thread that took the stack last. Written by that thread.
     process: AtomicI32,
@@ -218,17 +219,18 @@ static APART: [Apart; 16] = [const {
     }
 }; 16];
 
-/// The half of `taken` that has the thread.
+/// The mask of the half of `taken` with the thread's number.
 const HOLDER: u64 = 0xffff_ffff;
 
 impl Apart {
-    /// Takes the stack if no thread has it, and with `even_if_lost` also if the thread that has it has ended.
+    /// Takes the stack if no thread has it; with `even_if_lost`, also if the thread that has it has ended. Returns
+    /// whether it did.
     fn take(&self, even_if_lost: bool) -> bool {
         let me = thread_number() & HOLDER;
         let taken = self.taken.load(Ordering::Relaxed);
         let is_free = match taken & HOLDER {
             0 => true,
-            // In a forked child, the thread with that number is one of another process.
+            // In a forked child, the number is that of a thread of another process.
             holder => {
                 even_if_lost
                     && self.process.load(Ordering::Relaxed) == process_number()
@@ -253,7 +255,7 @@ impl Apart {
         self.taken.fetch_and(!HOLDER, Ordering::Release);
     }
 
-    /// Returns the stack, which is mapped when it is needed first. Called by the thread that has it.
+    /// Returns the stack, which is mapped on first use. Called by the thread that has it.
     fn stack(&self) -> Result<FilterStack, OsCode> {
         let base = self.base.load(Ordering::Relaxed);
         if !base.is_null() {
@@ -265,8 +267,8 @@ impl Apart {
     }
 }
 
-/// Returns whether an alternate stack is one of those beside the stacks for the handlers of other code. Such a handler
-/// fits on it.
+/// Returns whether an alternate stack lies beside one of the stacks for the handlers of other code. Such a handler fits
+/// on it.
 pub(super) fn is_lent(alternate: &libc::stack_t) -> bool {
     let mut bases = APART.iter().map(|apart| apart.base.load(Ordering::Relaxed));
     bases.any(|base| !base.is_null() && FilterStack { base }.alternate() == alternate.ss_sp.cast())

@@ -1,4 +1,4 @@
-//! What a userfaultfd reports, and how pages are poisoned.
+//! Events of a userfaultfd, and ways to poison pages.
 
 use crate::plain::FaultAccess;
 

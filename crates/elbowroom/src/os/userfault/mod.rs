@@ -1,14 +1,14 @@
 //! userfaultfd(2), which only Linux has. On other systems none can be opened, and nothing here is ever called.
 //!
-//! Pages that are *attached* to a `Userfault` are accessible, and missing until they are *filled*. The touch of a
-//! missing page is a fault. *Emptied* pages are missing again. A fork detaches them in the child, which must `reopen`
-//! the descriptor and `register` the pages.
+//! Pages that are *attached* to a `Userfault` are accessible, and missing until they are *filled*. A touch of a missing
+//! page is a fault. *Emptied* pages are missing again. A fork detaches the pages in the child, which must `reopen` the
+//! descriptor and `register` them.
 //!
-//! A descriptor that was opened for events reports each touch instead of raising a signal: `next` waits for the next
-//! one, `ring` ends that wait for good, and `wake` lets the threads that touched go on. `poison` makes the touch of a
-//! missing page fail, and `cure` undoes it. `is_missing_page(trap)` says whether a fault is the touch of a missing
-//! page, `is_in_system_call(thread)` whether a thread that waits is in a system call, and `userfault_advice` what a
-//! person can try if none can be opened.
+//! A descriptor opened for events reports each touch instead of raising a signal. `next` waits for the next event,
+//! `ring` ends that wait for ever, and `wake` lets the waiting threads continue. `poison` makes touches of a missing
+//! page fail, and `cure` undoes it. `is_missing_page(trap)` returns whether a fault is a touch of a missing page,
+//! `is_in_system_call(thread)` whether a waiting thread is in a system call, and `userfault_advice` advice to a person
+//! if none can be opened.
 
 #![allow(unsafe_code, reason = "emptying pages is unsafe: their contents go")]
 
@@ -61,7 +61,7 @@ pub(crate) fn fill_written(userfault: &Userfault, pages: Pages<'_>) -> Result<()
     userfault.fill_written(pages)
 }
 
-/// Commits attached pages with these contents, which are as long as the pages.
+/// Commits attached pages with these contents, which are exactly as long as the pages.
 pub(crate) fn fill_with(
     userfault: &Userfault,
     pages: Pages<'_>,

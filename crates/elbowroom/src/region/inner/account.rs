@@ -1,19 +1,19 @@
-//! What a region's lock guards.
+//! The state of a region that its lock guards.
 
 use super::super::growth::Streams;
 use super::super::page_map::PageMap;
 use super::holds::Holds;
 use super::served::Poisoned;
 
-/// The pages of a region, and what faults and guards have made of them. It changes under the region's lock.
+/// The pages of a region, and their state with regard to faults and guards. Changed only under the region's lock.
 pub(super) struct Account {
-    /// Which pages are committed.
+    /// The committed pages.
     pub(super) map: PageMap,
-    /// Which of them faults have committed one after the other.
+    /// The runs of pages that faults have committed.
     pub(super) streams: Box<Streams>,
-    /// The pages whose touch was just refused. `None` in a region that is not served.
+    /// The pages whose touch was just refused. `None` if the region is not served.
     pub(super) poisoned: Option<Box<Poisoned>>,
-    /// The pages that may not be decommitted.
+    /// The pages that must not be decommitted.
     pub(super) holds: Holds,
 }
 

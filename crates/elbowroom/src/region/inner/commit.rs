@@ -84,8 +84,8 @@ impl RegionInner {
         Ok(run)
     }
 
-    /// Commits pages of `wanted` with these contents, within the limits, from the page of the fault on, which is the
-    /// first. Returns `None` if that page was committed when the lock was taken.
+    /// Commits pages of `wanted` with these contents, within the limits. The page of the fault is the first of them.
+    /// Returns `None` if that page was already committed when the lock was taken.
     pub(super) fn fill(
         &self,
         fault: &Fault<'_>,

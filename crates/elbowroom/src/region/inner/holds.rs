@@ -1,8 +1,8 @@
-//! Which pages of a region guards hold.
+//! The pages of a region that guards hold.
 
 use crate::page::PageRange;
 
-/// The held ranges of pages, in no order. A range stands here once for each guard that holds it.
+/// The held ranges of pages, in no particular order. A range is listed once for each guard that holds it.
 pub(super) struct Holds {
     ranges: Vec<PageRange>,
 }
@@ -15,8 +15,8 @@ impl Holds {
         2 * self.ranges.len() + 4
     }
 
-    /// Returns whether there is room for one more. Allocates nothing: if there is none, the list moves to `spare` if
-    /// that is large enough, and `spare` is the old list then, for the caller to drop.
+    /// Returns whether there is room for one more. Allocates nothing: without room, the list moves to `spare` if that
+    /// is large enough, and `spare` becomes the old list, which the caller drops.
     pub(super) fn has_room(&mut self, spare: &mut Vec<PageRange>) -> bool {
         if self.ranges.len() < self.ranges.capacity() {
             return true;
@@ -30,7 +30,7 @@ impl Holds {
         true
     }
 
-    /// Adds a range. There is room.
+    /// Adds a range. There is room for it.
     pub(super) fn add(&mut self, range: PageRange) {
         debug_assert!(self.ranges.len() < self.ranges.capacity());
         self.ranges.push(range);

@@ -173,8 +173,8 @@ impl RegionInner {
         }
     }
 
-    /// Commits for a filter pages with these contents, from the page of its fault on. Returns the committed bytes: none
-    /// if that page was committed already.
+    /// Commits pages with these contents for a filter, from the page of its fault on. Returns the committed bytes; the
+    /// range is empty if that page was committed already.
     pub(super) fn fill_for_filter(
         &self,
         fault: &Fault<'_>,

@@ -168,7 +168,7 @@ fn look_for_threads_that_block_faults() -> Vec<u64> {
     blocking.collect()
 }
 
-/// Returns whether no thread of this process has the number any more; tgkill(2). Leaves errno as it was.
+/// Returns whether this process no longer has a thread with this number; tgkill(2). Does not change errno.
 pub(super) fn has_ended(thread: u64) -> bool {
     let errno = super::errno::location();
     // SAFETY: points at this thread's errno, valid to read while the thread lives.

@@ -30,7 +30,7 @@ pub(crate) fn thread_number() -> u64 {
     number
 }
 
-/// Returns false: whether a thread has ended is not to be had.
+/// Returns false, because the system does not tell whether a thread has ended.
 pub(super) fn has_ended(_thread: u64) -> bool {
     false
 }

@@ -150,7 +150,7 @@ impl RegionInner {
         true
     }
 
-    /// Cures a page that [`Poisoned`] has just released. Called under the lock of `pages`.
+    /// Cures a page that is no longer in the list of poisoned pages. Called under the lock of `pages`.
     fn cure(&self, cured: Option<Cured>) {
         if let Some((page, poison)) = cured {
             self.mapping.cure(page, poison);

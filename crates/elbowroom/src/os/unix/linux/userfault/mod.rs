@@ -190,8 +190,8 @@ impl Userfault {
         self.fill_pages(pages, |_| &ZEROS[..page_size()])
     }
 
-    /// [`fill`](Userfault::fill) with these contents, which are as long as the pages. A page is there with its contents
-    /// or is not there ("atomically"; ioctl_userfaultfd(2), UFFDIO_COPY).
+    /// Fills missing pages with these contents, which are exactly as long as the pages. Other threads see each page
+    /// either with its contents or not at all ("atomically"; ioctl_userfaultfd(2), UFFDIO_COPY).
     pub(crate) fn fill_with(&self, pages: Pages<'_>, contents: &[u8]) -> Result<(), OsCode> {
         self.fill_pages(pages, |done| &contents[done..done + page_size()])
     }
