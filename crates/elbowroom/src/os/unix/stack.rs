@@ -353,8 +353,9 @@ unsafe fn call_on_stack(top: *mut u8, function: extern "C" fn(*mut c_void), data
 #[cfg(target_arch = "aarch64")]
 #[inline(never)] // A small frame: an unwinder that goes past it reads zeros in the pad, the end of the stack.
 unsafe fn call_on_stack(top: *mut u8, function: extern "C" fn(*mut c_void), data: *mut c_void) {
-    // SAFETY: sp is restored from x20, which the callee preserves (AAPCS64), and is aligned at the call (contract). Every
-    // register that the call may change is declared, including the link register. `function` takes `data` (contract).
+    // SAFETY: sp is restored from x20, which the callee preserves (AAPCS64), and is aligned at the call (contract).
+    // Every register that the call may change is declared, including the link register. `function` takes `data`
+    // (contract).
     unsafe {
         asm!(
             "mov x20, sp",
