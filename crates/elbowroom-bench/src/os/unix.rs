@@ -60,8 +60,8 @@ impl Block {
         unmap(mapping, before);
         unmap(base.wrapping_add(len), surplus - before);
         let block = Block { base, len };
-        // SAFETY: `base..base + len` are whole pages (contract of `new`) of the mapping just made, which is readable and
-        // writable, and which nothing else knows.
+        // SAFETY: `base..base + len` are whole pages (contract of `new`) of the mapping just made, which is readable
+        // and writable, and which nothing else knows.
         unsafe { bring_in(base, len, pages) }?;
         Ok(block)
     }
