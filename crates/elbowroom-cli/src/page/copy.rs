@@ -33,8 +33,10 @@ pub(super) fn run(settings: &PageCopy) -> Result<i32, String> {
     if target.exists() && !settings.force {
         return Err(exists(target));
     }
+    // From here on a signal does not end the process, so that no file is left behind.
+    let ending = Ending::new()?;
     let mut beside = Beside::new(target, "copy")?;
-    copy(&array, &mut beside)?;
+    copy(&array, &mut beside, &ending)?;
     let report = Report {
         location: array.location(),
         target: target.to_string_lossy().into_owned(),
@@ -50,8 +52,7 @@ pub(super) fn run(settings: &PageCopy) -> Result<i32, String> {
 }
 
 /// Copies all bytes.
-fn copy(array: &PagedArray<u8>, beside: &mut Beside) -> Result<(), String> {
-    let ending = Ending::new()?;
+fn copy(array: &PagedArray<u8>, beside: &mut Beside, ending: &Ending) -> Result<(), String> {
     let mut percent = Percent::new("copying", array.len());
     let mut copy = || {
         for chunk in array.scan(..).map_err(told)? {
