@@ -246,14 +246,23 @@ fn the_picture_follows_the_transcript() {
         let count = |glyphs: &[char]| cells.chars().filter(|char| glyphs.contains(char)).count();
         let per_cell = pages.div_ceil(64 * 24).next_power_of_two();
         let committed: usize = committed;
-        // Resident, or where that is not known, committed.
+        // Resident, or where that is not known, committed; all of a cell, or a part.
+        let (whole, part) = (['█', '▒'], ['▁', '▂', '▃', '▄', '▅', '▆', '▇']);
         assert_eq!(
-            count(&['█', '▒']),
+            [count(&whole), count(&part)],
+            [
+                committed / per_cell,
+                usize::from(!committed.is_multiple_of(per_cell))
+            ],
+            "{args}: {picture}"
+        );
+        assert_eq!(
+            count(&whole) + count(&part),
             committed.div_ceil(per_cell),
             "{args}: {picture}"
         );
         assert_eq!(
-            count(&['░', '█', '▒']),
+            count(&['░']) + count(&whole) + count(&part),
             pages.div_ceil(per_cell),
             "{args}: {picture}"
         );

@@ -189,7 +189,7 @@ pub(super) fn draw_latencies(latencies: &[Latency], ink: Ink, area: Rect, buffer
         end("median", "99 %")
     );
     buffer.set_stringn(inner.x, inner.y, head, width, bold());
-    let height = (inner.height.saturating_sub(1) / latencies.len() as u16).clamp(1, 8);
+    let height = (inner.height.saturating_sub(1) / latencies.len() as u16).clamp(1, 12);
     let height = if columns > 0 { height } else { 1 };
     for (at, latency) in latencies.iter().enumerate() {
         let top = inner.y + 1 + at as u16 * height;
