@@ -193,7 +193,7 @@ pub(crate) struct Demo {
     #[arg(long, value_name = "N", conflicts_with = "growth")]
     pub(crate) other_fault_at: Option<usize>,
 
-    /// Draw the region page by page after the transcript
+    /// Draw the pages of the region after the transcript
     #[arg(long, conflicts_with = "json")]
     pub(crate) picture: bool,
 
@@ -291,9 +291,10 @@ pub(crate) struct Doctor {
 /// Show the address space of a process, and which parts of it are in memory
 ///
 /// The sums are drawn on one scale: reserved (addresses), committed (may be touched), charged (counts towards
-/// the system's commit limit), resident (in memory), dirty (written), huge (in huge pages) and swapped. A region
-/// is a range of adjacent mappings with the same name. --region draws one region; each character stands for one
-/// page, or for several if the region is large.
+/// the system's commit limit), resident (in memory), dirty (written), huge (in huge pages) and swapped. If what is
+/// reserved is much more than the rest, its bar is cut off, and a note says how long it is. A region is a range of
+/// adjacent mappings with the same name. --region draws one region; each character stands for one page, or for
+/// several if the region is large.
 ///
 /// Mappings of files have the file's name. Regions of elbowroom have names if the kernel stores them (see
 /// `elbowroom doctor`); otherwise they are listed as reservations. Control and format characters in names are
@@ -325,7 +326,7 @@ pub(crate) struct Map {
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
 
-    /// Write the same as a self-contained HTML page with a table of all regions
+    /// Write the same as a self-contained HTML page with sums by kind, and all regions in a table that can be sorted
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
 

@@ -284,7 +284,7 @@ mod other_processes {
         let head = format!("process {} ", std::process::id());
         assert!(
             text.stdout.starts_with(&head)
-                && text.stdout.contains(": what has changed\n\n         kind "),
+                && text.stdout.contains(": what has changed\n\n        kind "),
             "{text:?}"
         );
         assert_eq!(refused.status, 1);

@@ -8,10 +8,8 @@ use crate::pages::{Run, State};
 use crate::picture::{Counts, Picture};
 use crate::size::{Sizes, count, human};
 use crate::text::Paint;
-use crate::wrap::wrap;
+use crate::wrap::{COLUMNS, wrap};
 
-/// The width of a text that nothing is known of.
-pub(crate) const COLUMNS: usize = 80;
 /// The width of an address and of the gap behind it.
 const ADDRESS_COLUMNS: usize = 14;
 /// The lines of cells that a terminal has room for.

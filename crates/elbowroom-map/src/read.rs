@@ -3,7 +3,6 @@
 use std::fmt;
 use std::process;
 
-use crate::cells::COLUMNS;
 use crate::error::Error;
 use crate::escape::{escaped, shortened};
 use crate::os;
@@ -12,6 +11,7 @@ use crate::picture::Picture;
 use crate::size::human;
 use crate::snapshot::{Region, Snapshot};
 use crate::text::Paint;
+use crate::wrap::COLUMNS;
 
 impl Snapshot {
     /// Takes a snapshot of this process. Regions of elbowroom have their names, even if the system does not store them.

@@ -4,12 +4,11 @@ use std::fmt::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use crate::cells::COLUMNS;
 use crate::columns::FigureColumns;
 use crate::escape::{escaped, shortened};
 use crate::size::{Sizes, grouped, human};
 use crate::snapshot::{Figures, Kind, Region, Snapshot, title};
-use crate::wrap::wrap;
+use crate::wrap::{COLUMNS, wrap};
 
 /// Whether a text contains escape sequences for colours. Colours only repeat what characters say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,8 +89,8 @@ impl fmt::Display for Snapshot {
 }
 
 impl Row {
-    /// Returns the name as it can be shown, or its end if it has more than `columns` characters. A region without a name
-    /// is described, as far as there is room, with its address.
+    /// Returns the name as it can be shown, or its end if it has more than `columns` characters. A region without a
+    /// name is described, as far as there is room, with its address.
     pub fn title(&self, columns: usize) -> String {
         title(self.kind, &self.name, self.start, columns)
     }

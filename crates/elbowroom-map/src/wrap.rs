@@ -2,6 +2,9 @@
 
 use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
 
+/// The width of a text that nothing is known of.
+pub(crate) const COLUMNS: usize = 80;
+
 /// Breaks a text between words into lines of at most `columns` characters. A longer word has a line of its own.
 pub fn wrap(text: &str, columns: usize) -> Vec<String> {
     let options = Options::new(columns)

@@ -4,3 +4,34 @@ pub(crate) mod svg;
 mod trace;
 
 pub(crate) use trace::Trace;
+
+/// Returns 1, 2 or 5 times a power of ten that divides a scale into at most `most` steps.
+pub(crate) fn round_step(longest: f64, most: f64) -> f64 {
+    let mut power = 1.0;
+    loop {
+        for step in [power, 2.0 * power, 5.0 * power] {
+            if longest / step <= most {
+                return step;
+            }
+        }
+        power *= 10.0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_round() {
+        for (longest, step) in [
+            (1.0, 1.0),
+            (8.0, 1.0),
+            (9.0, 2.0),
+            (80.0, 10.0),
+            (4.1e7, 1e7),
+        ] {
+            assert_eq!(round_step(longest, 8.0), step);
+        }
+    }
+}

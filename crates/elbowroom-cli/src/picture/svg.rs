@@ -14,7 +14,8 @@ text{font:13px system-ui,-apple-system,'Segoe UI','DejaVu Sans',sans-serif;fill:
 .title{font-size:17px;font-weight:600}.small{font-size:12px}.faint{fill:#57606a}.num{font-variant-numeric:tabular-nums}\
 .mono{font-family:ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace;font-size:12px}\
 .bg{fill:#ffffff}.grid{stroke:#d0d7de;stroke-width:1}.axis{stroke:#57606a;stroke-width:1}\
-.l-reserved{fill:#57606a}.l-committed{fill:#8a5a00}.line{fill:none;stroke-width:2}.dash{stroke-dasharray:6 4}\
+.l-reserved{fill:#57606a}.l-committed{fill:#8a5a00}\
+.line{fill:none;stroke-width:2}.dash{stroke-dasharray:6 4}\
 .reserved{fill:#d8dde3}.committed{fill:#e69f00}.swapped{fill:#cc79a7}.resident{fill:#0072b2}.huge{fill:#009e73}\
 .guard{fill:#24292f}.charged{fill:#8c6bb1}.dirty{fill:#56b4e9}\
 .screen{font:14px ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace}.strong{font-weight:700}\
@@ -26,7 +27,8 @@ text{font:13px system-ui,-apple-system,'Segoe UI','DejaVu Sans',sans-serif;fill:
 .axis{stroke:#9da7b3}.reserved{fill:#3b434d}.resident{fill:#4aa3df}.huge{fill:#2fc59a}.dirty{fill:#9fd3f5}\
 .charged{fill:#b79bd8}.guard{fill:#f0f3f6}.plain{fill:#e6edf3}.declined{fill:#ff7b3a}.chosen{fill:#e6edf3}\
 .onchosen{fill:#0d1117}.whisker{stroke:#f0f3f6}\
-.l-reserved{fill:#9da7b3}.l-committed{fill:#e69f00}.s-reserved{stroke:#9da7b3}.s-committed{stroke:#e69f00}.s-declined{stroke:#ff7b3a}}";
+.l-reserved{fill:#9da7b3}.l-committed{fill:#e69f00}\
+.s-reserved{stroke:#9da7b3}.s-committed{stroke:#e69f00}.s-declined{stroke:#ff7b3a}}";
 
 /// A drawing that grows downwards.
 pub(crate) struct Svg {
@@ -219,7 +221,8 @@ pub(crate) fn page(title: &str, svg: &str, table: &str) -> String {
          td.n{{white-space:normal;overflow-wrap:anywhere;min-width:11em}}th[data-by]{{cursor:pointer}}\
          th[aria-sort]{{text-decoration:underline}}tr.all td{{border-top:1px solid #d0d7de}}div{{overflow-x:auto}}\
          @media (max-width:760px){{.m{{display:none}}}}\
-         @media (prefers-color-scheme:dark){{body{{background:#0d1117;color:#e6edf3}}th,tr.all td{{border-color:#30363d}}}}\
+         @media (prefers-color-scheme:dark){{body{{background:#0d1117;color:#e6edf3}}\
+         th,tr.all td{{border-color:#30363d}}}}\
          </style></head><body>\n{svg}{table}</body></html>\n",
         title = escape(title)
     )

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use elbowroom_map::Run;
 
+use super::round_step;
 use super::svg::{Anchor, MARGIN, Svg, page};
 use crate::size::{Sizes, count, human};
 
@@ -90,7 +91,7 @@ impl Trace {
                 &sizes.text(bytes),
             );
         }
-        let number_step = count_step(last);
+        let number_step = round_step(last as f64, 10.0) as usize;
         for fault in (0..=last).step_by(number_step) {
             svg.line((x(fault), bottom), (x(fault), bottom + 5.0), "axis");
             svg.text(
@@ -180,19 +181,6 @@ fn byte_step(highest: u64) -> u64 {
     step
 }
 
-/// 1, 2 or 5 times a power of ten that gives at most ten numbers.
-fn count_step(last: usize) -> usize {
-    let mut power = 1;
-    loop {
-        for step in [power, 2 * power, 5 * power] {
-            if last / step <= 10 {
-                return step;
-            }
-        }
-        power *= 10;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use elbowroom_map::State;
@@ -255,15 +243,6 @@ mod tests {
         assert_eq!(
             [byte_step(320 << 10), byte_step(1), byte_step(9)],
             [64 << 10, 1, 2]
-        );
-        assert_eq!(
-            [
-                count_step(80),
-                count_step(1),
-                count_step(11),
-                count_step(4000)
-            ],
-            [10, 1, 2, 500]
         );
     }
 

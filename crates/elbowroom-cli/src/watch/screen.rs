@@ -1,22 +1,17 @@
 //! The terminal: set up, drawn on, and restored however the command ends.
 
 use std::env;
-use std::io::{self, IsTerminal, Stdout};
+use std::io::{self, IsTerminal};
 use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ratatui::Terminal;
-use ratatui::backend::CrosstermBackend;
+use ratatui::DefaultTerminal;
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::cursor::Show;
-use ratatui::crossterm::event;
-use ratatui::crossterm::execute;
-use ratatui::crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
-};
+use ratatui::crossterm::{event, execute};
 use ratatui::layout::Rect;
 
 use super::keys::Key;
@@ -53,65 +48,43 @@ pub(super) fn check() -> Result<(), String> {
     Ok(())
 }
 
-/// The terminal while it is taken.
-struct Screen {
-    terminal: Terminal<CrosstermBackend<Stdout>>,
-}
-
-impl Screen {
-    fn take() -> io::Result<Screen> {
-        enable_raw_mode()?;
-        IS_TAKEN.store(true, Ordering::Release);
-        // From here on, the terminal is restored if something fails.
-        let entered = execute!(io::stdout(), EnterAlternateScreen);
-        let terminal = entered.and_then(|()| Terminal::new(CrosstermBackend::new(io::stdout())));
-        terminal
-            .map(|terminal| Screen { terminal })
-            .inspect_err(|_| give_back())
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        give_back();
-    }
-}
-
-/// Whether the terminal must be restored. Restoring it twice would move the cursor to an old position.
-static IS_TAKEN: AtomicBool = AtomicBool::new(false);
-
-/// Restores the terminal as far as possible: it may be gone.
-fn give_back() {
-    if !IS_TAKEN.swap(false, Ordering::AcqRel) {
-        return;
-    }
-    let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
-    let _ = disable_raw_mode();
-}
-
 /// Shows a scene until it ends, and returns the exit status: 0, or 128 plus the number of the signal that ended it, as
-/// in shells.
+/// in shells. A panic of any thread restores the terminal before its message is written.
 ///
 /// # Errors
 /// If the terminal fails, in words.
 pub(super) fn run(scene: &mut dyn Scene) -> Result<i32, String> {
     let asked =
         os::when_asked_to_end().map_err(|error| format!("signals cannot be handled: {error}"))?;
-    // A panic of any thread restores the terminal before its message is written.
+    guard(&asked).map_err(|error| format!("cannot start a thread: {error}"))?;
     let has_panicked = Arc::new(AtomicBool::new(false));
-    let panicked = Arc::clone(&has_panicked);
-    let before = panic::take_hook();
+    let shown = ratatui::try_init()
+        .map_err(|error| format!("the terminal cannot be taken: {error}"))
+        .and_then(|mut terminal| {
+            note_panics(&has_panicked);
+            show_all(&mut terminal, scene, &asked, &has_panicked)
+                .map_err(|error| format!("the terminal fails: {error}"))
+        });
+    // A second time, it would move the cursor to an old position.
+    if !has_panicked.load(Ordering::Relaxed) {
+        restore();
+    }
+    shown
+}
+
+/// From now on a panic of any thread stops the drawing, before ratatui's hook restores the terminal.
+fn note_panics(has_panicked: &Arc<AtomicBool>) {
+    let (panicked, hook) = (Arc::clone(has_panicked), panic::take_hook());
     panic::set_hook(Box::new(move |info| {
         panicked.store(true, Ordering::Relaxed);
-        give_back();
-        before(info);
+        hook(info);
     }));
-    guard(&asked).map_err(|error| format!("cannot start a thread: {error}"))?;
-    let mut screen =
-        Screen::take().map_err(|error| format!("the terminal cannot be taken: {error}"))?;
-    let result = show_all(&mut screen.terminal, scene, &asked, &has_panicked);
-    drop(screen);
-    result.map_err(|error| format!("the terminal fails: {error}"))
+}
+
+/// Restores the terminal as far as possible: it may be gone.
+fn restore() {
+    let _ = ratatui::try_restore();
+    let _ = execute!(io::stdout(), Show);
 }
 
 /// The time that the drawing thread has to end by itself.
@@ -133,7 +106,7 @@ fn guard(asked: &Arc<AtomicUsize>) -> io::Result<()> {
         };
         thread::sleep(GRACE);
         // On another thread, because this may block too.
-        let _ = thread::Builder::new().spawn(give_back);
+        let _ = thread::Builder::new().spawn(restore);
         thread::sleep(GRACE);
         std::process::exit(status);
     };
@@ -144,7 +117,7 @@ fn guard(asked: &Arc<AtomicUsize>) -> io::Result<()> {
 }
 
 fn show_all(
-    terminal: &mut Terminal<CrosstermBackend<Stdout>>,
+    terminal: &mut DefaultTerminal,
     scene: &mut dyn Scene,
     asked: &AtomicUsize,
     has_panicked: &AtomicBool,

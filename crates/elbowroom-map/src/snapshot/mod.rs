@@ -198,8 +198,8 @@ impl Region {
         }
     }
 
-    /// Returns the name as it can be shown, or its end if it has more than `columns` characters. A region without a name
-    /// is described, as far as there is room, with its address.
+    /// Returns the name as it can be shown, or its end if it has more than `columns` characters. A region without a
+    /// name is described, as far as there is room, with its address.
     pub fn title(&self, columns: usize) -> String {
         title(self.kind, &self.name, self.start, columns)
     }
