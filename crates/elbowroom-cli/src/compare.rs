@@ -9,7 +9,7 @@ use crate::args::Compare;
 use crate::bench::{Room, busy_by};
 use crate::meter::{Change, human_time, known, lost_share, nanoseconds};
 use crate::os::{self, Accounting, UpFront};
-use crate::output::{complain, json, print};
+use crate::output::{columns, complain, fitted, json, print};
 use crate::size::{Sizes, human};
 use crate::usage::Usage;
 
@@ -84,7 +84,7 @@ pub(crate) fn run(settings: &Compare) -> Result<i32, String> {
     print(if settings.json {
         json_of(plan, &up_front, &on_touch)
     } else {
-        table(plan, &up_front, &on_touch)
+        fitted(&table(plan, &up_front, &on_touch), columns())
     })
 }
 

@@ -52,7 +52,18 @@ pub(crate) fn json(data: &impl Serialize) -> String {
 
 /// Reports a failure to the user.
 pub(crate) fn complain(message: impl fmt::Display) {
-    note(format_args!("elbowroom: {message}"));
+    let columns = terminal_size_of(io::stderr()).map(|(Width(columns), _)| columns.into());
+    note(fitted(&format!("elbowroom: {message}"), columns));
+}
+
+/// Returns a text whose lines fit a terminal of `columns`, if there is one: longer ones are broken between words.
+pub(crate) fn fitted(text: &str, columns: Option<usize>) -> String {
+    let columns = columns.unwrap_or(usize::MAX);
+    let fit = |line: &str| match line.chars().count() > columns {
+        true => wrap(line, columns).join("\n"),
+        false => line.to_owned(),
+    };
+    text.lines().map(fit).collect::<Vec<_>>().join("\n")
 }
 
 /// Writes a line to standard error. A failure is ignored, because it cannot be reported.
@@ -87,6 +98,13 @@ pub(crate) fn columns() -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_lines_are_broken_and_others_stay() {
+        let text = "a   b\n\nsome long words here";
+        assert_eq!(fitted(text, None), text);
+        assert_eq!(fitted(text, Some(10)), "a   b\n\nsome long\nwords here");
+    }
 
     #[test]
     fn what_cannot_be_seen_is_escaped_in_json() {

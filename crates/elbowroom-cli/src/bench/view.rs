@@ -75,14 +75,12 @@ pub(super) fn text(outcome: &Outcome, paint: Paint, is_unicode: bool, columns: u
     } else {
         ""
     };
-    lines.push(format!(
-        "{}: {}{each}",
-        outcome.system,
-        runs(outcome.rounds)
-    ));
+    let head = format!("{}: {}{each}", outcome.system, runs(outcome.rounds));
+    lines.extend(wrap(&head, columns.max(40)));
     for table in &outcome.tables {
         lines.push(String::new());
-        lines.push(paint.bold(&title(table, outcome.size_bytes)));
+        let title = wrap(&title(table, outcome.size_bytes), columns.max(40));
+        lines.extend(title.iter().map(|line| paint.bold(line)));
         push_table(&mut lines, table, paint, is_unicode, columns);
     }
     push_refusals(&mut lines, outcome, paint, columns);
@@ -123,9 +121,18 @@ fn push_table(
     } else {
         room.min(BAR_COLUMNS_MAX)
     };
+    // In a narrow terminal, the whole and its quartiles are left out.
+    let in_all = |time: &str, half: &str| match columns < NAME_COLUMNS + FIGURES_COLUMNS {
+        true => String::new(),
+        false => format!("  {time:>8}  {half:>13}"),
+    };
     lines.push(paint.dim(&format!(
-        "{:NAME_COLUMNS$}  {:>8}  {:>8}  {:>13}  {:>6}  {:>8}",
-        "", "a page", "in all", "half of runs", "ratio", "commits"
+        "{:NAME_COLUMNS$}  {:>8}{}  {:>6}  {:>8}",
+        "",
+        "a page",
+        in_all("in all", "half of runs"),
+        "ratio",
+        "commits"
     )));
     for row in table.measured() {
         let (Some(page), Some(whole)) = (table.page_ns(row), row.time_ns()) else {
@@ -136,11 +143,10 @@ fn push_table(
             .map_or_else(|| "-".to_owned(), |ratio| three_digits(ratio.median));
         let committed = row.committed_bytes().map_or_else(String::new, size);
         let mut line = format!(
-            "{:NAME_COLUMNS$}  {:>8}  {:>8}  {:>13}  {ratio:>6}  {committed:>8}",
+            "{:NAME_COLUMNS$}  {:>8}{}  {ratio:>6}  {committed:>8}",
             row.mechanism.to_string(),
             time(page.median),
-            time(whole.median),
-            quartiles(whole),
+            in_all(&time(whole.median), &quartiles(whole)),
         );
         if bar_columns > 0 {
             let colour = if matches!(row.mechanism, Mechanism::UpFront(_)) {
@@ -403,7 +409,7 @@ mod tests {
     #[test]
     fn every_mechanism_has_a_line_that_fits() {
         let outcome = outcome();
-        for columns in [40, 80, 90, 100, 200] {
+        for columns in [40, 60, 80, 90, 100, 200] {
             let text = text(&outcome, Paint::Plain, true, columns);
             for row in &outcome.tables[0].rows {
                 let name = row.mechanism.to_string();
@@ -420,7 +426,7 @@ mod tests {
             }
             assert!(
                 text.lines()
-                    .all(|line| line.chars().count() <= columns.max(80)),
+                    .all(|line| line.chars().count() <= columns.max(60)),
                 "{columns}: {text}"
             );
             assert!(text.contains("  <not> permitted"), "{text}");
