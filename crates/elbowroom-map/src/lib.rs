@@ -31,6 +31,7 @@
 //!
 //! `serde` implements `Serialize` and `Deserialize` for a snapshot and its parts.
 
+mod bar;
 mod cells;
 mod columns;
 mod error;
@@ -44,6 +45,7 @@ mod snapshot;
 mod text;
 mod wrap;
 
+pub use bar::bar;
 pub use columns::FigureColumns;
 pub use error::Error;
 pub use escape::{escaped, is_hidden, shortened};

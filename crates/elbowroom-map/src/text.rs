@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
+use crate::bar::bar;
 use crate::columns::FigureColumns;
 use crate::escape::{escaped, shortened};
 use crate::size::{Sizes, grouped, human};
@@ -48,7 +49,6 @@ const ROWS: usize = 24;
 
 /// The width of what stands before a bar.
 const BAR_START: usize = 23;
-const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
 
 /// The regions of one kind and name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,7 +173,7 @@ fn bars(text: &mut String, total: &Figures, columns: usize) {
     let longest = columns.saturating_sub(BAR_START);
     for (name, bytes) in Figures::NAMES.into_iter().zip(total.bytes()) {
         let (size, bar) = match bytes {
-            Some(bytes) => (sizes.text(bytes), bar(bytes, scale, longest)),
+            Some(bytes) => (sizes.text(bytes), bar(bytes, scale, longest, true)),
             None => ("not known".to_owned(), String::new()),
         };
         let line = format!("{name:<10}{size:>11}  {bar}");
@@ -186,24 +186,6 @@ fn bars(text: &mut String, total: &Figures, columns: usize) {
             let _ = writeln!(text, "{line}");
         }
     }
-}
-
-/// Returns a bar in eighths of a character. A size above 0 has at least one eighth. A bar that is longer than the
-/// scale ends in an arrow.
-fn bar(bytes: u64, scale: u64, longest: usize) -> String {
-    if scale == 0 {
-        return String::new();
-    }
-    if bytes > scale {
-        return "█".repeat(longest.saturating_sub(1)) + "▶";
-    }
-    let eighths = (u128::from(bytes) * 8 * longest as u128 / u128::from(scale)) as usize;
-    let eighths = eighths.max(usize::from(bytes > 0));
-    let mut bar = "█".repeat(eighths / 8);
-    if eighths % 8 > 0 {
-        bar.push(EIGHTHS[eighths % 8]);
-    }
-    bar
 }
 
 /// The columns of the tables of regions.
@@ -358,11 +340,7 @@ and 1 more
     }
 
     #[test]
-    fn small_bars_are_seen_and_names_are_escaped() {
-        assert_eq!(bar(1, 1 << 60, 48), "▏");
-        assert_eq!(bar(0, 1 << 60, 48), "");
-        assert_eq!(bar(u64::MAX, u64::MAX, 48).chars().count(), 48);
-        assert_eq!(bar(u64::MAX, 9, 4), "███▶");
+    fn names_are_escaped() {
         let mut snapshot = snapshot();
         snapshot.mappings[0].name = "\x1b[2J\n".to_owned();
         let text = text(&snapshot, 9, Paint::Plain, usize::MAX);

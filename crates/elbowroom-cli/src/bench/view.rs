@@ -9,6 +9,7 @@ use super::sample::{Manner, Sample};
 use super::stats::Spread;
 use crate::output::{Colour, Paint, wrap};
 use crate::size::human;
+use elbowroom_map::bar;
 
 /// The width of the text where there is no terminal.
 pub(super) const DEFAULT_COLUMNS: usize = 100;
@@ -157,7 +158,12 @@ fn push_table(
             line += "  ";
             line += &paint.colour(
                 colour,
-                &bar(whole.median / table.scale_ns(), bar_columns, is_unicode),
+                &bar(
+                    whole.median as u64,
+                    table.scale_ns() as u64,
+                    bar_columns,
+                    is_unicode,
+                ),
             );
         }
         lines.push(line);
@@ -196,22 +202,6 @@ fn quartiles(spread: Spread) -> String {
         three_digits(spread.lower_quartile / unit),
         three_digits(spread.upper_quartile / unit)
     )
-}
-
-/// A bar of at least something; of more than all, its end says that it was cut off.
-fn bar(share: f64, columns: usize, is_unicode: bool) -> String {
-    let (full, cut_off, steps) = if is_unicode {
-        ("█", "▶", 8)
-    } else {
-        ("#", ">", 1)
-    };
-    if share > 1.0 {
-        return full.repeat(columns - 1) + cut_off;
-    }
-    let filled = ((share * (columns * steps) as f64).round() as usize).clamp(1, columns * steps);
-    let mut bar = full.repeat(filled / steps);
-    bar.extend("▏▎▍▌▋▊▉".chars().nth((filled % steps).wrapping_sub(1)));
-    bar
 }
 
 /// More than this, and the figures are about something else.
@@ -439,19 +429,6 @@ mod tests {
         }
         assert!(super::text(&outcome, Paint::Plain, false, 120).is_ascii());
         assert!(super::text(&outcome, Paint::Colours, true, 120).contains("\u{1b}[34m"));
-    }
-
-    #[test]
-    fn bars_show_what_is_not_nothing() {
-        assert_eq!(
-            [bar(0.0, 4, true), bar(0.5, 4, true), bar(1.0, 4, true)],
-            ["▏", "██", "████"]
-        );
-        assert_eq!(
-            [bar(0.0, 4, false), bar(0.5, 4, false), bar(1.0, 4, false)],
-            ["#", "##", "####"]
-        );
-        assert_eq!([bar(1.1, 4, true), bar(9.0, 4, false)], ["███▶", "###>"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use elbowroom_map::{Figures, Region, Snapshot, Wanted};
+use elbowroom_map::{Snapshot, Wanted};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use serde::Serialize;
@@ -57,28 +57,14 @@ pub(super) fn begin(pid: u32) -> Result<Process, String> {
 #[derive(Serialize)]
 struct Json {
     pid: u32,
-    program: String,
-    page_size_bytes: u64,
-    total: Figures,
-    regions: Vec<Region>,
+    #[serde(flatten)]
+    seen: Seen,
 }
 
 /// Returns one snapshot as a JSON object.
 pub(super) fn json(pid: u32) -> Result<String, String> {
-    let Seen {
-        program,
-        page_size_bytes,
-        total,
-        regions,
-        ..
-    } = look(pid, None)?;
-    Ok(output::json(&Json {
-        pid,
-        program,
-        page_size_bytes,
-        total,
-        regions,
-    }))
+    let seen = look(pid, None)?;
+    Ok(output::json(&Json { pid, seen }))
 }
 
 /// The process on the screen.

@@ -1,10 +1,10 @@
 //! Characters and colours. Everything that a colour tells a character tells as well.
 
-use elbowroom_map::{Counts, Picture, State};
+use elbowroom_map::{Counts, Picture, State, bar};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier, Style};
-use ratatui::symbols::{bar, border};
+use ratatui::symbols::{bar as bars, border};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Sparkline, Widget};
 
@@ -29,7 +29,7 @@ const ASCII_BORDER: border::Set<'static> = border::Set {
     horizontal_bottom: "-",
 };
 
-const ASCII_BARS: bar::Set<'static> = bar::Set {
+const ASCII_BARS: bars::Set<'static> = bars::Set {
     full: "@",
     seven_eighths: "#",
     three_quarters: "*",
@@ -122,22 +122,9 @@ impl Ink {
 
     /// Returns a bar of `columns` that shows a part of a whole.
     pub(super) fn bar(self, part: u64, whole: u64, columns: usize) -> String {
-        let steps = if self.is_unicode { 8 } else { 1 };
-        let all = columns * steps;
-        let filled = match whole {
-            0 => 0,
-            _ => (u128::from(part.min(whole)) * all as u128 / u128::from(whole)) as usize,
-        };
-        // What is not nothing shows.
-        let filled = filled.max(usize::from(part > 0)).min(all);
-        let (full, empty) = if self.is_unicode {
-            ("█", "░")
-        } else {
-            ("#", ".")
-        };
-        let mut bar = full.repeat(filled / steps);
-        bar.extend("▏▎▍▌▋▊▉".chars().nth((filled % steps).wrapping_sub(1)));
-        bar + &empty.repeat(columns - filled.div_ceil(steps))
+        let bar = bar(part.min(whole), whole, columns, self.is_unicode);
+        let empty = columns - bar.chars().count();
+        bar + &if self.is_unicode { "░" } else { "." }.repeat(empty)
     }
 
     /// Draws a column for each value, relative to the largest, from the left. What is not nothing shows.
@@ -148,7 +135,7 @@ impl Ink {
             (u128::from(value) * u128::from(steps)).div_ceil(u128::from(most)) as u64
         };
         let set = if self.is_unicode {
-            bar::NINE_LEVELS
+            bars::NINE_LEVELS
         } else {
             ASCII_BARS
         };
@@ -162,21 +149,24 @@ impl Ink {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const UNICODE: Ink = Ink {
+impl Ink {
+    pub(super) const UNICODE: Ink = Ink {
         is_unicode: true,
-        is_coloured: true,
+        is_coloured: false,
     };
-    const ASCII: Ink = Ink {
+    pub(super) const ASCII: Ink = Ink {
         is_unicode: false,
         is_coloured: false,
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn states_are_told_apart_without_colours() {
-        for ink in [UNICODE, ASCII] {
+        for ink in [Ink::UNICODE, Ink::ASCII] {
             let mut glyphs: Vec<char> = State::ALL
                 .into_iter()
                 .map(|state| ink.glyph(state))
@@ -191,37 +181,35 @@ mod tests {
         assert!(
             State::ALL
                 .into_iter()
-                .all(|state| ASCII.glyph(state).is_ascii())
+                .all(|state| Ink::ASCII.glyph(state).is_ascii())
         );
-        assert_eq!(ASCII.style(State::Committed), Style::new());
+        assert_eq!(Ink::ASCII.style(State::Committed), Style::new());
     }
 
     #[test]
     fn bars_and_diagrams_show_what_is_not_nothing() {
-        assert_eq!(ASCII.bar(0, 10, 4), "....");
-        assert_eq!(ASCII.bar(1, 1 << 40, 4), "#...");
-        assert_eq!(ASCII.bar(5, 10, 4), "##..");
-        assert_eq!(ASCII.bar(10, 10, 4), "####");
-        assert_eq!(ASCII.bar(20, 10, 4), "####");
-        assert_eq!(ASCII.bar(1, 0, 4), "#...");
-        assert_eq!(UNICODE.bar(5, 10, 4), "██░░");
-        assert_eq!(UNICODE.bar(1, 1 << 40, 2), "▏░");
-        assert_eq!(UNICODE.bar(15, 16, 2), "█▉");
-        assert_eq!([UNICODE.bar(0, 1, 2), UNICODE.bar(1, 1, 2)], ["░░", "██"]);
+        assert_eq!(
+            [Ink::ASCII.bar(0, 10, 4), Ink::ASCII.bar(20, 10, 4)],
+            ["....", "####"]
+        );
+        assert_eq!(Ink::UNICODE.bar(5, 10, 4), "██░░");
         let cell = |ink: Ink, reserved, resident| ink.cell(&[reserved, 0, 0, resident, 0, 0]);
         assert_eq!(
-            [(127, 1), (64, 64), (1, 127)].map(|(a, b)| cell(UNICODE, a, b)),
+            [(127, 1), (64, 64), (1, 127)].map(|(a, b)| cell(Ink::UNICODE, a, b)),
             ['▁', '▄', '▇']
         );
-        assert_eq!([cell(ASCII, 127, 1), cell(ASCII, 1, 127)], ['-', '+']);
+        assert_eq!(
+            [cell(Ink::ASCII, 127, 1), cell(Ink::ASCII, 1, 127)],
+            ['-', '+']
+        );
         let sparks = |ink: Ink, values: &[u64], rows| {
             let mut buffer = Buffer::empty(Rect::new(0, 0, 4, rows));
             ink.sparks(values, buffer.area, &mut buffer);
             crate::watch::rows(&buffer).join("/")
         };
-        assert_eq!(sparks(UNICODE, &[0, 1, 500, 1000], 1), " ▁▄█");
-        assert_eq!(sparks(UNICODE, &[0, 1, 500, 1000], 2), "   █/ ▁██");
-        assert_eq!(sparks(ASCII, &[1, 8], 1), ".@  ");
-        assert_eq!(sparks(ASCII, &[], 1), "    ");
+        assert_eq!(sparks(Ink::UNICODE, &[0, 1, 500, 1000], 1), " ▁▄█");
+        assert_eq!(sparks(Ink::UNICODE, &[0, 1, 500, 1000], 2), "   █/ ▁██");
+        assert_eq!(sparks(Ink::ASCII, &[1, 8], 1), ".@  ");
+        assert_eq!(sparks(Ink::ASCII, &[], 1), "    ");
     }
 }

@@ -272,16 +272,6 @@ mod tests {
     use crate::watch::rows;
 
     const PAGE: u64 = 4096;
-    const ASCII: Ink = Ink {
-        is_unicode: false,
-        is_coloured: false,
-    };
-
-    const UNICODE: Ink = Ink {
-        is_unicode: true,
-        is_coloured: false,
-    };
-
     fn strip<'a>(name: &'a str, runs: &'a [Run], latest: Option<u64>) -> Strip<'a> {
         Strip { name, runs, latest }
     }
@@ -332,7 +322,11 @@ mod tests {
             Run::new(0, PAGE, State::Resident),
             Run::new(PAGE, 4096 * PAGE, State::Reserved),
         ];
-        let lines = drawn(pages(vec![strip("large", &runs, None)], UNICODE), 80, 10);
+        let lines = drawn(
+            pages(vec![strip("large", &runs, None)], Ink::UNICODE),
+            80,
+            10,
+        );
         let line = |y: usize| &lines[y];
         assert!(line(0).contains("a cell: 8 pages of 4 KiB"), "{}", line(0));
         assert!(
@@ -348,7 +342,7 @@ mod tests {
         let first = 0x7000_0000_0000;
         for (bytes, columns) in [(1u64 << 40, 80), (1 << 46, 80), (1 << 40, 60)] {
             let runs = [Run::new(first, first + bytes, State::Reserved)];
-            let lines = drawn(pages(vec![strip("", &runs, None)], ASCII), columns, 10);
+            let lines = drawn(pages(vec![strip("", &runs, None)], Ink::ASCII), columns, 10);
             let label = |line: &String| line[1..].trim_start().split(' ').next()?.parse().ok();
             let labels: Vec<u64> = lines[1..9].iter().filter_map(label).collect();
             let step = bytes / PAGE / 8;
@@ -366,7 +360,7 @@ mod tests {
             for height in [2, 3, 4, 8, 40] {
                 for strips in [0, 1, 3] {
                     let strips = (0..strips).map(|_| strip("region", &runs, Some(39 * PAGE)));
-                    let pages = pages(strips.collect(), ASCII);
+                    let pages = pages(strips.collect(), Ink::ASCII);
                     let mut buffer = Buffer::empty(Rect::new(0, 0, 220, 60));
                     let area = Rect::new(5, 5, width, height);
                     pages.render(area, &mut buffer);
@@ -390,7 +384,7 @@ mod tests {
         Run::new(17 * PAGE, 20 * PAGE, State::Committed).push(&mut runs);
         Run::new(20 * PAGE, 80 * PAGE, State::Reserved).push(&mut runs);
         let strips = vec![strip("seed", &runs, Some(17 * PAGE + 5))];
-        let lines = drawn(pages(strips, ASCII), 80, 8);
+        let lines = drawn(pages(strips, Ink::ASCII), 80, 8);
         assert!(
             lines[0].contains(" pages ") && lines[0].contains("a cell: a page of 4 KiB"),
             "{lines:#?}"
@@ -411,7 +405,7 @@ mod tests {
         let legend = |runs: &[Run]| {
             let pages = Pages {
                 knows_resident: false,
-                ..pages(vec![strip("seed", runs, None)], ASCII)
+                ..pages(vec![strip("seed", runs, None)], Ink::ASCII)
             };
             drawn(pages, 60, 8).remove(7)
         };

@@ -9,6 +9,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Padding, Paragraph, Widget};
+use serde::Serialize;
 
 use super::ink::{Ink, bold};
 use super::keys::{self, Key};
@@ -25,13 +26,14 @@ const FIGURE_COLUMNS: usize = 11;
 const CHANGE_COLUMNS: usize = 12;
 
 /// A process at one moment.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Seen {
     pub(super) program: String,
     pub(super) page_size_bytes: u64,
     pub(super) total: Figures,
     pub(super) regions: Vec<Region>,
     /// The pages of the region that starts here, or why they are not known.
+    #[serde(skip)]
     pub(super) pages: Option<(u64, Result<Vec<Run>, String>)>,
 }
 
@@ -331,10 +333,6 @@ mod tests {
     use super::*;
     use elbowroom_map::State;
 
-    const INK: Ink = Ink {
-        is_unicode: true,
-        is_coloured: false,
-    };
     const PAGE: u64 = 4096;
 
     fn region(start: u64, pages: u64, kind: Kind, name: &str, resident: u64) -> Region {
@@ -382,7 +380,7 @@ mod tests {
 
     fn screen(process: &Process, columns: u16, rows: u16) -> Vec<String> {
         let mut buffer = Buffer::empty(Rect::new(0, 0, columns, rows));
-        process.draw(INK, buffer.area, &mut buffer);
+        process.draw(Ink::UNICODE, buffer.area, &mut buffer);
         crate::watch::rows(&buffer)
     }
 

@@ -244,25 +244,17 @@ impl Model {
         }
     }
 
-    /// Faults a second, over the last second or what there is of it.
+    /// Returns the faults a second, over the last second or what there is of it.
     pub(super) fn rate(&self) -> f64 {
-        let Some(last) = self.rates.back() else {
-            return 0.0;
-        };
         let second = Duration::from_millis(1100);
-        let Some(first) = self
-            .rates
-            .iter()
-            .find(|sample| last.at.saturating_duration_since(sample.at) <= second)
-        else {
-            return 0.0;
+        let rate = || {
+            let last = self.rates.back()?;
+            let since = |sample: &Sample| last.at.saturating_duration_since(sample.at);
+            let first = self.rates.iter().find(|sample| since(sample) <= second)?;
+            let seconds = since(first).as_secs_f64();
+            (seconds > 0.0).then(|| (last.faults - first.faults) as f64 / seconds)
         };
-        let seconds = last.at.saturating_duration_since(first.at).as_secs_f64();
-        if seconds > 0.0 {
-            (last.faults - first.faults) as f64 / seconds
-        } else {
-            0.0
-        }
+        rate().unwrap_or(0.0)
     }
 
     /// Returns the numbers of faults between the last samples, from old to new.

@@ -7,15 +7,6 @@ use crate::watch::model::tests::{fault, model, seed};
 use elbowroom::fault::Outcome;
 use std::time::Duration;
 
-const UNICODE: Ink = Ink {
-    is_unicode: true,
-    is_coloured: false,
-};
-const ASCII: Ink = Ink {
-    is_unicode: false,
-    is_coloured: false,
-};
-
 /// Returns the lines of the screen.
 fn screen(model: &Model, ink: Ink, columns: u16, rows: u16) -> Vec<String> {
     let mut buffer = Buffer::empty(Rect::new(0, 0, columns, rows));
@@ -40,7 +31,7 @@ fn the_seed_in_the_smallest_usual_terminal() {
         0,
         now,
     );
-    let lines = screen(&model, UNICODE, 80, 24);
+    let lines = screen(&model, Ink::UNICODE, 80, 24);
     let expected = r#"
 elbowroom watch  seed: 80 pages, one after the other                    RUNNING
 growth 1 page, no commit limit, protection
@@ -119,7 +110,7 @@ fn budgets() -> (Model, Vec<Ended>) {
 fn budgets_and_all_outcomes_have_room() {
     let (model, ended) = budgets();
     for (columns, rows) in [(80, 24), (160, 48)] {
-        let lines = screen(&model, UNICODE, columns, rows);
+        let lines = screen(&model, Ink::UNICODE, columns, rows);
         let text = lines.join("\n");
         for outcome in Outcome::ALL {
             assert!(text.contains(&format!("│ {:<9}", outcome.name())), "{text}");
@@ -146,7 +137,7 @@ fn budgets_and_all_outcomes_have_room() {
     }
 }
 
-/// The frames are whole, and nothing but ASCII comes to a terminal that has no more.
+/// The frames are whole, and nothing but Ink::ASCII comes to a terminal that has no more.
 #[test]
 fn nothing_is_cut_and_ascii_is_ascii() {
     let (ending, _) = budgets();
@@ -156,7 +147,7 @@ fn nothing_is_cut_and_ascii_is_ascii() {
     helping.is_helping = true;
     for model in [&running, &ending, &helping] {
         for (columns, rows) in [LEAST, (80, 24), (100, 30), (160, 48), (300, 90)] {
-            let text = screen(model, ASCII, columns, rows).join("\n");
+            let text = screen(model, Ink::ASCII, columns, rows).join("\n");
             assert!(text.is_ascii(), "{text}");
             assert!(columns < 80 || !text.contains('~'), "{text}");
             // Two for each row of boxes; the help hides some, and what happened has no room in the least.
@@ -168,7 +159,7 @@ fn nothing_is_cut_and_ascii_is_ascii() {
             let expected = if has_log && columns < WIDE { 6 } else { 4 };
             assert!(edges == expected || model.is_helping, "{text}");
             assert!(has_log || model.is_helping || rows == LEAST.1, "{text}");
-            let unicode = screen(model, UNICODE, columns, rows).join("\n");
+            let unicode = screen(model, Ink::UNICODE, columns, rows).join("\n");
             let of = |symbol| unicode.matches(symbol).count();
             if !model.is_helping {
                 let boxes = 3 + usize::from(has_log);
@@ -187,7 +178,7 @@ fn nothing_is_cut_and_ascii_is_ascii() {
 fn the_least_terminal_has_what_matters() {
     let (mut ending, _) = budgets();
     ending.look.latencies.truncate(2);
-    let lines = screen(&ending, UNICODE, LEAST.0, LEAST.1);
+    let lines = screen(&ending, Ink::UNICODE, LEAST.0, LEAST.1);
     let text = lines.join("\n");
     for name in ["alpha", "beta", "gamma"] {
         let line = lines
@@ -201,7 +192,7 @@ fn the_least_terminal_has_what_matters() {
     assert!(text.contains("count   median "), "{text}");
     let (mut running, now) = model();
     running.see(seed(3), [fault(now, 2)], 0, now);
-    let lines = screen(&running, UNICODE, LEAST.0, LEAST.1);
+    let lines = screen(&running, Ink::UNICODE, LEAST.0, LEAST.1);
     let text = lines.join("\n");
     assert!(text.contains("committed 1 page     3.4 µs"), "{text}");
     assert!(
@@ -222,7 +213,7 @@ fn a_large_terminal_is_used() {
         let at = now + Duration::from_secs(step);
         model.see(seed(2 * step), [fault(at, step)], 0, at);
     }
-    let lines = screen(&model, UNICODE, 200, 50);
+    let lines = screen(&model, Ink::UNICODE, 200, 50);
     let text = lines.join("\n");
     let is_empty = |line: &&String| line.trim_matches(['│', ' ']).is_empty();
     assert!(lines.iter().filter(is_empty).count() <= 12, "{text}");
@@ -248,7 +239,7 @@ fn a_large_terminal_is_used() {
 fn help_names_every_key() {
     let (mut model, _) = model();
     model.is_helping = true;
-    let text = screen(&model, UNICODE, 80, 24).join("\n");
+    let text = screen(&model, Ink::UNICODE, 80, 24).join("\n");
     for (key, what) in keys::WORKLOAD {
         assert!(text.contains(key) && text.contains(what), "{text}");
     }
@@ -258,10 +249,10 @@ fn help_names_every_key() {
 #[test]
 fn a_terminal_that_is_too_small_is_told_so() {
     let (model, _) = model();
-    assert!(screen(&model, UNICODE, 59, 24)[0].contains("60 by 18 characters are needed"));
+    assert!(screen(&model, Ink::UNICODE, 59, 24)[0].contains("60 by 18 characters are needed"));
     // And nothing panics.
     for (columns, rows) in [(1, 1), (3, 2), (200, 1), (1, 200)] {
-        screen(&model, UNICODE, columns, rows);
+        screen(&model, Ink::UNICODE, columns, rows);
     }
 }
 
