@@ -239,7 +239,7 @@ fn tables(snapshot: &Snapshot) -> String {
         of_shown(&mut text, cells(&figures));
         text += "</tr>\n";
     }
-    text += "</tbody></table></div><p>All regions by address. A click on the head of a column sorts by it.</p>\
+    text += "</tbody></table></div><p>All regions. A click on the head of a column sorts by it.</p>\
              <div><table><thead><tr><th class=\"l\" data-by=\"t\" aria-sort=\"ascending\">address</th>\
              <th class=\"l\" data-by=\"t\">kind</th>";
     of_shown(&mut text, heads(" data-by=\"n\""));

@@ -80,7 +80,7 @@ impl Trace {
         let y = |bytes: u64| bottom - PLOT_HEIGHT * bytes as f64 / ceiling as f64;
 
         let ticks = || (0..=ceiling).step_by(step as usize);
-        let sizes = Sizes::of(ticks());
+        let sizes = Sizes::of(ticks().chain([self.reserved_bytes, committed]));
         for bytes in ticks() {
             svg.line((left, y(bytes)), (right, y(bytes)), "grid");
             svg.text(
@@ -129,7 +129,7 @@ impl Trace {
             (committed_label, "committed", committed),
         ] {
             let class = format!("l-{name}");
-            let text = format!("{name} {}", human(bytes));
+            let text = format!("{name} {}", sizes.text(bytes));
             svg.text(right + 10.0, y, &class, Anchor::Start, &text);
         }
         if is_off_scale {
@@ -283,10 +283,9 @@ mod tests {
 
     #[test]
     fn sizes_of_one_unit_are_written_alike() {
-        let svg = trace(600, 600 * 4096, None).svg();
-        assert!(
-            svg.contains(">512 KiB<") && svg.contains(">1.0 MiB<") && svg.contains(">1.5 MiB<"),
-            "{svg}"
-        );
+        let svg = trace(600, 768 * 4096, None).svg();
+        for size in ["512 KiB", "1.0 MiB", "1.5 MiB", "reserved 3.0 MiB"] {
+            assert!(svg.contains(&format!(">{size}<")), "{size}: {svg}");
+        }
     }
 }

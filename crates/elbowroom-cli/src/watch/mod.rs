@@ -117,8 +117,8 @@ fn json(model: &Model) -> String {
 
 /// The lines of a snapshot.
 const ROWS: u16 = 28;
-/// The columns of one that no terminal limits.
-const COLUMNS: u16 = 96;
+/// The columns of one that no terminal limits: the cells of the workloads with budgets have gaps then.
+const COLUMNS: u16 = 108;
 
 /// Prints what is drawn, or writes it to a file as a drawing.
 fn put_out(svg: Option<&Path>, draw: impl FnOnce(Ink, Rect, &mut Buffer)) -> Result<i32, String> {
