@@ -19,7 +19,7 @@ text{font:13px system-ui,-apple-system,'Segoe UI','DejaVu Sans',sans-serif;fill:
 .reserved{fill:#d8dde3}.committed{fill:#e69f00}.swapped{fill:#cc79a7}.resident{fill:#0072b2}.huge{fill:#009e73}\
 .guard{fill:#24292f}.charged{fill:#8c6bb1}.dirty{fill:#56b4e9}\
 .screen{font:14px ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace}.strong{font-weight:700}\
-.plain{fill:#1b1f24}.declined{fill:#d55e00}.frame{fill:none}.chosen{fill:#1b1f24}.onchosen{fill:#ffffff}\
+.plain{fill:#1b1f24}.declined{fill:#d55e00}.chosen{fill:#1b1f24}.onchosen{fill:#ffffff}\
 .s75{fill-opacity:.75}.s20{fill-opacity:.2}\
 .s-reserved{stroke:#57606a}.s-committed{stroke:#b87f00}.s-declined{stroke:#d55e00}.wash{fill:#e69f00;fill-opacity:.25}\
 .whisker{stroke:#1b1f24;stroke-width:1.5}\

@@ -1,7 +1,5 @@
 //! What would be on the screen, as a drawing: characters in a grid, and those that are pictures themselves as shapes.
 
-use std::fmt::Write;
-
 use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier, Style};
 
@@ -62,9 +60,9 @@ fn words(svg: &mut Svg, run: &[(&str, Style)], (left, top): (f64, f64)) {
     ));
 }
 
-/// The part of its place that a character fills, as left, top, width and height of 1, and how much of it shows.
+/// The part of its place that a character fills from the left, as top, width and height of 1, and how much of it shows.
 enum Shape {
-    Block([f64; 4], f64),
+    Block([f64; 3], f64),
     /// From the middle: to the left, the right, the top, the bottom. One that goes both ways may be long.
     Lines([bool; 4]),
 }
@@ -73,15 +71,12 @@ fn shape(symbol: &str) -> Option<Shape> {
     let char = symbol.chars().next()?;
     let eighths = |char: char, first: char| f64::from(char as u32 - first as u32 + 1) / 8.0;
     Some(match char {
-        '█' => Shape::Block([0.0, 0.0, 1.0, 1.0], 1.0),
-        '▒' => Shape::Block([0.0, 0.0, 1.0, 1.0], 0.75),
-        '░' => Shape::Block([0.0, 0.0, 1.0, 1.0], 0.2),
-        '▁'..='▇' => Shape::Block(
-            [0.0, 1.0 - eighths(char, '▁'), 1.0, eighths(char, '▁')],
-            1.0,
-        ),
+        '█' => Shape::Block([0.0, 1.0, 1.0], 1.0),
+        '▒' => Shape::Block([0.0, 1.0, 1.0], 0.75),
+        '░' => Shape::Block([0.0, 1.0, 1.0], 0.2),
+        '▁'..='▇' => Shape::Block([1.0 - eighths(char, '▁'), 1.0, eighths(char, '▁')], 1.0),
         // From seven eighths down to one.
-        '▉'..='▏' => Shape::Block([0.0, 0.0, 1.0 - eighths(char, '▉'), 1.0], 1.0),
+        '▉'..='▏' => Shape::Block([0.0, 1.0 - eighths(char, '▉'), 1.0], 1.0),
         '─' => Shape::Lines([true, true, false, false]),
         '│' => Shape::Lines([false, false, true, true]),
         '┌' => Shape::Lines([false, true, false, true]),
@@ -92,70 +87,42 @@ fn shape(symbol: &str) -> Option<Shape> {
     })
 }
 
-/// Characters of one style that are pictures: one path for those that shine through alike.
+/// Characters of one style that are pictures. Those that are alike and fill their places are one shape.
 fn shapes(svg: &mut Svg, run: &[(&str, Style)], (left, top): (f64, f64)) {
-    let mut paths: Vec<(String, String)> = Vec::new();
+    // Blocks are a little lower than a line, so that lines of cells can be told apart.
+    const GAP: f64 = 1.5;
+    const INNER: f64 = HEIGHT - 2.0 * GAP;
     let mut x = left;
     for same in run.chunk_by(|a, b| a.0 == b.0) {
-        let columns = same.len() as f64;
-        let mut path = String::new();
-        let class = match shape(same[0].0) {
-            Some(Shape::Block([from_left, from_top, width, height], opacity)) => {
-                // What fills its place is one with its neighbours.
-                let (count, wide) = if width < 1.0 {
-                    (same.len(), width)
+        let right = x + same.len() as f64 * WIDTH;
+        let each = (0..same.len()).map(|at| x + at as f64 * WIDTH);
+        match shape(same[0].0) {
+            Some(Shape::Block([above, width, height], opacity)) => {
+                let class = class(same[0].1, &format!("s{:.0}", opacity * 100.0));
+                let y = top + GAP + above * INNER;
+                if width < 1.0 {
+                    each.for_each(|x| svg.rect(x, y, width * WIDTH, INNER, &class));
                 } else {
-                    (1, columns)
-                };
-                // A little less than a line, so that lines of cells can be told apart.
-                let (inner, above) = (HEIGHT - 3.0, 1.5);
-                for at in 0..count {
-                    let _ = write!(
-                        path,
-                        "M{:.2} {:.2}h{:.2}v{:.2}h-{2:.2}z",
-                        x + (at as f64 + from_left) * WIDTH,
-                        top + above + from_top * inner,
-                        wide * WIDTH,
-                        height * inner
-                    );
+                    svg.rect(x, y, right - x, height * INNER, &class);
                 }
-                class(same[0].1, &format!("s{:.0}", opacity * 100.0))
             }
             Some(Shape::Lines([to_left, to_right, to_top, to_bottom])) => {
-                let (middle_x, middle_y, right) =
-                    (x + WIDTH / 2.0, top + HEIGHT / 2.0, x + columns * WIDTH);
+                let (across, down) = (x + WIDTH / 2.0, top + HEIGHT / 2.0);
+                let end =
+                    |is_whole: bool, end: f64, middle: f64| if is_whole { end } else { middle };
                 if to_left || to_right {
-                    let (from, upto) = (
-                        if to_left { x } else { middle_x },
-                        if to_right { right } else { middle_x },
-                    );
-                    let _ = write!(path, "M{from:.2} {middle_y:.2}H{upto:.2}");
+                    let ends = (end(to_left, x, across), end(to_right, right, across));
+                    svg.line((ends.0, down), (ends.1, down), "grid");
                 }
                 if to_top || to_bottom {
-                    let (from, upto) = (
-                        if to_top { top } else { middle_y },
-                        if to_bottom { top + HEIGHT } else { middle_y },
-                    );
-                    for at in 0..same.len() {
-                        let _ = write!(
-                            path,
-                            "M{:.2} {from:.2}V{upto:.2}",
-                            middle_x + at as f64 * WIDTH
-                        );
-                    }
+                    let ends = (end(to_top, top, down), end(to_bottom, top + HEIGHT, down));
+                    each.map(|x| x + WIDTH / 2.0)
+                        .for_each(|x| svg.line((x, ends.0), (x, ends.1), "grid"));
                 }
-                "grid frame".to_owned()
             }
-            None => String::new(),
-        };
-        match paths.last_mut() {
-            Some(last) if last.0 == class => last.1 += &path,
-            _ => paths.push((class, path)),
+            None => {}
         }
-        x += columns * WIDTH;
-    }
-    for (class, path) in paths {
-        svg.path(&path, &class);
+        x = right;
     }
 }
 
@@ -211,8 +178,8 @@ mod tests {
             svg.contains(&format!("x=\"{:.1}\"", MARGIN + 2.0 * WIDTH)),
             "{svg}"
         );
-        // The corners and the line, the bars, and the eighths of a place.
-        assert_eq!(svg.matches("class=\"grid frame\"").count(), 3, "{svg}");
+        // Two lines at each corner, the line between them, and the bar; then the eighths of a place.
+        assert_eq!(svg.matches("class=\"grid\"").count(), 6, "{svg}");
         for class in ["committed s100", "committed s75", "committed s20"] {
             assert!(
                 svg.contains(&format!("class=\"{class}\"")),
@@ -220,7 +187,8 @@ mod tests {
             );
         }
         assert!(
-            svg.contains("v1.88h-8.50z") && svg.contains("h1.06v15.00h-1.06z"),
+            svg.contains("width=\"8.50\" height=\"1.9\"")
+                && svg.contains("width=\"1.06\" height=\"15.0\""),
             "{svg}"
         );
         assert!(svg.contains("class=\"chosen\""), "{svg}");

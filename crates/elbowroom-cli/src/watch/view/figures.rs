@@ -133,7 +133,7 @@ pub(super) fn histogram(latency: &Latency, columns: usize) -> Vec<u64> {
         // What is in it is shorter than `below_ns`.
         let longest = (bucket.below_ns.saturating_sub(1)).max(256);
         let power = longest.ilog2();
-        let part = (u128::from(longest) * 4 >> power) as usize - 4;
+        let part = ((u128::from(longest) * 4) >> power) as usize - 4;
         let at = ((power as usize - 8) * 4 + part).min(4 * POWERS - 1);
         if let Some(sum) = sums.get_mut(at * columns / (4 * POWERS)) {
             *sum += bucket.count;
