@@ -235,11 +235,7 @@ fn draw_body(model: &Model, ink: Ink, area: Rect, buffer: &mut Buffer) {
         ])
     } else {
         // What the right one has to have, and what it can use.
-        let right = if area.width >= 110 {
-            area.width / 2
-        } else {
-            45.min(area.width - LEAST_FIGURES)
-        };
+        let right = latencies_width(area.width / 2).max(45.min(area.width - LEAST_FIGURES));
         Layout::horizontal([
             Constraint::Min(0),
             Constraint::Length(right),
