@@ -114,14 +114,12 @@ fn nan_is_last_and_negative_nan_first() {
     assert_eq!(bits, expected.map(f64::to_bits));
 }
 
-/// 64 times the memory and the source's limit, which both are kept.
+/// 64 times the memory and the source's limit, with pages of 4 KiB; both are kept.
 #[test]
 fn the_limit_is_kept() {
     let memory = 8 * page_size();
     let mut random = Random::new(1);
-    let numbers: Vec<u64> = (0..64 * 10 * page_size() / 8)
-        .map(|_| random.number())
-        .collect();
+    let numbers: Vec<u64> = (0..(64 << 12) * 10 / 8).map(|_| random.number()).collect();
     let budget = Budget::new(memory + 2 * page_size());
     let options = PagedArray::<u64>::options()
         .page_size(page_size())
