@@ -1,6 +1,7 @@
 //! `cargo xtask ci`: every check except `cargo test`, one after the other, then a table of the results.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
@@ -46,6 +47,7 @@ const STEPS: &[Step] = &[
     ("tidy", 1, "", |_| tidy::check()),
     ("package", 10, "", |sh| {
         // A dry run builds the packages as their users will, and needs no account.
+        forget_dry_runs(sh)?;
         cargo(sh, &format!("publish --dry-run --allow-dirty {LIBRARIES}"))
     }),
     ("msrv", 10, "debian-archive-keyring", |_| msrv::check()),
@@ -188,4 +190,26 @@ pub(crate) fn run_step(name: &str) -> Result<()> {
     let step = steps.find(|(step, ..)| *step == name);
     let (.., check) = step.with_context(|| format!("no step {name}"))?;
     check(&shell()?)
+}
+
+/// Removes the packages of earlier dry runs, which cargo keeps by name and version and would take for the present ones.
+fn forget_dry_runs(sh: &Shell) -> Result<()> {
+    let registry = match std::env::var_os("CARGO_HOME") {
+        Some(home) => PathBuf::from(home),
+        None => PathBuf::from(std::env::var("HOME")?).join(".cargo"),
+    }
+    .join("registry");
+    for folder in ["cache", "index", "src"].map(|folder| registry.join(folder)) {
+        // The registry of a dry run has no host, so its folders have no name but a number.
+        let mut entries = sh.read_dir(&folder).unwrap_or_default();
+        entries.retain(|entry| {
+            entry
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with('-'))
+        });
+        for entry in entries {
+            sh.remove_path(entry)?;
+        }
+    }
+    Ok(())
 }

@@ -8,7 +8,10 @@ fn figures_in_the_readme_stand_in_the_results() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let read = |file: &str| fs::read_to_string(root.join(file)).unwrap();
     let results = read("benches/RESULTS.md");
-    for (readme, heading) in [("README.md", "## Performance"), ("README.zh-CN.md", "## 性能")] {
+    for (readme, heading) in [
+        ("README.md", "## Performance"),
+        ("README.zh-CN.md", "## 性能"),
+    ] {
         let text = read(readme);
         let (_, section) = text
             .split_once(heading)
