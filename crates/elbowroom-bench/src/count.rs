@@ -1,8 +1,9 @@
 //! Operations whose instructions `cargo xtask counts` counts. A count does not depend on the load of the machine.
 //!
-//! Each operation runs `n` times after some preparation. The instructions of `n` and of `2n` operations are counted; the
-//! difference is the cost of the operations themselves, and is the same in every run of the same program. Instructions
-//! of the kernel are not counted. Maxima are small because Valgrind offers fewer addresses than a processor.
+//! Each operation runs `n` times after some preparation. The instructions of `n` and of `2n` operations are counted;
+//! the difference is the cost of the operations themselves, and is the same in every run of the same program.
+//! Instructions of the kernel are not counted. Maxima are small because Valgrind offers fewer addresses than a
+//! processor.
 
 #![allow(
     unsafe_code,
@@ -297,7 +298,8 @@ fn region(times: usize) {
 /// Touches `pages` pages that lie `step` pages apart.
 fn touch(region: &Region, pages: usize, step: usize) {
     for page in 0..pages {
-        // SAFETY: the byte is inside the region, which commits it when it is touched; no other code accesses the region.
+        // SAFETY: the byte is inside the region, which commits it when it is touched; no other code accesses the
+        // region.
         unsafe { touch_one(region.as_ptr().wrapping_add(page * step * page_size())) };
     }
 }

@@ -67,8 +67,8 @@ pub(crate) fn watched<R>(work: impl FnOnce() -> R) -> (R, Option<Growth>) {
     (kept, memory)
 }
 
-/// A thread that reads this process's memory figures all the time. It also sees short peaks: while a block is copied to a
-/// larger one, both exist.
+/// A thread that reads this process's memory figures all the time. It also sees short peaks: while a block is copied to
+/// a larger one, both exist.
 struct Watcher {
     before: Memory,
     before_by_gauge: Memory,

@@ -1,6 +1,7 @@
 /*
  * The smallest handler that commits on touch: it makes a window of pages accessible and does nothing else. It has no
- * registry, limits, filter or counts, and serves one block at a time. It is the baseline for the cost of elbowroom's faults.
+ * registry, limits, filter or counts, and serves one block at a time. It is the baseline for the cost of elbowroom's
+ * faults.
  */
 #define _GNU_SOURCE
 #include <signal.h>

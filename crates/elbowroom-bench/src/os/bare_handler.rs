@@ -19,8 +19,8 @@ mod c {
 
 #[cfg(has_bare_handler)]
 impl BareHandler {
-    /// Reserves `len` bytes. Each fault commits `window_bytes` of them. `len` is a multiple of `window_bytes`, which is a
-    /// multiple of the page size.
+    /// Reserves `len` bytes. Each fault commits `window_bytes` of them. `len` is a multiple of `window_bytes`, which is
+    /// a multiple of the page size.
     pub(crate) fn new(len: usize, window_bytes: usize) -> Result<BareHandler, String> {
         // SAFETY: the function sets its own static variables and a signal handler. It has no concurrent calls, because
         // measurements run one after the other.

@@ -39,11 +39,11 @@ fn is_mimalloc() -> bool {
 
 #[cold]
 fn choose() -> bool {
-    // SAFETY: the argument is a C string. The environment must not change meanwhile (getenv(3)); this program never changes
-    // it.
+    // SAFETY: the argument is a C string. The environment must not change meanwhile (getenv(3)); this program never
+    // changes it.
     let value = unsafe { libc::getenv(VARIABLE.as_ptr()) };
-    // SAFETY: getenv returned a pointer that is not null, so it is a C string, valid until the environment changes, which
-    // this program never does.
+    // SAFETY: getenv returned a pointer that is not null, so it is a C string, valid until the environment changes,
+    // which this program never does.
     let is_mimalloc = !value.is_null() && unsafe { CStr::from_ptr(value) } == c"mimalloc";
     CHOICE.store(
         if is_mimalloc { MIMALLOC } else { SYSTEM },

@@ -21,7 +21,8 @@ fn map(len: usize, protection: libc::c_int) -> Result<*mut u8, String> {
 /// Unmaps an unused part of a mapping that this module made. The part may be empty.
 fn unmap(start: *mut u8, len: usize) {
     if len > 0 {
-        // SAFETY: every caller passes a mapping that `map` made, or a part of one, and no pointer to it is used any more.
+        // SAFETY: every caller passes a mapping that `map` made, or a part of one, and no pointer to it is used any
+        // more.
         unsafe { libc::munmap(start.cast(), len) };
     }
 }

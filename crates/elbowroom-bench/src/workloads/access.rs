@@ -207,7 +207,8 @@ fn read_wandering_volatile(region: &Region) {
 fn copies(name: &'static str, len: usize, times: usize, copy: fn(&Region, &mut [u8])) -> Contender {
     Contender::new(name, move || {
         let region = committed(len)?;
-        // The buffer starts at a page, as the region does: the offset in a cache line can change the time by a factor of four.
+        // The buffer starts at a page, as the region does: the offset in a cache line can change the time by a factor
+        // of four.
         let mut storage = vec![2; len + page_size()];
         let start = storage.as_ptr().align_offset(page_size());
         let sampler: Sampler = Box::new(move || {
@@ -342,7 +343,8 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
         ];
         // The goal is at least 0.95 of its throughput.
         let comparison = Comparison::new(name, title, ((len * times) >> 10, "KiB"), contenders);
-        // Above the size of the first-level cache, the time depends on the physical pages, which stay the same in a process.
+        // Above the size of the first-level cache, the time depends on the physical pages, which stay the same in a
+        // process.
         let comparison = if len > WORDS_BYTES {
             comparison
         } else {

@@ -174,8 +174,8 @@ impl Shared for Bare {
     fn push(&self, value: u64) {
         let index = self.next.fetch_add(1, Ordering::Relaxed);
         let place = self.memory.base().cast::<u64>().wrapping_add(index);
-        // SAFETY: the place is inside the array, because there are no more pushes than places; the counter gave it to this
-        // thread alone.
+        // SAFETY: the place is inside the array, because there are no more pushes than places; the counter gave it to
+        // this thread alone.
         unsafe { place.write(value) };
     }
 

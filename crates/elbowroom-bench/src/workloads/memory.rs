@@ -54,7 +54,8 @@ macro_rules! pushed {
 fn touched_region(bytes: usize, room: usize) -> Region {
     let region = Region::new(room).expect("addresses");
     for offset in (0..bytes).step_by(size_of::<u64>()) {
-        // SAFETY: the word is inside the region, which commits on touch, and aligned; no other code has a pointer to it.
+        // SAFETY: the word is inside the region, which commits on touch, and aligned; no other code has a pointer to
+        // it.
         unsafe {
             region
                 .as_ptr()

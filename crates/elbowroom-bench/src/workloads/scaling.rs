@@ -58,7 +58,8 @@ fn one_page_a_fault(len: usize) -> Result<Region, String> {
 fn faults_among(name: &'static str, live: usize, len: usize) -> Contender {
     const OTHER_BYTES: usize = 64 << 10;
     Contender::new(name, move || {
-        // Half of the other regions are made before the measured one, and half after it, so that addresses are on both sides.
+        // Half of the other regions are made before the measured one, and half after it, so that addresses are on both
+        // sides.
         let half = |count| {
             (0..count)
                 .map(|_| one_page_a_fault(OTHER_BYTES))
@@ -103,7 +104,8 @@ fn faults_in_threads(way: &'static str, threads: usize, len: usize) -> Contender
                                     one_page_a_fault(len).ok()
                                 };
                                 let region = region.expect("a small region");
-                                // SAFETY: the region has `len` bytes and commits on touch; only this thread has a pointer to it.
+                                // SAFETY: the region has `len` bytes and commits on touch; only this thread has a
+                                // pointer to it.
                                 unsafe { touch(region.as_ptr(), len) };
                             }
                         });

@@ -146,7 +146,8 @@ fn contender<M: Touchable>(
         Ok(Box::new(move || {
             timed(|| {
                 let memory = make(len).expect("it could be made just before");
-                // SAFETY: the memory was made just now with `len` bytes that may be touched; only this code has a pointer to it.
+                // SAFETY: the memory was made just now with `len` bytes that may be touched; only this code has a
+                // pointer to it.
                 unsafe { manner.touch(memory.base(), len, &order) };
                 memory
             })
