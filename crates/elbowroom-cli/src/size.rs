@@ -1,4 +1,4 @@
-//! Sizes in bytes, as people write and read them.
+//! Sizes in bytes, in the form that people write and read.
 
 use elbowroom::Size;
 pub(crate) use elbowroom_map::{Sizes, count, grouped};

@@ -1,4 +1,4 @@
-//! Linux: what /proc says.
+//! Linux: figures from /proc.
 
 #![allow(unsafe_code, reason = "getauxval and mincore")]
 

@@ -1,6 +1,6 @@
-//! What this kernel can do, by asking it to. A version number says little: distributions take things over and out, and
-//! containers and emulators forbid. Each probe runs in a child process and looks for the effect where it can: an
-//! emulator may say yes to what it does not know.
+//! Probes of the abilities of this kernel. A version number says little: distributions add and remove features, and
+//! containers and emulators forbid some. Each probe runs in a child process, and checks the effect if it can, because
+//! an emulator may report success for a call that it does not know.
 
 #![allow(unsafe_code, reason = "system calls")]
 

@@ -19,7 +19,7 @@ use nix::unistd::{ForkResult, Pid, alarm, fork};
 /// A child that does not answer has hung.
 const SECONDS_MAX: u32 = 20;
 
-/// Why a probe gave no answer.
+/// The reason why a probe gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     /// The system refused, with this error.

@@ -1,4 +1,4 @@
-//! What is set up for the signals that a region's faults arrive as.
+//! The settings for the signals of a region's faults.
 
 #![allow(unsafe_code, reason = "system calls about signals")]
 
@@ -14,7 +14,7 @@ use nix::sys::utsname::uname;
 /// The signals of memory faults.
 pub(super) const FAULT_SIGNALS: [Signal; 2] = [Signal::SIGSEGV, Signal::SIGBUS];
 
-/// What the process does when a signal comes.
+/// The process's disposition for a signal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Disposition {
     Default,
