@@ -363,7 +363,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_operation_can_be_performed_and_has_a_name_of_its_own() {
+    fn every_operation_runs_and_has_a_unique_name() {
         for (n, operation) in OPERATIONS.iter().enumerate() {
             assert!(
                 OPERATIONS[..n]

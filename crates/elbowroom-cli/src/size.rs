@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_size_is_refused() {
+    fn invalid_sizes_are_refused() {
         for (text, part) in [
             ("", "starts with a whole number"),
             ("GiB", "starts with a whole number"),

@@ -395,7 +395,7 @@ and 1 more
     }
 
     #[test]
-    fn what_is_not_known_is_said() {
+    fn unknown_figures_are_marked() {
         let mut snapshot = snapshot();
         snapshot.mappings[0].figures.dirty_bytes = None;
         let text = text(&snapshot, 9, Paint::Plain, usize::MAX);

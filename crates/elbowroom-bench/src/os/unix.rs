@@ -9,7 +9,7 @@ use elbowroom_measure::{Pages, bring_in};
 
 fn map(len: usize, protection: libc::c_int) -> Result<*mut u8, String> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANON;
-    // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists (mmap(2)).
+    // SAFETY: a new mapping at an address that the kernel chooses replaces no existing memory (mmap(2)).
     let base = unsafe { libc::mmap(ptr::null_mut(), len, protection, flags, -1, 0) };
     if base == libc::MAP_FAILED {
         Err(format!("mmap: {}", io::Error::last_os_error()))

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_touched_is_committed() {
+    fn touched_pages_are_committed() {
         let len = 64 * page_size();
         for mechanism in [
             BASELINE,

@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_shows() {
+    fn cut_texts_have_a_mark() {
         assert_eq!(
             [
                 cut("abc", 3, true),

@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn bars_and_diagrams_show_what_is_not_nothing() {
+    fn bars_and_diagrams_show_small_values() {
         assert_eq!(
             [Ink::ASCII.bar(0, 10, 4), Ink::ASCII.bar(20, 10, 4)],
             ["....", "####"]

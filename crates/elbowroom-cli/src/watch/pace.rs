@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn permits_go_round_and_those_of_who_leaves_go_on() {
+    fn permits_rotate_and_pass_on_when_a_worker_leaves() {
         let pace = Pace::new(3, true, 0);
         pace.step();
         pace.step();

@@ -400,9 +400,9 @@ mod tests {
         );
     }
 
-    /// Where the system does not tell what is in memory, nothing is said of it; and where no pages are known, of none.
+    /// Without figures on resident pages, the legend does not mention them. Without known pages, it is empty.
     #[test]
-    fn what_is_not_known_is_not_told() {
+    fn unknown_states_are_not_shown() {
         let legend = |runs: &[Run]| {
             let pages = Pages {
                 knows_resident: false,

@@ -142,7 +142,7 @@ fn a_pipe_gets_a_plain_table() {
 }
 
 #[test]
-fn nobody_who_listens_is_an_error_and_no_panic() {
+fn a_closed_pipe_is_an_error_and_no_panic() {
     if is_slow() {
         return eprintln!("skipped: it takes long here, and is the same everywhere");
     }

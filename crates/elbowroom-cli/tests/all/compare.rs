@@ -92,7 +92,7 @@ fn the_table_is_aligned() {
 }
 
 #[test]
-fn what_is_too_much_up_front_is_committed_on_touch() {
+fn a_size_too_large_up_front_is_committed_on_touch() {
     // An emulator takes long for the bookkeeping of 1 TiB.
     let reserve: u64 = if common::runner().is_some() {
         1 << 30

@@ -80,7 +80,7 @@ fn sums_are_over_all() {
 }
 
 #[test]
-fn what_is_not_known_of_a_part_is_not_known_of_the_whole() {
+fn a_sum_with_an_unknown_part_is_unknown() {
     let mut snapshot = snapshot();
     snapshot.mappings[3].figures.dirty_bytes = None;
     assert_eq!(snapshot.total().dirty_bytes, None);
@@ -110,7 +110,7 @@ fn regions_are_found_by_address_and_name() {
 }
 
 #[test]
-fn what_is_known_by_name_is_named() {
+fn named_ranges_get_their_names() {
     let mut snapshot = snapshot();
     // A reserved mapping that is larger than the library's range.
     let mut reserved = mapping(0x50_0000, 8, Kind::Reserved, "");

@@ -306,8 +306,8 @@ impl Slot {
         match value {
             Some(value) => {
                 *byte = value;
-                // SAFETY: inside the region, which commits on touch (the model has just checked that nothing refuses
-                // it); only this thread uses the region, and no reference into it exists.
+                // SAFETY: the byte is inside the region, which commits on touch (the model has just checked that
+                // nothing refuses it); only this thread uses the region, and no reference into it exists.
                 unsafe { address.write_volatile(value) };
             }
             None => {

@@ -14,7 +14,7 @@ use crate::os::unix::isolate::{Failure, Probe, isolated};
 /// Maps a new page, which exists until the child ends.
 fn page() -> Result<*mut libc::c_void, i32> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-    // SAFETY: a new mapping, where nothing is.
+    // SAFETY: a new mapping at an address that the kernel chooses replaces no existing memory.
     let page = unsafe {
         libc::mmap(
             ptr::null_mut(),

@@ -98,8 +98,8 @@ impl Facts {
                 .found("counted", true)
                 .means("A commit counts before it is touched, and is refused past the limit."),
             Some(false) => finding.found("not counted", false).note(
-                "A commit was not seen in the figures of this process, as under Wine. Only limits of your own \
-                 (commit_limit, a Budget) say no before memory runs out.",
+                "A commit was not seen in the figures of this process, as under Wine. Only your own limits \
+                 (commit_limit, a Budget) refuse before memory runs out.",
             ),
             None => finding.unknown("The system does not tell what this process has committed"),
         }

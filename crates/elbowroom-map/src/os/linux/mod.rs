@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_committed_is_told_by_access_and_flags() {
+    fn committed_mappings_have_access_and_flags() {
         let figures = |line: &str, rest: &str| {
             let text = format!("{line}\nRss: 8 kB\nSwap: 4 kB\n{rest}");
             mappings(&smaps::parse(&text).unwrap())[0].figures

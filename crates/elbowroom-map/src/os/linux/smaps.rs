@@ -188,7 +188,7 @@ VmFlags: rd ex mr mw me
     }
 
     #[test]
-    fn what_is_no_smaps_is_refused() {
+    fn other_texts_are_refused() {
         assert_eq!(parse("").unwrap(), []);
         for text in [
             "Rss: 4 kB\n",
@@ -215,7 +215,7 @@ VmFlags: rd ex mr mw me
     }
 
     #[test]
-    fn what_is_told_twice_is_kept_once() {
+    fn mappings_reported_twice_are_kept_once() {
         let parsed = |text: &str| {
             parse(text)
                 .unwrap()
