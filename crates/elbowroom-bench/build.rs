@@ -1,4 +1,4 @@
-//! Builds the baseline in C where there is a compiler for it, and notes what the rest is built with.
+//! Builds the C baseline if a C compiler is available, and records the version of rustc.
 
 use std::process::Command;
 

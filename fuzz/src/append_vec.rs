@@ -1,4 +1,4 @@
-//! `AppendVec` on one thread, against a list of what is at each index: closures that push themselves, that panic, and
+//! `AppendVec` on one thread, against a list of the value at each index: with closures that push or panic, and with
 //! pushes that are refused.
 
 use arbitrary::Arbitrary;
@@ -8,7 +8,7 @@ use crate::element::{self, Element, Kind, with_fuse, with_kind};
 use crate::refusal::{self, Limits, Refusal};
 use crate::steps::Steps;
 
-/// What the fuzzer chooses.
+/// The fuzzer's input.
 #[derive(Arbitrary, Debug)]
 pub struct Input {
     kind: Kind,
@@ -21,7 +21,7 @@ pub struct Input {
 #[derive(Arbitrary, Debug)]
 struct Step {
     deed: Deed,
-    /// A call to the system fails in it.
+    /// The system call that fails during the step.
     refusal: Option<Refusal>,
 }
 
@@ -42,19 +42,19 @@ enum Deed {
     },
 }
 
-/// What becomes of the elements that are left.
+/// The way the remaining elements are dropped.
 #[derive(Arbitrary, Debug)]
 enum Rest {
     Drop,
     IntoIter { front: u8, back: u8 },
 }
 
-/// By index; `None` where a closure is under way, or panicked and nobody has pushed there since. Never ends with a
-/// hole.
+/// The values by index. `None` if a closure for the index is running, or has panicked and the index was not reused. The
+/// last entry is never such a hole.
 #[derive(Default)]
 struct Model {
     elements: Vec<Option<u8>>,
-    // Of those, the indices that a closure has.
+    // The indices among them that belong to a running closure.
     claimed: Vec<usize>,
 }
 
@@ -64,7 +64,7 @@ impl Model {
             .filter(|index| self.elements[*index].is_none() && !self.claimed.contains(index))
     }
 
-    /// The index that the next push gets.
+    /// Returns the index that the next push gets.
     fn next(&self) -> usize {
         self.holes().next().unwrap_or(self.elements.len())
     }
@@ -158,7 +158,7 @@ impl<T: Element> Subject<T> {
                     yielded += 1;
                     T::make(value)
                 }));
-                // The last one that was yielded is the one that was refused.
+                // The last yielded value is the one that was refused.
                 for value in &values[..yielded - usize::from(result.is_err())] {
                     let index = model.claim();
                     model.finish(index, Some(value & T::KEPT));
@@ -247,7 +247,7 @@ fn behaves<T: Element>(input: Input) {
     assert_eq!((element::alive(), budget.committed_bytes()), (0, 0));
 }
 
-/// Does what the fuzzer chose.
+/// Runs the operations of the input, and panics if container and model differ.
 pub fn run(input: Input) {
     with_kind!(input.kind, behaves(input));
 }

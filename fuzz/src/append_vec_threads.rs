@@ -1,5 +1,5 @@
-//! `AppendVec` from several threads: each finds what it pushed, slices only ever grow, and in the end there is what was
-//! pushed, each once, and nothing else.
+//! `AppendVec` on several threads: each thread finds its own elements, slices only grow, and at the end the vector has
+//! every pushed element once and no others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,10 +14,10 @@ use crate::steps::Steps;
 
 const THREADS: usize = 3;
 
-/// What the fuzzer chooses.
+/// The fuzzer's input.
 #[derive(Arbitrary, Debug)]
 pub struct Input {
-    /// Times four.
+    /// The maximum length, divided by 4.
     max_len: u8,
     limits: Limits,
     steps: Steps<Step>,
@@ -25,10 +25,10 @@ pub struct Input {
 
 #[derive(Arbitrary, Debug)]
 struct Step {
-    /// Who does it.
+    /// The thread that does the step.
     thread: u8,
     deed: Deed,
-    /// A call to the system fails in it.
+    /// The system call that fails during the step.
     refusal: Option<Refusal>,
 }
 
@@ -36,7 +36,7 @@ struct Step {
 enum Deed {
     Push,
     PushMany(u8),
-    /// Pushes so many inside a closure, which then returns or panics.
+    /// Pushes `inside` values in a closure, which then returns or panics.
     PushWith {
         inside: u8,
         panics: bool,
@@ -45,7 +45,7 @@ enum Deed {
     Look,
 }
 
-/// Who pushed it, and which of the thread's it is; twice, so that a torn one is noticed.
+/// An element: its thread and its number in that thread, stored twice so that a torn element is noticed.
 struct Entry {
     thread: usize,
     number: usize,
@@ -66,13 +66,13 @@ impl Drop for Entry {
     }
 }
 
-/// A thread, and what it has pushed.
+/// A thread and the elements that it has pushed.
 struct Pusher<'a> {
     vec: &'a AppendVec<Entry>,
     thread: usize,
     alive: &'a Arc<AtomicUsize>,
     made: usize,
-    // The index and number of each.
+    // The index and the number of each pushed element.
     pushed: Vec<(usize, usize)>,
     // The length of the longest slice seen.
     seen: usize,
@@ -92,13 +92,13 @@ impl Pusher<'_> {
         }
     }
 
-    /// Whether an error is one that may be.
+    /// Pushes an element, and checks that it is stored and visible.
     fn push(&mut self) -> Result<(), elbowroom::Error> {
         let entry = self.entry();
         let number = entry.number;
         let (index, stored) = self.vec.try_push(entry)?;
         assert!(stored.is_whole() && (stored.thread, stored.number) == (self.thread, number));
-        // One's own is there at once.
+        // A thread sees its own element at once.
         assert!(
             self.vec
                 .get(index)
@@ -117,7 +117,7 @@ impl Pusher<'_> {
                 let mut number = 0;
                 let pushed = with_fuse(0, || {
                     vec.try_push_with(|index| {
-                        // Refused or not: what counts is what is there in the end.
+                        // A refusal is allowed; the contents are checked at the end.
                         let _ = (0..inside % 8).try_for_each(|_| self.push());
                         assert!(vec.len() <= index, "shown before it is finished");
                         if panics {
@@ -145,7 +145,7 @@ impl Pusher<'_> {
     }
 }
 
-/// Does what the fuzzer chose.
+/// Runs the operations of the input, and panics if container and model differ.
 pub fn run(input: Input) {
     let alive = Arc::new(AtomicUsize::new(0));
     let budget = input.limits.budget();
@@ -192,7 +192,7 @@ pub fn run(input: Input) {
             assert_eq!((entry.thread, entry.number), (thread, number));
         }
     }
-    // Shown unless a closure panicked before it.
+    // A slice ends before the first index whose closure panicked.
     assert!(vec.len() <= count && vec.as_slice().iter().all(Entry::is_whole));
     let mut each = vec
         .into_iter()

@@ -1,5 +1,5 @@
-//! `Arena`: what is handed out lies apart, is aligned, and keeps its bytes until its scope ends; closures and iterators
-//! that allocate themselves, lie or panic; what is refused takes nothing.
+//! `Arena`: blocks do not overlap, are aligned, and keep their bytes until their scope ends. Closures and iterators
+//! allocate in the arena, announce wrong lengths, or panic. A refused allocation takes no memory.
 
 #![allow(unsafe_code, reason = "reads bytes that it has written itself")]
 
@@ -14,7 +14,7 @@ use crate::element::{self, Boxed, Element, tick, with_fuse};
 use crate::refusal::{self, Limits, Refusal};
 use crate::steps::{Step, Steps};
 
-/// What the fuzzer chooses.
+/// The fuzzer's input.
 #[derive(Arbitrary, Debug)]
 pub struct Input {
     max_pages: u8,
@@ -29,45 +29,46 @@ enum Deed {
     Odd(u8),
     Aligned(u8),
     Nothing,
-    /// A value whose closure allocates so many bytes first.
+    /// A value whose closure first allocates this number of bytes.
     Nested(u8, u16),
     Copy(u8, u16),
     Text(u8, u16),
-    /// Bytes in any layout, up to so large and to an alignment of 2^15.
+    /// Bytes in any layout, with an alignment of up to 2^15.
     Layout(u8, u16, u8),
-    /// What is there for a while and then dropped, as slices of what counts itself.
+    /// Slices of counted elements, which are dropped after a check.
     Clone(u8),
     FillWith(u8),
     FillIter {
         count: u8,
         announced: u8,
-        /// Every so many elements, the iterator allocates itself.
+        /// The number of elements between two allocations by the iterator.
         allocates: u8,
     },
-    /// Opens a scope within the one that is open.
+    /// Opens a scope inside the open one.
     Open,
-    /// Ends the scope that is open. At the end all do.
+    /// Ends the open scope. All open scopes end after the last step.
     Close,
-    /// Outside of scopes: a block of so many bytes, which stays until the next reset.
+    /// Outside of scopes: allocates a block of this number of bytes, which stays until the next reset.
     Keep(u16),
-    /// Outside of scopes.
+    /// Outside of scopes: resets the arena.
     Reset,
-    /// Outside of scopes.
+    /// Outside of scopes: releases unused memory.
     ShrinkToFit,
 }
 
-/// A block that was lent, and what is in it.
+/// A block from the arena, and the value of its bytes.
 struct Lent<'a> {
     bytes: &'a [u8],
     value: u8,
 }
 
 impl<'a> Lent<'a> {
-    /// Writes all of a block.
+    /// Fills a block with a value.
     fn fill(block: &'a mut [MaybeUninit<u8>], value: u8) -> Lent<'a> {
         block.fill(MaybeUninit::new(value));
         let block: &'a [MaybeUninit<u8>] = block;
-        // SAFETY: all of it has just been written, and nobody else has it.
+        // SAFETY: all bytes have just been written; the slice borrows the block exclusively, so no other code has a
+        // pointer to it.
         let bytes = unsafe { std::slice::from_raw_parts(block.as_ptr().cast::<u8>(), block.len()) };
         Lent { bytes, value }
     }
@@ -75,12 +76,12 @@ impl<'a> Lent<'a> {
     fn check(&self) {
         assert!(
             self.bytes.iter().all(|&byte| byte == self.value),
-            "a block is not what it was"
+            "a block has changed"
         );
     }
 }
 
-/// Values without padding: bytes, in some alignment.
+/// Values without padding: bytes with a larger alignment.
 #[derive(Clone, Copy)]
 #[repr(align(8))]
 struct Word([u8; 8]);
@@ -89,7 +90,7 @@ struct Word([u8; 8]);
 #[repr(align(512))]
 struct Large([u8; 1024]);
 
-/// Announces what it likes.
+/// An iterator that announces any number of elements.
 struct Announcing<I>(I, usize);
 
 impl<I: Iterator> Iterator for Announcing<I> {
@@ -105,17 +106,17 @@ impl<I: Iterator> Iterator for Announcing<I> {
     }
 }
 
-/// A scope that is open.
+/// An open scope.
 struct Open<'s, 'a> {
     scope: &'s mut Scope<'a>,
     lent: Vec<Lent<'a>>,
-    // The addresses that are in use, of the scopes around it as well.
+    // The address ranges in use, also those of the outer scopes.
     taken: &'s mut Vec<(usize, usize)>,
     budget: &'s Budget,
 }
 
 impl<'a> Open<'_, 'a> {
-    /// Notes that a block is in use, which it was not before.
+    /// Records a block, and checks that it does not overlap others.
     fn take<T>(&mut self, block: &[T]) {
         let start = block.as_ptr().addr();
         let end = start + size_of_val(block);
@@ -137,7 +138,7 @@ impl<'a> Open<'_, 'a> {
         self.lent[self.lent.len() - 1].check();
     }
 
-    /// Looks at what counts itself, and drops it, which the arena does not.
+    /// Checks counted elements and drops them, because the arena does not.
     fn empty(&mut self, elements: &mut [Option<Boxed>], expected: impl Iterator<Item = u8>) {
         self.take(elements);
         assert!(elements.iter().flatten().map(Boxed::value).eq(expected));
@@ -190,7 +191,7 @@ impl<'a> Open<'_, 'a> {
             Deed::Nested(value, size) => {
                 let mut inner = None;
                 let word = scope.try_alloc_with(|| {
-                    // Refused or not.
+                    // The allocation may be refused.
                     let block =
                         scope.try_alloc_layout(Layout::array::<u8>(size.into()).expect("small"));
                     inner = block.ok().map(|block| Lent::fill(block, !value));
@@ -262,7 +263,7 @@ impl<'a> Open<'_, 'a> {
         Ok(())
     }
 
-    /// Does steps until it is closed, or they end.
+    /// Does steps until the scope is closed or no steps are left.
     fn run<'i>(mut self, steps: &mut impl Iterator<Item = &'i Step<Deed>>) {
         while let Some(Step {
             deed,
@@ -296,7 +297,7 @@ impl<'a> Open<'_, 'a> {
                 Some(Ok(())) => {}
                 Some(Err(error)) => {
                     refusal::check(&error, plan.as_ref());
-                    // Those two may have allocated before.
+                    // These two may have allocated before the refusal.
                     let is_kept = matches!(deed, Deed::Nested(..) | Deed::FillIter { .. });
                     assert!(is_kept || self.scope.allocated_bytes() == before);
                 }
@@ -308,7 +309,7 @@ impl<'a> Open<'_, 'a> {
     }
 }
 
-/// Does what the fuzzer chose.
+/// Runs the operations of the input, and panics if container and model differ.
 pub fn run(input: Input) {
     let budget = input.limits.budget();
     let max_bytes = usize::from(input.max_pages % 80) * page_size();

@@ -1,5 +1,5 @@
-//! `&Arena` and `&Scope` as allocators: blocks lie apart, keep their bytes as they grow and shrink, and are zero where
-//! that was asked for; collections in an arena behave as on the heap.
+//! `&Arena` and `&Scope` as allocators: blocks do not overlap, keep their bytes when they grow or shrink, and are zero
+//! if that was requested. Collections in an arena behave as on the heap.
 
 #![allow(unsafe_code, reason = "calls the allocator itself")]
 
@@ -15,7 +15,7 @@ use crate::element::{self, Boxed, Element};
 use crate::refusal::Limits;
 use crate::steps::Steps;
 
-/// What the fuzzer chooses.
+/// The fuzzer's input.
 #[derive(Arbitrary, Debug)]
 pub struct Input {
     max_pages: u8,
@@ -30,7 +30,7 @@ enum Subject {
     Collections(Steps<Deed>),
 }
 
-/// What is done to blocks.
+/// An operation on blocks.
 #[derive(Arbitrary, Debug)]
 enum Step {
     Allocate(Shape, bool),
@@ -51,7 +51,7 @@ impl Shape {
     }
 }
 
-/// What is done to collections, which share one arena.
+/// An operation on collections, which share one arena.
 #[derive(Arbitrary, Debug)]
 enum Deed {
     Push(u8),
@@ -79,7 +79,8 @@ struct Block {
 }
 
 impl Block {
-    /// From what an allocator gave: `kept` bytes are as before, the rest zero if that was asked for.
+    /// Checks an allocator's block and fills it: `kept` bytes must be unchanged, and the rest zero if that was
+    /// requested.
     fn new(
         given: NonNull<[u8]>,
         layout: Layout,
@@ -94,24 +95,26 @@ impl Block {
         let at = given.cast::<u8>();
         let (kept, before) = kept;
         let known = if zeroed { layout.size() } else { kept };
-        // SAFETY: the first bytes of a block that nobody else has, written before or by the allocator.
+        // SAFETY: the bytes are the first ones of a live block, and were written earlier or zeroed by the allocator; no
+        // other code has a pointer to the block.
         let bytes = unsafe { std::slice::from_raw_parts(at.as_ptr(), known) };
         assert!(
             bytes[..kept].iter().all(|&byte| byte == before),
-            "what was there is lost"
+            "the contents are lost"
         );
         assert!(bytes[kept..].iter().all(|&byte| byte == 0), "not zero");
-        // SAFETY: all of that block.
+        // SAFETY: the block has `layout.size()` bytes (asserted above), and no other code has a pointer to it.
         unsafe { at.write_bytes(value, layout.size()) };
         Block { at, layout, value }
     }
 
     fn check(&self) {
-        // SAFETY: all of the block was written when it was made, and nobody else has it.
+        // SAFETY: all bytes of the block were written when it was made; it is live, and no other code has a pointer to
+        // it.
         let bytes = unsafe { std::slice::from_raw_parts(self.at.as_ptr(), self.layout.size()) };
         assert!(
             bytes.iter().all(|&byte| byte == self.value),
-            "a block is not what it was"
+            "a block has changed"
         );
     }
 }
@@ -145,16 +148,18 @@ fn blocks_behave(allocator: impl Allocator, steps: &[Step]) {
                 ) = (&blocks[index], shape.layout());
                 let (at, old, before) = (*at, *old, *before);
                 let given = if new.size() < old.size() {
-                    // SAFETY: a block of the allocator's with that layout, and the new size is less.
+                    // SAFETY: the block comes from this allocator with the layout `old`, and the new size is less.
                     unsafe { allocator.shrink(at, old, new) }
                 } else if zeroed {
-                    // SAFETY: the same, but the new size is no less.
+                    // SAFETY: the block comes from this allocator with the layout `old`, and the new size is at least
+                    // as large.
                     unsafe { allocator.grow_zeroed(at, old, new) }
                 } else {
-                    // SAFETY: as above.
+                    // SAFETY: the block comes from this allocator with the layout `old`, and the new size is at least
+                    // as large.
                     unsafe { allocator.grow(at, old, new) }
                 };
-                // If it was refused, the block is as it was.
+                // If the allocator refused, the block is unchanged.
                 if let Ok(given) = given {
                     let is_zeroed = zeroed && new.size() >= old.size();
                     blocks[index] = Block::new(
@@ -169,7 +174,8 @@ fn blocks_behave(allocator: impl Allocator, steps: &[Step]) {
             Step::Deallocate(index) if !blocks.is_empty() => {
                 let Block { at, layout, .. } =
                     blocks.swap_remove(usize::from(index) % blocks.len());
-                // SAFETY: a block of the allocator's with that layout, forgotten.
+                // SAFETY: the block comes from this allocator with that layout, and was removed from the list, so it is
+                // not used again.
                 unsafe { allocator.deallocate(at, layout) };
             }
             Step::Change(..) | Step::Deallocate(_) => {}
@@ -188,7 +194,7 @@ fn blocks_behave(allocator: impl Allocator, steps: &[Step]) {
     }
 }
 
-/// Two vectors, a map and boxes.
+/// Does operations on two vectors, a map and boxes.
 fn collections_behave<A: Allocator + Copy>(allocator: A, deeds: &[Deed]) {
     let mut vec = allocator_api2::vec::Vec::new_in(allocator);
     let mut other = allocator_api2::vec::Vec::new_in(allocator);
@@ -213,7 +219,7 @@ fn collections_behave<A: Allocator + Copy>(allocator: A, deeds: &[Deed]) {
                 vec.pop().map(|element: Boxed| element.value()),
                 vec_model.pop()
             ),
-            // Collections abort where they cannot be moved, so only those that can stay.
+            // Collections abort if they cannot be moved, so only operations without a move are done.
             Deed::ShrinkToFit => vec.shrink_to_fit(),
             Deed::Insert(key, value) => {
                 if map.try_reserve(1).is_ok() {
@@ -250,7 +256,7 @@ fn collections_behave<A: Allocator + Copy>(allocator: A, deeds: &[Deed]) {
     }
 }
 
-/// Does what the fuzzer chose.
+/// Runs the operations of the input, and panics if container and model differ.
 pub fn run(input: Input) {
     let budget = input.limits.budget();
     let max_bytes = usize::from(input.max_pages % 80) * page_size();
@@ -263,7 +269,7 @@ pub fn run(input: Input) {
         arena.scope(|scope| input.subject.behaves(&*scope));
         assert_eq!(arena.allocated_bytes(), 0);
     }
-    // In a scope or not, in what is new or what was used before.
+    // Inside or outside a scope, in new memory or in memory that was used before.
     input.subject.behaves(&arena);
     assert_eq!(element::alive(), 0);
     drop(arena);

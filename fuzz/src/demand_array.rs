@@ -1,5 +1,5 @@
-//! `DemandArray` against a map of what was written: small arrays and vast ones, elements that lie on two pages, that
-//! are atomics, and that own memory.
+//! `DemandArray` against a map of the written values: small and vast arrays, elements on page boundaries, atomics, and
+//! elements that own memory.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -13,7 +13,7 @@ use crate::element::{self, Counted, with_fuse};
 use crate::refusal::{self, Limits, Refusal};
 use crate::steps::{Step, Steps};
 
-/// What the fuzzer chooses.
+/// The fuzzer's input.
 #[derive(Arbitrary, Debug)]
 pub struct Input {
     kind: Kind,
@@ -46,7 +46,7 @@ enum Deed {
 }
 
 impl Deed {
-    /// Where what it is about ends.
+    /// Returns the end of the operation's range.
     fn end<T>(&self, len: usize) -> usize {
         match *self {
             Deed::Get(place)
@@ -61,7 +61,7 @@ impl Deed {
     }
 }
 
-/// An index, near one of a few places that are spread over the array; now and then behind its end.
+/// An index near one of a few places that are spread over the array, sometimes past its end.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 struct Place {
     part: u8,
@@ -74,7 +74,7 @@ impl Place {
         (len / 8 * part).saturating_add(self.index.into())
     }
 
-    /// Up to three pages long.
+    /// Returns a range of at most three pages.
     fn range<T>(self, count: u16, len: usize) -> Range<usize> {
         let most = (3 * page_size())
             .checked_div(size_of::<T>())
@@ -85,12 +85,12 @@ impl Place {
     }
 }
 
-/// What a model keeps as a byte, with zero for zero.
+/// An element that the model stores as a byte. The zero element is the byte 0.
 trait Element: Zeroable {
     fn make(value: u8) -> Self;
     fn value(&self) -> u8;
 
-    /// Without a commit, where that can be.
+    /// Reads an element, without a commit if possible.
     fn get(array: &DemandArray<Self>, index: usize) -> Result<u8, Error> {
         array.touch(index).map(Self::value)
     }
@@ -123,11 +123,11 @@ impl Element for AtomicU64 {
     }
 }
 
-/// Lies on two pages here and there.
+/// An element that sometimes lies on two pages.
 struct Odd([u8; 77]);
 
 #[allow(unsafe_code, reason = "zero is a value")]
-// SAFETY: bytes.
+// SAFETY: the type is an array of bytes, and all zero bytes are a valid value.
 unsafe impl Zeroable for Odd {}
 
 impl Element for Odd {
@@ -141,7 +141,7 @@ impl Element for Odd {
     }
 }
 
-/// Drops memory that it owns.
+/// An element that owns memory and frees it.
 impl Element for Option<Box<(u8, Counted)>> {
     fn make(value: u8) -> Option<Box<(u8, Counted)>> {
         (value > 0).then(|| Box::new((value, Counted::new())))
@@ -156,7 +156,7 @@ impl Element for Option<Box<(u8, Counted)>> {
 struct Aligned(u8);
 
 #[allow(unsafe_code, reason = "zero is a value")]
-// SAFETY: a byte, and padding.
+// SAFETY: the type is a byte and padding, and all zero bytes are a valid value.
 unsafe impl Zeroable for Aligned {}
 
 impl Element for Aligned {
@@ -178,7 +178,7 @@ impl Element for () {
     }
 }
 
-/// Values by index, all zero at first: as chunks, of which few were ever written.
+/// Values by index, initially zero. They are stored in chunks, few of which are ever written.
 #[derive(Default)]
 struct Model(BTreeMap<usize, Box<[u8; Model::CHUNK]>>);
 
@@ -207,7 +207,7 @@ impl Model {
         }
     }
 
-    /// What is not zero.
+    /// Returns the values that are not zero.
     fn values(&self, range: Range<usize>) -> impl Iterator<Item = (usize, u8)> {
         let values = self
             .0
@@ -223,7 +223,7 @@ struct Subject<T> {
 }
 
 impl<T: Element> Subject<T> {
-    /// Does the same to both. On an error, and on a panic, the model stays as it was.
+    /// Does an operation on the array and the model. The model does not change on an error or a panic.
     fn step(&mut self, deed: &Deed) -> Result<(), Error> {
         let len = self.array.len();
         match *deed {
@@ -275,7 +275,7 @@ impl<T: Element> Subject<T> {
 
     fn clear(&mut self, range: Range<usize>) -> Result<(), Error> {
         let cleared = self.array.clear_range(range.clone());
-        // What the system does not take back is zero all the same.
+        // Memory that the system does not take back is zero nevertheless.
         if cleared
             .as_ref()
             .err()
@@ -286,7 +286,7 @@ impl<T: Element> Subject<T> {
         cleared
     }
 
-    /// What is not zero: all of it lies in runs.
+    /// Returns the values that are not zero. All of them lie in committed runs.
     fn values(&self) -> impl Iterator<Item = (usize, u8)> {
         let value = |index| (index, self.array.touch(index).expect("committed").value());
         self.array
@@ -365,7 +365,7 @@ fn behaves<T: Element>(input: Input) {
     assert_eq!((element::alive(), budget.committed_bytes()), (0, 0));
 }
 
-/// Does what the fuzzer chose.
+/// Runs the operations of the input, and panics if container and model differ.
 pub fn run(input: Input) {
     match input.kind {
         Kind::Byte => behaves::<u8>(input),

@@ -1,4 +1,4 @@
-//! Elements that count themselves, of all kinds of sizes and alignments, and panic when told to.
+//! Counted elements of various sizes and alignments, which panic on request.
 
 use std::cell::Cell;
 use std::fmt::Debug;
@@ -12,17 +12,17 @@ thread_local! {
     static FUSE: Cell<u8> = const { Cell::new(0) };
 }
 
-/// How many counted elements there are on this thread.
+/// Returns the number of live counted elements on this thread.
 pub(crate) fn alive() -> isize {
     ALIVE.get()
 }
 
-/// What panics carry that were asked for.
+/// The payload of a requested panic.
 struct Asked;
 
-/// Panics if the fuse has burnt down. Called where the program's own code runs: in clones, drops and closures.
+/// Panics if the fuse has burnt down. Clones, drops and closures call it.
 pub(crate) fn tick() {
-    // A second panic would end the process.
+    // A panic during a panic would end the process.
     if thread::panicking() || FUSE.get() == 0 {
         return;
     }
@@ -34,16 +34,16 @@ pub(crate) fn tick() {
 
 /// Panics, for [`with_fuse`] to catch.
 pub(crate) fn blow() -> ! {
-    // Without the hook, with which a fuzzer notices panics.
+    // Does not call the panic hook, with which a fuzzer notices panics.
     panic::resume_unwind(Box::new(Asked))
 }
 
-/// Takes the fuse out: what follows does not panic.
+/// Removes the fuse, so that later ticks do not panic.
 pub(crate) fn disarm() {
     FUSE.set(0);
 }
 
-/// Does something in which the nth tick panics, if n is not 0. `None` if it did.
+/// Runs `deed`, in which the nth tick panics if n is not 0. Returns `None` if it panicked.
 pub(crate) fn with_fuse<R>(fuse: u8, deed: impl FnOnce() -> R) -> Option<R> {
     FUSE.set(fuse);
     let result = panic::catch_unwind(AssertUnwindSafe(deed));
@@ -55,7 +55,7 @@ pub(crate) fn with_fuse<R>(fuse: u8, deed: impl FnOnce() -> R) -> Option<R> {
     }
 }
 
-/// Counts itself.
+/// A counted element.
 #[derive(Debug)]
 pub(crate) struct Counted;
 
@@ -80,11 +80,11 @@ impl Drop for Counted {
     }
 }
 
-/// What a model keeps as a byte.
+/// An element that the model stores as a byte.
 pub(crate) trait Element: Clone + Debug {
-    /// Whether it is counted among those alive.
+    /// Whether live elements of the type are counted.
     const IS_COUNTED: bool;
-    /// The bits of the byte that it keeps.
+    /// The bits of the byte that the element stores.
     const KEPT: u8 = u8::MAX;
 
     fn make(value: u8) -> Self;
@@ -103,7 +103,7 @@ impl Element for u8 {
     }
 }
 
-/// Owns memory, so that a second drop, or a leak, is noticed by the address sanitizer too.
+/// An element that owns memory, so that AddressSanitizer also notices a second drop or a leak.
 #[derive(Clone, Debug)]
 pub(crate) struct Boxed(Box<u8>, Counted);
 
@@ -119,7 +119,7 @@ impl Element for Boxed {
     }
 }
 
-/// Of a size that divides no page.
+/// An element whose size divides no page.
 #[derive(Clone, Debug)]
 pub(crate) struct Odd([u8; 619], Counted);
 
@@ -139,7 +139,7 @@ impl Element for Odd {
     }
 }
 
-/// Takes no space.
+/// An element of size zero.
 #[derive(Clone, Debug)]
 pub(crate) struct Nothing(Counted);
 
@@ -156,7 +156,7 @@ impl Element for Nothing {
     }
 }
 
-/// Aligned to more than the smallest page.
+/// An element whose alignment exceeds the smallest page.
 #[derive(Clone, Debug)]
 #[repr(align(8192))]
 pub(crate) struct Aligned(u8, Counted);
@@ -174,7 +174,7 @@ impl Element for Aligned {
     }
 }
 
-/// Which element.
+/// The type of the elements.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub(crate) enum Kind {
     Byte,
@@ -184,7 +184,7 @@ pub(crate) enum Kind {
     Aligned,
 }
 
-/// Calls a function of an element type with the type that a kind names.
+/// Calls a function that is generic over the element type, with the type of a kind.
 macro_rules! with_kind {
     ($kind:expr, $function:ident($($argument:expr),*)) => {{
         use $crate::element::{Aligned, Boxed, Kind, Nothing, Odd};

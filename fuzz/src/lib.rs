@@ -1,8 +1,8 @@
-//! What the fuzz targets do: a list of operations, done to a container and to a naive model of it.
+//! The fuzz targets: each does a list of operations on a container and on a naive model of it.
 //!
 //! Each module is a target: an `Input` that `arbitrary` makes from the fuzzer's bytes, and a `run` that panics if
 //! container and model differ. `cargo xtask fuzz` runs them all; `cargo test --no-default-features --lib` runs each on
-//! bytes from a generator, so that they work without a fuzzer as well.
+//! bytes from a generator, without a fuzzer.
 
 pub mod append_vec;
 pub mod append_vec_threads;
@@ -21,7 +21,7 @@ mod steps;
 mod tests {
     use arbitrary::{Arbitrary, Unstructured};
 
-    /// The inputs are the same each time: a failure can be looked at again.
+    /// Returns inputs that are the same in each run, so that a failure can be reproduced.
     fn inputs<'a, I: Arbitrary<'a>>(
         count: u64,
         bytes: &'a mut Vec<Vec<u8>>,

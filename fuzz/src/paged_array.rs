@@ -1,5 +1,5 @@
-//! `PagedArray` against `Vec`, over a store that fails when the fuzzer says so: what is read is what was written, a
-//! failure changes nothing, and what is flushed is in the store.
+//! `PagedArray` against `Vec`, over a store that fails on request: reads return the written values, a failure changes
+//! nothing, and flushed values are in the store.
 
 use std::io;
 use std::ops::Range;
@@ -12,11 +12,11 @@ use elbowroom_pager::{Error, MemoryStore, PagedArray, Store, StoreError};
 
 use crate::steps::Steps;
 
-/// What the fuzzer chooses.
+/// The fuzzer's input.
 #[derive(Arbitrary, Debug)]
 pub struct Input {
     len: u16,
-    /// Bytes before the first element.
+    /// The number of bytes before the first element.
     offset: u8,
     pages: u8,
     read_ahead_pages: u8,
@@ -37,11 +37,11 @@ enum Deed {
     Resize(u16),
     Flush,
     Reopen,
-    /// The store refuses one call after so many others.
+    /// Lets the store refuse one call after this number of others.
     Fail(u8),
 }
 
-/// A range inside whatever length there is.
+/// A range inside the current length.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 struct Part(u16, u16);
 
@@ -55,7 +55,7 @@ impl Part {
     }
 }
 
-/// Bytes in memory, of which one call fails when the count of calls is used up.
+/// A store in memory. One call fails when the count of calls has run down.
 struct Flaky {
     memory: MemoryStore,
     calls_left: AtomicUsize,
@@ -89,7 +89,7 @@ impl Store for Flaky {
 
     fn write_at(&self, offset: u64, buffer: &[u8]) -> Result<(), StoreError> {
         if let Err(refusal) = self.call() {
-            // Half of it is written all the same.
+            // A failing write still writes half of the bytes.
             self.memory.write_at(offset, &buffer[..buffer.len() / 2])?;
             return Err(refusal);
         }
@@ -137,8 +137,8 @@ impl Subject {
         )
     }
 
-    /// Whether an operation on these elements was done. It may be refused by the store, or if it takes more than the
-    /// limit at once.
+    /// Returns the result of an operation on these elements, or `None` if it was refused: by the store, or because it
+    /// needs more than the limit at once.
     fn is_done<R>(&self, result: Result<R, Error>, elements: &Range<usize>) -> Option<R> {
         let error = match result {
             Ok(done) => return Some(done),
@@ -198,7 +198,7 @@ impl Subject {
                 let range = part.of(len);
                 let mut next = range.start;
                 for chunk in self.array.scan(range.clone()).expect("inside") {
-                    // A chunk takes no more than the limit.
+                    // A chunk never needs more than the limit.
                     let Some(chunk) = self.is_done(chunk, &(0..0)) else {
                         return;
                     };
@@ -267,7 +267,7 @@ impl Subject {
         self.store.calls_left.store(usize::MAX, Relaxed);
     }
 
-    /// Checks that the store has what the model has.
+    /// Checks that the store has the model's contents.
     fn is_stored(&self) {
         let mut bytes = vec![0; self.offset + 4 * self.model.len()];
         assert_eq!(
@@ -309,7 +309,7 @@ fn open(
         .expect("a whole store")
 }
 
-/// Does all steps.
+/// Runs the operations of the input, and panics if array and model differ.
 pub fn run(input: Input) {
     let (len, offset) = (usize::from(input.len), usize::from(input.offset));
     let model: Vec<u32> = (0..len as u32)

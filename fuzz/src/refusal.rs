@@ -1,4 +1,4 @@
-//! Reasons for a container to say no: small limits, and calls to the system that fail.
+//! Causes of refusals: small limits, and system calls that fail.
 
 use std::sync::Mutex;
 
@@ -6,7 +6,7 @@ use arbitrary::Arbitrary;
 use elbowroom::inject::{self, Call, Plan};
 use elbowroom::{Budget, ContainerBuilder, Error, Growth, page_size};
 
-/// What a builder is told.
+/// The settings of a builder.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub(crate) struct Limits {
     commit_pages: u8,
@@ -31,13 +31,13 @@ impl Limits {
         }
     }
 
-    /// Tells a builder.
+    /// Applies the settings to a builder.
     pub(crate) fn apply<C>(
         &self,
         builder: ContainerBuilder<C>,
         budget: &Budget,
     ) -> ContainerBuilder<C> {
-        // What has a name takes no memory over from others that are gone, and leaves none to them.
+        // Named memory does not use the cache of released memory.
         let builder = if self.is_named {
             builder.name("fuzzed")
         } else {
@@ -50,7 +50,7 @@ impl Limits {
     }
 }
 
-/// A call to the system that will fail, if one of the next few is of that kind.
+/// A system call that will fail, if one of the next few calls is of this kind.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub(crate) struct Refusal {
     call: Kind,
@@ -73,21 +73,21 @@ impl Refusal {
             Kind::Decommit => Call::Decommit,
             Kind::Populate => Call::Populate,
         };
-        // What others left would be given back, and the call tried again.
+        // Otherwise the library would release cached memory and try the call again.
         elbowroom::trim();
         inject::refuse(call, 1 + u64::from(self.nth % 4))
     }
 }
 
-/// Keeps a budget for good, after a step that panicked. If the drop of a local variable panics in a function that is
-/// about to return an error, Rust forgets the error (rust-lang/rust#47949), and with it the budget that it names: which
-/// is not the container's fault, and not to be reported as a leak.
+/// Leaks a budget after a step that panicked. If the drop of a local variable panics in a function that is about to
+/// return an error, Rust leaks the error (rust-lang/rust#47949) and the budget that it names. The container does not
+/// cause this leak, so it must not be reported.
 pub(crate) fn keep(budget: &Budget) {
     static KEPT: Mutex<Vec<Budget>> = Mutex::new(Vec::new());
     KEPT.lock().expect("no panic under it").push(budget.clone());
 }
 
-/// An error has a reason: a limit, or the call that was made to fail.
+/// Checks that an error has a cause: a limit, or the call that was made to fail.
 pub(crate) fn check(error: &Error, plan: Option<&Plan>) {
     let is_planned = plan.is_some_and(Plan::happened) && error.is_out_of_memory();
     assert!(

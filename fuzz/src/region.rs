@@ -1,5 +1,5 @@
-//! `Region` against a list of bytes: what a touch commits, what limits and the filter refuse, and where an accessor
-//! that was refused has stopped.
+//! `Region` against a list of bytes: the pages that a touch commits, the refusals of limits and the filter, and the
+//! position at which a refused accessor has stopped.
 
 use std::ops::Range;
 
@@ -9,13 +9,13 @@ use elbowroom::{Backend, Error, Growth, PageState, Region, Verdict, page_size};
 
 use crate::steps::Steps;
 
-/// What the fuzzer chooses.
+/// The fuzzer's input.
 #[derive(Arbitrary, Debug)]
 pub struct Input {
     is_on_userfault: bool,
     limit: u8,
     window: u8,
-    /// There is a filter, which declines from this page on.
+    /// The first page that the filter declines; without it there is no filter.
     declined: Option<u8>,
     steps: Steps<Step>,
 }
@@ -42,7 +42,7 @@ enum Size {
     Odd,
 }
 
-/// Near the edge of a page.
+/// An offset near the edge of a page.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 struct Place {
     page: u8,
@@ -55,7 +55,7 @@ impl Place {
         (page * page_size()).saturating_add_signed(self.offset.into())
     }
 
-    /// Up to a little over two pages long, and to the end of the guard page.
+    /// Returns a range of at most a little over two pages that ends at most at the end of the guard page.
     fn range(self, len: u16) -> Range<usize> {
         let end = (self.offset() + usize::from(len) * page_size() / 25_000)
             .min((PAGES + 1) * page_size());
@@ -71,7 +71,7 @@ struct Subject {
     declined: usize,
 }
 
-/// Why a touch is refused.
+/// The reason for a refused touch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Refused {
     End,
@@ -84,12 +84,12 @@ impl Subject {
         self.pages.iter().flatten().count()
     }
 
-    /// Touches a page as the processor does.
+    /// Touches a page in the model, as the processor does in the region.
     fn touch(&mut self, page: usize) -> Result<(), Refused> {
         if self.pages.get(page).is_some_and(Option::is_some) {
             return Ok(());
         }
-        // It hears of the guard page, too.
+        // The filter is also asked about the guard page.
         if page >= self.declined {
             return Err(Refused::Filter);
         }
@@ -100,7 +100,7 @@ impl Subject {
         if room == 0 {
             return Err(Refused::Limit);
         }
-        // The free pages around it in its aligned window: upwards first, then downwards, while there is room.
+        // The free pages around the page in its aligned window, within the limits: first upwards, then downwards.
         let first = page - page % self.window;
         let is_free = |&page: &usize| self.pages[page].is_none();
         let above = (page..(first + self.window).min(PAGES))
@@ -116,7 +116,7 @@ impl Subject {
         Ok(())
     }
 
-    /// Touches byte after byte; where it was refused, and why.
+    /// Touches bytes in order. Returns the position and the reason of a refusal.
     fn walk(
         &mut self,
         range: Range<usize>,
@@ -152,7 +152,7 @@ impl Subject {
         );
     }
 
-    /// Behind the guard page nothing is touched at all.
+    /// Touches bytes in order, unless the range goes past the guard page: then nothing is touched.
     fn walk_in_reach(
         &mut self,
         range: Range<usize>,
@@ -277,7 +277,7 @@ fn reason(error: &Error) -> Refused {
     }
 }
 
-/// An accessor stopped where the model did, for the same reason.
+/// Checks that an accessor stopped where the model did, for the same reason.
 fn check<T>(range: &Range<usize>, result: &Result<T, Error>, stopped: Option<(usize, Refused)>) {
     let error = result.as_ref().err();
     assert_eq!(
@@ -286,7 +286,7 @@ fn check<T>(range: &Range<usize>, result: &Result<T, Error>, stopped: Option<(us
     );
 }
 
-/// Does what the fuzzer chose.
+/// Runs the operations of the input, and panics if container and model differ.
 pub fn run(input: Input) {
     let (window, limit) = (
         1 + usize::from(input.window % 9),

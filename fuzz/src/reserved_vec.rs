@@ -1,5 +1,5 @@
-//! `ReservedVec` against `Vec`: the same contents after each operation, in the same place; what is refused changes
-//! nothing; whatever panics, no element is lost or dropped twice.
+//! `ReservedVec` against `Vec`: the same contents after each operation, always at the same address. A refused operation
+//! changes nothing, and no panic loses an element or drops it twice.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use crate::element::{self, Element, Kind, tick, with_fuse, with_kind};
 use crate::refusal::{self, Limits, Refusal};
 use crate::steps::{Step, Steps};
 
-/// What the fuzzer chooses.
+/// The fuzzer's input.
 #[derive(Arbitrary, Debug)]
 pub struct Input {
     kind: Kind,
@@ -72,7 +72,7 @@ enum Deed {
     ViaVec,
 }
 
-/// A range inside whatever length there is.
+/// A range inside the current length.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 struct Part(u8, u8);
 
@@ -86,7 +86,7 @@ impl Part {
     }
 }
 
-/// An iterator of elements that announces what it likes.
+/// An iterator of elements that announces any number of elements.
 #[derive(Arbitrary, Clone, Debug)]
 struct Yielding {
     values: Vec<u8>,
@@ -139,7 +139,7 @@ fn values<T: Element>(elements: &[T]) -> Vec<u8> {
 }
 
 impl<T: Element> Subject<T> {
-    /// Does the same to both. On an error, and on a panic, the model stays as it was.
+    /// Does an operation on the vector and the model. The model does not change on an error or a panic.
     fn step(&mut self, deed: Deed) -> Result<(), Error> {
         let (vec, model) = (&mut self.vec, &mut self.model);
         let len = model.len();
@@ -220,7 +220,7 @@ impl<T: Element> Subject<T> {
             }
             Deed::Splice { part, new, taken } => {
                 let range = part.of(len);
-                // Without it, a refusal is a panic.
+                // Without this call, a refusal would be a panic.
                 vec.try_reserve(new.values.len().max(new.announced.into()))?;
                 let mut splice = vec.splice(range.clone(), new.clone().elements::<T>());
                 let taken = splice
@@ -299,7 +299,7 @@ impl<T: Element> Subject<T> {
             Deed::ShrinkToFit => vec.shrink_to_fit(),
             Deed::ShrinkTo(to) => vec.shrink_to(to.into()),
             Deed::Fill(part, value) => {
-                // Through a slice, so that the sanitizer sees that all of it may be written.
+                // Writes through a slice, so that the sanitizer checks that all of it is writable.
                 vec[part.of(len)]
                     .iter_mut()
                     .for_each(|element| *element = T::make(value));
@@ -314,7 +314,7 @@ impl<T: Element> Subject<T> {
                 let (elements, new) = some::<T>(value, count);
                 let mut source = ReservedVec::with_max_len(255);
                 source.try_extend(elements)?;
-                // Without it, a refusal is a panic.
+                // Without this call, a refusal would be a panic.
                 vec.try_reserve(count.into())?;
                 vec.clone_from(&source);
                 *model = new;
@@ -361,7 +361,7 @@ fn behaves<T: Element>(input: Input) {
         match outcome {
             Some(Ok(())) => {}
             Some(Err(error)) => refusal::check(&error, plan.as_ref()),
-            // What it holds then is its own affair.
+            // The contents are then unspecified.
             None => {
                 subject.model = values(&subject.vec);
                 refusal::keep(&budget);
@@ -391,7 +391,7 @@ fn behaves<T: Element>(input: Input) {
     assert_eq!((element::alive(), budget.committed_bytes()), (0, 0));
 }
 
-/// Does what the fuzzer chose.
+/// Runs the operations of the input, and panics if container and model differ.
 pub fn run(input: Input) {
     with_kind!(input.kind, behaves(input));
 }

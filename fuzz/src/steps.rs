@@ -1,21 +1,21 @@
-//! A list of steps that takes all bytes that are left.
+//! A list of steps that uses all remaining bytes.
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 
 use crate::refusal::Refusal;
 
-/// Something that is done to a container, and what goes wrong meanwhile.
+/// An operation on a container, and the failures during it.
 #[derive(Arbitrary, Debug)]
 pub(crate) struct Step<D> {
     pub(crate) deed: D,
-    /// A call to the system fails in it.
+    /// The system call that fails during the step.
     pub(crate) refusal: Option<Refusal>,
-    /// The nth clone, drop or call of a function in it panics.
+    /// The number of the clone, drop or function call that panics during the step.
     pub(crate) fuse: Option<u8>,
 }
 
-/// Steps, one behind the other until the bytes end: so a fuzzer that inserts, removes or repeats bytes does the same to
-/// steps. (A `Vec` has a byte before each that says whether it comes, of which every other says no.)
+/// Steps until the bytes end, so that a fuzzer that inserts, removes or repeats bytes does the same to steps. (In a
+/// `Vec`, a byte before each element says whether it follows, and half of such bytes end the list.)
 #[derive(Debug)]
 pub(crate) struct Steps<T>(pub(crate) Vec<T>);
 

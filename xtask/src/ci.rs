@@ -15,7 +15,7 @@ use crate::{counts, debian, fuzz, msrv, tidy};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Installs the Debian packages that the steps need, rather than skipping steps
+    /// Installs the Debian packages that the steps need, instead of skipping steps
     #[arg(long)]
     install: bool,
     /// Runs only these steps
@@ -37,8 +37,9 @@ const STEPS: &[Step] = &[
     }),
     ("docs", 10, "", |sh| {
         sh.set_var("RUSTDOCFLAGS", "-D warnings");
-        // The command and the library have one name. Together their pages would collide; in turn, those of the library
-        // overwrite those of the command. With the examples, dependencies have the features that Clippy checked.
+        // The command and the library have the same name. In one build their pages would collide; in two, those of the
+        // library overwrite those of the command. With the examples, dependencies have the features that Clippy
+        // checked.
         let doc = "doc --no-deps --all-features --document-private-items";
         let others = "--exclude elbowroom --exclude elbowroom-c --lib --bins --examples";
         cargo(sh, &format!("{doc} --workspace {others}"))?;
@@ -52,15 +53,15 @@ const STEPS: &[Step] = &[
     }),
     ("msrv", 10, "debian-archive-keyring", |_| msrv::check()),
     ("release", 15, "", |sh| {
-        // Optimised, because that is when the compiler makes use of what unsafe code promises. The tests of the
-        // benchmarks and of the documentation find nothing more then.
+        // Optimised, because only then does the compiler rely on the promises of unsafe code. The tests of the
+        // benchmarks and of the documentation would find nothing more.
         let packages = "--workspace --exclude xtask --exclude elbowroom-bench";
         let test = "test --release --all-features --tests --no-fail-fast";
         cargo(sh, &format!("{test} {packages}"))
     }),
     ("counts", 10, "valgrind", |_| counts::run(true)),
     ("models", 10, "", |sh| {
-        // Every order of the threads' steps that the memory model allows.
+        // Loom tries every order of the threads' steps that the memory model allows.
         sh.set_var("RUSTFLAGS", "--cfg loom");
         sh.set_var("CARGO_TARGET_DIR", build_folder().join("models"));
         cargo(
@@ -68,7 +69,7 @@ const STEPS: &[Step] = &[
             "test -p elbowroom -p elbowroom-pager --lib --release models::",
         )
     }),
-    // A real server with the protocol of S3, in Python.
+    // A real server for the S3 protocol, in Python.
     ("s3", 10, "python3-venv", |sh| {
         let folder = build_folder().join("moto");
         if !sh.path_exists(folder.join("bin/moto_server")) {
@@ -84,7 +85,7 @@ const STEPS: &[Step] = &[
     }),
     // Shows that the fuzz targets compile and run.
     ("fuzz", 10, "", |_| fuzz::check()),
-    // Other people's programs, which must be there.
+    // Programs of other projects, which must be installed.
     (
         "clients",
         10,
@@ -109,7 +110,8 @@ const STEPS: &[Step] = &[
     ("arm64-64k", 15, ARM64, |sh| {
         platforms::test(sh, Arm64(65536))
     }),
-    // Only the library and the benchmarks tell processors apart, so the second of a system checks the library alone.
+    // Only the library and the benchmarks depend on the processor, so the second target of a system checks the library
+    // alone.
     ("macos", 10, RUST, |sh| {
         platforms::lint(sh, "aarch64-apple-darwin", ALL)?;
         platforms::lint(sh, "x86_64-apple-darwin", "--all-features -p elbowroom")
@@ -132,8 +134,8 @@ fn names() -> Vec<&'static str> {
     STEPS.iter().map(|(name, ..)| *name).collect()
 }
 
-/// Runs the steps, each in a process of its own that `timeout` ends with all its children. Fails if one failed, or was
-/// skipped where none may be.
+/// Runs each step in a separate process, which `timeout` ends with all its children. Fails if a step failed, or was
+/// skipped although no step may be.
 pub(crate) fn run_steps(options: &Options) -> Result<()> {
     let Options { install, only } = options;
     let sh = shell()?;
@@ -147,7 +149,7 @@ pub(crate) fn run_steps(options: &Options) -> Result<()> {
             debian::install(&sh, &missing)?;
         }
     }
-    // With --install, or in continuous integration, nothing is a reason to skip a step.
+    // With --install, or in continuous integration, no step may be skipped.
     let may_skip = !install && std::env::var("CI").as_deref() != Ok("true");
     let mut table = format!("\n{:<14} {:>7}  result", "step", "seconds");
     let mut failed = 0;
@@ -163,7 +165,7 @@ pub(crate) fn run_steps(options: &Options) -> Result<()> {
             let step = timeout.arg(me).args(["step", name]);
             let status = Command::from(step).status()?;
             if *packages == WINDOWS {
-                // Wine's server outlives what it serves, and what `timeout` ends.
+                // Wine's server keeps running after its programs end, and `timeout` does not end it.
                 platforms::stop_wine(&sh)?;
             }
             match status.code() {

@@ -1,8 +1,8 @@
-//! `cargo xtask counts`: how many instructions the paths take that matter most, counted by Valgrind.
+//! `cargo xtask counts`: the instructions of the most important paths, counted by Valgrind.
 //!
-//! Instructions are not time. But the count is the same each time, on a busy machine as well, so a change that makes a
-//! path longer shows. `benches/COUNTS.md` keeps the counts with the compiler they were made with; `--check` compares
-//! with it.
+//! Instructions are not time. But the count is the same in each run, also on a busy machine, so it shows when a change
+//! makes a path longer. `benches/COUNTS.md` has the counts and the compiler with which they were made; `--check`
+//! compares with this file.
 
 use std::env::consts::ARCH;
 
@@ -13,10 +13,10 @@ use crate::workspace::{shell, target_folder};
 
 const FILE: &str = "benches/COUNTS.md";
 
-/// The name of an operation, its instructions, and what it does.
+/// An operation: its name, its instructions and its description.
 type Count = (String, f64, String);
 
-/// Counts and writes the file, or compares with it.
+/// Counts the instructions, and writes the file or compares with it.
 pub(crate) fn run(is_check: bool) -> Result<()> {
     let sh = shell()?;
     let compiler = cmd!(sh, "rustc --version").read()?;
@@ -48,7 +48,7 @@ fn count(sh: &Shell) -> Result<Vec<Count>> {
                 sh,
                 "valgrind --tool=callgrind --callgrind-out-file=/dev/null"
             );
-            // When a fault is resumed, all registers must be right.
+            // All registers must be exact when a fault is resumed.
             let registers = "--vex-iropt-register-updates=allregs-at-mem-access";
             let valgrind = valgrind.arg(registers).arg(&program);
             let said = valgrind
@@ -87,7 +87,7 @@ fn compare(kept: &str, counts: &[Count]) -> Result<()> {
         let before: Option<f64> = kept.lines().find_map(figure);
         let before = before.with_context(|| format!("{FILE} has no `{name}`"))?;
         println!("{name:<16} {before:>8} {now:>8}");
-        // Other versions of the C library differ a little.
+        // Counts differ a little between versions of the C library.
         if *now > before * 1.05 + 1.0 {
             longer += &format!("\n  {name}: {now}, was {before}");
         }

@@ -1,4 +1,4 @@
-//! Debian packages: which are missing, how they are installed, and how those of a newer Debian are unpacked.
+//! Debian packages: finds missing ones, installs packages, and unpacks those of a newer Debian.
 
 use std::path::PathBuf;
 
@@ -7,10 +7,10 @@ use xshell::{Shell, cmd};
 
 use crate::workspace::{build_folder, shell};
 
-/// From the package debian-archive-keyring.
+/// Debian's keys, from the package debian-archive-keyring.
 const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Returns those of the packages that are not installed; on a system without dpkg, all of them.
+/// Returns the packages that are not installed. On a system without dpkg, these are all packages.
 pub(crate) fn missing<'a>(sh: &Shell, packages: &'a str) -> Vec<&'a str> {
     let is_installed = |package: &str| {
         let format = "--showformat=${db:Status-Status}";
@@ -26,7 +26,7 @@ pub(crate) fn missing<'a>(sh: &Shell, packages: &'a str) -> Vec<&'a str> {
         .collect()
 }
 
-/// Installs packages, separated by spaces, as root or by a sudo that asks for no password.
+/// Installs packages, separated by spaces. Needs root, or sudo without a password.
 pub(crate) fn install(sh: &Shell, packages: &str) -> Result<()> {
     let is_root = cmd!(sh, "id -u").read()? == "0";
     let sudo = if is_root { "env" } else { "sudo -n env" };
@@ -36,9 +36,9 @@ pub(crate) fn install(sh: &Shell, packages: &str) -> Result<()> {
     Ok(cmd!(sh, "sh -c {script}").run()?)
 }
 
-/// Unpacks packages of Debian 13, "trixie", once, into a folder of this name, and returns the folder, which is laid out
-/// like the root of a system. Some packages come with all their dependencies, down to the C library, others alone. The
-/// system itself does not change.
+/// Unpacks packages of Debian 13, "trixie", into a folder of this name, unless they are there already. Returns the
+/// folder, which is laid out like the root of a system. Some packages are unpacked with all their dependencies,
+/// including the C library, others alone. The system itself does not change.
 pub(crate) fn unpack(name: &str, with_dependencies: &[&str], alone: &[&str]) -> Result<PathBuf> {
     let folder = build_folder().join("trixie");
     let system = folder.join(name);
@@ -50,7 +50,7 @@ pub(crate) fn unpack(name: &str, with_dependencies: &[&str], alone: &[&str]) -> 
     let debs = sh.create_dir(apt.join("cache/archives"))?;
     sh.create_dir(debs.join("partial"))?;
     sh.create_dir(apt.join("state/lists/partial"))?;
-    // An apt that knows only Debian 13. Nothing counts as installed, so it fetches all dependencies.
+    // This apt knows only Debian 13. No package counts as installed, so it fetches all dependencies.
     sh.write_file(apt.join("status"), "")?;
     let source = format!("deb [signed-by={KEYS}] {} trixie main\n", mirror(&sh)?);
     sh.write_file(apt.join("sources.list"), source)?;
@@ -87,7 +87,7 @@ pub(crate) fn unpack(name: &str, with_dependencies: &[&str], alone: &[&str]) -> 
     Ok(system)
 }
 
-/// Returns the address that this machine gets its own Debian from.
+/// Returns the address from which this machine gets its own packages.
 fn mirror(sh: &Shell) -> Result<String> {
     let script = ". /etc/os-release; apt-get indextargets --format '$(REPO_URI)' \
         'Created-By: Packages' 'Component: main' \"Release: $VERSION_CODENAME\"";

@@ -9,7 +9,7 @@ const PACKAGE: &str = "crates/elbowroom-c";
 /// The path of the header from the root.
 pub(crate) const FILE: &str = "crates/elbowroom-c/include/elbowroom.h";
 
-/// Returns the header that the sources ask for.
+/// Returns the header that belongs to the sources.
 pub(crate) fn text() -> Result<String> {
     let package = root().join(PACKAGE);
     let config = cbindgen::Config::from_root_or_default(&package);

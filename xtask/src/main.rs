@@ -1,4 +1,4 @@
-//! Chores of the elbowroom workspace, run as `cargo xtask COMMAND`.
+//! Development tasks of the elbowroom workspace, run as `cargo xtask COMMAND`.
 
 mod ci;
 mod counts;

@@ -1,4 +1,4 @@
-//! Builds the libraries with the oldest compiler that their manifest promises, which is Debian 13's.
+//! Checks the libraries with the oldest compiler that their manifests promise, which is Debian 13's.
 
 use anyhow::{Result, ensure};
 use xshell::cmd;
@@ -6,12 +6,12 @@ use xshell::cmd;
 use crate::debian;
 use crate::workspace::{LIBRARIES, build_folder, shell};
 
-/// Checks the libraries alone: the tools to develop them may ask for a newer compiler.
+/// Checks only the libraries: the development tools may need a newer compiler.
 pub(crate) fn check() -> Result<()> {
     let sh = shell()?;
-    // The package of rustc asks for a C compiler; what rustc itself needs comes with its std.
+    // The package of rustc depends on a C compiler, which a check does not need; the package of std has the libraries.
     let system = debian::unpack("rustc", &["libstd-rust-dev"], &["rustc"])?;
-    // Started by its own loader, it finds its own libraries and not the system's older ones.
+    // Its own loader makes rustc use its own libraries instead of the system's older ones.
     let script = format!(
         "#!/bin/sh\nexec {lib}/ld-linux-x86-64.so.2 --library-path {lib} {bin}/rustc \"$@\"\n",
         lib = system.join("usr/lib/x86_64-linux-gnu").display(),

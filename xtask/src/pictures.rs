@@ -1,11 +1,11 @@
-//! `cargo xtask pictures`: makes the pictures that the documents show, by the command that is in them.
+//! `cargo xtask pictures`: makes the pictures of the documents, with the commands that the documents name.
 
 use anyhow::Result;
 use xshell::cmd;
 
 use crate::workspace::shell;
 
-/// Each picture in `docs/images`, and the arguments that make the command draw it, without the file.
+/// Each picture in `docs/images`, and the command's arguments to draw it, without the file.
 const PICTURES: [(&str, &str); 3] = [
     ("demo.svg", "demo --svg"),
     ("map.svg", "map --self --region sample --svg"),

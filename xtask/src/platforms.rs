@@ -1,8 +1,8 @@
-//! The platforms besides its own that a Debian x86-64 machine can test, or at least lint.
+//! The other platforms that a Debian x86-64 machine can test, or at least lint.
 //!
-//! rustup carries ready-made standard libraries for most of them, but none for Windows 7, the one Windows that Wine 8
-//! runs, so every platform gets its std built from source by the same compiler: Debian's, whose source package always
-//! matches it. All share one build folder, so macros and build scripts are built once.
+//! rustup has compiled standard libraries for most of them, but none for Windows 7, the only Windows that Wine 8 runs.
+//! So every platform's std is built from source by the same compiler: Debian's, whose source package always matches it.
+//! All platforms share one build folder, so macros and build scripts are built once.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use xshell::{Cmd, Shell, cmd};
 use crate::debian;
 use crate::workspace::build_folder;
 
-/// The page size of the machine that all this runs on.
+/// The page size of the host machine.
 pub(crate) const HOST_PAGE_SIZE: u32 = 4096;
 
 /// Debian packages, separated by spaces: its compiler, the lints of that, the source of its std, emulators and linkers.
@@ -21,8 +21,8 @@ pub(crate) const WINDOWS: &str = "rustc-web rust-web-src gcc-mingw-w64-x86-64-wi
 pub(crate) const ARM64: &str = "rustc-web rust-web-src gcc-aarch64-linux-gnu libc6-dev-arm64-cross \
     qemu-user debian-archive-keyring";
 
-/// The packages for other platforms and their features, as arguments of cargo's. The pager's `remote` is not among
-/// them: the cryptography below it is in C, for which most of these platforms have no compiler here.
+/// The packages for other platforms and their features, as arguments of cargo. The pager's `remote` is left out: its
+/// cryptography is in C, and no C compiler for most of these platforms is installed.
 pub(crate) const ALL: &str = "--workspace --exclude=xtask \
     --features=elbowroom/allocator-api2,elbowroom/inject,elbowroom/rayon,elbowroom/serde,elbowroom/tracing \
     --features=elbowroom/zerocopy,elbowroom-map/serde,elbowroom-telemetry/metrics,elbowroom-c/capi";
@@ -34,7 +34,7 @@ const WINDOWS_TARGET: &str = "x86_64-win7-windows-gnu";
 pub(crate) enum Platform {
     /// Windows programs, run by Wine.
     Windows,
-    /// 64-bit Arm Linux, run by QEMU with pages of so many bytes.
+    /// 64-bit Arm Linux, run by QEMU, with this page size in bytes.
     Arm64(u32),
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn cargo<'a>(sh: &'a Shell, platform: Platform, subcommand: &str) -> 
     };
     let cargo = foreign_cargo(sh, subcommand, "aarch64-unknown-linux-gnu");
     let libraries = "-L /usr/aarch64-linux-gnu";
-    // Only an old QEMU can pretend that pages are larger than the host's; a new one runs everything else better.
+    // Only an old QEMU can emulate pages larger than the host's; a new one is better for everything else.
     if page_size == HOST_PAGE_SIZE {
         let system = debian::unpack("qemu", &[], &["qemu-user"])?;
         let qemu = format!("{}/usr/bin/qemu-aarch64 {libraries}", system.display());
@@ -63,7 +63,7 @@ pub(crate) fn cargo<'a>(sh: &'a Shell, platform: Platform, subcommand: &str) -> 
     // The old QEMU keeps eight bytes for every 4 KiB of addresses that a program reserves, 8 GiB for 1 TiB: a large
     // reservation must fail rather than use up the machine's memory. Children inherit the limit.
     let limited = format!("prlimit --as={} {qemu}", 128_u64 << 30);
-    // QEMU 7 dies of a wrong mapping while std walks the stack of a panic.
+    // QEMU 7 crashes because of a wrong mapping while std walks the stack of a panic.
     let cargo = cargo.env("RUST_BACKTRACE", "0");
     Ok(cargo.env(RUNNER, limited).env(CHILD_RUNNER, qemu))
 }
@@ -72,8 +72,8 @@ pub(crate) fn cargo<'a>(sh: &'a Shell, platform: Platform, subcommand: &str) -> 
 pub(crate) fn test(sh: &Shell, platform: Platform) -> Result<()> {
     let mut test = cargo(sh, platform, "test")?.args(ALL.split(' '));
     if matches!(platform, Platform::Arm64(page_size) if page_size != HOST_PAGE_SIZE) {
-        // The documentation's tests show off reservations too large for the emulator of these pages. The packages are
-        // the same for all sizes of pages: others would have other features, and be built again.
+        // The documentation's tests make reservations that are too large for the emulator of these pages. The packages
+        // are the same for all page sizes: other packages would have other features, and be built again.
         test = test.arg("--tests");
     }
     Ok(test.arg("--no-fail-fast").run()?)
@@ -88,7 +88,7 @@ pub(crate) fn test_c_on_windows(sh: &Shell) -> Result<()> {
     for source in ["examples/c/seed.c", "tests/c/interface.c"] {
         for library in ["libelbowroom.a", "libelbowroom.dll.a"] {
             let library = folder.join(library);
-            // Beside the DLL, which Windows looks for there.
+            // The program lies beside the DLL, where Windows looks for it.
             let program = folder.join("c.exe");
             let strict = "-std=c11 -Wall -Wextra -Wpedantic -Werror -Iinclude".split(' ');
             let system = ["-lntdll", "-luserenv", "-lws2_32"];
@@ -105,7 +105,7 @@ pub(crate) fn test_c_on_windows(sh: &Shell) -> Result<()> {
 
 /// Lints packages for a target whose programs cannot run here.
 pub(crate) fn lint(sh: &Shell, target: &str, packages: &str) -> Result<()> {
-    // What `cargo clippy` sets, for the Clippy that belongs to Debian's compiler.
+    // The variable that `cargo clippy` sets, for the Clippy of Debian's compiler.
     let lint = check(sh, target, packages)
         .env("RUSTC_WORKSPACE_WRAPPER", "/usr/bin/clippy-driver")
         .env("CARGO_BUILD_WARNINGS", "deny");
@@ -115,7 +115,7 @@ pub(crate) fn lint(sh: &Shell, target: &str, packages: &str) -> Result<()> {
 /// Returns the command that type-checks packages for a target whose programs cannot run here.
 pub(crate) fn check<'a>(sh: &'a Shell, target: &str, packages: &str) -> Cmd<'a> {
     let check = foreign_cargo(sh, "check", target).args(packages.split(' '));
-    // Cargo builds std even so; nothing of it ever runs.
+    // Cargo builds std even for a check. No code is generated, because none runs.
     check.arg("--all-targets").env("RUSTFLAGS", "-Zno-codegen")
 }
 
@@ -133,11 +133,11 @@ fn foreign_folder() -> PathBuf {
 /// Ends everything that Wine still runs.
 pub(crate) fn stop_wine(sh: &Shell) -> Result<()> {
     let stop = cmd!(sh, "wineserver --kill").env("WINEPREFIX", build_folder().join("wine"));
-    // Fails if no server runs, which is as good.
+    // Fails if no server runs, which is fine.
     Ok(stop.ignore_status().run()?)
 }
 
-/// Gives Wine a disk, and every program that the shell starts the settings for Wine.
+/// Sets up Wine's disk, and the variables of Wine for every program that the shell starts.
 fn start_wine(sh: &Shell) -> Result<()> {
     let prefix = build_folder().join("wine");
     sh.set_var("WINEPREFIX", &prefix);

@@ -1,25 +1,25 @@
 //! `cargo xtask sanitize`: the tests of the library and of the pager under AddressSanitizer and ThreadSanitizer, with
 //! nightly Rust.
 //!
-//! What has to be set, and why:
-//! - both: `handle_segv=0:handle_sigbus=0`. With the sanitizer's own handlers below ours, regions work as well
-//!   (AddressSanitizer was tried), but the tests of crashes compare what std says.
-//! - both: `use_sigaltstack=0`, since std gives its threads alternate stacks.
-//! - AddressSanitizer: `detect_leaks=0`. What is kept for good (nodes of the registry, earlier signal actions) and what
-//!   tests leak on purpose is no finding.
+//! The settings and their reasons:
+//! - both: `handle_segv=0:handle_sigbus=0`. Regions also work with the sanitizer's own handlers below ours
+//!   (AddressSanitizer was tried), but the tests of crashes compare the messages of std.
+//! - both: `use_sigaltstack=0`, because std gives its threads alternate stacks.
+//! - AddressSanitizer: `detect_leaks=0`. Permanent memory (nodes of the registry, earlier signal actions) and leaks
+//!   of tests on purpose are no findings.
 //! - ThreadSanitizer: `report_signal_unsafe=0`. A filter may allocate: in an accessor's fault it is called from a known
 //!   place, like any callback (DESIGN.md), though the thread is in a signal handler. It also needs a std that is built
-//!   with it, or it takes what std's locks order for races.
+//!   with it, or it reports races on data that std's locks protect.
 //!
-//! Under neither, with the sanitizer's reason, run the tests of [`NOT_UNDER_EITHER`]; [`NOT_UNDER_THREAD`] are further
-//! ones. No report is suppressed.
+//! The tests in [`NOT_UNDER_EITHER`] run under neither sanitizer, and those in [`NOT_UNDER_THREAD`] not under
+//! ThreadSanitizer. No report is suppressed.
 
 use anyhow::{Context, Result};
 
 use crate::workspace::{build_folder, nightly, shell};
 
-/// The shadow memory takes terabytes of addresses, which RLIMIT_AS counts, and much of RLIMIT_DATA; instrumented frames
-/// are larger than those that must fit on a small stack. It is memory that a control group of the pager's tests counts.
+/// The shadow memory takes terabytes of addresses, which RLIMIT_AS counts, and much of RLIMIT_DATA. Instrumented frames
+/// are too large for the tests with small stacks. The control group in the pager's tests counts the shadow memory.
 const NOT_UNDER_EITHER: &[&str] = &[
     "an_address_space_limit_is_a_named_error",
     "a_data_limit_is_a_named_error",
@@ -28,10 +28,9 @@ const NOT_UNDER_EITHER: &[&str] = &[
     "the_limit_holds_for_the_process",
 ];
 
-/// ThreadSanitizer leaves less than 16 TiB of addresses free, calls handlers from one of its own, delays asynchronous
-/// signals and so changes masks, hangs in a fork inside a signal handler, starts no threads in a forked child, has
-/// frames so large that filters cannot nest a thousand deep, and needs more of an alternate stack than the report of a
-/// crash has.
+/// ThreadSanitizer leaves less than 16 TiB of addresses free, calls handlers from its own handler, delays asynchronous
+/// signals and so changes masks, hangs in a fork inside a signal handler, and starts no threads in a forked child. Its
+/// frames are too large for filters that nest a thousand deep, and for the alternate stack of a crash report.
 const NOT_UNDER_THREAD: &[&str] = &[
     "a_plain_pointer_works_too",
     "a_refused_commit_leaves_no_tables_behind",
@@ -55,7 +54,7 @@ pub(crate) enum Sanitizer {
     Thread,
 }
 
-/// Runs the sanitizers that are named, or all.
+/// Runs the named sanitizers, or all.
 pub(crate) fn run(sanitizers: &[Sanitizer]) -> Result<()> {
     let sh = shell()?;
     let version = nightly(&sh, "rustc --version --verbose").read().context(

@@ -1,6 +1,6 @@
 //! `cargo xtask tidy`: the rules of this workspace that neither rustc nor Clippy checks.
 //!
-//! Every check takes the text of files and gives findings, so that its tests need no files.
+//! Every check takes the text of files and returns findings, so that its tests need no files.
 
 mod layers;
 mod links;
@@ -28,8 +28,7 @@ pub(crate) fn check() -> Result<()> {
         let entry = entry?;
         let path = entry.path();
         let extension = path.extension().unwrap_or_default();
-        // A link to a document puts it into a package, where what it leads to must be as well. Its own links are then
-        // those of another place.
+        // A symbolic link puts a document into a package. The document's own links are relative to its original place.
         let is_linked = entry.path_is_symlink();
         let is_checked = match extension.to_str() {
             Some("md") => is_linked || entry.file_type().is_file(),
@@ -59,7 +58,7 @@ pub(crate) fn check() -> Result<()> {
         findings.push(finding(
             header,
             1,
-            "not what the sources ask for; run cargo xtask header",
+            "differs from the sources; run cargo xtask header",
         ));
     }
     findings.iter().for_each(|finding| println!("{finding}"));
@@ -68,13 +67,13 @@ pub(crate) fn check() -> Result<()> {
     Ok(())
 }
 
-/// Words a finding for people and for editors.
+/// Formats a finding for people and editors.
 fn finding(path: &Path, line: usize, message: impl std::fmt::Display) -> String {
     format!("{}:{line}: {message}", path.display())
 }
 
-/// Checks what rustfmt leaves alone: the length of comments and strings, and that each file of a package says what it
-/// is for. `missing_docs` asks this only of public modules.
+/// Checks the length of comments and strings, which rustfmt does not, and that each file of a package starts with
+/// documentation, which `missing_docs` requires only of public modules.
 fn check_lines(path: &Path, text: &str) -> Vec<String> {
     let lengths = text.lines().map(|line| line.chars().count());
     let long = lengths.enumerate().filter(|(_, length)| *length > LINE_MAX);

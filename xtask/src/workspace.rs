@@ -1,11 +1,11 @@
-//! Where things are, and how other programs are run.
+//! The folders of the workspace, and the ways to run other programs.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use xshell::{Cmd, Shell, cmd};
 
-/// The packages that are published, as arguments of cargo's; a package follows those that it needs.
+/// The published packages, as arguments of cargo. A package follows those that it needs.
 pub(crate) const LIBRARIES: &str = "-p elbowroom -p elbowroom-telemetry -p elbowroom-map -p elbowroom-measure \
     -p elbowroom-pager";
 
@@ -15,7 +15,7 @@ pub(crate) fn root() -> &'static Path {
     xtask.parent().expect("xtask lies in the root")
 }
 
-/// Returns the folder that cargo builds in.
+/// Returns cargo's build folder.
 pub(crate) fn target_folder() -> PathBuf {
     root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }

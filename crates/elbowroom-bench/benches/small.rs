@@ -1,7 +1,7 @@
 //! Single operations, timed by criterion: `cargo bench -p elbowroom-bench`.
 //!
-//! Each is done so often that the clock does not matter, on memory that is there. Whole workloads, and the memory that
-//! they take, are the report's.
+//! Each operation is repeated so often that the cost of the clock does not matter, on memory that is present already.
+//! The report measures whole workloads and the memory that they take.
 
 use std::hint::black_box;
 
@@ -9,7 +9,7 @@ use bumpalo::Bump;
 use criterion::{Criterion, Throughput};
 use elbowroom::{AppendVec, Arena, Budget, DemandArray, Growth, Region, ReservedVec, page_size};
 
-/// Operations in one measured turn.
+/// The number of operations in one measured turn.
 const COUNT: usize = 1000;
 
 fn push(criterion: &mut Criterion) {
@@ -118,7 +118,7 @@ fn access(criterion: &mut Criterion) {
     });
 }
 
-/// A page that is committed by a touch, or by hand, and then decommitted.
+/// Measures a page that is committed by a touch, or by a call, and then decommitted.
 fn fault(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("a page committed and decommitted");
     let builder = || Region::builder(4 * page_size()).growth(Growth::Pages(1));

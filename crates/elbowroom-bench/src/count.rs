@@ -1,8 +1,9 @@
-//! Operations whose instructions `cargo xtask counts` counts: what does not need a quiet machine.
+//! Operations whose instructions `cargo xtask counts` counts. A count does not depend on the load of the machine.
 //!
-//! Each is done `n` times after some preparation. Counted with `n` and with twice as many, the difference is what the
-//! operations themselves take, and the same each time the same program runs. The kernel's instructions are not in it.
-//! Maxima are small: Valgrind has not as many addresses to give as a processor.
+//! Each operation runs `n` times after some preparation. The instructions of `n` and of `2n` operations are counted;
+//! the difference is the cost of the operations themselves, and is the same in every run of the same program.
+//! Instructions of the kernel are not counted. Maxima are small because Valgrind offers fewer addresses than a
+//! processor.
 
 #![allow(
     unsafe_code,
@@ -14,12 +15,12 @@ use std::hint::black_box;
 use bumpalo::Bump;
 use elbowroom::{AppendVec, Arena, DemandArray, Growth, Region, ReservedVec, Verdict, page_size};
 
-/// Something whose instructions are counted.
+/// An operation whose instructions are counted.
 pub(crate) struct Operation {
     pub(crate) name: &'static str,
-    /// What one of them is.
+    /// The description of one operation.
     pub(crate) what: &'static str,
-    /// How many to do, and then twice as many.
+    /// The number of operations in the first count; the second count has twice as many.
     pub(crate) times: usize,
     pub(crate) perform: fn(usize),
 }
@@ -27,7 +28,7 @@ pub(crate) struct Operation {
 const MANY: usize = 20_000;
 const FEW: usize = 200;
 
-/// The most that are done.
+/// The largest number of operations in a count.
 const ROOM: usize = 2 * MANY;
 
 pub(crate) const OPERATIONS: &[Operation] = &[
@@ -147,7 +148,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     },
 ];
 
-/// Does an operation so many times.
+/// Does an operation `times` times.
 pub(crate) fn perform(name: &str, times: usize) -> Result<(), String> {
     let operation = OPERATIONS.iter().find(|operation| operation.name == name);
     let operation =
@@ -156,7 +157,7 @@ pub(crate) fn perform(name: &str, times: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// The operations, for the program that counts: a name, a number and a description a line, with tabs between.
+/// Prints the operations for `cargo xtask counts`: each line has a name, a number and a description, separated by tabs.
 pub(crate) fn list() {
     for operation in OPERATIONS {
         println!(
@@ -294,21 +295,23 @@ fn region(times: usize) {
     }
 }
 
-/// Touches so many pages, one after the other or a few apart.
+/// Touches `pages` pages that lie `step` pages apart.
 fn touch(region: &Region, pages: usize, step: usize) {
     for page in 0..pages {
-        // SAFETY: inside the region, which commits it, and nobody else is there.
+        // SAFETY: the byte is inside the region, which commits it when it is touched; no other code accesses the
+        // region.
         unsafe { touch_one(region.as_ptr().wrapping_add(page * step * page_size())) };
     }
 }
 
-/// A function of its own: Valgrind resumes a few instructions before the fault, which must not do anything twice.
+/// Touches one byte. It is not inlined, because Valgrind resumes a few instructions before the fault, and repeating
+/// these must have no effect.
 ///
 /// # Safety
-/// `byte` may be written, or is committed when it is touched; nobody else uses it.
+/// `byte` is writable, or is committed when it is touched; no other code accesses it meanwhile.
 #[inline(never)]
 unsafe fn touch_one(byte: *mut u8) {
-    // SAFETY: the contract.
+    // SAFETY: the byte is writable or becomes so, and no other code accesses it (contract); a byte is always aligned.
     unsafe { byte.write_volatile(1) };
 }
 
@@ -338,7 +341,7 @@ fn fault_filter(times: usize) {
     touch(&region, times, 1);
 }
 
-/// Farther apart than any window.
+/// The distance of touches in pages: larger than any commit window.
 const APART: usize = 5000;
 
 fn fault_far(times: usize) {
@@ -360,7 +363,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_operation_can_be_performed_and_has_a_name_of_its_own() {
+    fn every_operation_runs_and_has_a_unique_name() {
         for (n, operation) in OPERATIONS.iter().enumerate() {
             assert!(
                 OPERATIONS[..n]

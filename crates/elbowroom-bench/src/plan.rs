@@ -1,16 +1,16 @@
-//! What there is to measure: comparisons of contenders, and what is hoped for.
+//! The plan of the measurements: comparisons of contenders, and goals.
 
 use elbowroom_measure::Clock;
 
 use crate::sample::Sample;
 
-/// Takes one sample each time it is called.
+/// A function that takes one sample per call.
 pub(crate) type Sampler = Box<dyn FnMut() -> Sample>;
 
-/// One way of doing what a comparison is about.
+/// One implementation of the work of a comparison.
 pub(crate) struct Contender {
     pub(crate) name: String,
-    /// Prepares, untimed; or says why this cannot be measured here.
+    /// Prepares the work without being timed. Fails with the reason if it cannot be measured on this system.
     pub(crate) prepare: Box<dyn Fn() -> Result<Sampler, String>>,
 }
 
@@ -25,7 +25,7 @@ impl Contender {
         }
     }
 
-    /// One that needs no preparation.
+    /// Returns a contender that needs no preparation.
     pub(crate) fn plain(
         name: impl Into<String>,
         sample: impl Fn() -> Sample + Clone + 'static,
@@ -37,37 +37,37 @@ impl Contender {
 /// Where the samples of a comparison are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Each in a process of its own, as the state of page tables and of the allocator would carry over.
+    /// Each in its own process, because the state of page tables and of the allocator would carry over.
     Apart,
-    /// All in one process, one contender after the other in short turns.
+    /// All in one process; the contenders alternate in short turns.
     Together,
 }
 
-/// Ours takes at most so many times what theirs takes.
+/// A limit on the ratio of our time to that of another contender.
 pub(crate) struct Goal {
     pub(crate) ours: &'static str,
     pub(crate) theirs: &'static str,
     pub(crate) at_most: f64,
 }
 
-/// The same done in several ways.
+/// The same work, done by several contenders.
 pub(crate) struct Comparison {
     pub(crate) name: &'static str,
-    /// What is done.
+    /// The description of the work.
     pub(crate) title: String,
-    /// What a time is given for: a page, a push.
+    /// The unit to which a time refers: a page, a push.
     pub(crate) unit: &'static str,
-    /// So many of them in a sample.
+    /// The number of units in a sample.
     pub(crate) units: usize,
-    /// What the program puts into memory, if that is to be set against what it takes.
+    /// The size of the program's data, if it is compared with the memory that the process takes.
     pub(crate) data_bytes: Option<usize>,
     pub(crate) place: Place,
     pub(crate) clock: Clock,
     pub(crate) rounds: usize,
-    /// With mimalloc for the global allocator, not the C library's.
+    /// Whether the global allocator is mimalloc instead of the C library's.
     pub(crate) with_mimalloc: bool,
     pub(crate) contenders: Vec<Contender>,
-    /// The contender that does the least that can be done.
+    /// The contender that does the least possible work.
     pub(crate) limit: Option<&'static str>,
     pub(crate) goals: Vec<Goal>,
 }
@@ -102,7 +102,7 @@ impl Comparison {
         }
     }
 
-    /// All in one process, where turns are short and so can be many.
+    /// Takes all samples in one process, with short and many turns.
     pub(crate) fn together(self) -> Comparison {
         Comparison {
             place: Place::Together,
@@ -129,7 +129,7 @@ impl Comparison {
         }
     }
 
-    /// One more contender, which does less than the others must: what nobody can go below.
+    /// Adds a contender that does less than the others have to: a lower bound for all of them.
     pub(crate) fn limit(mut self, name: &'static str, contender: Contender) -> Comparison {
         self.contenders.push(contender);
         Comparison {
@@ -153,11 +153,11 @@ impl Comparison {
     }
 }
 
-/// How large workloads are.
+/// The size of workloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scale {
     Full,
-    /// A thousandth of it, to see that everything works.
+    /// A thousandth of the full size, to check that everything works.
     Quick,
 }
 
@@ -169,7 +169,7 @@ impl Scale {
         }
     }
 
-    /// The rounds of a comparison.
+    /// Returns the number of rounds of a comparison.
     pub(crate) fn rounds(self, full: usize) -> usize {
         self.of(full, 3)
     }

@@ -12,15 +12,15 @@ use crate::plan::{Comparison, Contender, Place, Scale};
 use crate::sample::{self, Extra, Growth, Sample, Step};
 use crate::workloads;
 
-/// What became of a contender.
+/// The samples of a contender, or why there are none.
 pub(crate) type Taken = Series<Extra>;
 
-/// What a child is asked for.
+/// The samples that a child process takes.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Order {
     #[arg(long)]
     pub(crate) comparison: String,
-    /// One contender, or else all, in turns.
+    /// The one contender to measure; without it, all take turns.
     #[arg(long)]
     pub(crate) contender: Option<String>,
     #[arg(long)]
@@ -40,7 +40,7 @@ impl Order {
         }
     }
 
-    /// In the child: takes the samples and prints them.
+    /// Takes the samples and prints them. Runs in the child process.
     pub(crate) fn obey(&self) -> Result<(), String> {
         let comparison = find(self.scale(), &self.comparison)?;
         let wanted = |name: &str| {
@@ -60,7 +60,7 @@ impl Order {
         serde_json::to_writer(io::stdout(), &taken).map_err(|error| error.to_string())
     }
 
-    /// Samples of each of the contenders, in turns.
+    /// Takes samples of all contenders in turns.
     fn take_turns<'a>(
         &self,
         comparison: &Comparison,
@@ -85,7 +85,7 @@ impl Order {
         taken
     }
 
-    /// In the parent: has a child obey. What it took, in the order of the contenders.
+    /// Lets a child process take the samples. Returns them in the order of the contenders. Runs in the parent process.
     fn give(&self, with_mimalloc: bool) -> Result<Vec<Taken>, String> {
         let mut command = itself().map_err(|error| error.to_string())?;
         command.args([
@@ -112,7 +112,7 @@ impl Order {
     }
 }
 
-/// One sample, and the memory that it takes with what was prepared for it, which all turns use.
+/// Takes one sample, with the memory of the work and of its preparation, which all turns share.
 fn turn_watched(contender: &Contender) -> Taken {
     let (prepared, memory) = sample::watched(|| {
         let mut sampler = (contender.prepare)()?;
@@ -127,7 +127,7 @@ fn turn_watched(contender: &Contender) -> Taken {
     taken
 }
 
-/// This program, under the emulator that it runs under, if any.
+/// Returns the command that starts this program, under the same emulator if there is one.
 fn itself() -> io::Result<Command> {
     let program = env::current_exe()?;
     let runner = env::var("ELBOWROOM_TEST_RUNNER").unwrap_or_default();
@@ -142,7 +142,7 @@ fn itself() -> io::Result<Command> {
     })
 }
 
-/// As much memory as contenders may take for so much data.
+/// Returns an upper bound of the memory that contenders take for `data_bytes` of data.
 fn warm_bytes(data_bytes: usize) -> usize {
     (data_bytes + data_bytes.clamp(96 << 20, 512 << 20)).next_multiple_of(2 << 20)
 }
@@ -154,7 +154,7 @@ fn find(scale: Scale, name: &str) -> Result<Comparison, String> {
     found.ok_or_else(|| format!("no comparison `{name}`; `list` lists them"))
 }
 
-/// A comparison that was made.
+/// A comparison and its results.
 #[derive(Debug, Serialize)]
 pub(crate) struct Outcome {
     pub(crate) name: &'static str,
@@ -169,40 +169,40 @@ pub(crate) struct Outcome {
     pub(crate) verdicts: Vec<Verdict>,
 }
 
-/// What a contender came to.
+/// The results of a contender.
 #[derive(Debug, Serialize)]
 pub(crate) struct Entrant {
     pub(crate) name: String,
     pub(crate) taken: Taken,
-    /// From a run of its own.
+    /// The memory, from a separate run.
     pub(crate) memory: Option<Growth>,
 }
 
-/// Whether what was hoped for was reached.
+/// A goal and the result for it.
 #[derive(Debug, Serialize)]
 pub(crate) struct Verdict {
     pub(crate) ours: &'static str,
     pub(crate) theirs: &'static str,
     pub(crate) at_most: f64,
-    /// None if one of the two could not be measured.
+    /// The result; `None` if one of the two contenders could not be measured.
     pub(crate) measured: Option<Measured>,
-    /// What the least that can be done takes, of theirs.
+    /// The time of the least possible work, relative to the other contender.
     pub(crate) limit: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Measured {
-    /// The median of the ratios of samples that follow each other, which is what counts, and their quartiles.
+    /// The median and quartiles of the ratios of consecutive samples. The goal is about this median.
     pub(crate) ratio: Spread,
     /// The ratio of the medians.
     pub(crate) ratio_of_medians: f64,
-    /// The first one by the wall clock.
+    /// The median of the ratios, by the wall clock.
     pub(crate) ratio_by_wall_clock: f64,
 }
 
 impl Verdict {
     pub(crate) fn is_met(&self) -> Option<bool> {
-        // As it is printed: with two digits, and not by the third.
+        // Compares the ratio as it is printed, with two decimals.
         self.measured.map(|measured| {
             (measured.ratio.median * 100.0).round() <= (self.at_most * 100.0).round()
         })
@@ -210,7 +210,7 @@ impl Verdict {
 }
 
 impl Entrant {
-    /// The distribution of the times of its steps: of each share, the median over the samples.
+    /// Returns the distribution of the times of its steps: for each share, the median over the samples.
     pub(crate) fn steps(&self) -> Vec<Step> {
         let samples = self.taken.measured();
         let shares = samples
@@ -239,13 +239,13 @@ impl Outcome {
         }
     }
 
-    /// Nanoseconds a unit.
+    /// Returns the nanoseconds per unit.
     pub(crate) fn time(&self, contender: &Entrant, clock: Clock) -> Option<Spread> {
         let spread = contender.taken.time_ns(clock)?;
         Some(spread.map(|time| time / self.units as f64))
     }
 
-    /// How many times the time of another contender this one takes: the median over pairs.
+    /// Returns the time of this contender relative to another: the median over pairs of samples.
     pub(crate) fn relative(&self, contender: &Entrant, to: &Entrant) -> Option<f64> {
         let times = |entrant: &Entrant| entrant.taken.times(self.clock());
         Some(Spread::of_ratios(&times(contender), &times(to))?.median)
@@ -257,13 +257,13 @@ impl Outcome {
             .find(|contender| contender.name == name)
     }
 
-    /// Nanoseconds a unit, by the clock that counts.
+    /// Returns the median of the nanoseconds per unit, by the clock of the comparison.
     pub(crate) fn median(&self, name: &str) -> Option<f64> {
         Some(self.time(self.contender(name)?, self.clock())?.median)
     }
 }
 
-/// Makes a comparison: its rounds, and then a look at the memory that each contender takes.
+/// Makes a comparison: first its rounds, then a run that measures the memory of each contender.
 pub(crate) fn make(comparison: &Comparison, scale: Scale) -> Outcome {
     let rounds = scale.rounds(comparison.rounds);
     let order = Order {
@@ -292,7 +292,7 @@ pub(crate) fn make(comparison: &Comparison, scale: Scale) -> Outcome {
     if comparison.with_mimalloc && !os::HAS_MIMALLOC {
         refuse(&mut contenders, "built without mimalloc");
     } else if comparison.place == Place::Together || scale == Scale::Quick {
-        // Processes take too long to start where the tests run.
+        // Starting processes takes too long for the tests.
         match order.give(comparison.with_mimalloc) {
             Ok(taken) => contenders
                 .iter_mut()
@@ -344,7 +344,7 @@ pub(crate) fn make(comparison: &Comparison, scale: Scale) -> Outcome {
     outcome
 }
 
-/// One sample of one contender, in a child.
+/// Takes one sample of one contender in a child process.
 fn one(
     order: &Order,
     contender: &str,

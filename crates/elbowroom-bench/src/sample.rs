@@ -9,19 +9,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::os::{self, Memory, MemoryGauge};
 
-/// What one run of a workload took, in all.
+/// The time of one run of a workload, with the figures of [`Extra`].
 pub(crate) type Sample = elbowroom_measure::Sample<Extra>;
 
-/// What else was noted of a run.
+/// Further figures of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Extra {
-    /// Set if it was asked for and the system tells.
+    /// The growth of memory, if it was asked for and the system reports it.
     pub(crate) memory: Option<Growth>,
-    /// For a workload that times each of its steps: the time in nanoseconds that each share of the steps stays below.
+    /// The distribution of the times of single steps, if the workload times each of them.
     pub(crate) steps: Vec<Step>,
 }
 
-/// How much memory a process came to have in a workload, in bytes.
+/// The growth of a process's memory during a workload, in bytes.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Growth {
     pub(crate) peak_resident: u64,
@@ -35,15 +35,15 @@ pub(crate) struct Step {
     pub(crate) ns: u64,
 }
 
-/// Set in a child that looks at memory rather than time.
+/// Whether this process measures memory instead of time.
 static LOOKS_AT_MEMORY: AtomicBool = AtomicBool::new(false);
 
-/// From now on, samples tell of memory. Their times are then not worth much.
+/// Lets later samples measure memory. Their times are then not meaningful.
 pub(crate) fn look_at_memory() {
     LOOKS_AT_MEMORY.store(true, Ordering::Relaxed);
 }
 
-/// Runs a workload. What it returns is dropped after the clocks have stopped.
+/// Runs a workload and times it. Its result is dropped after the clocks have stopped.
 pub(crate) fn timed<R>(work: impl FnOnce() -> R) -> Sample {
     let watcher = LOOKS_AT_MEMORY
         .load(Ordering::Relaxed)
@@ -59,7 +59,7 @@ pub(crate) fn timed<R>(work: impl FnOnce() -> R) -> Sample {
     Sample { times, extra }
 }
 
-/// Does something, and says how much memory the process came to have meanwhile. What it returns is there to the end.
+/// Runs a workload, and returns its result and the growth of the process's memory, both before the result is dropped.
 pub(crate) fn watched<R>(work: impl FnOnce() -> R) -> (R, Option<Growth>) {
     let watcher = Watcher::start();
     let kept = work();
@@ -67,8 +67,8 @@ pub(crate) fn watched<R>(work: impl FnOnce() -> R) -> (R, Option<Growth>) {
     (kept, memory)
 }
 
-/// A thread that looks at this process's memory all the time, so that what was there in between is seen too: while a
-/// block is copied to a larger one, both are.
+/// A thread that reads this process's memory figures all the time. It also sees short peaks: while a block is copied to
+/// a larger one, both exist.
 struct Watcher {
     before: Memory,
     before_by_gauge: Memory,
@@ -77,7 +77,7 @@ struct Watcher {
     thread: JoinHandle<()>,
 }
 
-/// The gauge is off by less than that.
+/// An upper bound of the gauge's error.
 const GAUGE_ERROR_BYTES: u64 = 1 << 20;
 
 impl Watcher {
@@ -99,7 +99,7 @@ impl Watcher {
             *seen.lock().unwrap() = peak;
         });
         let before_by_gauge = has_started.recv().ok()?;
-        // The first look takes memory of its own.
+        // The first reading allocates memory itself.
         os::memory();
         Some(Watcher {
             before: os::memory()?,
@@ -115,7 +115,7 @@ impl Watcher {
         self.is_done.store(true, Ordering::Relaxed);
         self.thread.join().ok()?;
         let peak = *self.peak.lock().unwrap();
-        // At the end the exact figures count; a peak before that only if it is a clear one.
+        // The exact figures at the end count. An earlier peak counts only if it exceeds the gauge's error.
         let growth = |before: u64, after: u64, gauge_before: u64, gauge_peak: u64| {
             let (at_end, seen) = (
                 after.saturating_sub(before),

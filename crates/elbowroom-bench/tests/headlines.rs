@@ -1,4 +1,4 @@
-//! The figures of the README stand in the results, and are those of the processor that does worst.
+//! The figures of the README occur in the results, and are those of the slowest processor.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +19,7 @@ fn figures_in_the_readme_stand_in_the_results() {
         let section = section.split("\n## ").next().unwrap();
         let mut rows = 0;
         for line in section.lines().filter(|line| line.ends_with("` |")) {
-            // What was measured, the baseline, the ratio, the comparison.
+            // The cells: the measured operation, the baseline, the ratio, the comparison.
             let [_, _, rival, ratio, comparison, _] =
                 line.split('|').map(str::trim).collect::<Vec<_>>()[..]
             else {
@@ -38,7 +38,7 @@ fn figures_in_the_readme_stand_in_the_results() {
     }
 }
 
-/// Returns the largest figure of a row, behind the four columns that say what was asked.
+/// Returns the largest figure of a row, after the four columns that describe the goal.
 fn worst(row: &str) -> Option<f64> {
     let figures = row.split('|').skip(5);
     let figures = figures.filter_map(|cell| cell.trim().trim_matches('*').parse::<f64>().ok());

@@ -1,4 +1,4 @@
-//! The report, with tiny workloads: it comes to its end, and every figure is one.
+//! The report with tiny workloads: it completes, and every figure is a number.
 
 use std::env;
 use std::fs;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// The program with these arguments, here or under an emulator.
+/// Returns the command for the program with these arguments, under an emulator if one is needed.
 fn bench(args: &[&str]) -> Command {
     let program = env!("CARGO_BIN_EXE_elbowroom-bench");
     let runner = env::var("ELBOWROOM_TEST_RUNNER").unwrap_or_default();
@@ -31,7 +31,7 @@ fn list(value: &Value) -> &[Value] {
 fn a_quick_report_is_whole() {
     if env::var("ELBOWROOM_TEST_RUNNER").is_ok_and(|runner| runner.contains("qemu")) {
         return eprintln!(
-            "an emulator's figures say nothing, and its clocks and threads are not what is measured"
+            "an emulator's figures mean nothing, because its clocks and threads are not the machine's"
         );
     }
     let folder = env::temp_dir().join(format!("elbowroom-bench-{}", std::process::id()));
@@ -68,12 +68,12 @@ fn a_quick_report_is_whole() {
             assert_eq!(samples.len(), 3, "{name}: {contender}");
             for sample in samples {
                 assert!(sample["wall_ns"].as_u64() > Some(0), "{name}: {contender}");
-                // Not every system has such a clock.
+                // Not every system has a clock for processor time.
                 assert_ne!(sample["cpu_ns"].as_u64(), Some(0), "{name}: {contender}");
             }
             measured += 1;
         }
-        // Whatever a system lacks, the library itself works there.
+        // The library itself works on every system, whatever features it lacks.
         let ours = list(&comparison["contenders"])
             .iter()
             .find(|contender| contender["name"] == "elbowroom");

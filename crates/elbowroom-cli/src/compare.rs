@@ -14,7 +14,7 @@ use crate::output::{columns, complain, fitted, json, print};
 use crate::size::{Sizes, human};
 use crate::usage::Usage;
 
-/// What to do in both ways.
+/// The work that is done in both ways.
 #[derive(Clone, Copy)]
 struct Plan {
     reserve_bytes: usize,
@@ -58,7 +58,7 @@ fn larger_than_memory() -> usize {
     len
 }
 
-/// What one way took, seen while its memory was held.
+/// The cost of one way, read while its memory was held.
 #[derive(Serialize)]
 struct Cost {
     reserved_bytes: usize,
@@ -230,13 +230,13 @@ struct Report<'a> {
     page_size_bytes: usize,
     reserve_bytes: usize,
     touch_bytes: usize,
-    /// Null where it is not known.
+    /// Null if it is not known.
     commit_is_limited: Option<bool>,
     up_front: WayReport<'a>,
     on_touch: WayReport<'a>,
 }
 
-/// One way: what it cost, or why it failed. The other is null.
+/// One way: its cost, or the reason why it failed. The other field is null.
 #[derive(Serialize)]
 struct WayReport<'a> {
     cost: Option<&'a Cost>,

@@ -1,4 +1,4 @@
-//! What is made of the command line itself: completions for shells, and manual pages.
+//! Output made from the definition of the command line: completions for shells, and manual pages.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -9,17 +9,17 @@ use clap_mangen::Man;
 use crate::args;
 use crate::output;
 
-/// `elbowroom completions`.
+/// Runs `elbowroom completions`.
 pub(crate) fn completions(shell: Shell) -> Result<i32, String> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut args::command(), "elbowroom", &mut script);
     print(&script)
 }
 
-/// `elbowroom man`, of one command or of all.
+/// Runs `elbowroom man`, for one command or for all.
 pub(crate) fn page(names: &[String]) -> Result<i32, String> {
     let all = args::command();
-    // An unknown name was refused before.
+    // The parser has refused unknown names already.
     let command = args::find(&all, names).unwrap_or(&all).clone();
     print(&render(command).map_err(|error| format!("cannot make the page: {error}"))?)
 }
@@ -36,7 +36,7 @@ fn render(command: clap::Command) -> io::Result<Vec<u8>> {
         .to_owned();
     let man = Man::new(command);
     let mut page = Vec::new();
-    // Not by `Man`, for which no date is no word, and the next word a date.
+    // `Man` does not write this line, because without a date it takes the next word for one.
     let version = env!("CARGO_PKG_VERSION");
     writeln!(
         page,

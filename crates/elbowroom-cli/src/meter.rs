@@ -1,4 +1,4 @@
-//! What memory costs: the system's figures at one moment, and how they changed.
+//! The system's figures on memory at one moment, and their changes.
 
 use std::fmt;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub(crate) struct Change {
 impl Usage {
     /// Reads the figures before a measurement.
     pub(crate) fn before() -> Usage {
-        // The first look takes memory of its own.
+        // The first reading allocates memory itself.
         os::usage();
         os::usage()
     }

@@ -1,11 +1,11 @@
-//! How far it is, on standard error, if that is a terminal.
+//! The progress of long work, on standard error if that is a terminal.
 
 use std::env;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
 const BAR_COLUMNS: usize = 24;
-/// What every terminal has.
+/// The columns that every terminal has.
 const COLUMNS: usize = 79;
 
 pub(crate) struct Progress {
@@ -24,7 +24,7 @@ impl Progress {
         }
     }
 
-    /// Says what is done next.
+    /// Shows the next step.
     pub(crate) fn step(&mut self, next: impl Display) {
         if self.is_shown {
             // A failure cannot be reported.
@@ -37,7 +37,7 @@ impl Progress {
         self.done += 1;
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(crate) fn end(self) {
         if self.is_shown {
             let _ = write!(io::stderr(), "\r{:COLUMNS$}\r", "");

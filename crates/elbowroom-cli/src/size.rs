@@ -1,4 +1,4 @@
-//! Sizes in bytes, as people write and read them.
+//! Sizes in bytes, in the form that people write and read.
 
 use elbowroom::Size;
 pub(crate) use elbowroom_map::{Sizes, count, grouped};
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_size_is_refused() {
+    fn invalid_sizes_are_refused() {
         for (text, part) in [
             ("", "starts with a whole number"),
             ("GiB", "starts with a whole number"),

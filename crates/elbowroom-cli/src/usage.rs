@@ -1,13 +1,13 @@
-//! What memory costs at one moment: the figures of the system.
+//! The system's figures on memory at one moment.
 
-/// The figures at one moment; `None` where this system does not tell.
+/// The figures at one moment; `None` if the system does not report one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Usage {
-    /// What all programs together have committed.
+    /// The committed memory of all programs together.
     pub(crate) system_commit_bytes: Option<u64>,
-    /// What this process has committed.
+    /// The committed memory of this process.
     pub(crate) process_commit_bytes: Option<u64>,
-    /// What of this process is in physical memory.
+    /// The part of this process that is in physical memory.
     pub(crate) resident_bytes: Option<u64>,
     /// The page faults of this process that the kernel resolved, most by finding it a physical page.
     pub(crate) kernel_faults: Option<u64>,

@@ -91,8 +91,8 @@ impl Picture {
         )
     }
 
-    /// Returns the picture as text: lines of characters, one a cell, with their addresses, and what they mean. A line
-    /// has at most `columns`, if that is room for an address and one cell.
+    /// Returns the picture as text: lines of one character per cell, with addresses, and a legend. A line has at most
+    /// `columns`, if an address and one cell fit in it.
     pub fn draw(&self, paint: Paint, columns: usize) -> String {
         let mut text = String::new();
         let mut at = self.start;

@@ -1,4 +1,4 @@
-//! Why a process is not seen.
+//! Errors.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ enum Cause {
     Other,
 }
 
-/// Why a process or a region cannot be looked at. The text says what to do about it.
+/// An error of reading a process or finding a region. The text says what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     cause: Cause,

@@ -1,4 +1,4 @@
-//! Names as they can be shown.
+//! Safe display of names.
 
 use unicode_general_category::{GeneralCategory, get_general_category};
 

@@ -1,4 +1,4 @@
-//! A range of pages as a picture: one cell for a page, or for so many pages that it fits.
+//! A range of pages as a picture: each cell is a page, or several pages so that the picture fits.
 
 use crate::pages::{Run, State};
 

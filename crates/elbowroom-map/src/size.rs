@@ -1,4 +1,4 @@
-//! Sizes and numbers, as people read them.
+//! The text form of sizes and numbers.
 
 use elbowroom::Size;
 
@@ -58,7 +58,7 @@ impl Sizes {
         }
     }
 
-    /// Returns a size as a cell of the table: `-` for nothing, `?` for what is not known.
+    /// Returns a size as a cell of the table: `-` for zero, `?` if it is not known.
     pub fn cell(&self, bytes: Option<u64>) -> String {
         match bytes {
             Some(0) => "-".to_owned(),
@@ -77,7 +77,7 @@ impl Sizes {
         format!("{sign}{}", self.text(bytes.unsigned_abs()))
     }
 
-    /// Returns a difference as a cell of the table: `-` for none, `?` for what is not known.
+    /// Returns a difference as a cell of the table: `-` for zero, `?` if it is not known.
     pub fn change_cell(&self, bytes: Option<i64>) -> String {
         match bytes {
             Some(0) => "-".to_owned(),

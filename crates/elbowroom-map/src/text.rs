@@ -47,7 +47,7 @@ impl Paint {
 /// The rows of regions in a text, unless all are wanted.
 const ROWS: usize = 24;
 
-/// The width of what stands before a bar.
+/// The width of the text before a bar.
 const BAR_START: usize = 23;
 
 /// The regions of one kind and name.
@@ -161,7 +161,7 @@ fn text(snapshot: &Snapshot, rows_max: usize, paint: Paint, columns: usize) -> S
     text
 }
 
-/// Each sum as a bar, all on one scale.
+/// Writes each sum as a bar, all on one scale.
 fn bars(text: &mut String, total: &Figures, columns: usize) {
     let scale = total.scale_bytes();
     let sizes = Sizes::of(total.bytes().into_iter().flatten());
@@ -234,7 +234,7 @@ impl Table {
         }
     }
 
-    /// The first two columns.
+    /// Returns the first two columns.
     fn start(&self, kind: &str, count: &dyn fmt::Display) -> String {
         match self.has_count {
             true => format!("{kind:<KIND_COLUMNS$}{count:>COUNT_COLUMNS$}"),
@@ -395,7 +395,7 @@ and 1 more
     }
 
     #[test]
-    fn what_is_not_known_is_said() {
+    fn unknown_figures_are_marked() {
         let mut snapshot = snapshot();
         snapshot.mappings[0].figures.dirty_bytes = None;
         let text = text(&snapshot, 9, Paint::Plain, usize::MAX);

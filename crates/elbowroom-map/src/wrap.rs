@@ -1,8 +1,8 @@
-//! Texts in lines.
+//! Line breaks.
 
 use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
 
-/// The width of a text that nothing is known of.
+/// The default width of a text.
 pub(crate) const COLUMNS: usize = 80;
 
 /// Breaks a text between words into lines of at most `columns` characters. A longer word has a line of its own.

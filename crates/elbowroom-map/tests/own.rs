@@ -1,4 +1,4 @@
-//! A program that looks at itself sees what it did, and what the system's own listing says.
+//! Snapshots of this process agree with its own regions and with the system's listing.
 
 #![allow(
     unsafe_code,
@@ -13,13 +13,13 @@ use std::thread;
 use elbowroom::{Growth, Region, page_size};
 use elbowroom_map::{Kind, Snapshot, State, Wanted};
 
-/// Whether this platform's address spaces can be read here: an emulator's /proc is the host's in part.
+/// Returns whether address spaces can be read on this platform. An emulator's /proc shows parts of the host's.
 fn is_known_here() -> bool {
     let runner = std::env::var("ELBOWROOM_TEST_RUNNER").unwrap_or_default();
     runner.trim().is_empty() && cfg!(any(target_os = "linux", windows))
 }
 
-/// 64 pages: 8 touched, 4 more committed, reserved ones at both ends.
+/// Returns a region of 64 pages: 8 touched, 4 more committed, and reserved ones at both ends.
 fn region(name: &str) -> Region {
     let page = page_size();
     let region = Region::builder(64 * page)
@@ -136,15 +136,15 @@ fn kernel_version() -> (u32, u32) {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
-/// Pages of a huge page are told as such, as many as the mappings' figures have.
+/// The pages of huge pages are reported as huge, as many as the figures of the mappings count.
 #[test]
 #[cfg(target_os = "linux")]
 fn huge_pages_are_seen() {
-    // Older kernels do not tell which pages are huge.
+    // Older kernels do not report which pages are huge.
     if !is_known_here() || kernel_version() < (6, 7) {
         return;
     }
-    // Windows grow until they have the size of a huge page; what is brought in then is one, if the system has such.
+    // Windows grow to the size of a huge page; the kernel then brings in huge pages, if it has them.
     let region = Region::builder(32 << 20).name("huge").build().unwrap();
     region.try_fill(0..16 << 20, 1).unwrap();
     let snapshot = Snapshot::of_self().unwrap();
@@ -167,7 +167,7 @@ fn huge_pages_are_seen() {
     assert!(told.resident_bytes >= Some(16 << 20), "{told:?}");
 }
 
-/// A guard page inside committed ones (MADV_GUARD_INSTALL), where the kernel has such and tells.
+/// A guard page inside committed ones (MADV_GUARD_INSTALL) is reported, if the kernel has them and reports them.
 #[test]
 #[cfg(target_os = "linux")]
 fn guard_pages_are_seen() {
@@ -179,7 +179,7 @@ fn guard_pages_are_seen() {
         .unwrap();
     reservation.commit(0..8 * page).unwrap();
     let guard = reservation.as_ptr().wrapping_add(3 * page);
-    // SAFETY: a page of a reservation of this test's, into which nothing points.
+    // SAFETY: the page belongs to this test's reservation, and no pointer into it is used.
     let installed = unsafe { libc::madvise(guard.cast(), page, MADV_GUARD_INSTALL) };
     if !is_known_here() || installed != 0 || kernel_version() < (6, 15) {
         return;
@@ -198,7 +198,7 @@ fn guard_pages_are_seen() {
     assert_eq!(guards, [guard.addr() as u64]);
 }
 
-/// The sums are those of the system's own.
+/// The sums agree with the system's own.
 #[test]
 #[cfg(target_os = "linux")]
 fn smaps_rollup_says_the_same() {
@@ -307,7 +307,7 @@ fn a_region_that_changes_is_one_region() {
     });
 }
 
-/// Memory of MAP_HUGETLB is no file's, and what of it is in memory is told, where the system has such pages.
+/// Memory of MAP_HUGETLB does not count as a file, and its resident part is reported, if the system has such pages.
 #[test]
 #[cfg(target_os = "linux")]
 fn hugetlb_is_told_as_what_it_is() {
@@ -315,7 +315,7 @@ fn hugetlb_is_told_as_what_it_is() {
     let map = |more| {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_HUGETLB | more;
         let protection = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: a new mapping, where nothing is.
+        // SAFETY: a new mapping at an address that the kernel chooses replaces no existing memory.
         unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) }
     };
     // Without a pool, addresses can still be had.
@@ -347,6 +347,6 @@ fn hugetlb_is_told_as_what_it_is() {
         is_touched,
         "{runs:?}"
     );
-    // SAFETY: this test's own mapping, into which nothing points.
+    // SAFETY: the mapping belongs to this test, and no pointer into it is used any more.
     unsafe { libc::munmap(memory, len) };
 }

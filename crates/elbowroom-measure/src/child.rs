@@ -1,4 +1,4 @@
-//! Children of this program, which measure in a process of their own.
+//! Child processes of this program, which take measurements.
 
 use std::process::{Command, Stdio};
 
@@ -6,10 +6,11 @@ use serde::de::DeserializeOwned;
 
 use crate::os::ending;
 
-/// Runs a child, and reads the JSON that it prints.
+/// Runs a child process and reads the JSON that it prints.
 ///
 /// # Errors
-/// Says why there is no child, or how it ended without an answer and the last line of its standard error.
+/// Fails if the child cannot be started, or ends without an answer. The message then says how it ended, with the last
+/// line of its standard error.
 pub fn ask<T: DeserializeOwned>(child: &mut Command) -> Result<T, String> {
     let output = child.stdin(Stdio::null()).output();
     let output = output.map_err(|error| format!("no process for it: {error}"))?;

@@ -1,7 +1,7 @@
-//! How the `elbowroom` command and its benchmarks measure: samples taken in turns, in processes of their own, by the
-//! processors' clock.
+//! The measurements of the `elbowroom` command and its benchmarks: interleaved samples in separate processes, by
+//! processor time.
 //!
-//! This package is a part of those two programs. Its interface may change with every version.
+//! This package is part of these two programs. Its interface may change in every version.
 
 mod child;
 mod order;

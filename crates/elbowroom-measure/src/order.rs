@@ -1,6 +1,6 @@
 //! Orders in which pages are touched.
 
-/// Returns the numbers below `count`, shuffled (Fisher and Yates), always in the same way.
+/// Returns the numbers below `count` in an order that is shuffled (Fisher and Yates) but always the same.
 pub fn shuffled(count: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;

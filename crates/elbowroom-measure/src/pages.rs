@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Of what pages committed memory is, and when they come into memory.
+/// The size of the pages of committed memory, and when they become resident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Pages {
-    /// Small ones, brought in by the kernel when they are touched.
+    /// Small pages that the kernel brings in when they are touched.
     Demand,
-    /// Small ones, brought in at once.
+    /// Small pages that are brought in at once.
     Populated,
-    /// Huge ones, brought in at once.
+    /// Huge pages that are brought in at once.
     HugePopulated,
 }

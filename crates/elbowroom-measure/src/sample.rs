@@ -1,4 +1,4 @@
-//! Samples: what one run took, and all runs of the same.
+//! Samples: the time of one run, and the series of all runs of one contender.
 
 use std::time::{Duration, Instant};
 
@@ -7,27 +7,26 @@ use serde::{Deserialize, Serialize};
 use crate::os::cpu_time;
 use crate::spread::Spread;
 
-/// The clock that times are taken by.
+/// The clock of a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Clock {
-    /// The processors' time, in the kernel too, which other programs on the machine disturb least.
+    /// Processor time, including the kernel's. Other programs on the machine disturb it least.
     Cpu,
-    /// The wall clock: where threads wait for each other.
+    /// The wall clock, for work in which threads wait for each other.
     Wall,
 }
 
-/// What a run took, in nanoseconds.
+/// The times of a run, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Times {
-    /// By the wall clock.
+    /// The time by the wall clock.
     pub wall_ns: u64,
-    /// The processors' time, with the kernel's work; `None` if the system has no fine clock for it.
+    /// The processor time, including the kernel's; `None` if the system has no fine clock for it.
     pub cpu_ns: Option<u64>,
 }
 
-/// Runs something, and returns its result and the time it took. The result is dropped by the caller, after the clocks
-/// have stopped.
+/// Runs `work`, and returns its result and its time. The caller drops the result, after the clocks have stopped.
 pub fn timed<R>(work: impl FnOnce() -> R) -> (R, Times) {
     let cpu = cpu_time();
     let wall = Instant::now();
@@ -41,16 +40,16 @@ pub fn timed<R>(work: impl FnOnce() -> R) -> (R, Times) {
     (result, times)
 }
 
-/// Returns a time in nanoseconds. 584 years fit.
+/// Returns a time in nanoseconds. Times up to 584 years are exact.
 pub fn nanoseconds(time: Duration) -> u64 {
     time.as_nanos() as u64
 }
 
-/// More than this share of time lost to other programs, and the figures are about something else.
+/// The largest share of time that other programs may take before the figures are unreliable.
 const LOST_SHARE_MAX: f64 = 0.1;
 
-/// Returns a warning if other programs, or a host, had the processors for much of these times, which are of one thread
-/// each. `None` also if the system has no fine clock for it.
+/// Returns a warning if other programs or a host used the processors for much of these times, each of one thread.
+/// Returns `None` also if the system has no fine clock for processor time.
 pub fn busy(times: impl IntoIterator<Item = Times>) -> Option<String> {
     let (mut wall, mut cpu) = (0, 0);
     for times in times {
@@ -58,7 +57,7 @@ pub fn busy(times: impl IntoIterator<Item = Times>) -> Option<String> {
         cpu += times.cpu_ns?;
     }
     let lost = 1.0 - cpu as f64 / wall as f64;
-    // Of no times it is not a number.
+    // Without times, the share is not a number.
     (lost > LOST_SHARE_MAX).then(|| {
         format!(
             "This machine was busy: {} % of the time the processors worked for others. Processor time is longer \
@@ -68,24 +67,23 @@ pub fn busy(times: impl IntoIterator<Item = Times>) -> Option<String> {
     })
 }
 
-/// One measurement, with what else was noted.
+/// One measurement, with further figures.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sample<E> {
-    /// What it took.
+    /// The times.
     #[serde(flatten)]
     pub times: Times,
-    /// What else was noted.
+    /// Further figures.
     #[serde(flatten)]
     pub extra: E,
 }
 
-/// The samples of one contender. If one of them failed, it is not measured: what works only now and then is no
-/// measurement.
+/// The samples of one contender. If one of them failed, the contender counts as not measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Series<E> {
-    /// One sample of each round.
+    /// One sample per round.
     pub samples: Vec<Sample<E>>,
-    /// Why it could not be measured.
+    /// The reason why it could not be measured.
     pub refusal: Option<String>,
 }
 
@@ -99,7 +97,7 @@ impl<E> Default for Series<E> {
 }
 
 impl<E> Series<E> {
-    /// Returns a series that could not be measured, and why.
+    /// Returns a series that could not be measured for this reason.
     pub fn refused(why: impl Into<String>) -> Series<E> {
         Series {
             samples: Vec::new(),
@@ -107,7 +105,7 @@ impl<E> Series<E> {
         }
     }
 
-    /// Takes one more sample. What failed before is not tried again.
+    /// Takes one more sample, unless one has failed before.
     pub fn take(&mut self, sample: impl FnOnce() -> Result<Sample<E>, String>) {
         if self.refusal.is_none() {
             match sample() {
@@ -117,7 +115,7 @@ impl<E> Series<E> {
         }
     }
 
-    /// Returns the samples; none if it is not measured.
+    /// Returns the samples, or none if one of them failed.
     pub fn measured(&self) -> &[Sample<E>] {
         if self.refusal.is_none() {
             &self.samples
@@ -126,13 +124,13 @@ impl<E> Series<E> {
         }
     }
 
-    /// Returns whether the processors' time of all samples is known.
+    /// Returns whether the processor time of all samples is known.
     pub fn has_cpu_times(&self) -> bool {
         let mut samples = self.samples.iter();
         samples.all(|sample| sample.times.cpu_ns.is_some())
     }
 
-    /// Returns the times in nanoseconds, by the wall clock where the processors' time is not known.
+    /// Returns the times in nanoseconds, by the wall clock if the processor time is not known.
     pub fn times(&self, clock: Clock) -> Vec<f64> {
         let time = |sample: &Sample<E>| match (clock, sample.times.cpu_ns) {
             (Clock::Cpu, Some(cpu_ns)) => cpu_ns as f64,

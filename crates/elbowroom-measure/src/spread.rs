@@ -1,4 +1,4 @@
-//! The middle of some figures, and how far they spread.
+//! The median and the quartiles of figures.
 
 use serde::Serialize;
 
@@ -14,11 +14,11 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Returns the spread of some figures; `None` without any.
+    /// Returns the spread of figures, or `None` if there are none.
     pub fn of(figures: impl IntoIterator<Item = f64>) -> Option<Spread> {
         let mut figures: Vec<f64> = figures.into_iter().collect();
         figures.sort_by(f64::total_cmp);
-        // Between two figures, in proportion.
+        // Interpolates linearly between two figures.
         let quantile = |share: f64| {
             let at = share * figures.len().checked_sub(1)? as f64;
             let (below, above) = (figures[at.floor() as usize], figures[at.ceil() as usize]);
@@ -31,12 +31,12 @@ impl Spread {
         })
     }
 
-    /// Returns the spread of the ratios of pairs of figures that were taken one after the other.
+    /// Returns the spread of the ratios of figures that were measured in pairs.
     pub fn of_ratios(ours: &[f64], theirs: &[f64]) -> Option<Spread> {
         Spread::of(ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs))
     }
 
-    /// Returns the same in another unit.
+    /// Returns the spread in another unit.
     pub fn map(self, convert: impl Fn(f64) -> f64) -> Spread {
         Spread {
             lower_quartile: convert(self.lower_quartile),
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn ratios_are_of_pairs() {
-        // A machine that is twice as slow in the second round.
+        // The machine is half as fast in the second round.
         let spread = Spread::of_ratios(&[1.0, 2.0, 1.1], &[2.0, 4.0, 2.0]).unwrap();
         assert_eq!(spread.median, 0.5);
         assert_eq!(Spread::of_ratios(&[], &[]), None);

@@ -1,4 +1,4 @@
-//! Memory that is committed whole from the start, so that any of it may be touched.
+//! Memory that is committed as a whole from the start.
 
 #![allow(unsafe_code, reason = "writes through the pointer of a reservation")]
 
@@ -7,12 +7,12 @@ use elbowroom::{Error, Reservation, page_size};
 use crate::os::bring_in;
 use crate::pages::Pages;
 
-/// What huge pages are aligned to, whatever size they have here.
+/// The alignment for huge pages, whose size may differ on this machine.
 const HUGE_ALIGNMENT: usize = 2 << 20;
 
-/// The seed's alternative to committing on demand.
+/// Memory that is committed before the first touch: the alternative to committing on demand.
 pub struct UpFront {
-    // Invariant: every page is committed and stays so; nothing else has the pointer.
+    // Invariant: every page is committed and stays so; no other code has the pointer.
     block: Reservation,
 }
 
@@ -60,9 +60,9 @@ impl UpFront {
     }
 }
 
-/// Touches and gives back some memory, so that the system has it at hand. The host of a virtual machine may have taken
-/// back what had been free for a while (free page reporting), and then takes milliseconds to bring a huge page in, all
-/// of them on the program's clock. What cannot be had is not touched.
+/// Touches and releases `len` bytes, so that the system has free memory at hand. The host of a virtual machine may have
+/// taken back memory that was free for a while (free page reporting). It then needs milliseconds to bring a huge page
+/// in, and they count as the program's time. Does nothing if the memory is not available.
 pub fn warm(len: usize) {
     if UpFront::with_pages(len, Pages::HugePopulated).is_err() {
         if let Ok(mut block) = UpFront::new(len) {

@@ -1,6 +1,6 @@
-//! Figures and titles as people read them.
+//! Figures and titles in a form for people.
 
-/// Returns the unit that suits a time in nanoseconds, also in nanoseconds, and its name.
+/// Returns a suitable unit for a time in nanoseconds: the unit's length in nanoseconds, and its name.
 pub fn unit(ns: f64) -> (f64, &'static str) {
     match ns {
         ns if ns < 999.5 => (1.0, "ns"),
@@ -10,7 +10,7 @@ pub fn unit(ns: f64) -> (f64, &'static str) {
     }
 }
 
-/// Returns a time in nanoseconds with three digits, in the unit that suits it.
+/// Returns a time with three digits, in a suitable unit.
 pub fn time(ns: f64) -> String {
     let (unit, name) = unit(ns);
     format!("{} {name}", three_digits(ns / unit))
@@ -26,7 +26,7 @@ pub fn three_digits(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
-/// Returns a title with a capital letter. `u64` is a name, which keeps its own.
+/// Returns a title that starts with a capital letter, unless it starts with the name `u64`.
 pub fn capitalised(text: &str) -> String {
     let mut chars = text.chars();
     match chars.next() {

@@ -1,4 +1,4 @@
-//! A reservation that one thread commits, decommits and protects by hand.
+//! A reservation that one thread commits, decommits and protects explicitly.
 
 #![allow(
     unsafe_code,
@@ -20,7 +20,7 @@ const ACCESSES: [Access; 4] = [
     Access::ReadExecute,
 ];
 
-/// A reservation, and what should be in it: for a committed page its access and bytes.
+/// A reservation and its expected contents: for each committed page the access and the bytes.
 pub(crate) struct Block {
     block: Reservation,
     pages: Vec<Option<(Access, Box<[u8]>)>>,
@@ -40,7 +40,7 @@ impl Block {
         })
     }
 
-    /// One operation on it. Whether it was refused.
+    /// Does one operation. Returns whether it was refused.
     pub(crate) fn act(&mut self, rng: &mut Rng) -> Checked<bool> {
         let size = page_size();
         let start = rng.below(self.pages.len() + 1) * size + rng.below(size);
@@ -157,7 +157,7 @@ impl Block {
         Ok(false)
     }
 
-    /// Reads the range where it may be read, and writes it where it may be written.
+    /// Reads the readable pages of the range, and writes the writable ones.
     fn touch(&mut self, range: &Range<usize>, rng: &mut Rng) -> Checked {
         for at in range.clone().step_by(1 + rng.below(64)) {
             let Some((access, bytes)) = &mut self.pages[at / page_size()] else {
@@ -166,7 +166,7 @@ impl Block {
             let byte = &mut bytes[at % page_size()];
             let address = self.block.as_ptr().wrapping_add(at);
             if *access != Access::None {
-                // SAFETY: a committed page that may be read, of a reservation that nobody else has.
+                // SAFETY: the page is committed and readable, and no other code has a pointer into the reservation.
                 let seen = unsafe { address.read_volatile() };
                 check!(
                     seen == *byte,
@@ -175,7 +175,7 @@ impl Block {
             }
             if *access == Access::ReadWrite {
                 *byte = rng.next() as u8;
-                // SAFETY: a committed page that may be written, of a reservation that nobody else has.
+                // SAFETY: the page is committed and writable, and no other code has a pointer into the reservation.
                 unsafe { address.write_volatile(*byte) };
             }
         }

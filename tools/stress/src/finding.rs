@@ -1,9 +1,9 @@
-//! Checks, and what they find.
+//! Checks and their findings.
 
-/// What a check answers: an error is a finding, in words.
+/// The result of a check. An error is a finding, in words.
 pub(crate) type Checked<T = ()> = Result<T, String>;
 
-/// A finding unless the condition holds.
+/// Returns a finding if the condition does not hold.
 macro_rules! check {
     ($holds:expr, $($words:tt)*) => {
         if !$holds {

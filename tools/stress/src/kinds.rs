@@ -23,7 +23,7 @@ pub(crate) enum Kind {
     Fork,
 }
 
-/// Every kind, its name, and how often it is picked, in parts of the sum.
+/// Every kind, with its name and its weight when one is picked.
 pub(crate) const KINDS: [(Kind, &str, usize); 24] = [
     (Kind::Make, "make", 40),
     (Kind::Release, "release", 25),
@@ -60,7 +60,7 @@ pub(crate) const WEIGHTS: usize = {
     sum
 };
 
-/// What an operation is about, in words.
+/// Returns a description of an operation.
 pub(crate) fn what(name: &str, about: [usize; 3]) -> String {
     match about {
         [0, 0, 0] => name.to_owned(),

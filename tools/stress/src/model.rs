@@ -1,7 +1,7 @@
-//! What a region and a tree of budgets should do, as naively as it can be written down.
+//! A naive model of regions and of a tree of budgets.
 //!
-//! A page is a vector of bytes or it is not there. The rules are those of the documentation, not the library's code: a
-//! fault is counted, the filter is asked, a window is cut to what is free and to what the limits leave.
+//! A page is a vector of bytes, or absent. The rules come from the documentation and not from the library's code: a
+//! fault is counted, the filter is asked, and the window is cut to its free pages and to what the limits allow.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -13,33 +13,33 @@ use elbowroom::page_size;
 pub(crate) enum Why {
     PastEnd,
     Limit,
-    /// By the budget of this index.
+    /// The budget with this index is used up.
     Budget(usize),
     Filter,
-    /// In a forked child there is nobody to ask.
+    /// The monitor's thread does not exist in a forked child.
     MonitorGone,
     /// An injected refusal.
     System,
 }
 
-/// What a region's filter does.
+/// The behaviour of a region's filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Filter {
     None,
     Commits,
-    /// Declines one page of so many.
+    /// Declines one of this number of pages.
     DeclinesEach(usize),
     /// Commits the page itself, and declines if that fails.
     CommitsItself,
-    /// Commits the page itself, and declines all the same.
+    /// Commits the page itself, and declines nevertheless.
     CommitsAndDeclines,
     /// Touches another region at the same page, and declines if that is refused.
     TouchesAnother,
-    /// Touches the page that faulted, which is refused, and commits.
+    /// Touches the page that faulted, which must be refused, and then commits.
     TouchesItself,
 }
 
-/// A budget of the model; index 0 is the topmost one.
+/// A budget of the model. Index 0 is the root.
 struct Node {
     limit: usize,
     parent: Option<usize>,
@@ -50,10 +50,10 @@ struct Node {
     heard: u64,
 }
 
-/// What is outside the regions of a thread: its budgets, and the refusal that is planned.
+/// The state that the regions of a thread share: its budgets, and the planned refusal.
 pub(crate) struct Ground {
     nodes: Vec<Node>,
-    // The next commit to refuse, counting down; 0: none.
+    // The number of commits until the one that is refused; 0 if none is.
     refuse: u64,
 }
 
@@ -65,7 +65,7 @@ impl Ground {
         }
     }
 
-    /// Adds a budget of so many pages; the parent is an index.
+    /// Adds a budget with a limit in pages. The parent is an index.
     pub(crate) fn add(&mut self, limit: usize, parent: Option<usize>, threshold: Option<usize>) {
         self.nodes.push(Node {
             limit,
@@ -78,13 +78,13 @@ impl Ground {
         });
     }
 
-    /// Committed pages, the most there ever were, and how often the callback was called.
+    /// Returns the committed pages, their peak, and the number of calls of the callback.
     pub(crate) fn figures(&self, budget: usize) -> (usize, usize, u64) {
         let node = &self.nodes[budget];
         (node.committed, node.peak, node.heard)
     }
 
-    /// What may still be committed under a budget.
+    /// Returns the number of pages that may still be committed under a budget.
     pub(crate) fn room(&self, budget: Option<usize>) -> usize {
         self.path(budget)
             .map(|at| self.nodes[at].limit - self.nodes[at].committed)
@@ -92,7 +92,7 @@ impl Ground {
             .unwrap_or(usize::MAX)
     }
 
-    /// Whether a charge to `below` is charged to `above`.
+    /// Returns whether a charge to `below` is also charged to `above`.
     pub(crate) fn is_below(&self, below: Option<usize>, above: usize) -> bool {
         self.path(below).any(|at| at == above)
     }
@@ -131,7 +131,7 @@ impl Ground {
         }
     }
 
-    /// The callbacks that are due are called.
+    /// Counts the calls of the callbacks that are due.
     fn tell(&mut self, budget: Option<usize>) {
         for at in self.path(budget).collect::<Vec<_>>() {
             let node = &mut self.nodes[at];
@@ -139,17 +139,17 @@ impl Ground {
         }
     }
 
-    /// Plans the refusal of the nth commit from here.
+    /// Plans the refusal of the nth commit from now on.
     pub(crate) fn plan(&mut self, nth: u64) {
         self.refuse = nth;
     }
 
-    /// Whether the planned refusal has happened; there is none from here on.
+    /// Removes the plan. Returns whether the planned refusal has happened.
     pub(crate) fn end_plan(&mut self) -> bool {
         std::mem::take(&mut self.refuse) == 0
     }
 
-    /// A commit is tried: whether the system refuses it.
+    /// Counts a commit. Returns whether the system refuses it.
     fn is_refused(&mut self) -> bool {
         let last = self.refuse == 1;
         self.refuse = self.refuse.saturating_sub(1);
@@ -165,20 +165,20 @@ pub(crate) struct Model {
     pub(crate) budget: Option<usize>,
     pub(crate) filter: Filter,
     pub(crate) monitored: bool,
-    // In a forked child: its monitor is the parent's.
+    // Whether this is a forked child, which has no monitor.
     pub(crate) orphaned: bool,
-    // The one that `TouchesAnother` touches.
+    // The region that `TouchesAnother` touches.
     pub(crate) inner: Option<Box<Model>>,
     pub(crate) content: BTreeMap<usize, Box<[u8]>>,
     pub(crate) faults: u64,
     pub(crate) commits: u64,
     pub(crate) refused: u64,
-    // How often the filter was asked, and of which page last.
+    // The number of calls of the filter, and the page of the last one.
     pub(crate) asked: u64,
     pub(crate) asked_page: usize,
 }
 
-/// Where an accessor was stopped, and why.
+/// The page at which an accessor stopped, and the reason.
 pub(crate) type Stopped = (usize, Why);
 
 impl Model {
@@ -223,7 +223,7 @@ impl Model {
         );
     }
 
-    /// Whether a touch of this page by a plain pointer surely works.
+    /// Returns whether a touch of this page by a plain pointer certainly works.
     pub(crate) fn surely_works(&self, page: usize, ground: &Ground) -> bool {
         if self.content.contains_key(&page) {
             return true;
@@ -236,7 +236,7 @@ impl Model {
         simple && !self.orphaned && page < self.pages && room > 0
     }
 
-    /// A touch of a page; `pages` is the guard page behind the region.
+    /// Touches a page. The index `pages` is the guard page after the region.
     pub(crate) fn touch(&mut self, page: usize, ground: &mut Ground) -> Result<(), Why> {
         if self.content.contains_key(&page) {
             return Ok(());
@@ -289,7 +289,7 @@ impl Model {
         if room == 0 {
             return Err(Why::Limit);
         }
-        // The free pages around it in its aligned window: upwards first, then downwards.
+        // The free pages around the page in its aligned window: first upwards, then downwards.
         let first = page - page % self.window;
         let last = (first + self.window).min(self.pages);
         let is_free = |at: &usize| !self.content.contains_key(at);
@@ -308,7 +308,7 @@ impl Model {
             if run.len() == 1 {
                 return Err(Why::System);
             }
-            // Once more, the one page that is needed.
+            // Tries again with the needed page only.
             run.truncate(1);
         }
         self.open(run);
@@ -317,7 +317,8 @@ impl Model {
         Ok(())
     }
 
-    /// Touches byte after byte of a range that ends behind the guard page at most, and gives the bytes of each page.
+    /// Touches the bytes of a range in order, and passes on the bytes of each page. The range ends at most at the end
+    /// of the guard page.
     pub(crate) fn walk(
         &mut self,
         range: Range<usize>,
@@ -369,7 +370,7 @@ impl Model {
         let missing: Vec<usize> = pages
             .filter(|page| there.binary_search(page).is_err())
             .collect();
-        // One call for each run of them.
+        // The library makes one call for each run of missing pages.
         let gaps = missing.chunk_by(|before, after| before + 1 == *after);
         if gaps.into_iter().any(|_| ground.is_refused()) {
             ground.refund(self.budget, missing.len());
@@ -381,7 +382,7 @@ impl Model {
         Ok(())
     }
 
-    /// How many pages of a range are committed; `None` if it is not inside.
+    /// Returns the number of committed pages in a range, or `None` if it is not inside the region.
     pub(crate) fn count(&self, range: &Range<usize>) -> Option<usize> {
         self.pages_of(range)
             .map(|pages| self.content.range(pages).count())
@@ -399,13 +400,13 @@ impl Model {
         Ok(())
     }
 
-    /// The region is gone.
+    /// Releases the region.
     pub(crate) fn end(&mut self, ground: &mut Ground) {
         ground.refund(self.budget, self.committed());
         self.content.clear();
     }
 
-    /// The runs of committed pages, in bytes.
+    /// Returns the runs of committed pages, in bytes.
     pub(crate) fn committed_runs(&self) -> Vec<Range<usize>> {
         let pages: Vec<usize> = self.content.keys().copied().collect();
         let runs = pages.chunk_by(|before, after| before + 1 == *after);

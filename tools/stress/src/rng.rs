@@ -4,7 +4,7 @@
 pub(crate) struct Rng(u64);
 
 impl Rng {
-    /// The numbers of one of many streams of a seed.
+    /// Returns the numbers of one of the streams of a seed.
     pub(crate) fn new(seed: u64, stream: u64) -> Rng {
         let mut rng = Rng(seed);
         Rng(rng.next() ^ stream.wrapping_mul(0xd134_2543_de82_ef95))
@@ -17,7 +17,7 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// A number less than `bound`, which is not 0.
+    /// Returns a number less than `bound`, which is not 0.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.next()) * bound as u128) >> 64) as usize
     }

@@ -1,12 +1,12 @@
 //! `elbowroom-stress`: random operations of many threads, checked against a model.
 //!
-//! Each thread has regions and reservations of its own, of which everything is known: contents, committed bytes, counts
-//! of faults, sums of budgets, and who refuses what (`owned`, `block`, `model`). Beside them are regions that all
-//! threads use, of which the invariants are known (`shared`). The threads go in rounds: between two of them nobody is
-//! in the middle of anything, sums are compared, and regions change hands. In a sparse round there are no shared
-//! regions and next to none of a thread's own, so that the fault handler comes and goes under the others' faults.
+//! Each thread has its own regions and reservations. A model predicts everything about them: contents, committed bytes,
+//! counts of faults, sums of budgets, and the cause of each refusal (`owned`, `block`, `model`). Other regions are used
+//! by all threads, and only their invariants are known (`shared`). The threads work in rounds. Between two rounds no
+//! operation is in progress; then sums are compared, and regions pass to other threads. A sparse round has no shared
+//! regions and hardly any others, so that the fault handler is installed and removed while other threads fault.
 //!
-//! What a thread does follows from the seed and its number alone, not from what the others do meanwhile.
+//! The operations of a thread follow from the seed and its number alone, not from the progress of other threads.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,17 +24,17 @@ use crate::settings::Settings;
 use crate::worker::Worker;
 use crate::world::{CROWD_PAGES, Progress, ROUND_STEPS, TENANT_PAGES, World};
 
-/// A thread that gets nowhere for so long hangs.
+/// The time without progress after which a thread counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a thread found.
+/// A finding of a thread.
 struct Finding {
     thread: usize,
     words: String,
     last: Vec<String>,
 }
 
-/// Runs the command; the exit status.
+/// Runs the command and returns the exit status.
 pub(crate) fn run(settings: &Settings) -> i32 {
     let Settings { threads, .. } = *settings;
     let seed = settings.seed.unwrap_or_else(|| {
@@ -90,13 +90,13 @@ fn watch(world: &Arc<World>) -> Result<(), String> {
                 Ok(Err(words)) => words,
                 Err(_) => "a panic".to_owned(),
             };
-            // Nobody hears it if another finding came first.
+            // Sending fails if another finding came first.
             let _ = sender.send(Finding {
                 thread,
                 words,
                 last: worker.last(),
             });
-            // Its regions may be in any state; the process ends soon.
+            // The worker's regions may be in any state, so they are not dropped; the process ends soon.
             std::mem::forget(worker);
         };
         let builder = thread::Builder::new().name(format!("stress {thread}"));
@@ -128,7 +128,7 @@ fn watch(world: &Arc<World>) -> Result<(), String> {
     }
 }
 
-/// A finding, and how to see it again.
+/// Returns a description of a finding, with the command that reproduces it.
 fn describe(world: &World, finding: &Finding) -> String {
     let Finding {
         thread,
@@ -170,7 +170,7 @@ fn hang(world: &World) -> String {
     words
 }
 
-/// Prints what was done.
+/// Prints the operations that were done.
 fn summary(world: &World, time: Duration) -> std::io::Result<()> {
     let sum = |of: fn(&Progress) -> &AtomicU64| {
         world

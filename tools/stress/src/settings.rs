@@ -6,7 +6,7 @@ use clap::Parser;
 ///
 /// Each thread has regions of its own, with a model of every page, and shares others with all threads.
 /// Failures of the system are injected, processes fork, and signals and faults of the program's own happen
-/// in between. The operations follow from the seed, so a finding can be seen again.
+/// in between. The operations follow from the seed, so a finding can be reproduced.
 ///
 /// The exit status is 0 if nothing was found, and 1 for a finding, or if a thread makes no progress for a
 /// minute. A crash is a finding, too.
@@ -36,14 +36,14 @@ Examples:
   elbowroom-stress --minutes 480 --threads 16         a night
   elbowroom-stress --seed 7 --threads 2 --steps 9000  the same operations each time";
 
-/// What to run.
+/// The settings of a run.
 pub(crate) struct Settings {
     pub(crate) threads: usize,
-    /// Chosen by the clock if `None`.
+    /// The seed; `None` if the clock chooses it.
     pub(crate) seed: Option<u64>,
-    /// How long; not with `steps`.
+    /// The duration, unless `steps` is set.
     pub(crate) minutes: Option<u64>,
-    /// Operations of each thread.
+    /// The number of operations of each thread.
     pub(crate) steps: Option<u64>,
 }
 

@@ -1,8 +1,8 @@
-//! Regions that all threads use at once: what can be known of them are their invariants.
+//! Regions that all threads use at once. Only their invariants are known.
 //!
-//! Every word of eight bytes belongs to one thread, the only one that writes it, with a number that says whose and
-//! which it is. A page may be decommitted by anybody, so a word is what its owner wrote last, or zero; in the first
-//! region only a page's owner decommits it, so there it is the one that it should be.
+//! Every word of eight bytes belongs to one thread, and only that thread writes it. The value encodes the thread and
+//! the word. Every thread may decommit every page, so a word is the owner's last value or zero. In the first region
+//! only the owner of a page decommits it, so there the owner knows which of the two the word is.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -14,28 +14,28 @@ use crate::finding::{Checked, check};
 use crate::rng::Rng;
 
 const PAGES: usize = 40;
-/// In the third region the filter declines one page of so many.
+/// The filter of the third region declines one of this number of pages.
 const DECLINES_EACH: usize = 7;
 const WORD: usize = 8;
 
-/// What has become of a word, as its owner knows.
+/// The last values that a thread wrote to its words.
 pub(crate) type Words = HashMap<(usize, usize), u64>;
 
-/// The shared regions, for as long as a round lasts.
+/// The shared regions of one round.
 pub(crate) struct Shared {
     threads: usize,
     regions: Vec<Region>,
     crowd: Budget,
-    // In a forked child: the monitors are the parent's.
+    // Whether this is a forked child, which has no monitors.
     is_orphaned: AtomicBool,
 }
 
-/// The regions' places in the list.
+/// The indices of the regions in the list.
 const STEADY: usize = 0;
 const FILTERED: usize = 2;
 
 impl Shared {
-    /// Regions under `root`, of which the crowd has a part that they can use up.
+    /// Makes the shared regions. Their budget is a part of `root` that they can use up.
     pub(crate) fn make(root: &Budget, threads: usize, rng: &mut Rng) -> Checked<Shared> {
         let size = page_size();
         let crowd = Budget::builder(rng.within(PAGES / 2..3 * PAGES) * size)
@@ -72,7 +72,7 @@ impl Shared {
                 .filter(|_| Verdict::Commit)
                 .filter_threads(2),
             builder().growth(Growth::Pages(2)).filter(move |fault| {
-                // A fault in a fault, shared as well; that the crowd has no room is no matter.
+                // A nested fault in a shared region; a refusal by the budget is expected.
                 let _ = inner.try_write(fault.offset() % inner.len(), 1u8);
                 Verdict::Commit
             }),
@@ -90,12 +90,12 @@ impl Shared {
         })
     }
 
-    /// In a forked child: there are no monitors.
+    /// Marks the regions as those of a forked child, which has no monitors.
     pub(crate) fn orphan(&self) {
         self.is_orphaned.store(true, Ordering::Relaxed);
     }
 
-    /// The thread that a word belongs to; in the steady region, whole pages belong to one.
+    /// Returns the thread that owns a word. In the steady region, whole pages belong to one thread.
     fn owner(&self, which: usize, word: usize) -> usize {
         if which == STEADY {
             word * WORD / page_size() % self.threads
@@ -104,7 +104,7 @@ impl Shared {
         }
     }
 
-    /// A word of the thread's own, at random.
+    /// Returns a random word that belongs to the thread.
     fn own_word(&self, which: usize, thread: usize, rng: &mut Rng) -> usize {
         let words_per_page = page_size() / WORD;
         let page = rng.below(PAGES);
@@ -114,7 +114,7 @@ impl Shared {
                 + rng.below(words_per_page);
         }
         let word = page * words_per_page + rng.below(words_per_page);
-        // The next one that is ours, or the last.
+        // The next word of this thread, or the last one.
         let ours = word - word % self.threads + thread;
         if ours < PAGES * words_per_page {
             ours
@@ -123,7 +123,7 @@ impl Shared {
         }
     }
 
-    /// Writes a word of the thread's own, or reads it. Whether it was refused.
+    /// Writes or reads a word that belongs to the thread. Returns whether it was refused.
     pub(crate) fn touch(
         &self,
         thread: usize,
@@ -161,7 +161,7 @@ impl Shared {
         Ok(false)
     }
 
-    /// Reads anybody's words, which are whole, and where they should be.
+    /// Reads words of all threads, and checks that they are whole and in the right place.
     pub(crate) fn read(&self, rng: &mut Rng) -> Checked<bool> {
         let which = rng.below(self.regions.len());
         let words = page_size() / WORD;
@@ -173,7 +173,7 @@ impl Shared {
                     let mark = (self.owner(which, word) as u64 + 1) << 24 | word as u64;
                     check!(
                         seen >> 32 == mark,
-                        "word {word} of shared region {which} is {seen:#x}, of nobody's"
+                        "word {word} of shared region {which} is {seen:#x}, which no thread wrote"
                     );
                 }
                 Err(error) => return self.refused(which, word * WORD / page_size(), &error),
@@ -220,7 +220,7 @@ impl Shared {
         Ok(false)
     }
 
-    /// The limits hold at this moment, whatever the others do.
+    /// Checks that the limits hold at this moment, while other threads work.
     pub(crate) fn look(&self) -> Checked<bool> {
         for (which, region) in self.regions.iter().enumerate() {
             let stats = region.stats();
@@ -266,8 +266,8 @@ impl Shared {
         Ok(true)
     }
 
-    /// Nobody is using them: every figure is what the others say. Releases them; their faults, and what the crowd has
-    /// committed is nothing.
+    /// Checks, while no thread uses the regions, that all figures agree. Releases the regions, checks that nothing
+    /// stays charged, and returns the number of their faults.
     pub(crate) fn end(self) -> Checked<u64> {
         let mut faults = 0;
         for (which, region) in self.regions.into_iter().enumerate() {
@@ -283,7 +283,7 @@ impl Shared {
                 .release()
                 .map_err(|error| format!("release of shared region {which}: {error}"))?;
         }
-        // The filters' own regions went with them.
+        // The regions of the filters were released with them.
         check!(
             self.crowd.committed_bytes() == 0,
             "the crowd's regions are gone: {:?}",

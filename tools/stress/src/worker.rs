@@ -1,4 +1,4 @@
-//! One thread of the stress: picks operations and does them.
+//! One thread of the stress test: picks operations and does them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,13 +16,14 @@ use crate::rng::Rng;
 use crate::shared::{Shared, Words};
 use crate::world::{Progress, ROUND_STEPS, TENANT_PAGES, World, is_sparse, lock};
 
-/// Regions of a thread's own, at most.
+/// The largest number of regions of one thread.
 const SLOTS_MAX: usize = 12;
-/// Operations that are remembered for a finding.
+/// The number of operations that are remembered for a finding.
 const REMEMBERED: usize = 24;
-/// Steps of a forked child.
+/// The number of steps of a forked child.
 const CHILD_STEPS: usize = 60;
-/// read_from and write_to move so much at once; what is refused in the middle of more is not said to the byte.
+/// The number of bytes that read_from and write_to move at once. For longer ranges, a refusal in the middle has no
+/// exact position.
 const PIECE: usize = 32 << 10;
 
 pub(crate) struct Worker {
@@ -67,7 +68,7 @@ impl Worker {
         &self.world.progress[self.thread]
     }
 
-    /// The last operations, oldest first.
+    /// Returns the last operations, oldest first.
     pub(crate) fn last(&self) -> Vec<String> {
         self.last
             .iter()
@@ -75,7 +76,7 @@ impl Worker {
             .collect()
     }
 
-    /// Round after round until the world says that it is over.
+    /// Runs round after round until the world ends the run.
     pub(crate) fn run(&mut self) -> Checked {
         for round in 0.. {
             self.begin(round)?;
@@ -105,7 +106,7 @@ impl Worker {
         is_leader
     }
 
-    /// Hands regions over and takes those of the thread before; what is shared begins anew.
+    /// Hands regions over and takes those of the previous thread. The shared regions are made again.
     fn begin(&mut self, round: u64) -> Checked {
         self.shared = None;
         self.words.clear();
@@ -130,7 +131,7 @@ impl Worker {
         Ok(())
     }
 
-    /// One operation.
+    /// Does one operation.
     pub(crate) fn step(&mut self) -> Checked {
         let mut at = self.rng.below(WEIGHTS);
         let kind = KINDS.iter().position(|&(_, _, weight)| {
@@ -209,7 +210,7 @@ impl Worker {
                 shared.decommit(self.thread, &mut self.rng, &mut self.words)?
             }
             (Kind::SharedLook, _, Some(shared)) => shared.look()?,
-            // There is nothing to do it to.
+            // There is no region for the operation.
             _ => return Ok(()),
         };
         self.progress().done[index].fetch_add(1, Ordering::Relaxed);
@@ -235,7 +236,8 @@ impl Worker {
             let at = self.rng.below(self.slots.len());
             self.release(at)?;
         }
-        // In the child of a process with threads std may not be able to start one: its own lock may be held for ever.
+        // In the forked child of a process with threads, std may be unable to start a thread, because its own lock may
+        // be held forever.
         let may_monitor = !self.is_child;
         let made = Slot::make(
             self.next_id,
@@ -274,7 +276,7 @@ impl Worker {
         }
     }
 
-    /// A child goes on with all that it inherited, and the parent waits for it.
+    /// Forks. The child continues with everything that it inherited, and the parent waits for it.
     fn fork(&mut self) -> Checked {
         foreign::in_child(|| {
             self.is_child = true;
@@ -294,7 +296,7 @@ impl Worker {
         })
     }
 
-    /// Everything of its own ends; nothing is left charged.
+    /// Releases everything that the thread owns, and checks that nothing stays charged.
     fn end_all(&mut self) -> Checked {
         while !self.slots.is_empty() {
             self.release(0)?;

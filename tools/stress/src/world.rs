@@ -1,4 +1,4 @@
-//! What the threads share, and the moments between rounds.
+//! The state that the threads share, and the work between rounds.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, PoisonError};
@@ -12,28 +12,28 @@ use crate::owned::Slot;
 use crate::rng::Rng;
 use crate::shared::Shared;
 
-/// Steps of each thread between two moments when nobody is in the middle of anything.
+/// The number of steps of each thread in a round. Between rounds no operation is in progress.
 pub(crate) const ROUND_STEPS: u64 = 2000;
-/// What the budget of each thread allows, in pages.
+/// The limit of the budget of each thread, in pages.
 pub(crate) const TENANT_PAGES: usize = 300;
-/// What all shared regions may have, in pages.
+/// The limit of all shared regions together, in pages.
 pub(crate) const CROWD_PAGES: usize = 400;
 
-/// What a thread is doing and has done, for others to read.
+/// The progress of a thread, for other threads to read.
 #[derive(Default)]
 pub(crate) struct Progress {
     pub(crate) steps: AtomicU64,
-    // An index into KINDS, and what the operation is about.
+    // An index into KINDS, and the operation's arguments.
     pub(crate) now: AtomicUsize,
     pub(crate) about: [AtomicUsize; 3],
     pub(crate) done: [AtomicU64; KINDS.len()],
     pub(crate) refused: [AtomicU64; KINDS.len()],
     pub(crate) faults: AtomicU64,
-    // It waits for the others to come to the end of the round.
+    // Whether it waits for the other threads at the end of the round.
     pub(crate) is_waiting: AtomicBool,
 }
 
-/// What the threads share.
+/// The state that the threads share.
 pub(crate) struct World {
     pub(crate) seed: u64,
     pub(crate) threads: usize,
@@ -42,7 +42,7 @@ pub(crate) struct World {
     pub(crate) barrier: Barrier,
     // The regions of this round; none in a sparse one.
     pub(crate) shared: Mutex<Option<Arc<Shared>>>,
-    // What each thread hands over to the next.
+    // The regions that each thread hands over to the next.
     pub(crate) handed_over: Vec<Mutex<Vec<Slot>>>,
     pub(crate) steps_max: u64,
     pub(crate) until: Option<Instant>,
@@ -50,7 +50,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Between two rounds, on one thread: nobody has a region of the last round's any more.
+    /// Does the work between two rounds, on one thread, when no thread uses a region of the last round.
     pub(crate) fn turn(&self, round: u64) -> Checked {
         let shared = lock(&self.shared).take().map(Arc::into_inner);
         if let Some(shared) = shared {
@@ -71,7 +71,7 @@ impl World {
     }
 }
 
-/// Whether a round is one with next to no regions.
+/// Returns whether a round is sparse, with hardly any regions.
 pub(crate) fn is_sparse(seed: u64, round: u64) -> bool {
     Rng::new(seed ^ round, u64::MAX - 1).one_in(4)
 }

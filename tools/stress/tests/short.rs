@@ -1,4 +1,4 @@
-//! A short run finds nothing, and the same seed does the same again.
+//! A short run finds nothing, and the same seed repeats the same operations.
 
 use std::process::Command;
 
@@ -10,7 +10,7 @@ struct Outcome {
     stderr: String,
 }
 
-/// The words of ELBOWROOM_TEST_RUNNER, an emulator that programs for this platform need here.
+/// Returns the words of ELBOWROOM_TEST_RUNNER, the emulator that programs for this platform need.
 fn runner() -> Vec<String> {
     let runner = std::env::var("ELBOWROOM_TEST_RUNNER").unwrap_or_default();
     runner.split_whitespace().map(str::to_owned).collect()
@@ -34,7 +34,7 @@ fn run(args: &str) -> Outcome {
     }
 }
 
-/// The column "done" by operation, which follows from the seed; what is refused does not, where threads share.
+/// Returns the column "done" by operation, which follows from the seed. Refusals do not, because threads share regions.
 fn done(table: &str) -> Vec<(String, u64)> {
     let rows = table
         .lines()

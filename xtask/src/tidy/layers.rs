@@ -1,8 +1,8 @@
-//! Every arrow points down: a file uses only its own layer of its crate and those below.
+//! Layers: a file uses only its own layer of its crate and those below.
 //!
-//! The order of a crate's layers stands in ARCHITECTURE.md, in a code block that begins with
+//! ARCHITECTURE.md has the order of a crate's layers, in a code block that begins with
 //! ```` ```layers crates/NAME ````, the lowest layer first, one line a layer: the names of the modules, then a
-//! colon and what the layer is. Files of one layer, which is one module as a rule, may use each other, but not in a
+//! colon and a description. Files of one layer, which usually is one module, may use each other, but not in a
 //! circle. Tests (`#[cfg(test)]`, files named `tests` or `models`) may use anything, and the root of a crate may use
 //! every module.
 
@@ -39,7 +39,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Layers>> {
 /// Checks a crate. The sources are all Rust files of the repository, with their paths from its root.
 pub(super) fn check(layers: &Layers, sources: &[(PathBuf, String)]) -> Result<Vec<String>> {
     let (package, ranks) = layers;
-    // By module, whose name starts at the root of the crate.
+    // The files by module path from the root of the crate.
     let mut files = BTreeMap::new();
     for (path, text) in sources {
         let place = path.strip_prefix(package.join("src"));
@@ -74,7 +74,7 @@ pub(super) fn check(layers: &Layers, sources: &[(PathBuf, String)]) -> Result<Ve
                     findings.push(finding(path, line, message));
                 }
                 Some(_) => {
-                    // The path leads to the file of its longest beginning that is a module.
+                    // The path refers to the file of its longest prefix that is a module.
                     let mut beginnings =
                         std::iter::successors(Some(&used[..]), |path| parent(path));
                     let file = beginnings.find_map(|path| files.get_key_value(path));
@@ -108,7 +108,7 @@ fn parent(path: &str) -> Option<&str> {
     path.rsplit_once("::").map(|(parent, _)| parent)
 }
 
-/// Returns the module of a file below `src`; that of the root has no name. `None` for tests.
+/// Returns the module of a file below `src`, or `None` for tests. The root's module has an empty name.
 fn module_of(path: &Path) -> Option<String> {
     let path = path.with_extension("");
     let mut names: Vec<&str> = path.to_str()?.split('/').collect();
@@ -127,7 +127,7 @@ struct Uses<'a> {
 }
 
 impl Uses<'_> {
-    /// Notes a path, if it leads to this crate.
+    /// Records a path, if it refers to this crate.
     fn note(&mut self, line: usize, path: &str) {
         let mut full = match top(path) {
             "crate" => String::new(),
@@ -188,14 +188,14 @@ impl<'ast> Visit<'ast> for Uses<'_> {
     }
 
     fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
-        // What a module shows of its files is no use of them.
+        // A re-export is not a use.
         if matches!(item.vis, syn::Visibility::Inherited) && !is_test(&item.attrs) {
             self.tree("", &item.tree);
         }
     }
 
     fn visit_visibility(&mut self, _: &'ast syn::Visibility) {
-        // `pub(super)` uses nothing.
+        // `pub(super)` is not a use.
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {

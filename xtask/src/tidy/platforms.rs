@@ -1,4 +1,4 @@
-//! Platforms are told apart in one place of each package only, `src/os`.
+//! Platform `cfg` occurs in only one place of each package, `src/os`.
 
 use std::path::Path;
 
@@ -7,9 +7,9 @@ use proc_macro2::{TokenStream, TokenTree};
 
 use super::finding;
 
-/// Tests and examples say what differs from platform to platform.
+/// The places with platform `cfg`: tests and examples also depend on the platform.
 const PLACES: [&str; 3] = ["/src/os/", "/tests/", "/examples/"];
-/// May tell architectures apart, and only these: memory is touched by hand-written instructions.
+/// The place with architecture `cfg`: its instructions are written by hand.
 const ACCESS: &str = "crates/elbowroom/src/fault/access";
 
 /// Checks a file at this path, which starts at the root.

@@ -1,6 +1,7 @@
 /*
- * The least that commits on touch: a handler that makes a window of pages accessible, and nothing else. No registry, no
- * limits, no filter, no counts, one block at a time. What elbowroom adds to a fault is measured against this.
+ * The smallest handler that commits on touch: it makes a window of pages accessible and does nothing else. It has no
+ * registry, limits, filter or counts, and serves one block at a time. It is the baseline for the cost of elbowroom's
+ * faults.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -21,12 +22,12 @@ static void handle(int signal, siginfo_t *info, void *context) {
     (void)context;
     uintptr_t offset = (uintptr_t)info->si_addr - (uintptr_t)base;
     if (offset >= length || mprotect(base + offset / window * window, window, PROT_READ | PROT_WRITE) != 0) {
-        /* The touch runs again, and is then for whoever was there before. */
+        /* The touch runs again; its fault then goes to the handler that was installed before. */
         sigaction(signal, signal == SIGSEGV ? &earlier_segv : &earlier_bus, NULL);
     }
 }
 
-/* Reserves a block of `bytes`, a multiple of `window_bytes`, which is one of the page size. NULL if that fails. */
+/* Reserves `bytes`, a multiple of `window_bytes`, which is a multiple of the page size. Returns NULL on failure. */
 void *bare_handler_begin(size_t bytes, size_t window_bytes) {
     struct sigaction action = {0};
     void *block = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -19,11 +19,11 @@ mod c {
 
 #[cfg(has_bare_handler)]
 impl BareHandler {
-    /// Reserves `len` bytes, of which `window_bytes` are committed at each fault: both multiples of the page size, the
-    /// first one also of the second.
+    /// Reserves `len` bytes. Each fault commits `window_bytes` of them. `len` is a multiple of `window_bytes`, which is
+    /// a multiple of the page size.
     pub(crate) fn new(len: usize, window_bytes: usize) -> Result<BareHandler, String> {
-        // SAFETY: sets globals of its own and a signal handler; nothing else in this program calls it at the same time,
-        // since measurements follow each other.
+        // SAFETY: the function sets its own static variables and a signal handler. It has no concurrent calls, because
+        // measurements run one after the other.
         let base = unsafe { c::bare_handler_begin(len, window_bytes) };
         if base.is_null() {
             Err("mmap failed".to_owned())
@@ -49,7 +49,7 @@ impl BareHandler {
 impl Drop for BareHandler {
     fn drop(&mut self) {
         #[cfg(has_bare_handler)]
-        // SAFETY: once for each `new`; nobody uses the block any more.
+        // SAFETY: runs once for each `new`, and no pointer into the block is used after the drop of its owner.
         unsafe {
             c::bare_handler_end();
         }

@@ -1,7 +1,7 @@
-//! The global allocator: the C library's, or mimalloc in a child that is told so.
+//! The global allocator: the C library's, or mimalloc in a child process with the variable set.
 //!
-//! One program with both, so that one build measures both. It costs a load and a branch for each allocation, the same
-//! for every contender.
+//! One program contains both, so one build measures both. The choice costs a load and a branch per allocation, the
+//! same for every contender.
 
 #![allow(
     unsafe_code,
@@ -23,7 +23,7 @@ const UNKNOWN: u8 = 0;
 const SYSTEM: u8 = 1;
 const MIMALLOC: u8 = 2;
 
-// Invariant: set once to something else than UNKNOWN, always to the same, before the first allocation.
+// Invariant: set before the first allocation, and always to the same value other than UNKNOWN.
 static CHOICE: AtomicU8 = AtomicU8::new(UNKNOWN);
 
 const VARIABLE: &CStr = c"ELBOWROOM_BENCH_ALLOCATOR";
@@ -39,9 +39,11 @@ fn is_mimalloc() -> bool {
 
 #[cold]
 fn choose() -> bool {
-    // SAFETY: a C string. Nobody changes the environment meanwhile (getenv(3)): this program never does.
+    // SAFETY: the argument is a C string. The environment must not change meanwhile (getenv(3)); this program never
+    // changes it.
     let value = unsafe { libc::getenv(VARIABLE.as_ptr()) };
-    // SAFETY: what getenv returns is null or a C string, valid until the environment changes.
+    // SAFETY: getenv returned a pointer that is not null, so it is a C string, valid until the environment changes,
+    // which this program never does.
     let is_mimalloc = !value.is_null() && unsafe { CStr::from_ptr(value) } == c"mimalloc";
     CHOICE.store(
         if is_mimalloc { MIMALLOC } else { SYSTEM },
@@ -56,10 +58,10 @@ unsafe impl GlobalAlloc for Chosen {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if is_mimalloc() {
-            // SAFETY: the caller's contract, passed on.
+            // SAFETY: the arguments satisfy the caller's contract, and every block comes from this same allocator.
             unsafe { MiMalloc.alloc(layout) }
         } else {
-            // SAFETY: the caller's contract, passed on to the allocator that all of its blocks are from.
+            // SAFETY: the arguments satisfy the caller's contract, and every block comes from this same allocator.
             unsafe { System.alloc(layout) }
         }
     }
@@ -67,10 +69,10 @@ unsafe impl GlobalAlloc for Chosen {
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         if is_mimalloc() {
-            // SAFETY: the caller's contract, passed on to the allocator that all of its blocks are from.
+            // SAFETY: the arguments satisfy the caller's contract, and every block comes from this same allocator.
             unsafe { MiMalloc.alloc_zeroed(layout) }
         } else {
-            // SAFETY: the caller's contract, passed on to the allocator that all of its blocks are from.
+            // SAFETY: the arguments satisfy the caller's contract, and every block comes from this same allocator.
             unsafe { System.alloc_zeroed(layout) }
         }
     }
@@ -78,10 +80,10 @@ unsafe impl GlobalAlloc for Chosen {
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         if is_mimalloc() {
-            // SAFETY: the caller's contract, passed on to the allocator that all of its blocks are from.
+            // SAFETY: the arguments satisfy the caller's contract, and every block comes from this same allocator.
             unsafe { MiMalloc.realloc(block, layout, new_size) }
         } else {
-            // SAFETY: the caller's contract, passed on to the allocator that all of its blocks are from.
+            // SAFETY: the arguments satisfy the caller's contract, and every block comes from this same allocator.
             unsafe { System.realloc(block, layout, new_size) }
         }
     }
@@ -89,10 +91,10 @@ unsafe impl GlobalAlloc for Chosen {
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         if is_mimalloc() {
-            // SAFETY: the caller's contract, passed on to the allocator that all of its blocks are from.
+            // SAFETY: the arguments satisfy the caller's contract, and every block comes from this same allocator.
             unsafe { MiMalloc.dealloc(block, layout) }
         } else {
-            // SAFETY: the caller's contract, passed on to the allocator that all of its blocks are from.
+            // SAFETY: the arguments satisfy the caller's contract, and every block comes from this same allocator.
             unsafe { System.dealloc(block, layout) }
         }
     }

@@ -1,4 +1,4 @@
-//! What Linux tells in /proc, and the peer that is built for it only.
+//! Figures from /proc, and the peer that exists on Linux only.
 
 use std::env::consts::ARCH;
 use std::fs::File;
@@ -8,10 +8,10 @@ use elbowroom_measure::proc;
 
 use super::Memory;
 
-/// Whether a child can have mimalloc for its global allocator.
+/// Whether a child process can use mimalloc as its global allocator.
 pub(crate) const HAS_MIMALLOC: bool = true;
 
-/// Exact figures: proc_pid_smaps(5) walks the page tables, where other files give counters that lag behind.
+/// Returns exact figures: proc_pid_smaps(5) walks the page tables, while other files show counters that lag behind.
 pub(crate) fn memory() -> Option<Memory> {
     let smaps = proc::text("/proc/self/smaps_rollup")?;
     let status = proc::text("/proc/self/status")?;
@@ -21,7 +21,7 @@ pub(crate) fn memory() -> Option<Memory> {
     })
 }
 
-/// /proc/self/statm, kept open.
+/// An open /proc/self/statm.
 pub(crate) struct MemoryGauge {
     statm: File,
 }
@@ -33,7 +33,8 @@ impl MemoryGauge {
         })
     }
 
-    /// As [`memory`], but with the pages of stacks counted as committed, and what is resident off by some hundred KiB.
+    /// Returns the figures of [`memory`] with less precision: stacks count as committed, and the resident size can be
+    /// wrong by some hundred KiB.
     pub(crate) fn read(&self) -> Memory {
         let mut text = [0; 256];
         let len = self.statm.read_at(&mut text, 0).unwrap_or(0);
@@ -55,7 +56,7 @@ impl MemoryGauge {
     }
 }
 
-/// The load average of the last minute, five and fifteen.
+/// Returns the load averages of the last 1, 5 and 15 minutes.
 pub(crate) fn load() -> Option<String> {
     let text = proc::text("/proc/loadavg")?;
     let averages: Vec<&str> = text.split_whitespace().take(3).collect();
@@ -67,7 +68,7 @@ pub(crate) fn machine() -> Vec<(&'static str, String)> {
         proc::text(path).map_or_else(|| "not known".to_owned(), |text| text.trim().to_owned())
     };
     let cpuinfo = read("/proc/cpuinfo");
-    // Tabs stand before the colon.
+    // The name is followed by tabs and a colon.
     let field = |name: &str| {
         let line = cpuinfo.lines().find(|line| line.starts_with(name));
         line.and_then(|line| Some(line.split_once(':')?.1.trim().to_owned()))
@@ -98,10 +99,10 @@ pub(crate) fn machine() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Memory whose faults a signal handler hands to a thread, over a pipe.
+/// Memory whose faults a signal handler passes to a thread over a pipe.
 pub(crate) struct PipeManaged(userspace_pagefault::PagedSegment<'static>);
 
-/// Gives every page as it is: zero.
+/// Leaves every new page zero.
 struct Zeros;
 
 impl userspace_pagefault::PageStore for Zeros {

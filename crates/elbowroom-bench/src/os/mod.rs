@@ -1,14 +1,14 @@
-//! What the measurements need of the operating system. The only place with `cfg` for platforms and processors.
+//! The operating system's part of the measurements. Only this module has `cfg` for platforms and processors.
 //!
-//! - `memory()`: what this process has in memory and committed now; `None` where the system does not tell.
-//! - `MemoryGauge`: the same, cheap enough to ask all the time.
-//! - `machine()`: what this computer is, as pairs of a name and a value. `load()`: how busy it is.
-//! - `Block`: memory that the system commits, up front and without this library.
-//! - `bare_access`: a store and a load that the compiler does not look into.
-//! - `reserve_and_release(len)`: the system calls of a reservation, bare.
+//! - `memory()`: the resident and committed sizes of this process; `None` if the system does not report them.
+//! - `MemoryGauge`: the same figures, cheap enough to be read all the time.
+//! - `machine()`: the description of this computer, as pairs of a name and a value. `load()`: its load.
+//! - `Block`: memory committed up front by the system, without this library.
+//! - `bare_access`: a store and a load that are opaque to the compiler.
+//! - `reserve_and_release(len)`: the bare system calls of a reservation.
 //! - `PipeManaged`: memory managed by `userspace-pagefault`.
 //!
-//! What a system lacks is an `Err` that says so, and is left out of the tables.
+//! A feature that the system lacks returns an `Err` with the reason, and is left out of the tables.
 
 pub(crate) mod bare_access;
 mod bare_handler;
@@ -33,10 +33,10 @@ pub(crate) use unix::{Block, reserve_and_release};
 /// The variable that chooses a child's global allocator.
 pub(crate) const ALLOCATOR_VARIABLE: &str = "ELBOWROOM_BENCH_ALLOCATOR";
 
-/// What a process has at one moment, in bytes.
+/// The memory of a process at one moment, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Memory {
     pub(crate) resident: u64,
-    /// Writable private memory, which is what the system charges.
+    /// The writable private memory, which the system charges.
     pub(crate) committed: u64,
 }

@@ -1,15 +1,15 @@
-//! Systems that are not asked about memory.
+//! Systems on which the memory of a process is not measured.
 
 use super::Memory;
 
-/// Whether a child can have mimalloc for its global allocator.
+/// Whether a child process can use mimalloc as its global allocator.
 pub(crate) const HAS_MIMALLOC: bool = false;
 
 pub(crate) fn memory() -> Option<Memory> {
     None
 }
 
-/// There is none.
+/// Never exists on this system.
 pub(crate) enum MemoryGauge {}
 
 impl MemoryGauge {
@@ -37,7 +37,7 @@ pub(crate) fn machine() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// There is none.
+/// Never exists on this system.
 pub(crate) enum PipeManaged {}
 
 impl PipeManaged {

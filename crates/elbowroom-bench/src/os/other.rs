@@ -1,4 +1,4 @@
-//! Systems where only the library itself is measured, by the wall clock.
+//! Systems on which only the library itself is measured, by the wall clock.
 
 use elbowroom_measure::Pages;
 
@@ -6,8 +6,8 @@ pub(crate) fn reserve_and_release(_: usize) -> Result<(), String> {
     Err("the bare system calls are Unix's".to_owned())
 }
 
-/// There is none.
-#[allow(dead_code, reason = "nobody can make one")]
+/// Never exists on this system.
+#[allow(dead_code, reason = "no value of the type can be made")]
 pub(crate) struct Block(*mut u8);
 
 impl Block {

@@ -9,7 +9,7 @@ use elbowroom_measure::{Pages, bring_in};
 
 fn map(len: usize, protection: libc::c_int) -> Result<*mut u8, String> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANON;
-    // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists (mmap(2)).
+    // SAFETY: a new mapping at an address that the kernel chooses replaces no existing memory (mmap(2)).
     let base = unsafe { libc::mmap(ptr::null_mut(), len, protection, flags, -1, 0) };
     if base == libc::MAP_FAILED {
         Err(format!("mmap: {}", io::Error::last_os_error()))
@@ -18,32 +18,33 @@ fn map(len: usize, protection: libc::c_int) -> Result<*mut u8, String> {
     }
 }
 
-/// Gives back a part of a mapping of this module's that nobody uses, or nothing of it.
+/// Unmaps an unused part of a mapping that this module made. The part may be empty.
 fn unmap(start: *mut u8, len: usize) {
     if len > 0 {
-        // SAFETY: only called with what `map` gave, or a part of it, to which nothing refers any more.
+        // SAFETY: every caller passes a mapping that `map` made, or a part of one, and no pointer to it is used any
+        // more.
         unsafe { libc::munmap(start.cast(), len) };
     }
 }
 
-/// The two system calls that a reservation cannot do without.
+/// Makes the two system calls that every reservation needs.
 pub(crate) fn reserve_and_release(len: usize) -> Result<(), String> {
     unmap(map(len, libc::PROT_NONE)?, len);
     Ok(())
 }
 
-/// The size of the huge pages that a block is aligned to, whatever size they have here.
+/// The alignment of a block for huge pages, whose size may differ on this machine.
 const ALIGNMENT: usize = 2 << 20;
 
-/// Memory committed whole.
+/// Memory that is committed as a whole.
 pub(crate) struct Block {
-    // Invariant: a mapping of its own, of `len` bytes.
+    // Invariant: the start of a mapping of `len` bytes that only this value owns.
     base: *mut u8,
     len: usize,
 }
 
 impl Block {
-    /// Commits `len` bytes, a multiple of the page size; huge pages from a multiple of their size on.
+    /// Commits `len` bytes, a multiple of the page size. Huge pages start at a multiple of their size.
     pub(crate) fn new(len: usize, pages: Pages) -> Result<Block, String> {
         let surplus = if pages == Pages::HugePopulated {
             ALIGNMENT
@@ -61,7 +62,7 @@ impl Block {
         unmap(base.wrapping_add(len), surplus - before);
         let block = Block { base, len };
         // SAFETY: `base..base + len` are whole pages (contract of `new`) of the mapping just made, which is readable
-        // and writable, and which nothing else knows.
+        // and writable, and to which no other code has a pointer.
         unsafe { bring_in(base, len, pages) }?;
         Ok(block)
     }

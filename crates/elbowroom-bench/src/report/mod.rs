@@ -22,7 +22,7 @@ use crate::run::{self, Outcome};
 use crate::workloads;
 use crate::workloads::memory;
 
-/// What belongs together: a heading, what is to be said, and the comparisons, by the start of their names.
+/// The chapters: a heading, an introduction, and the starts of the names of the comparisons.
 const CHAPTERS: [(&str, &str, &[&str]); 10] = [
     (
         "Filling memory",
@@ -78,7 +78,7 @@ const CHAPTERS: [(&str, &str, &[&str]); 10] = [
     ("Memory", "", &[]),
 ];
 
-/// Makes all comparisons and writes what came out, or prints it.
+/// Makes all comparisons, and writes or prints the results.
 pub(crate) fn write(
     scale: Scale,
     out: Option<PathBuf>,
@@ -145,7 +145,7 @@ pub(crate) fn write(
     store(&folder.join("RESULTS.md"), &overview(&records))
 }
 
-/// Everything, for programs.
+/// All results, for programs.
 #[derive(Serialize)]
 struct Json<'a> {
     machine: &'a [(&'static str, String)],
@@ -174,7 +174,7 @@ Each column is a processor, with the date and the version of its last measuremen
 figure is the time of the one relative to that of the other (lower is better). A figure in bold misses what the column \
 `at most` asks for; DESIGN.md says why.";
 
-/// The goals on all processors.
+/// Returns the chapter with the goals on all processors.
 fn overview(records: &[Record]) -> String {
     let mut text = String::from(
         "# Results\n\nWritten by `cargo run --release -p elbowroom-bench -- report`.\n\n",
@@ -189,7 +189,7 @@ fn overview(records: &[Record]) -> String {
     text
 }
 
-/// All figures of one processor.
+/// Returns the text with all figures of one processor.
 fn text(machine: &[(&str, String)], outcomes: &[Outcome], plots: &[Plot]) -> String {
     let mut text = String::from("# Results on one processor\n\n");
     text += "[RESULTS.md](../../RESULTS.md) says how they were measured, and has those of other processors.\n\n";

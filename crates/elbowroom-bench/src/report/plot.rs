@@ -1,6 +1,6 @@
-//! What a plot shows.
+//! The description of a plot.
 
-/// A plot that was drawn: the chapter that it belongs to, its file, and what it shows.
+/// A plot that was drawn: its chapter, its file and its description.
 pub(crate) struct Plot {
     pub(crate) chapter: &'static str,
     pub(crate) file: &'static str,

@@ -11,7 +11,7 @@ use super::tables;
 use crate::run::Outcome;
 use crate::workloads::{OURS, scaling, touch, vectors};
 
-/// Colours that the colour-blind tell apart (Okabe and Ito's).
+/// Colours that colour-blind people can distinguish (Okabe and Ito).
 const COLOURS: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -25,15 +25,15 @@ const COLOURS: [RGBColor; 8] = [
 
 const FONT: &str = "sans-serif";
 const SIZE: (u32, u32) = (920, 460);
-/// For the names of the series, beside the ends of their lines.
+/// The space for the names of the series, beside the ends of their lines.
 const MARGIN_RIGHT: u32 = 250;
-/// Between two names, one above the other, in pixels.
+/// The least vertical distance of two names, in pixels.
 const LINE_HEIGHT: i32 = 17;
 
-/// One line.
+/// One line of a plot.
 struct Series {
     name: String,
-    // Numbers of places on the horizontal axis, and values.
+    // The indices of places on the horizontal axis, and the values there.
     points: Vec<(usize, f64)>,
 }
 
@@ -43,11 +43,11 @@ struct Chart {
     places: Vec<String>,
     vertical: &'static str,
     series: Vec<Series>,
-    // Has no place on the horizontal axis: one value for all of it.
+    // Values that do not depend on the horizontal axis.
     levels: Vec<(String, f64)>,
 }
 
-/// Draws those plots for which there are figures.
+/// Draws the plots for which there are figures.
 pub(super) fn draw(folder: &Path, outcomes: &[Outcome]) -> Result<Vec<Plot>, String> {
     let charts = [
         ("Mechanisms", "cost-per-page.svg", cost_per_page(outcomes)),
@@ -268,7 +268,7 @@ impl Chart {
             .light_line_style(RGBColor(240, 240, 240))
             .bold_line_style(RGBColor(215, 215, 215))
             .draw()?;
-        // Names with their colours, each at the height where its line ends.
+        // The names with their colours, each at the height of its line's end.
         let mut names: Vec<(i32, String, RGBColor)> = Vec::new();
         let mut colours = COLOURS.into_iter().cycle();
         for Series { name, points } in &self.series {
@@ -300,7 +300,7 @@ impl Chart {
     }
 }
 
-/// Writes names beside the ends of lines, moved apart where they would overlap.
+/// Writes names beside the ends of lines, and moves them apart if they would overlap.
 fn write_names(
     root: &DrawingArea<SVGBackend<'_>, Shift>,
     left: i32,
@@ -318,7 +318,7 @@ fn write_names(
     Ok(())
 }
 
-/// Heights in order, at least a line apart, as near to those wanted as one pass down and one up get them.
+/// Returns heights in order, at least a line apart, and close to those wanted: one pass goes down and one up.
 fn apart(wanted: &[i32], lowest: i32) -> Vec<i32> {
     let mut heights = wanted.to_vec();
     for n in 1..heights.len() {
@@ -332,7 +332,7 @@ fn apart(wanted: &[i32], lowest: i32) -> Vec<i32> {
     heights
 }
 
-/// A power of ten of nanoseconds.
+/// Returns a power of ten of nanoseconds in a short form.
 fn short_time(ns: f64) -> String {
     match ns {
         ns if ns < 1e3 => format!("{ns} ns"),

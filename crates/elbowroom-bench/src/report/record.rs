@@ -1,4 +1,4 @@
-//! What came out on each processor: one record for each, and a table that shows them side by side.
+//! The results on each processor: one record for each, and a table that shows them side by side.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::tables;
 use crate::run::Outcome;
 
-/// The folder of records, in that of the results. A processor has a folder of its own in it.
+/// The folder of the records, inside that of the results. It has a folder for each processor.
 pub(super) const FOLDER: &str = "results";
 const FILE: &str = "record.json";
 
-/// What one run of the report measured.
+/// The figures of one run of the report.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Record {
     processor: String,
@@ -32,7 +32,7 @@ struct Goal {
     ours: String,
     theirs: String,
     at_most: f64,
-    // The median of ratios. None if one of the two could not be measured.
+    // The median of the ratios; `None` if one of the two contenders could not be measured.
     measured: Option<f64>,
 }
 
@@ -66,7 +66,7 @@ impl Record {
         &self.date
     }
 
-    /// Writes the record to the folder of its processor in that of the results. The folder is there.
+    /// Writes the record to the folder of its processor, which exists, inside that of the results.
     pub(super) fn store(&self, results: &Path) -> Result<(), String> {
         let file = results.join(FOLDER).join(&self.folder).join(FILE);
         let text = serde_json::to_string_pretty(self).map_err(|error| error.to_string())?;
@@ -220,7 +220,7 @@ mod tests {
         let results = std::env::temp_dir().join(format!("elbowroom-record-{}", std::process::id()));
         let written = record("AMD EPYC 7R13", "2026-11-01", &[("push", 0.5, Some(0.41))]);
         fs::create_dir_all(results.join("results/amd-epyc-7r13")).unwrap();
-        // Not a record.
+        // A folder without a record.
         fs::create_dir_all(results.join("results/other")).unwrap();
         written.store(&results).unwrap();
         let read = read_all(&results).unwrap();

@@ -1,4 +1,4 @@
-//! What came out, as tables in Markdown.
+//! The results as tables in Markdown.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
 use crate::run::{Entrant, Outcome};
 use crate::workloads::memory;
 
-/// The lock file that this program was built by.
+/// The lock file with which this program was built.
 const LOCK: &str = include_str!("../../../../Cargo.lock");
 
 const PEERS: [&str; 8] = [
@@ -23,7 +23,7 @@ const PEERS: [&str; 8] = [
     "mimalloc",
 ];
 
-/// The library and its peers, with their versions.
+/// Returns the library and its peers, with their versions.
 pub(super) fn versions() -> Vec<(&'static str, &'static str)> {
     PEERS
         .iter()
@@ -36,7 +36,7 @@ fn version(name: &str) -> Option<&'static str> {
     Some(rest.split_once('"')?.0)
 }
 
-/// A size, as a person would say it.
+/// Returns a size in a unit that people read easily.
 pub(crate) fn size(bytes: u64) -> String {
     Size(bytes).to_string()
 }
@@ -50,7 +50,7 @@ pub(super) fn ratio(value: f64) -> String {
     }
 }
 
-/// Text in lines of at most 120 characters.
+/// Wraps text into lines of at most 120 characters.
 pub(super) fn wrapped(text: &str) -> String {
     let options = Options::new(120)
         .word_separator(WordSeparator::AsciiSpace)
@@ -59,7 +59,7 @@ pub(super) fn wrapped(text: &str) -> String {
     textwrap::fill(text, options)
 }
 
-/// One comparison.
+/// Returns the section of one comparison.
 pub(crate) fn section(outcome: &Outcome) -> String {
     let mut text = format!(
         "### `{}`\n\n{}. ",
@@ -149,7 +149,7 @@ fn row(outcome: &Outcome, contender: &Entrant, by_wall_clock: bool, has_memory: 
     text + "\n"
 }
 
-/// The distribution of steps that were timed one by one.
+/// Returns the distribution of the times of single steps.
 fn percentiles(outcome: &Outcome) -> String {
     let Some(first) = outcome
         .contenders
@@ -175,7 +175,7 @@ fn percentiles(outcome: &Outcome) -> String {
     text
 }
 
-/// A share in per cent, as far as it has digits.
+/// Returns a share in per cent, or "all" for the whole.
 pub(super) fn share(share: f64) -> String {
     if share == 1.0 {
         "all".to_owned()
@@ -184,7 +184,7 @@ pub(super) fn share(share: f64) -> String {
     }
 }
 
-/// What was hoped for, and what came out.
+/// Returns the table of goals and results.
 pub(super) fn goals(outcomes: &[Outcome]) -> String {
     let mut text = String::from(
         "| comparison | time of | to that of | at most | measured | quartiles | ratio of medians | ",
@@ -219,7 +219,7 @@ pub(super) fn goals(outcomes: &[Outcome]) -> String {
     text
 }
 
-/// What the containers take for data of each size.
+/// Returns the table of the memory that containers take for data of each size.
 pub(super) fn memory(outcomes: &[&Outcome]) -> String {
     let mut text = wrapped(
         "What one of them takes for so many bytes of data, with default growth, in a process that does nothing else: \
@@ -265,7 +265,7 @@ pub(super) fn memory(outcomes: &[&Outcome]) -> String {
     text
 }
 
-/// How many containers a comparison of memory keeps.
+/// Returns the number of containers that a comparison of memory keeps.
 fn outcome_count(outcome: &Outcome) -> usize {
     let full = memory::SIZES
         .iter()

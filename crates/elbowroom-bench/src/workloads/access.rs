@@ -22,10 +22,10 @@ pub(crate) const BARE: &str = "one instruction in assembly";
 pub(crate) const MEMCPY: &str = "memcpy";
 pub(crate) const SYSTEM_CALLS: &str = "bare system calls";
 
-/// What fits into the first-level cache, so that the accesses themselves are what shows.
+/// A size that fits into the first-level cache, so that only the accesses themselves are measured.
 const WORDS_BYTES: usize = 16 << 10;
 
-/// A region of so many committed bytes.
+/// Returns a region of `len` bytes, all committed.
 fn committed(len: usize) -> Result<Arc<Region>, String> {
     let region = Region::new(len).map_err(|error| error.to_string())?;
     region
@@ -34,7 +34,7 @@ fn committed(len: usize) -> Result<Arc<Region>, String> {
     Ok(Arc::new(region))
 }
 
-/// Does something with a committed region, so many times a sample.
+/// Returns a contender that works on a committed region, `times` times per sample.
 fn with_region(name: &'static str, len: usize, times: usize, work: fn(&Region)) -> Contender {
     Contender::new(name, move || {
         let region = committed(len)?;
@@ -48,7 +48,7 @@ fn with_region(name: &'static str, len: usize, times: usize, work: fn(&Region)) 
     })
 }
 
-/// Does something with the words of a region while they are held, so often a sample.
+/// Returns a contender that works on the words of a region while they are held, `times` times per sample.
 fn with_held(times: usize, work: fn(Cells<u64>)) -> Contender {
     Contender::new(HELD, move || {
         let region = committed(WORDS_BYTES)?;
@@ -80,7 +80,7 @@ fn write_words_held(cells: Cells<u64>) {
 fn write_words_volatile(region: &Region) {
     let base = region.as_ptr();
     for offset in (0..WORDS_BYTES).step_by(size_of::<u64>()) {
-        // SAFETY: inside the region, committed, aligned, and used by this thread only.
+        // SAFETY: the word is inside the region, committed and aligned; only this thread uses the region.
         unsafe {
             base.wrapping_add(offset)
                 .cast::<u64>()
@@ -93,7 +93,7 @@ fn write_words_volatile(region: &Region) {
 fn write_words_bare(region: &Region) {
     let base = region.as_ptr();
     for offset in (0..WORDS_BYTES).step_by(size_of::<u64>()) {
-        // SAFETY: inside the region, committed, aligned, and used by this thread only.
+        // SAFETY: the word is inside the region, committed and aligned; only this thread uses the region.
         unsafe { bare_access::store(base.wrapping_add(offset).cast(), offset as u64) };
     }
 }
@@ -117,7 +117,7 @@ fn read_words_volatile(region: &Region) {
     let base = region.as_ptr();
     let mut sum = 0u64;
     for offset in (0..WORDS_BYTES).step_by(size_of::<u64>()) {
-        // SAFETY: inside the region, committed, aligned, and used by this thread only.
+        // SAFETY: the word is inside the region, committed and aligned; only this thread uses the region.
         sum = sum.wrapping_add(unsafe { base.wrapping_add(offset).cast::<u64>().read_volatile() });
     }
     black_box(sum);
@@ -128,14 +128,14 @@ fn read_words_bare(region: &Region) {
     let base = region.as_ptr();
     let mut sum = 0u64;
     for offset in (0..WORDS_BYTES).step_by(size_of::<u64>()) {
-        // SAFETY: inside the region, committed, aligned, and used by this thread only.
+        // SAFETY: the word is inside the region, committed and aligned; only this thread uses the region.
         sum = sum.wrapping_add(unsafe { bare_access::load(base.wrapping_add(offset).cast()) });
     }
     black_box(sum);
 }
 
-/// The offsets of words in an order that no processor foresees, and the compiler neither: each is made of the one
-/// before, as a linear congruential generator does (Knuth's constants).
+/// Returns the offsets of words in an order that neither the processor nor the compiler can predict: a linear
+/// congruential generator with Knuth's constants.
 #[inline(always)]
 fn wandering_offsets() -> impl Iterator<Item = usize> {
     let mut state = 0u64;
@@ -165,7 +165,7 @@ fn write_wandering_held(cells: Cells<u64>) {
 fn write_wandering_volatile(region: &Region) {
     let base = region.as_ptr();
     for offset in wandering_offsets() {
-        // SAFETY: inside the region, committed, aligned, and used by this thread only.
+        // SAFETY: the word is inside the region, committed and aligned; only this thread uses the region.
         unsafe {
             base.wrapping_add(offset)
                 .cast::<u64>()
@@ -197,17 +197,18 @@ fn read_wandering_volatile(region: &Region) {
     let base = region.as_ptr();
     let mut sum = 0u64;
     for offset in wandering_offsets() {
-        // SAFETY: inside the region, committed, aligned, and used by this thread only.
+        // SAFETY: the word is inside the region, committed and aligned; only this thread uses the region.
         sum = sum.wrapping_add(unsafe { base.wrapping_add(offset).cast::<u64>().read_volatile() });
     }
     black_box(sum);
 }
 
-/// Copies into a region, or out of it: `copy` gets the region and a buffer of the same length.
+/// Returns a contender that copies into or out of a region. `copy` gets the region and a buffer of the same length.
 fn copies(name: &'static str, len: usize, times: usize, copy: fn(&Region, &mut [u8])) -> Contender {
     Contender::new(name, move || {
         let region = committed(len)?;
-        // From the start of a page on, as the region's bytes: where in a line a copy begins can make a factor of four.
+        // The buffer starts at a page, as the region does: the offset in a cache line can change the time by a factor
+        // of four.
         let mut storage = vec![2; len + page_size()];
         let start = storage.as_ptr().align_offset(page_size());
         let sampler: Sampler = Box::new(move || {
@@ -229,7 +230,7 @@ fn copy_in(region: &Region, buffer: &mut [u8]) {
 }
 
 fn copy_in_by_memcpy(region: &Region, buffer: &mut [u8]) {
-    // SAFETY: the region is committed and as long as the buffer, which is elsewhere; used by this thread only.
+    // SAFETY: the region is committed and as long as the buffer, does not overlap it, and only this thread uses it.
     unsafe { ptr::copy_nonoverlapping(buffer.as_ptr(), region.as_ptr(), buffer.len()) };
 }
 
@@ -238,11 +239,11 @@ fn copy_out(region: &Region, buffer: &mut [u8]) {
 }
 
 fn copy_out_by_memcpy(region: &Region, buffer: &mut [u8]) {
-    // SAFETY: the region is committed and as long as the buffer, which is elsewhere; used by this thread only.
+    // SAFETY: the region is committed and as long as the buffer, does not overlap it, and only this thread uses it.
     unsafe { ptr::copy_nonoverlapping(region.as_ptr(), buffer.as_mut_ptr(), buffer.len()) };
 }
 
-/// Something that is made and dropped, so many times a sample.
+/// Returns a contender that makes and drops a value, `times` times per sample.
 fn made_and_dropped(
     name: &'static str,
     times: usize,
@@ -261,7 +262,7 @@ fn made_and_dropped(
     })
 }
 
-/// All of them.
+/// Returns all comparisons of this module.
 pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
     let mut all = Vec::new();
     let times = scale.of(500, 2);
@@ -340,9 +341,10 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
             copies(OURS, len, times, ours),
             copies(MEMCPY, len, times, theirs),
         ];
-        // At least 0.95 of its throughput.
+        // The goal is at least 0.95 of its throughput.
         let comparison = Comparison::new(name, title, ((len * times) >> 10, "KiB"), contenders);
-        // What is larger than the first cache depends on where in memory its pages are, which a process keeps.
+        // Above the size of the first-level cache, the time depends on the physical pages, which stay the same in a
+        // process.
         let comparison = if len > WORDS_BYTES {
             comparison
         } else {

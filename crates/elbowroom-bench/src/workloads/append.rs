@@ -25,24 +25,24 @@ pub(crate) const BARE: &str = "a counter and an array";
 pub(crate) const SLICE: &str = "a plain slice";
 pub(crate) const ORX: &str = "orx-concurrent-vec";
 
-/// How many elements are pushed at a time.
+/// The number of elements in one push of a slice.
 const SLICE_LEN: usize = 64;
 
-/// A vector that threads push to at once.
+/// A vector to which several threads push at once.
 trait Shared: Sync + 'static {
     fn new(max_len: usize) -> Self;
     fn push(&self, value: u64);
-    /// Pushes many, at once if the vector can.
+    /// Pushes several values, in one operation if the vector has one.
     #[inline(always)]
     fn push_slice(&self, values: &[u64]) {
         values.iter().for_each(|&value| self.push(value));
     }
-    /// The sum of the elements, as a reader comes to it.
+    /// Returns the sum of the elements, the way a reader computes it.
     fn sum(&self) -> u64;
 }
 
 impl Shared for AppendVec<u64> {
-    // Its default maximum, as a program that does not know how much will come.
+    // The default maximum, as in a program that does not know how much it will store.
     fn new(_: usize) -> Self {
         AppendVec::new()
     }
@@ -63,7 +63,7 @@ impl Shared for AppendVec<u64> {
     }
 }
 
-/// A plain vector, to read.
+/// A plain vector, for reading.
 struct Plain(Vec<u64>);
 
 impl Plain {
@@ -146,14 +146,14 @@ impl Shared for orx_concurrent_vec::ConcurrentVec<u64> {
     }
 }
 
-/// The least that pushes of several threads to one array can be: a counter tells them apart, and they write to memory
-/// that is there. Nobody knows which elements are finished.
+/// The smallest possible push of several threads to one array: a counter assigns the places, and the memory is present
+/// already. It does not record which elements are finished.
 struct Bare {
     next: AtomicUsize,
     memory: Block,
 }
 
-// SAFETY: the counter gives each place to one thread, which writes there; nobody reads.
+// SAFETY: the counter gives each place to one thread, the only one that writes there, and no code reads the places.
 unsafe impl Sync for Bare {}
 
 impl Bare {
@@ -174,7 +174,8 @@ impl Shared for Bare {
     fn push(&self, value: u64) {
         let index = self.next.fetch_add(1, Ordering::Relaxed);
         let place = self.memory.base().cast::<u64>().wrapping_add(index);
-        // SAFETY: there are no more pushes than places, and this one is this thread's alone.
+        // SAFETY: the place is inside the array, because there are no more pushes than places; the counter gave it to
+        // this thread alone.
         unsafe { place.write(value) };
     }
 
@@ -183,12 +184,12 @@ impl Shared for Bare {
     }
 }
 
-/// Threads push so many elements in all into a new vector.
+/// Returns a workload in which threads push `len` elements in all into a new vector.
 fn pushes<V: Shared>(len: usize, threads: usize) -> impl Fn() -> Sample + Clone {
     shared_out(len, threads, push_all::<V>)
 }
 
-/// The same, [`SLICE_LEN`] at a time.
+/// Returns a workload in which threads push [`SLICE_LEN`] elements at a time.
 fn slice_pushes<V: Shared>(len: usize, threads: usize) -> impl Fn() -> Sample + Clone {
     shared_out(len, threads, push_slices::<V>)
 }
@@ -209,7 +210,7 @@ fn shared_out<V: Shared>(
                         start.wait();
                         push(vec, thread * len / threads, (thread + 1) * len / threads);
                     };
-                    // One thread is this one: that much less to disturb it.
+                    // A single thread is the calling one, which avoids the start of a thread.
                     if threads == 1 {
                         work()
                     } else {
@@ -237,7 +238,7 @@ fn push_slices<V: Shared>(vec: &V, from: usize, to: usize) {
     }
 }
 
-/// All elements are read, again and again.
+/// Returns a contender that reads all elements repeatedly.
 fn reads<V: Shared>(name: &'static str, len: usize, times: usize) -> Contender {
     Contender::new(name, move || {
         let vec = V::new(len);
@@ -265,7 +266,7 @@ fn plain_reads(len: usize, times: usize) -> Contender {
     })
 }
 
-/// All of them.
+/// Returns all comparisons of this module.
 pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
     let mut all = Vec::new();
     let len = scale.of(4 << 20, 16 << 10);

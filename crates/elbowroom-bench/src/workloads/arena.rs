@@ -1,4 +1,4 @@
-//! Arenas: many small values that go all at once.
+//! Arenas: many small values that are freed together.
 
 use std::hint::black_box;
 
@@ -11,10 +11,10 @@ use crate::sample::timed;
 
 pub(crate) const BUMPALO: &str = "bumpalo";
 
-/// A value as a tree's node might be.
+/// A value of the size of a tree's node.
 type Value = [u64; 3];
 
-/// What hands out memory and takes it all back.
+/// An allocator that hands out memory and takes all of it back at once.
 trait Allocator: 'static {
     fn new() -> Self;
     fn alloc(&self, value: Value);
@@ -58,11 +58,11 @@ fn fill<A: Allocator>(arena: &A, count: usize) {
     }
 }
 
-/// The same arena, filled and reset again and again.
+/// Returns a contender that fills and resets one arena repeatedly.
 fn again<A: Allocator>(name: &'static str, count: usize, times: usize) -> Contender {
     Contender::new(name, move || {
         let mut arena = A::new();
-        // Until what it keeps at a reset is large enough.
+        // After this, the memory that the arena keeps at a reset is large enough.
         for _ in 0..3 {
             fill(&arena, count);
             arena.reset();
@@ -78,7 +78,7 @@ fn again<A: Allocator>(name: &'static str, count: usize, times: usize) -> Conten
     })
 }
 
-/// New arenas, filled and dropped one after the other.
+/// Returns a contender that fills and drops new arenas one after the other.
 fn anew<A: Allocator>(name: &'static str, count: usize, times: usize) -> Contender {
     Contender::plain(name, move || {
         timed(|| {
@@ -89,7 +89,7 @@ fn anew<A: Allocator>(name: &'static str, count: usize, times: usize) -> Contend
     })
 }
 
-/// One arena, filled in a process that has done nothing else.
+/// Returns a contender that fills one arena in a new process.
 fn once<A: Allocator>(name: &'static str, count: usize) -> Contender {
     Contender::plain(name, move || {
         timed(|| {
@@ -100,7 +100,7 @@ fn once<A: Allocator>(name: &'static str, count: usize) -> Contender {
     })
 }
 
-/// All of them.
+/// Returns all comparisons of this module.
 pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
     let (count, times) = (1000, scale.of(1000, 2));
     let contenders = vec![

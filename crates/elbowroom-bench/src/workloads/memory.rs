@@ -1,4 +1,4 @@
-//! What growing ahead of need costs in memory.
+//! The memory cost of growth ahead of need.
 
 #![allow(
     unsafe_code,
@@ -11,26 +11,26 @@ use super::vectors::{VEC, VIRTUAL_BUFFER};
 use crate::plan::{Comparison, Contender, Scale};
 use crate::sample::{Sample, timed};
 
-/// The sizes, with the names of the comparisons.
+/// The names of the comparisons, with their sizes.
 pub(crate) const SIZES: [(&str, usize); 7] = [
     ("memory-1k", 1 << 10),
     ("memory-16k", 16 << 10),
     ("memory-256k", 256 << 10),
     ("memory-1m", 1 << 20),
     ("memory-16m", 16 << 20),
-    // Not a power of two: what doubles fits those by chance.
+    // Not a power of two, which would suit containers that double.
     ("memory-100m", 100 << 20),
     ("memory-1g", 1 << 30),
 ];
 
 pub(crate) const CONTENDERS: [&str; 4] = [VEC, VIRTUAL_BUFFER, "ReservedVec", "Region"];
 
-/// So many of a kind, alive at once: what one takes of less than a page would not show.
+/// Returns the number of containers that are kept at once: a single one of less than a page would not be visible.
 pub(crate) fn count(bytes: usize) -> usize {
     ((4 << 20) / bytes).clamp(1, 256)
 }
 
-/// Fills `count` of them with `bytes` each and keeps them.
+/// Returns a contender that fills `count` containers with `bytes` each and keeps them.
 fn keeps<C: 'static>(
     name: &'static str,
     bytes: usize,
@@ -54,7 +54,8 @@ macro_rules! pushed {
 fn touched_region(bytes: usize, room: usize) -> Region {
     let region = Region::new(room).expect("addresses");
     for offset in (0..bytes).step_by(size_of::<u64>()) {
-        // SAFETY: inside the region, which commits on touch; aligned; nobody else has it.
+        // SAFETY: the word is inside the region, which commits on touch, and aligned; no other code has a pointer to
+        // it.
         unsafe {
             region
                 .as_ptr()
@@ -66,11 +67,11 @@ fn touched_region(bytes: usize, room: usize) -> Region {
     region
 }
 
-/// All of them.
+/// Returns all comparisons of this module.
 pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
     let comparison = |(name, full): (&'static str, usize)| {
         let bytes = scale.of(full, full.min(256 << 10));
-        // What a program reserves that does not know how much will come.
+        // A reservation as in a program that does not know how much it will store.
         let room = scale.of(64 << 30, 1 << 20);
         let words = room / size_of::<u64>();
         let contenders = vec![

@@ -1,4 +1,4 @@
-//! What is measured.
+//! The workloads.
 
 pub(crate) mod access;
 mod all;
@@ -11,5 +11,5 @@ pub(crate) mod vectors;
 
 pub(crate) use all::comparisons;
 
-/// The library's name for itself, where a comparison has one contender of it.
+/// The name of the library's contender in a comparison that has only one.
 pub(crate) const OURS: &str = "elbowroom";

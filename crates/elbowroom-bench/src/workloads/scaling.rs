@@ -15,7 +15,7 @@ use crate::os::Block;
 use crate::plan::{Comparison, Contender, Scale};
 use crate::sample::timed;
 
-/// How many regions live in the comparison of that.
+/// The numbers of live regions that are compared.
 pub(crate) const LIVE: [(&str, usize); 6] = [
     ("1", 1),
     ("10", 10),
@@ -25,7 +25,7 @@ pub(crate) const LIVE: [(&str, usize); 6] = [
     ("100,000", 100_000),
 ];
 
-/// How many threads there are in the comparison of that.
+/// The numbers of threads that are compared.
 pub(crate) const THREADS: [usize; 4] = [1, 2, 4, 8];
 
 /// The ways of committing that are compared by threads.
@@ -38,11 +38,11 @@ pub(crate) fn with_threads(way: &str, threads: usize) -> String {
 /// Writes a word to each page.
 ///
 /// # Safety
-/// `len` bytes from `base` on may be written, or are committed when they are touched; nobody else uses them.
+/// `len` bytes from `base` on are writable, or are committed when they are touched; no other code accesses them.
 #[inline(never)]
 unsafe fn touch(base: *mut u8, len: usize) {
     for offset in (0..len).step_by(page_size()) {
-        // SAFETY: inside what may be written (contract), and aligned.
+        // SAFETY: the word is inside the range that is writable or becomes so (contract), and aligned.
         unsafe { base.wrapping_add(offset).cast::<u64>().write_volatile(1) };
     }
 }
@@ -54,11 +54,12 @@ fn one_page_a_fault(len: usize) -> Result<Region, String> {
         .map_err(|error| error.to_string())
 }
 
-/// Faults in one region while others live, each with a page in use.
+/// Returns a contender that faults in one region while others exist, each with a page in use.
 fn faults_among(name: &'static str, live: usize, len: usize) -> Contender {
     const OTHER_BYTES: usize = 64 << 10;
     Contender::new(name, move || {
-        // Half of them above the one that is measured, and half below, wherever the system puts them.
+        // Half of the other regions are made before the measured one, and half after it, so that addresses are on both
+        // sides.
         let half = |count| {
             (0..count)
                 .map(|_| one_page_a_fault(OTHER_BYTES))
@@ -71,17 +72,17 @@ fn faults_among(name: &'static str, live: usize, len: usize) -> Contender {
             let _others = (&before, &after);
             region.decommit(0..len).expect("its own pages");
             timed(|| {
-                // SAFETY: a region of `len` bytes, which only this touches.
+                // SAFETY: the region has `len` bytes and commits on touch; no other code accesses it.
                 unsafe { touch(region.as_ptr(), len) };
             })
         }))
     })
 }
 
-/// Threads fault at once, each in memory of its own.
+/// Returns a contender in which threads fault at once, each in its own memory.
 fn faults_in_threads(way: &'static str, threads: usize, len: usize) -> Contender {
     Contender::new(with_threads(way, threads), move || {
-        // Whether it can be had at all.
+        // Fails early if the system has no such pages.
         if way == UP_FRONT {
             Block::new(page_size(), Pages::Demand)?;
         }
@@ -94,7 +95,7 @@ fn faults_in_threads(way: &'static str, threads: usize, len: usize) -> Contender
                             if way == UP_FRONT {
                                 let block = Block::new(len, Pages::Demand)
                                     .expect("it could be made just before");
-                                // SAFETY: a block of `len` bytes, which only this thread has.
+                                // SAFETY: the block has `len` committed bytes; only this thread has a pointer to it.
                                 unsafe { touch(block.base(), len) };
                             } else {
                                 let region = if way == WAYS[0] {
@@ -103,7 +104,8 @@ fn faults_in_threads(way: &'static str, threads: usize, len: usize) -> Contender
                                     one_page_a_fault(len).ok()
                                 };
                                 let region = region.expect("a small region");
-                                // SAFETY: a region of `len` bytes, which only this thread has.
+                                // SAFETY: the region has `len` bytes and commits on touch; only this thread has a
+                                // pointer to it.
                                 unsafe { touch(region.as_ptr(), len) };
                             }
                         });
@@ -114,7 +116,7 @@ fn faults_in_threads(way: &'static str, threads: usize, len: usize) -> Contender
     })
 }
 
-/// All of them.
+/// Returns all comparisons of this module.
 pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
     let len = scale.of(16 << 20, 256 << 10);
     let live =

@@ -1,4 +1,4 @@
-//! Memory that is touched: page by page, in order and here and there, by every means there is of committing it.
+//! Touches of memory, page by page, in order and scattered, with every way of committing it.
 
 #![allow(
     unsafe_code,
@@ -15,11 +15,11 @@ use crate::os::{BareHandler, Block, PipeManaged};
 use crate::plan::{Comparison, Contender, Scale};
 use crate::sample::timed;
 
-/// What is committed up front and brought in by the kernel, a page at a time, when it is touched.
+/// Memory that is committed up front, and that the kernel brings in page by page when it is touched.
 pub(crate) const UP_FRONT: &str = "up front, 4 KiB pages on demand";
-/// What is committed up front and brought in at once.
+/// Memory that is committed up front and brought in at once.
 pub(crate) const HUGE: &str = "up front, huge pages populated";
-/// What no way of having zeroed memory can go below.
+/// The lower bound for every way of getting zeroed memory.
 pub(crate) const ZEROING: &str = "zeroing of memory that is there";
 pub(crate) const BARE: &str = "bare handler, a page a fault";
 pub(crate) const ONE_PAGE: &str = "elbowroom, a page a fault";
@@ -27,7 +27,7 @@ pub(crate) const USERFAULT: &str = "elbowroom, userfault";
 pub(crate) const MONITOR: &str = "elbowroom, userfault monitor";
 pub(crate) const PIPE: &str = "userspace-pagefault";
 
-/// The sizes of the comparison by size, with the names of the comparisons.
+/// The names of the comparisons by size, with their sizes.
 pub(crate) const SIZES: [(&str, usize); 5] = [
     ("fill-64k", 64 << 10),
     ("fill-1m", 1 << 20),
@@ -47,28 +47,28 @@ pub(crate) const WINDOWS: [usize; 7] = [
     16 << 20,
 ];
 
-/// In what order pages are touched, and how much of each.
+/// The order in which pages are touched, and how much of each page is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Manner {
     /// One write to each page, upwards.
     InOrder,
     /// Every word, upwards.
     EveryWord,
-    /// One write to each page, all over the place.
+    /// One write to each page, in random order.
     Scattered,
 }
 
 impl Manner {
     /// # Safety
-    /// `len` bytes from `base` on may be written, or are committed when they are touched; nobody else uses them.
-    /// `order` has the numbers of their pages.
+    /// `len` bytes from `base` on are writable, or are committed when they are touched; no other code accesses them.
+    /// `base` is aligned to a page, and `order` has the numbers of the pages.
     unsafe fn touch(self, base: *mut u8, len: usize, order: &[usize]) {
         match self {
-            // SAFETY: the caller's contract, passed on.
+            // SAFETY: the range satisfies the caller's contract; `base` and the step are multiples of 8.
             Manner::InOrder => unsafe { step_over(base, len, page_size()) },
-            // SAFETY: the caller's contract, passed on.
+            // SAFETY: the range satisfies the caller's contract; `base` and the step are multiples of 8.
             Manner::EveryWord => unsafe { step_over(base, len, size_of::<u64>()) },
-            // SAFETY: the caller's contract, passed on; `order` has the pages' numbers.
+            // SAFETY: `base` and `order` satisfy the caller's contract, which is the callee's.
             Manner::Scattered => unsafe { scatter(base, order) },
         }
     }
@@ -81,7 +81,7 @@ impl Manner {
 #[inline(never)]
 unsafe fn step_over(base: *mut u8, len: usize, step: usize) {
     for offset in (0..len).step_by(step) {
-        // SAFETY: inside what may be written (contract), and aligned.
+        // SAFETY: the word is inside the range that is writable or becomes so (contract), and aligned.
         unsafe { base.wrapping_add(offset).cast::<u64>().write_volatile(1) };
     }
 }
@@ -93,7 +93,7 @@ unsafe fn step_over(base: *mut u8, len: usize, step: usize) {
 #[inline(never)]
 unsafe fn scatter(base: *mut u8, order: &[usize]) {
     for page in order {
-        // SAFETY: inside what may be written (contract), and aligned.
+        // SAFETY: the word is inside the range that is writable or becomes so (contract), and aligned.
         unsafe {
             base.wrapping_add(page * page_size())
                 .cast::<u64>()
@@ -102,7 +102,7 @@ unsafe fn scatter(base: *mut u8, order: &[usize]) {
     }
 }
 
-/// A way of having memory that is committed when it is touched, or before.
+/// A way of getting memory that is committed before or at the first touch.
 trait Touchable {
     fn base(&self) -> *mut u8;
 }
@@ -131,7 +131,7 @@ impl Touchable for PipeManaged {
     }
 }
 
-/// Makes memory of `len` bytes and touches it, timed together.
+/// Returns a contender that makes memory of `len` bytes and touches it. Both are timed.
 fn contender<M: Touchable>(
     name: impl Into<String>,
     manner: Manner,
@@ -139,14 +139,15 @@ fn contender<M: Touchable>(
     make: impl Fn(usize) -> Result<M, String> + Clone + 'static,
 ) -> Contender {
     Contender::new(name, move || {
-        // Whether it can be had at all.
+        // Fails early if the system has no such memory.
         drop(make(len)?);
         let make = make.clone();
         let order = shuffled(len / page_size());
         Ok(Box::new(move || {
             timed(|| {
                 let memory = make(len).expect("it could be made just before");
-                // SAFETY: `len` bytes that were made just now to be touched.
+                // SAFETY: the memory was made just now with `len` bytes that may be touched; only this code has a
+                // pointer to it.
                 unsafe { manner.touch(memory.base(), len, &order) };
                 memory
             })
@@ -177,7 +178,7 @@ fn huge(manner: Manner, len: usize) -> Contender {
     })
 }
 
-/// Memory that is in huge pages already is set to zero, and nothing else.
+/// Returns a contender that only sets memory to zero that is present in huge pages already.
 fn zeroing(len: usize) -> Contender {
     Contender::new(ZEROING, move || {
         drop(Block::new(len, Pages::HugePopulated)?);
@@ -185,7 +186,7 @@ fn zeroing(len: usize) -> Contender {
             let block =
                 Block::new(len, Pages::HugePopulated).expect("it could be made just before");
             timed(|| {
-                // SAFETY: a block of so many bytes, used here only.
+                // SAFETY: the block has `len` committed bytes; only this code has a pointer to it.
                 unsafe { block.base().write_bytes(0, len) };
                 black_box(block)
             })
@@ -193,7 +194,7 @@ fn zeroing(len: usize) -> Contender {
     })
 }
 
-/// Pushes of words at the limit: written one after the other to huge pages that were populated up front.
+/// Returns the lower bound for pushes of words: it writes them in order to huge pages that were populated up front.
 pub(crate) fn words_up_front(len: usize) -> Contender {
     huge(Manner::EveryWord, len)
 }
@@ -208,7 +209,7 @@ fn one_page(manner: Manner, len: usize) -> Contender {
     })
 }
 
-/// What the names of backends and windows are in the comparison of mechanisms.
+/// Returns the name of a window in the comparison of mechanisms.
 pub(crate) fn window_name(bytes: usize) -> String {
     if bytes < 1 << 20 {
         format!("window of {} KiB", bytes >> 10)
@@ -217,7 +218,7 @@ pub(crate) fn window_name(bytes: usize) -> String {
     }
 }
 
-/// All of them.
+/// Returns all comparisons of this module.
 pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
     let mut all = Vec::new();
     for (name, full) in SIZES {
@@ -241,7 +242,7 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
     ];
     mechanisms.push(bare(manner, len));
     mechanisms.push(one_page(manner, len));
-    // A window smaller than a page is a page.
+    // A window is at least a page.
     for window in WINDOWS.into_iter().filter(|&window| window > page_size()) {
         let pages = window / page_size();
         mechanisms.push(region(window_name(window), manner, len, move |builder| {
@@ -295,7 +296,7 @@ fn fill(name: &'static str, len: usize, manner: Manner, how: &str) -> Comparison
     ];
     let comparison =
         Comparison::new(name, title, (len / page_size(), "page"), contenders).data(len);
-    // Below that, the first small windows are most of it.
+    // In smaller workloads, the first small windows take most of the time.
     if matches!(name, "fill-128m" | "fill-1g") {
         comparison
             .limit(ZEROING, zeroing(len))
@@ -330,7 +331,7 @@ mod tests {
                     .growth(Growth::Pages(1))
                     .build()
                     .unwrap();
-                // SAFETY: a region of so many pages, used here only.
+                // SAFETY: the region has `pages` pages and commits on touch; no other code accesses it.
                 unsafe { manner.touch(region.as_ptr(), region.len(), &shuffled(pages)) };
                 let stats = region.stats();
                 assert_eq!(stats.committed_bytes, pages * page_size(), "{manner:?}");

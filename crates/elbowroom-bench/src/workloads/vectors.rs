@@ -1,4 +1,4 @@
-//! Vectors that are pushed to.
+//! Pushes to vectors.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -15,9 +15,9 @@ pub(crate) const VEC: &str = "Vec";
 pub(crate) const VIRTUAL_BUFFER: &str = "virtual-buffer";
 pub(crate) const CALM: &str = "elbowroom, 64 KiB at a time";
 
-/// A vector of one thread.
+/// A vector that one thread uses.
 trait Vector: 'static {
-    /// With room for so many, of which nothing is committed.
+    /// Returns a vector that can grow to `max_len` elements. Nothing is committed yet.
     fn new(max_len: usize) -> Self;
     fn push(&mut self, value: u64);
 }
@@ -34,7 +34,7 @@ impl Vector for Vec<u64> {
 }
 
 impl Vector for ReservedVec<u64> {
-    // Its default maximum, as a program that does not know how much will come.
+    // The default maximum, as in a program that does not know how much it will store.
     fn new(_: usize) -> ReservedVec<u64> {
         ReservedVec::new()
     }
@@ -45,7 +45,7 @@ impl Vector for ReservedVec<u64> {
     }
 }
 
-/// One for who would rather have short pauses than the most throughput: it grows by 64 KiB at most.
+/// A vector with short pauses instead of the highest throughput: it grows by at most 64 KiB at a time.
 struct Calm(ReservedVec<u64>);
 
 impl Vector for Calm {
@@ -73,7 +73,7 @@ impl Vector for virtual_buffer::vec::Vec<u64> {
     }
 }
 
-/// A new vector of so many elements.
+/// Returns a new vector with `len` elements.
 #[inline(never)]
 fn filled<V: Vector>(len: usize) -> V {
     let mut vec = V::new(len);
@@ -83,12 +83,12 @@ fn filled<V: Vector>(len: usize) -> V {
     black_box(vec)
 }
 
-/// One vector is filled, in a process that has done nothing else.
+/// Returns a workload that fills one vector.
 fn fills<V: Vector>(len: usize) -> impl Fn() -> Sample + Clone {
     move || timed(|| filled::<V>(len))
 }
 
-/// Vectors are filled and dropped, one after the other.
+/// Returns a workload that fills and drops vectors one after the other.
 fn comes_and_goes<V: Vector>(len: usize, times: usize) -> impl Fn() -> Sample + Clone {
     move || {
         timed(|| {
@@ -99,11 +99,12 @@ fn comes_and_goes<V: Vector>(len: usize, times: usize) -> impl Fn() -> Sample + 
     }
 }
 
-/// Elements between two looks at the clock, which takes longer than a push: a small page of them.
+/// The number of pushes between two readings of the clock: elements for 4 KiB. Reading the clock takes longer than a
+/// push.
 const BATCH: usize = 512;
 
-/// The longest that a batch of pushes took, by the thread's processor time: an upper bound of the worst single push,
-/// which other programs on the machine do not raise.
+/// Returns a workload that gives the longest time of a batch of pushes, by the thread's processor time. It is an upper
+/// bound of the slowest single push, and other programs on the machine do not raise it.
 fn worst_batch<V: Vector>(len: usize) -> impl Fn() -> Sample + Clone {
     move || {
         let mut worst = 0;
@@ -132,7 +133,7 @@ fn worst_batch<V: Vector>(len: usize) -> impl Fn() -> Sample + Clone {
     }
 }
 
-/// The shares of pushes whose longest time is given.
+/// The shares of pushes for which the longest time is given.
 pub(crate) const SHARES: [f64; 9] = [
     0.5,
     0.9,
@@ -145,10 +146,10 @@ pub(crate) const SHARES: [f64; 9] = [
     1.0,
 ];
 
-/// In nanoseconds; no push takes longer.
+/// One minute in nanoseconds, an upper bound for a push.
 const A_MINUTE: u64 = 60_000_000_000;
 
-/// Every push by itself, by the thread's processor time where there is a clock for that.
+/// Returns a workload that times every push, by the thread's processor time if the system has a clock for it.
 fn each_push<V: Vector>(len: usize) -> impl Fn() -> Sample + Clone {
     move || {
         let mut times =
@@ -166,7 +167,7 @@ fn each_push<V: Vector>(len: usize) -> impl Fn() -> Sample + Clone {
             }
             black_box(vec)
         });
-        // What the clock itself takes is in every figure.
+        // Every figure includes the time of reading the clock.
         let step = |&share: &f64| Step {
             share,
             ns: times.value_at_quantile(share),
@@ -176,7 +177,7 @@ fn each_push<V: Vector>(len: usize) -> impl Fn() -> Sample + Clone {
     }
 }
 
-/// The three of them, doing the same.
+/// Lists the contenders of the three vectors, with the same workload.
 macro_rules! contenders {
     ($workload:ident($($argument:expr),*)) => {
         vec![
@@ -187,7 +188,7 @@ macro_rules! contenders {
     };
 }
 
-/// Into capacity that is there already, in memory that was written before.
+/// Returns a contender that pushes into existing capacity, in memory that was written before.
 fn push_reserved(name: &'static str, len: usize, times: usize) -> Contender {
     Contender::new(name, move || {
         Ok(if name == VEC {
@@ -222,7 +223,7 @@ fn fill_again<V: Vector>(vec: &mut V, len: usize) {
     black_box(vec);
 }
 
-/// All of them.
+/// Returns all comparisons of this module.
 pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
     let mut all = Vec::new();
     let len = scale.of(16 << 20, 64 << 10);

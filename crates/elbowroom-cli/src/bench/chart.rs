@@ -1,4 +1,4 @@
-//! The outcome as a drawing: a bar for each mechanism, and how far its runs spread.
+//! The outcome as a drawing: a bar for each mechanism, with the spread of its runs.
 
 use elbowroom_measure::{capitalised, three_digits, time};
 
@@ -11,12 +11,12 @@ use crate::picture::svg::{Anchor, MARGIN, Svg};
 use crate::size::Sizes;
 
 const WIDTH: u32 = 960;
-/// Where bars begin, and where the longest ends.
+/// The left end of bars, and the right end of the longest.
 const LEFT: f64 = MARGIN + 200.0;
 const RIGHT: f64 = WIDTH as f64 - MARGIN - 250.0;
 const ROW: f64 = 22.0;
 const BAR: f64 = 14.0;
-/// Of a line of text that is as wide as the drawing.
+/// The columns of a line of text that is as wide as the drawing.
 const TEXT_COLUMNS: usize = 120;
 
 pub(super) fn svg(outcome: &Outcome) -> String {
@@ -126,7 +126,7 @@ fn draw(svg: &mut Svg, table: &Table, size_bytes: usize) {
             class(row.mechanism),
         );
         if whole.median > longest {
-            // Cut off: an arrow goes on.
+            // A bar that is cut off ends in an arrow.
             svg.path(
                 &format!("M{RIGHT:.1} {:.1}l9 7l-9 7z", middle - 7.0),
                 class(row.mechanism),
@@ -158,7 +158,7 @@ fn draw(svg: &mut Svg, table: &Table, size_bytes: usize) {
     svg.y += 56.0;
 }
 
-/// A line between the quartiles, with its ends marked.
+/// Draws a line between the quartiles, with its ends marked.
 fn spread(svg: &mut Svg, ends: [f64; 2], middle: f64) {
     svg.line((ends[0], middle), (ends[1], middle), "whisker");
     for end in ends {
@@ -166,7 +166,7 @@ fn spread(svg: &mut Svg, ends: [f64; 2], middle: f64) {
     }
 }
 
-/// A number on the axis, in the unit of its steps.
+/// Returns a number on the axis, in the unit of its steps.
 fn tick(ns: f64, step: f64) -> String {
     let (unit, name) = match step {
         step if step < 1e3 => (1.0, "ns"),

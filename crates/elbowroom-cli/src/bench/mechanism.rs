@@ -1,4 +1,4 @@
-//! The ways of having memory that are set side by side.
+//! The mechanisms that are compared: ways of getting memory.
 
 use std::fmt;
 
@@ -8,28 +8,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::size::human;
 
-/// How memory comes to be committed and resident.
+/// A way in which memory becomes committed and resident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Mechanism {
     /// All of it committed before the first touch.
     UpFront(Pages),
-    /// A region as it comes.
+    /// A region with default settings.
     Adaptive,
     /// The same without huge pages.
     AdaptiveSmallPages,
-    /// A region that commits a fixed window of so many bytes at each fault; a window of 0 is a page.
+    /// A region that commits a fixed window of this number of bytes at each fault. A window of 0 is a page.
     Window(usize),
     /// Backends other than page protection.
     Userfault,
     UserfaultServed,
-    /// A region whose filter runs on a thread of its own.
+    /// A region whose filter runs on a separate thread.
     Monitored,
 }
 
-/// What the others are compared with.
+/// The mechanism with which the others are compared.
 pub(crate) const BASELINE: Mechanism = Mechanism::UpFront(Pages::Demand);
 
-/// The windows; those that are no larger than a page are left out.
+/// The windows. Those no larger than a page are left out.
 const WINDOWS: [usize; 7] = [
     4 << 10,
     16 << 10,
@@ -40,7 +40,7 @@ const WINDOWS: [usize; 7] = [
     16 << 20,
 ];
 
-/// All of them, the baseline first.
+/// Returns all mechanisms, the baseline first.
 pub(crate) fn all() -> Vec<Mechanism> {
     let windows = WINDOWS
         .into_iter()
@@ -64,7 +64,7 @@ pub(crate) fn all() -> Vec<Mechanism> {
     .collect()
 }
 
-/// For people.
+/// The name for people.
 impl fmt::Display for Mechanism {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let page = human(page_size() as u64);
@@ -84,7 +84,7 @@ impl fmt::Display for Mechanism {
 }
 
 impl Mechanism {
-    /// For programs; stays what it is from version to version.
+    /// Returns the name for programs, which is the same in every version.
     pub(crate) fn id(self) -> String {
         match self {
             Mechanism::UpFront(Pages::Demand) => "up-front".to_owned(),
@@ -100,17 +100,18 @@ impl Mechanism {
         }
     }
 
-    /// Whether what it needs may be forbidden on pain of death (seccomp), so that it is tried in a child process only.
+    /// Returns whether a sandbox (seccomp) may end the process for the mechanism's system calls. Such a mechanism is
+    /// tried only in a child process.
     pub(crate) fn may_end_the_process(self) -> bool {
         matches!(self, Mechanism::Userfault | Mechanism::UserfaultServed)
     }
 
-    /// Whether only the thread that touches has something to do.
+    /// Returns whether only the touching thread works.
     pub(crate) fn has_one_thread(self) -> bool {
         !matches!(self, Mechanism::UserfaultServed | Mechanism::Monitored)
     }
 
-    /// Makes memory of `len` bytes; or says why that cannot be done here.
+    /// Makes memory of `len` bytes. Fails with the reason if this system cannot.
     pub(crate) fn make(self, len: usize) -> Result<Memory, String> {
         let pages = match self {
             Mechanism::UpFront(pages) => {
@@ -164,7 +165,7 @@ impl Memory {
         }
     }
 
-    /// The faults that the library resolved.
+    /// Returns the number of faults that the library resolved.
     pub(crate) fn library_faults(&self) -> u64 {
         match self {
             Memory::UpFront(_) => 0,
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_touched_is_committed() {
+    fn touched_pages_are_committed() {
         let len = 64 * page_size();
         for mechanism in [
             BASELINE,

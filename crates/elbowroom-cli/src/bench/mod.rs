@@ -1,9 +1,9 @@
 //! `elbowroom bench`: the ways of committing memory, side by side on this machine.
 //!
-//! In turns: a round is one sample of each mechanism, one after the other, so that what disturbs the machine disturbs
-//! all of them; what counts is the median over the rounds, and the median of the ratios within a round. Each sample is
-//! taken in a process of its own, which makes the memory and touches it. Its time is the processors', which other
-//! programs disturb least, or the wall clock's where threads wait for each other.
+//! Mechanisms take turns. A round is one sample of each, so that a disturbance of the machine affects all of them. The
+//! results are the median over the rounds, and the median of the ratios within a round. Each sample is taken in a
+//! separate process, which makes the memory and touches it. Its time is processor time, which other programs disturb
+//! least, or the time of the wall clock if threads wait for each other.
 
 mod chart;
 mod mechanism;
@@ -24,7 +24,7 @@ use sample::{Manner, Order, Place};
 
 const ROUNDS: usize = 9;
 const QUICK_ROUNDS: usize = 3;
-/// No round is begun that would end later, unless the number of rounds was asked for.
+/// The time after which no round ends, unless the number of rounds was given.
 const TIME_MAX: Duration = Duration::from_secs(50);
 
 /// Measures, shows, and returns the exit status of the process.
@@ -106,7 +106,7 @@ fn show(settings: &Bench, outcome: &Outcome) -> Result<(), String> {
         .svg
         .as_ref()
         .map_or(Ok(()), |path| write_file(path, &chart::svg(outcome)));
-    // Whatever became of the file, the table was worth the wait.
+    // Prints the table even if the file could not be written.
     line(text.trim_end_matches('\n'))
         .map_err(|error| format!("cannot write to standard output: {error}"))?;
     written

@@ -1,4 +1,4 @@
-//! What was measured, and what follows from it. Pure.
+//! The measurements and their evaluation. Pure.
 
 use std::time::Duration;
 
@@ -8,25 +8,25 @@ use elbowroom_measure::{Clock, Series, Spread};
 use super::mechanism::{BASELINE, Mechanism};
 use super::sample::{Extra, Manner, Sample};
 
-/// Bars end at so many times the baseline.
+/// The longest bar, as a multiple of the baseline.
 const BARS_MAX: f64 = 6.0;
 
-/// Everything.
+/// All results.
 pub(crate) struct Outcome {
     pub(crate) system: String,
     pub(crate) size_bytes: usize,
     pub(crate) rounds: usize,
     pub(crate) rounds_wanted: usize,
-    /// Less than usual, because there is less memory.
+    /// Whether less than usual was measured, because there is less memory.
     pub(crate) is_smaller: bool,
-    /// Each sample in a process of its own.
+    /// Whether each sample had a separate process.
     pub(crate) is_apart: bool,
     pub(crate) elapsed: Duration,
     pub(crate) tables: Vec<Table>,
 }
 
 impl Outcome {
-    /// What could not be measured, and why: once if it is the same throughout.
+    /// Returns the mechanisms that could not be measured, and the reasons. A repeated reason occurs once.
     pub(crate) fn refusals(&self) -> Vec<(Mechanism, &str)> {
         let mut refusals = Vec::new();
         for refusal in self.tables.iter().flat_map(Table::refused) {
@@ -37,7 +37,7 @@ impl Outcome {
         refusals
     }
 
-    /// Returns a warning if others had the processors for much of the time of those mechanisms that have one thread.
+    /// Returns a warning if other programs used the processors for much of the time of mechanisms with one thread.
     pub(crate) fn busy(&self) -> Option<String> {
         let rows = self.tables.iter().flat_map(Table::measured);
         let rows = rows.filter(|row| row.mechanism.has_one_thread());
@@ -48,14 +48,14 @@ impl Outcome {
     }
 }
 
-/// All mechanisms under one manner of touching.
+/// The results of all mechanisms for one manner of touching.
 pub(crate) struct Table {
     pub(crate) manner: Manner,
     pub(crate) touched_pages: usize,
     pub(crate) rows: Vec<Row>,
 }
 
-/// One mechanism.
+/// The results of one mechanism.
 pub(crate) struct Row {
     pub(crate) mechanism: Mechanism,
     pub(crate) series: Series<Extra>,
@@ -79,20 +79,20 @@ impl Table {
         (self.touched_pages * page_size()) as u64
     }
 
-    /// Those that were measured.
+    /// Returns the rows that were measured.
     pub(crate) fn measured(&self) -> impl Iterator<Item = &Row> {
         let is_measured = |row: &&Row| row.series.refusal.is_none();
         self.rows.iter().filter(is_measured)
     }
 
-    /// Those that were not, and why.
+    /// Returns the mechanisms that were not measured, and the reasons.
     fn refused(&self) -> impl Iterator<Item = (Mechanism, &str)> {
         let rows = self.rows.iter();
         rows.filter_map(|row| Some((row.mechanism, row.series.refusal.as_deref()?)))
     }
 
-    /// The time up to which bars are drawn. What takes many times as long as the baseline does not dwarf the others:
-    /// its bar is cut off.
+    /// Returns the time at the end of the scale. The bar of a mechanism that takes much longer than the baseline is cut
+    /// off, so that the other bars stay readable.
     pub(crate) fn scale_ns(&self) -> f64 {
         let time = |row: &Row| Some(row.time_ns()?.median);
         let longest = self.measured().filter_map(time).fold(1.0, f64::max);
@@ -100,12 +100,12 @@ impl Table {
         baseline.map_or(longest, |baseline| longest.min(baseline * BARS_MAX))
     }
 
-    /// What the others are compared with.
+    /// Returns the row of the baseline.
     fn baseline(&self) -> Option<&Row> {
         self.measured().find(|row| row.mechanism == BASELINE)
     }
 
-    /// A row's time for each page that was touched, in nanoseconds.
+    /// Returns a row's time per touched page, in nanoseconds.
     pub(crate) fn page_ns(&self, row: &Row) -> Option<Spread> {
         Some(row.time_ns()?.map(|ns| ns / self.touched_pages as f64))
     }
@@ -115,7 +115,7 @@ impl Table {
         Some(row.time_ns()?.median / self.baseline()?.time_ns()?.median.max(1.0))
     }
 
-    /// How many times the time of committing up front a row takes: of the ratios within each round.
+    /// Returns a row's time relative to that of committing up front: the spread of the ratios within each round.
     pub(crate) fn ratio(&self, row: &Row) -> Option<Spread> {
         let mut baseline = self.baseline()?.times();
         baseline.iter_mut().for_each(|ns| *ns = ns.max(1.0));
@@ -132,17 +132,17 @@ impl Row {
         }
     }
 
-    /// By its clock, in nanoseconds.
+    /// Returns the times by the row's clock, in nanoseconds.
     fn times(&self) -> Vec<f64> {
         self.series.times(self.clock())
     }
 
-    /// Of the whole, by its clock.
+    /// Returns the spread of the whole times by the row's clock, in nanoseconds.
     pub(crate) fn time_ns(&self) -> Option<Spread> {
         Spread::of(self.times())
     }
 
-    /// What else the samples say, where they do.
+    /// Returns a further figure of the samples that have it.
     fn extras<'a, F>(
         &'a self,
         figure: impl Fn(&Sample) -> Option<F> + 'a,
@@ -154,29 +154,29 @@ impl Row {
         self.series.time_ns(Clock::Wall)
     }
 
-    /// The processors' time.
+    /// Returns the processor time.
     pub(crate) fn cpu_ns(&self) -> Option<Spread> {
         Spread::of(self.extras(|sample| Some(sample.times.cpu_ns? as f64)))
     }
 
-    /// The most that was committed.
+    /// Returns the largest committed size.
     pub(crate) fn committed_bytes(&self) -> Option<u64> {
         self.extras(|sample| Some(sample.extra.committed_bytes))
             .max()
     }
 
-    /// The most that came to be in memory; `None` where the system does not tell.
+    /// Returns the largest resident size, or `None` if the system does not report it.
     pub(crate) fn resident_bytes(&self) -> Option<u64> {
         let grown = self.extras(|sample| sample.extra.change.resident_growth_bytes);
         grown.max().map(|bytes| u64::try_from(bytes).unwrap_or(0))
     }
 
-    /// The faults that the library resolved.
+    /// Returns the number of faults that the library resolved.
     pub(crate) fn library_faults(&self) -> Option<Spread> {
         Spread::of(self.extras(|sample| Some(sample.extra.library_faults as f64)))
     }
 
-    /// Those that the kernel resolved.
+    /// Returns the number of faults that the kernel resolved.
     pub(crate) fn kernel_faults(&self) -> Option<Spread> {
         Spread::of(self.extras(|sample| Some(sample.extra.change.kernel_faults? as f64)))
     }
@@ -189,7 +189,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::meter::Change;
 
-    /// A sample that took so long.
+    /// Returns a sample with these figures.
     pub(crate) fn sample(wall_ns: u64, committed_bytes: u64) -> Sample {
         let change = Change {
             system_commit_growth_bytes: None,
@@ -209,7 +209,7 @@ pub(crate) mod tests {
         Sample { times, extra }
     }
 
-    /// A machine on which everything takes its place in the list, but for what it has not.
+    /// Returns an outcome in which times grow in the order of the list, except for mechanisms that the machine lacks.
     pub(crate) fn outcome() -> Outcome {
         let mechanisms = super::super::mechanism::all();
         let size_bytes = 64 << 20;
@@ -243,7 +243,7 @@ pub(crate) mod tests {
 
     #[test]
     fn ratios_are_of_the_same_round() {
-        // A machine that is slower in each round.
+        // The machine is slower in each round.
         let outcome = outcome();
         let table = &outcome.tables[0];
         let ratio = table.ratio(&table.rows[1]).unwrap();
@@ -264,7 +264,7 @@ pub(crate) mod tests {
     fn bars_end_where_one_would_dwarf_the_others() {
         let mut outcome = outcome();
         let table = &mut outcome.tables[0];
-        // Of 1 ms in the median.
+        // The baseline's median is 1 ms.
         assert_eq!(table.scale_ns(), 6e6);
         table.rows.truncate(3);
         assert_eq!(table.scale_ns(), 3e6);

@@ -1,4 +1,4 @@
-//! Whether there is memory for what is to be measured. Nothing is touched before that is known.
+//! Checks whether there is enough memory for the measurement, before anything is touched.
 
 use elbowroom::Budget;
 
@@ -9,10 +9,10 @@ const DEFAULT_BYTES: usize = 64 << 20;
 const QUICK_BYTES: usize = 8 << 20;
 /// Sizes are multiples of this, so that huge pages fit.
 pub(crate) const UNIT_BYTES: usize = 2 << 20;
-/// What a process takes besides: page tables, stacks, the program itself.
+/// The other memory of a process: page tables, stacks, the program itself.
 const BESIDES_BYTES: usize = 32 << 20;
 
-/// What can be had, and what says so.
+/// The available memory, and the limit that it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Room {
     pub(crate) bytes: u64,
@@ -20,7 +20,7 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// The tightest of what the limits leave and what is free.
+    /// Returns the smallest of the free memory and the rest of each limit.
     pub(crate) fn now() -> Room {
         let budget = Budget::for_process();
         let limit = Room {
@@ -37,24 +37,24 @@ impl Room {
     }
 }
 
-/// How much a process touches and gives back before its sample, so that the system has it at hand. A virtual machine's
-/// host may have taken back what had been free for a while (free page reporting), and then takes milliseconds to bring
-/// a huge page in, all of them on the program's clock.
+/// Returns the size that a process touches and releases before its sample, so that the system has free memory at hand.
+/// The host of a virtual machine may have taken back memory that was free for a while (free page reporting). It then
+/// needs milliseconds to bring a huge page in, and they count as the program's time.
 pub(crate) fn warm_bytes(size: usize) -> usize {
     size + size.clamp(16 << 20, 512 << 20)
 }
 
-/// What one sample takes at its peak.
+/// Returns the peak memory of one sample.
 fn taken_bytes(size: usize) -> u64 {
     (warm_bytes(size) + BESIDES_BYTES) as u64
 }
 
-/// What is measured where there is memory for it and nothing else was asked for.
+/// Returns the default size, for a machine with enough memory.
 pub(crate) fn usual_bytes(is_quick: bool) -> usize {
     if is_quick { QUICK_BYTES } else { DEFAULT_BYTES }
 }
 
-/// Says that another size is measured than was asked for, if it is.
+/// Returns a note if the measured size differs from the requested one.
 pub(crate) fn rounded(asked: Option<usize>, taken: usize) -> Option<String> {
     let asked = asked.filter(|&asked| asked != taken)?;
     Some(format!(
@@ -65,8 +65,8 @@ pub(crate) fn rounded(asked: Option<usize>, taken: usize) -> Option<String> {
     ))
 }
 
-/// How much to measure, a multiple of [`UNIT_BYTES`]; or why nothing can be. Asked for nothing in particular, it takes
-/// less where there is less. A quarter of the room is left to others.
+/// Returns the size to measure, a multiple of [`UNIT_BYTES`]. Without a requested size, it is smaller if there is less
+/// memory. A quarter of the memory is left to other programs. Fails with the reason if nothing can be measured.
 pub(crate) fn size(asked: Option<usize>, is_quick: bool, room: &Room) -> Result<usize, String> {
     let fits = |size: usize| taken_bytes(size) <= room.bytes / 4 * 3;
     let left = human(room.bytes);

@@ -1,4 +1,4 @@
-//! One sample: memory is made in one way and touched, in a process that does nothing else.
+//! One sample: a separate process makes memory with one mechanism and touches it.
 
 use std::env;
 use std::process::Command;
@@ -13,28 +13,28 @@ use crate::meter::Change;
 use crate::os;
 use crate::usage::Usage;
 
-/// Tells a child of this program what it is there for. No argument, so that it is in no help.
+/// The variable with the order for a child process. It is not an argument, so that it does not appear in the help.
 const VARIABLE: &str = "ELBOWROOM_BENCH_SAMPLE";
 
-/// In what order pages are touched, and which.
+/// The manner of touching: which pages, and in what order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Manner {
-    /// All of them, upwards.
+    /// All pages, upwards.
     InOrder,
-    /// A few, all over the place.
+    /// A few pages in random order.
     Scattered,
 }
 
-/// One page in so many is touched where touches are scattered.
+/// Scattered touches reach one of this number of pages.
 const SCATTERED_STEP: usize = 16;
-/// Each may be a mapping of its own, and a process may have some 65,000 of them on Linux.
+/// The largest number of scattered touches. Each may need a separate mapping, and Linux allows a process about 65,000.
 const SCATTERED_MAX: usize = 4096;
 
 impl Manner {
     pub(crate) const ALL: [Manner; 2] = [Manner::InOrder, Manner::Scattered];
 
-    /// How many pages of so many bytes are touched.
+    /// Returns the number of pages that are touched in memory of `size` bytes.
     pub(crate) fn touched_pages(self, size: usize) -> usize {
         let pages = size / page_size();
         match self {
@@ -44,7 +44,7 @@ impl Manner {
     }
 }
 
-/// What is to be measured.
+/// The order for one sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Order {
     pub(crate) mechanism: Mechanism,
@@ -52,10 +52,10 @@ pub(crate) struct Order {
     pub(crate) size_bytes: usize,
 }
 
-/// What a run had besides its time.
+/// Further figures of a run.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Extra {
-    /// By the library's account, and nothing is given back meanwhile: so this is the peak.
+    /// The committed size as counted by the library. It is the peak, because nothing is released meanwhile.
     pub(crate) committed_bytes: u64,
     pub(crate) library_faults: u64,
     #[serde(flatten)]
@@ -64,11 +64,11 @@ pub(crate) struct Extra {
 
 pub(crate) type Sample = elbowroom_measure::Sample<Extra>;
 
-/// A sample, or why there is none.
+/// A sample, or the reason why there is none.
 pub(crate) type Taken = Result<Sample, String>;
 
 impl Order {
-    /// Takes the sample, here and now.
+    /// Takes the sample in this process.
     pub(crate) fn take(self) -> Taken {
         let Order {
             mechanism,
@@ -101,16 +101,17 @@ impl Order {
         Ok(Sample { times, extra })
     }
 
-    /// Has a child take it; without one, the error says so.
+    /// Lets a child process take the sample. Fails if no child can be started.
     fn give(self) -> Result<Taken, String> {
-        // PANIC: serialising fails for maps whose keys are no strings and for errors of a type's own; there are none.
+        // PANIC: serialising fails only for map keys that are not strings and for custom errors. Plain data has
+        // neither.
         let order = serde_json::to_string(&self).expect("plain data");
         let program = env::current_exe().map_err(|error| format!("no process for it: {error}"))?;
         ask(Command::new(program).arg("bench").env(VARIABLE, order))
     }
 }
 
-/// In a child: the answer to its order, for the parent; `None` in a process that is none.
+/// Returns the answer to the order in a child process, or `None` in any other process.
 pub(crate) fn answer() -> Option<String> {
     let order = env::var(VARIABLE).ok()?;
     os::forgo_core_file();
@@ -122,17 +123,17 @@ pub(crate) fn answer() -> Option<String> {
     Some(serde_json::to_string(&taken).expect("plain data"))
 }
 
-/// Where samples are taken.
+/// The process in which samples are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Each in a process of its own: page tables, and what the system keeps of them, would carry over.
+    /// A separate process for each: the state of page tables would carry over.
     Apart,
-    /// All in this one, because it cannot start others.
+    /// This process for all, because it cannot start others.
     Here,
 }
 
 impl Place {
-    /// Tries a child on something small.
+    /// Chooses the process by trying a small sample in a child process.
     pub(crate) fn choose(size_bytes: usize) -> Place {
         let order = Order {
             mechanism: super::mechanism::BASELINE,

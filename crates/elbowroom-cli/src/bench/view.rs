@@ -11,16 +11,16 @@ use crate::output::{Colour, Paint, wrap};
 use crate::size::human;
 use elbowroom_map::bar;
 
-/// The width of the text where there is no terminal.
+/// The width of the text without a terminal.
 pub(super) const DEFAULT_COLUMNS: usize = 100;
-/// Of the names of mechanisms.
+/// The columns of the names of mechanisms.
 pub(super) const NAME_COLUMNS: usize = 27;
-/// Of the figures, and the spaces before them.
+/// The columns of the figures, with the spaces before them.
 const FIGURES_COLUMNS: usize = 2 + 8 + 2 + 8 + 2 + 13 + 2 + 6 + 2 + 8;
 const BAR_COLUMNS_MIN: usize = 8;
 const BAR_COLUMNS_MAX: usize = 60;
 
-/// What is done in a manner.
+/// Returns the description of a manner of touching.
 pub(super) fn title(table: &Table, size_bytes: usize) -> String {
     let (touched, size) = (table.touched_pages, human(size_bytes as u64));
     match table.manner {
@@ -33,17 +33,17 @@ pub(super) fn title(table: &Table, size_bytes: usize) -> String {
     }
 }
 
-/// A size in few characters.
+/// Returns a size in few characters.
 pub(super) fn size(bytes: u64) -> String {
     let exact = human(bytes);
     match exact.split_once('.') {
-        // 227.4 MiB: the decimal is of no interest.
+        // The decimal of a size such as 227.4 MiB is left out.
         Some((whole, rest)) if whole.len() > 2 => format!("{whole}{}", &rest[1..]),
         _ => exact,
     }
 }
 
-/// The text; a table for each manner, with a bar where there is room for one.
+/// Returns the text: a table for each manner, with bars if there is room.
 pub(super) fn text(outcome: &Outcome, paint: Paint, is_unicode: bool, columns: usize) -> String {
     let mut lines = Vec::new();
     let each = if outcome.is_apart {
@@ -97,7 +97,7 @@ fn push_table(
     } else {
         room.min(BAR_COLUMNS_MAX)
     };
-    // In a narrow terminal, the whole and its quartiles are left out.
+    // A narrow terminal leaves out the whole time and its quartiles.
     let in_all = |time: &str, half: &str| match columns < NAME_COLUMNS + FIGURES_COLUMNS {
         true => String::new(),
         false => format!("  {time:>8}  {half:>13}"),
@@ -145,7 +145,7 @@ fn push_table(
     }
 }
 
-/// What could not be measured.
+/// Appends the mechanisms that could not be measured.
 fn push_refusals(lines: &mut Vec<String>, outcome: &Outcome, paint: Paint, columns: usize) {
     let refusals = outcome.refusals();
     if refusals.is_empty() {
@@ -169,7 +169,7 @@ fn push_refusals(lines: &mut Vec<String>, outcome: &Outcome, paint: Paint, colum
     }
 }
 
-/// The quartiles in the unit of the median, so that they can be set beside it.
+/// Returns the quartiles in the unit of the median.
 fn quartiles(spread: Spread) -> String {
     let (unit, _) = unit(spread.median);
     format!(
@@ -179,7 +179,7 @@ fn quartiles(spread: Spread) -> String {
     )
 }
 
-/// What the times are of.
+/// Returns the description of the clocks.
 pub(super) fn clocks(outcome: &Outcome) -> &'static str {
     let has_cpu = outcome
         .tables
@@ -193,7 +193,7 @@ pub(super) fn clocks(outcome: &Outcome) -> &'static str {
     }
 }
 
-/// What a reader should know.
+/// Returns the notes below the tables.
 fn notes(outcome: &Outcome) -> Vec<String> {
     let page = human(page_size() as u64);
     let mut notes = vec![format!(
@@ -244,22 +244,22 @@ struct JsonTable<'a> {
     mechanisms: Vec<JsonRow<'a>>,
 }
 
-/// What could not be measured is null, and says why.
+/// One mechanism. Figures that could not be measured are null, with the reason.
 #[derive(Serialize)]
 struct JsonRow<'a> {
     id: String,
     name: String,
     not_measured: Option<&'a str>,
-    /// What the times and the ratio are taken by.
+    /// The clock of the times and the ratio.
     clock: Clock,
     page_ns: Option<Spread>,
     time_ns: Option<Spread>,
     wall_ns: Option<Spread>,
-    /// Null where the system has no fine clock for it.
+    /// Null if the system has no fine clock for processor time.
     cpu_ns: Option<Spread>,
     ratio: Option<Spread>,
     peak_committed_bytes: Option<u64>,
-    /// Null where the system does not tell.
+    /// Null if the system does not report it.
     resident_bytes: Option<u64>,
     library_faults: Option<f64>,
     kernel_faults: Option<f64>,
@@ -301,7 +301,7 @@ pub(super) fn json(outcome: &Outcome) -> String {
         elapsed_ns: elbowroom_measure::nanoseconds(outcome.elapsed),
         tables: tables.collect(),
     };
-    // PANIC: serialising fails for maps whose keys are no strings and for errors of a type's own; there are none.
+    // PANIC: serialising fails only for map keys that are not strings and for custom errors. Plain data has neither.
     serde_json::to_string(&json).expect("plain data")
 }
 

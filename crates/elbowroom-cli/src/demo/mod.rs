@@ -23,7 +23,7 @@ use crate::output::{self, complain, line, paint, write_file};
 use crate::picture::Trace;
 use crate::usage::Usage;
 
-/// Why the program did not get to its end.
+/// The reason why the program did not reach its end.
 enum Stop {
     ReserveFailed(Error),
     /// The filter declined a fault that is not a page fault.
@@ -40,7 +40,7 @@ enum Stop {
 }
 
 impl From<io::Error> for Stop {
-    /// Only printing is done with `?`.
+    /// Converts a failure to print, the only error that is passed on with `?`.
     fn from(error: io::Error) -> Stop {
         Stop::CannotPrint(error)
     }
@@ -105,7 +105,7 @@ impl Stop {
     }
 }
 
-/// What the transcript leaves out, if anything.
+/// The details of the reason that the transcript leaves out.
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -200,12 +200,12 @@ impl Seh {
     }
 }
 
-/// Every change under these locks is whole.
+/// Locks a mutex. Ignores poisoning: every change under these locks is complete.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the stores cost, seen while the region was held.
+/// The cost of the stores, read while the region was held.
 struct Cost {
     stats: Stats,
     before: Usage,
@@ -213,7 +213,7 @@ struct Cost {
     elapsed: Duration,
 }
 
-/// The program, and what is known of it when it ends.
+/// The program and its state when it ends.
 struct Program<'a> {
     settings: &'a Demo,
     seh: Arc<Seh>,

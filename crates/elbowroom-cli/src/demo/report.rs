@@ -1,4 +1,4 @@
-//! What the program cost, as lines for people and as a JSON object.
+//! The cost of the program, as lines for people and as a JSON object.
 
 use std::io;
 

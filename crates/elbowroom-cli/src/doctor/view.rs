@@ -8,13 +8,13 @@ use serde::Serialize;
 use crate::findings::{Finding, Level, Report};
 use crate::output::{self, Colour, Paint, wrap};
 
-/// The width of the text where there is no terminal.
+/// The width of the text without a terminal.
 pub(super) const DEFAULT_COLUMNS: usize = 100;
-/// Of the level and of what was looked at.
+/// The columns of the level and of the examined property.
 const LEVEL_COLUMNS: usize = 9;
 const WHAT_COLUMNS: usize = 26;
 const INDENT: usize = 2 + LEVEL_COLUMNS + WHAT_COLUMNS;
-/// Where less than this is left beside what was looked at, the rest goes below it.
+/// The least columns beside the examined property; with fewer, the finding is written below it.
 const BESIDE_COLUMNS: usize = 30;
 const NARROW_INDENT: usize = 6;
 /// The least width that lines are wrapped to.
@@ -64,7 +64,7 @@ fn by_section(text: &mut String, report: &Report, paint: Paint, columns: usize) 
 fn urgent(text: &mut String, report: &Report, paint: Paint, columns: usize) {
     let mut urgent: Vec<&Finding> = report.findings.iter().collect();
     urgent.retain(|finding| finding.level != Level::Ok);
-    // Of one level in their order.
+    // The sort is stable, so findings of one level keep their order.
     urgent.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     for finding in urgent {
         push(text, "");
@@ -92,7 +92,7 @@ fn show(text: &mut String, finding: &Finding, paint: Paint, columns: usize) {
     let level = paint.colour(colour, &format!("{word:<LEVEL_COLUMNS$}"));
     let is_narrow = columns < INDENT + BESIDE_COLUMNS;
     let indent = if is_narrow { NARROW_INDENT } else { INDENT };
-    // Paths of control groups and libraries are in it.
+    // The text can contain paths of control groups and libraries.
     let mut found = wrap(&escaped(found), columns - indent).into_iter();
     if is_narrow {
         push(text, &format!("  {level}{what}"));

@@ -13,7 +13,7 @@ pub(crate) enum Level {
     Ok,
     /// Worth knowing: works, but not as everywhere, or something that only some uses need is not there.
     Note,
-    /// Works until something runs into it.
+    /// Works until a program reaches a limit.
     Warning,
     /// Something that a region needs is not there.
     Missing,
@@ -30,7 +30,7 @@ impl Level {
     }
 }
 
-/// Where a finding belongs.
+/// The section of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(dead_code, reason = "a platform has findings in its own sections only")]
@@ -56,22 +56,22 @@ impl Section {
     }
 }
 
-/// One thing that was looked at.
+/// One examined property and its value.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Finding {
-    /// For programs; stays what it is from version to version.
+    /// The name for programs, which is the same in every version.
     pub(crate) id: &'static str,
     pub(crate) section: Section,
     pub(crate) level: Level,
-    /// For people: what was looked at.
+    /// The examined property, for people.
     pub(crate) what: &'static str,
-    /// The value for people.
+    /// The value, for people.
     pub(crate) found: String,
-    /// The same for programs; null where it is not known. Sizes are in bytes.
+    /// The value for programs, or null if it is not known. Sizes are in bytes.
     pub(crate) value: Value,
-    /// What that means for elbowroom.
+    /// The meaning for elbowroom.
     pub(crate) means: String,
-    /// What to change; null where all is well or nothing can be done.
+    /// The change to make; null if all is well or nothing can be done.
     pub(crate) change: Option<String>,
 }
 
@@ -115,12 +115,12 @@ impl Finding {
         self
     }
 
-    /// That something cannot be found out is worth a note. A full stop follows the reason.
+    /// Sets the level note, because the value cannot be found out. A full stop follows the reason.
     pub(crate) fn unknown(self, why: impl fmt::Display) -> Finding {
         self.found("not known", Value::Null).note(format!("{why}."))
     }
 
-    /// Not as everywhere, and nothing to change.
+    /// Sets the level note, with nothing to change.
     pub(crate) fn note(mut self, means: impl Into<String>) -> Finding {
         self.level = Level::Note;
         self.means = means.into();
@@ -129,7 +129,7 @@ impl Finding {
     }
 }
 
-/// All that was found.
+/// All findings.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Report {
     /// The system's name and version.
@@ -138,7 +138,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Findings of one section come together, in the order in which they were found.
+    /// Returns a report in which the findings of each section are adjacent and in order.
     pub(crate) fn new(system: String, mut findings: Vec<Finding>) -> Report {
         findings.sort_by_key(|finding| finding.section);
         Report { system, findings }
@@ -166,16 +166,16 @@ impl Report {
     }
 }
 
-/// A limit below this is felt by modest programs.
+/// Modest programs notice a limit below this.
 pub(super) const MODEST_BYTES: u64 = 1 << 30;
 
-/// What became of a trial.
+/// The result of a trial.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Trial {
     Works,
-    /// Why it does not.
+    /// The trial failed, for this reason.
     Fails(String),
-    /// Why nothing is known.
+    /// The trial was not made, for this reason.
     NotTried(String),
 }
 

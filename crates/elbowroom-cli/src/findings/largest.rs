@@ -8,23 +8,23 @@ use crate::size::human;
 
 /// The smallest size that is tried.
 const FIRST_BYTES: usize = 1 << 20;
-/// The addresses of a pointer that any processor has today, and more.
+/// The largest size that is tried: more than the address space of any present processor.
 const LAST_BYTES: usize = 1 << 58;
-/// A reservation costs next to nothing; an emulator that keeps a note of each page is not driven further than this.
+/// The memory cost of a reservation above which no larger one is tried. An emulator can keep a record of each page.
 const COST_MAX_BYTES: u64 = 64 << 20;
 
 /// The largest reservation that was granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Largest {
-    /// 0 if none was.
+    /// The size; 0 if no reservation was granted.
     pub(crate) bytes: usize,
     pub(crate) bound: Bound,
 }
 
-/// Why nothing larger is reported.
+/// The reason why no larger reservation is reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Bound {
-    /// A larger one was refused: what the system said.
+    /// The system refused a larger one with this message.
     Refused(String),
     /// The largest cost this much memory just to hold, so no larger one was tried.
     Costly { resident_bytes: u64 },
@@ -33,8 +33,8 @@ pub(crate) enum Bound {
 }
 
 impl Largest {
-    /// Tries it on this machine, where `resident_bytes` says what is in memory of this process. Each reservation is
-    /// released at once.
+    /// Finds the largest reservation on this machine. `resident_bytes` returns the resident size of this process. Each
+    /// reservation is released at once.
     pub(crate) fn find(resident_bytes: impl Fn() -> Option<u64>) -> Largest {
         search(|len| {
             let before = resident_bytes();
@@ -75,7 +75,8 @@ impl Largest {
     }
 }
 
-/// Doubles until it is refused, then closes in to a 256th. `reserve` tells what the reservation cost to hold.
+/// Doubles the size until it is refused, then bisects to within a 256th. `reserve` returns the memory cost of the
+/// reservation.
 fn search(mut reserve: impl FnMut(usize) -> Result<u64, String>) -> Largest {
     let mut granted = 0;
     let mut next = FIRST_BYTES;

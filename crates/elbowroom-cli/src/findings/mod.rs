@@ -1,4 +1,4 @@
-//! Findings about a machine, and how they are judged. Pure, so that machines which are not there can be tested.
+//! Findings about a machine, and their levels. Pure, so that tests can describe any machine.
 
 mod finding;
 mod largest;

@@ -1,4 +1,4 @@
-//! Findings that several systems have: pages, and what a system and a process may still commit.
+//! Findings that several systems share: pages, and the memory that a system and a process may still commit.
 
 #![allow(dead_code, reason = "not every platform has such limits")]
 
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::finding::{Finding, Level, MODEST_BYTES, Section};
 use crate::size::human;
 
-/// Judges what a limit leaves, if there is one.
+/// Returns the level for the rest of a limit.
 pub(crate) fn level_of(left: u64) -> Level {
     if left < MODEST_BYTES {
         Level::Warning

@@ -1,4 +1,4 @@
-//! What has changed between two snapshots.
+//! The changes between two snapshots.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -12,7 +12,7 @@ use crate::size::Sizes;
 /// A difference of figures, in bytes.
 pub(crate) type Changes = [Option<i64>; 7];
 
-/// One region that is not what it was.
+/// One region that has changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Changed {
     pub(crate) what: What,
@@ -33,14 +33,14 @@ pub(crate) enum What {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Diff {
-    /// Whether both are of the process of one number and one program.
+    /// Whether both snapshots have the same process number and program.
     pub(crate) is_same_process: bool,
-    /// The earlier one.
+    /// The earlier snapshot.
     #[serde(serialize_with = "of_process")]
     before: (u32, String),
     #[serde(skip)]
     now: (u32, String),
-    /// Of all regions together.
+    /// The changes of all regions together.
     #[serde(serialize_with = "by_name")]
     pub(crate) total: Changes,
     pub(crate) regions: Vec<Changed>,
@@ -67,8 +67,8 @@ fn by_name<S: serde::Serializer>(changes: &Changes, serializer: S) -> Result<S::
     serializer.collect_map(names.iter().zip(changes))
 }
 
-/// From `before` to `now`. A region is the same if it starts at the same address and has the same kind and name: it may
-/// have grown, or be a reservation that was committed.
+/// Returns the changes from `before` to `now`. A region is the same if it starts at the same address and has the same
+/// kind and name: it may have grown, or be a reservation that was committed.
 pub(crate) fn diff(before: &Snapshot, now: &Snapshot) -> Diff {
     let key = |region: &Region| (region.start, family(region.kind), region.name.clone());
     let mut regions: BTreeMap<_, (Option<Region>, Option<Region>)> = BTreeMap::new();
@@ -129,7 +129,7 @@ pub(crate) fn diff(before: &Snapshot, now: &Snapshot) -> Diff {
     }
 }
 
-/// Returns one kind for all that memory without a name can become: its kind may change while it is the same memory.
+/// Returns one kind for all kinds that memory without a name can have, because its kind can change.
 fn family(kind: Kind) -> Kind {
     match kind {
         Kind::Reservation | Kind::Reserved | Kind::Guard => Kind::Anonymous,

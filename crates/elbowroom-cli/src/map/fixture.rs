@@ -4,7 +4,7 @@ use elbowroom_map::{Figures, Kind, Mapping, Snapshot};
 
 pub(super) const PAGE: u64 = 4096;
 
-/// Returns a mapping of so many pages, all committed, one resident.
+/// Returns a mapping of `pages` pages, all committed and one resident.
 pub(super) fn mapping(start: u64, pages: u64, kind: Kind, name: &str) -> Mapping {
     let figures = Figures {
         reserved_bytes: pages * PAGE,

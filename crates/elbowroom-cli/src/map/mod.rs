@@ -1,7 +1,7 @@
-//! `elbowroom map`: what a process has in its address space, and what of it is in memory.
+//! `elbowroom map`: the address space of a process, and which parts of it are in memory.
 //!
-//! The crate `elbowroom-map` takes the snapshot and has its text; here are its picture, its JSON, and the difference
-//! from an earlier one.
+//! The crate `elbowroom-map` takes the snapshot and makes its text. This module makes its drawing, its JSON, and the
+//! difference from an earlier snapshot.
 
 mod diff;
 #[cfg(test)]
@@ -68,7 +68,7 @@ pub(crate) fn run(settings: &Map) -> Result<i32, String> {
     print(text.trim_end_matches('\n'))
 }
 
-/// The rows of what has changed, without --all.
+/// The rows of changes without --all.
 const DIFF_ROWS: usize = 24;
 
 fn read_snapshot(path: &Path) -> Result<Snapshot, String> {
@@ -104,7 +104,7 @@ pub(crate) fn region_runs(region: &elbowroom::Region) -> Vec<Run> {
     })
 }
 
-/// The JSON object. What `--diff` reads is the snapshot in it.
+/// The JSON object. `--diff` reads the snapshot in it.
 #[derive(Serialize)]
 struct Json<'a> {
     #[serde(flatten)]

@@ -1,6 +1,6 @@
-//! What all platforms have in common, without a call of the system.
+//! The common part of all platforms, without system calls.
 
-/// What the system does with a commit that it cannot back.
+/// The system's response to a commit that it cannot back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
     not(target_os = "linux"),

@@ -11,7 +11,7 @@ use super::open::{Opened, told};
 use super::report::{Cost, Percent};
 use crate::output::{json, print};
 
-/// What to find out.
+/// The result to compute.
 #[derive(Clone, Copy)]
 pub(super) enum Fold {
     Sum,

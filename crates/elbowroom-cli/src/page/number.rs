@@ -1,4 +1,4 @@
-//! What the types of elements have in common: an order, a sum, and a text.
+//! The common interface of the types of elements: an order, a sum, and a text.
 
 use std::cmp::Ordering;
 use std::fmt::Debug;
@@ -25,7 +25,7 @@ pub(super) trait Number: NpyType + Copy + Debug + Send + Sync {
     fn json(self) -> Value;
 }
 
-/// A sum in the making.
+/// A running sum.
 pub(super) trait Sum<T>: Default {
     fn add(&mut self, element: T);
 

@@ -1,11 +1,11 @@
-//! What the JSON objects have in common, and how far long work is.
+//! The common part of the JSON objects, and the progress of long work.
 
 use elbowroom_pager::{PagedArray, Stats};
 use serde::Serialize;
 
 use crate::progress::Progress;
 
-/// What the work cost.
+/// The cost of the work.
 #[derive(Serialize)]
 pub(super) struct Cost {
     page_bytes: usize,
@@ -60,7 +60,7 @@ impl Percent {
         }
     }
 
-    /// Says that `count` more are done.
+    /// Adds `count` finished elements.
     pub(super) fn add(&mut self, count: usize) {
         self.done += count;
         let percent = self.done as u128 * 100 / self.total.max(1) as u128;
@@ -70,7 +70,7 @@ impl Percent {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(super) fn end(self) {
         self.progress.end();
     }

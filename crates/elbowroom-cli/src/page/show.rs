@@ -1,4 +1,4 @@
-//! What a file holds: its description, its elements in order, and elements at indices.
+//! The contents of a file: its description, its elements in order, and elements at indices.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufWriter, Write};

@@ -208,7 +208,7 @@ fn scratch<T: NpyType>(
     options.open(&beside.path).map_err(told)
 }
 
-/// Fails if the disk has no room for so many bytes beside the file.
+/// Fails if the disk has no room for `needed` bytes beside the file.
 fn has_room(path: &Path, needed: u64) -> Result<(), String> {
     let free = path.parent().and_then(os::free_bytes);
     match free {

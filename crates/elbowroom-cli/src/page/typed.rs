@@ -1,4 +1,4 @@
-//! From the name of a type to the type.
+//! Runs generic work with the type that a name stands for.
 
 use super::number::Number;
 use crate::args::Dtype;

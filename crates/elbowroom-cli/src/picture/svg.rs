@@ -33,7 +33,7 @@ text{font:13px system-ui,-apple-system,'Segoe UI','DejaVu Sans',sans-serif;fill:
 /// A drawing that grows downwards.
 pub(crate) struct Svg {
     width: u32,
-    /// What is drawn so far ends here.
+    /// The bottom of the drawing so far.
     pub(crate) y: f64,
     title: String,
     body: String,
@@ -56,7 +56,7 @@ const COLUMNS: usize = 64;
 const ADDRESS_WIDTH: f64 = 112.0;
 /// The most cells: 24 lines, as in a terminal.
 const CELLS_MAX: u64 = 24 * COLUMNS as u64;
-/// The parts of a cell that are told apart: a power of two.
+/// The number of distinct parts of a cell: a power of two.
 const PARTS: u64 = 8;
 
 impl Svg {
@@ -228,7 +228,7 @@ pub(crate) fn page(title: &str, svg: &str, table: &str) -> String {
     )
 }
 
-/// Escapes what means something in SVG and HTML, and characters that cannot be seen.
+/// Escapes the special characters of SVG and HTML, and invisible characters.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in text.chars() {

@@ -1,4 +1,4 @@
-//! How a region grew, fault by fault: reserved and committed over the number of the fault.
+//! The growth of a region: its reserved and committed sizes over the number of the fault.
 
 use std::fmt::Write;
 
@@ -8,13 +8,13 @@ use super::round_step;
 use super::svg::{Anchor, MARGIN, Svg, page};
 use crate::size::{Sizes, count, human};
 
-/// What is to be drawn.
+/// The data of the drawing.
 pub(crate) struct Trace {
     pub(crate) reserved_bytes: u64,
     pub(crate) page_size_bytes: u64,
-    /// What was committed after each fault that was resolved.
+    /// The committed size after each resolved fault.
     pub(crate) committed_bytes: Vec<u64>,
-    /// Why the last fault was refused, if one was.
+    /// The reason for the refusal of the last fault, if it was refused.
     pub(crate) refusal: Option<String>,
     /// The region at the end.
     pub(crate) runs: Vec<Run>,

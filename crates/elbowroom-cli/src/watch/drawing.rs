@@ -1,4 +1,4 @@
-//! What would be on the screen, as a drawing: characters in a grid, and those that are pictures themselves as shapes.
+//! The contents of the screen as a drawing. Characters are placed in a grid; block characters become shapes.
 
 use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier, Style};

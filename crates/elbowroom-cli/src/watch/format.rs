@@ -1,8 +1,9 @@
-//! Figures in words.
+//! Times and texts for the screen.
 
 use std::time::Duration;
 
-/// In the largest unit that leaves at least 1, with at least two digits. ASCII for terminals that have no more.
+/// Returns a time in the largest unit that leaves at least 1, with at least two digits. It is ASCII for terminals
+/// without Unicode.
 pub(super) fn time(time: Duration, is_unicode: bool) -> String {
     let nanoseconds = time.as_nanos();
     let (unit, name) = match nanoseconds {
@@ -19,7 +20,7 @@ pub(super) fn time(time: Duration, is_unicode: bool) -> String {
     }
 }
 
-/// Cut to so many characters, which shows.
+/// Returns a text cut to `columns` characters, with a mark if it was cut.
 pub(super) fn cut(text: &str, columns: usize, is_unicode: bool) -> String {
     let mark = if is_unicode { "…" } else { "~" };
     if text.chars().count() <= columns {
@@ -53,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_shows() {
+    fn cut_texts_have_a_mark() {
         assert_eq!(
             [
                 cut("abc", 3, true),

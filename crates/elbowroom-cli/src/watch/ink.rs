@@ -1,4 +1,4 @@
-//! Characters and colours. Everything that a colour tells a character tells as well.
+//! Characters and colours. Colours only repeat what characters say.
 
 use elbowroom_map::{Counts, Picture, State, bar};
 use ratatui::buffer::Buffer;
@@ -10,10 +10,10 @@ use ratatui::widgets::{Block, Sparkline, Widget};
 
 use crate::os;
 
-/// What the terminal can show.
+/// The abilities of the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ink {
-    /// More than ASCII.
+    /// Whether it shows Unicode.
     pub(super) is_unicode: bool,
     pub(super) is_coloured: bool,
 }
@@ -46,7 +46,7 @@ pub(super) fn bold() -> Style {
 }
 
 impl Ink {
-    /// By the locale, and by NO_COLOR (no-color.org).
+    /// Returns the abilities according to the locale and NO_COLOR (no-color.org).
     pub(super) fn for_output() -> Ink {
         Ink {
             is_unicode: os::is_utf8(),
@@ -71,7 +71,7 @@ impl Ink {
         if self.is_unicode { '◆' } else { '@' }
     }
 
-    /// Blue and orange-like colours, which nearly everybody can tell apart.
+    /// Returns blue and orange-like colours, which colour-blind people can also distinguish.
     pub(super) fn style(self, state: State) -> Style {
         self.colour(match state {
             State::Reserved => Color::DarkGray,
@@ -127,7 +127,7 @@ impl Ink {
         bar + &if self.is_unicode { "░" } else { "." }.repeat(empty)
     }
 
-    /// Draws a column for each value, relative to the largest, from the left. What is not nothing shows.
+    /// Draws a column for each value, relative to the largest, from the left. A value above 0 is always visible.
     pub(super) fn sparks(self, values: &[u64], area: Rect, buffer: &mut Buffer) {
         let steps = 8 * u64::from(area.height);
         let most = values.iter().copied().max().unwrap_or(0).max(1);
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn bars_and_diagrams_show_what_is_not_nothing() {
+    fn bars_and_diagrams_show_small_values() {
         assert_eq!(
             [Ink::ASCII.bar(0, 10, 4), Ink::ASCII.bar(20, 10, 4)],
             ["....", "####"]

@@ -1,8 +1,8 @@
-//! What keys mean.
+//! The meanings of keys.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-/// What was asked for by a key.
+/// The request of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     Pause,
@@ -19,14 +19,14 @@ pub(super) enum Key {
     Quit,
     /// Quits whatever is shown.
     Interrupt,
-    /// One that means nothing by itself.
+    /// A key without a general meaning.
     Other,
 }
 
 impl Key {
-    /// `None` if no key was pressed.
+    /// Returns the request of an event, or `None` if no key was pressed.
     pub(super) fn of(event: KeyEvent) -> Option<Key> {
-        // Windows tells of releases, too.
+        // Windows also reports the release of keys.
         if event.kind == KeyEventKind::Release {
             return None;
         }
@@ -55,7 +55,7 @@ impl Key {
     }
 }
 
-/// For the help, what each key does: in a workload, and in a process.
+/// The keys and their effects, for the help: in a workload, and in a process.
 pub(super) const WORKLOAD: [(&str, &str); 10] = [
     ("space", "pause or continue"),
     ("s, right", "pause, and permit one more fault"),

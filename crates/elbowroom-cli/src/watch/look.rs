@@ -9,12 +9,12 @@ use serde::Serialize;
 
 use elbowroom_map::{Run, State};
 
-/// All of it.
+/// The whole state.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(super) struct Look {
     pub(super) regions: Vec<RegionLook>,
     pub(super) budgets: Vec<BudgetLook>,
-    /// Those that there are, in the order of [`Outcome::ALL`].
+    /// The latencies of the outcomes that occurred, in the order of [`Outcome::ALL`].
     pub(super) latencies: Vec<Latency>,
     pub(super) workers: usize,
     /// The workers that are done.
@@ -26,18 +26,18 @@ pub(super) struct Look {
 pub(super) struct RegionLook {
     pub(super) name: &'static str,
     pub(super) backend: String,
-    /// Where it starts.
+    /// The start address.
     #[serde(skip)]
     pub(super) address: usize,
     pub(super) reserved_bytes: u64,
     pub(super) committed_bytes: u64,
-    /// `None` where the system does not tell.
+    /// `None` if the system does not report it.
     pub(super) resident_bytes: Option<u64>,
     pub(super) commit_limit_bytes: u64,
     pub(super) faults: u64,
     pub(super) commits: u64,
     pub(super) declined: u64,
-    /// In bytes from its start.
+    /// The pages, in bytes from the start.
     pub(super) pages: Vec<Run>,
 }
 
@@ -45,26 +45,26 @@ pub(super) struct RegionLook {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct BudgetLook {
     pub(super) name: &'static str,
-    /// How many budgets are above it.
+    /// The number of budgets above it.
     pub(super) depth: usize,
     pub(super) committed_bytes: u64,
     pub(super) limit_bytes: u64,
 }
 
-/// A worker that has come to its end.
+/// A worker that has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Ended {
     pub(super) worker: &'static str,
-    /// Why a touch was refused; `None` if all touches are done.
+    /// The reason for a refused touch; `None` if all touches are done.
     pub(super) refused: Option<String>,
 }
 
-/// How long faults with one outcome took.
+/// The durations of faults with one outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Latency {
     pub(super) outcome: &'static str,
     pub(super) count: u64,
-    /// A time that is longer than what is in the bucket, and how many are.
+    /// The buckets of the histogram: an upper bound of the times, and their number.
     pub(super) buckets: Vec<Bucket>,
 }
 

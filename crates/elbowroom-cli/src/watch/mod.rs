@@ -1,8 +1,8 @@
-//! `elbowroom watch`: pages turn from reserved to committed while one looks.
+//! `elbowroom watch`: shows live how pages turn from reserved to committed.
 //!
-//! A workload runs on threads of its own ([`stage`], [`pace`]); what can be seen of it at a moment is plain data
-//! ([`look`]), which the model takes in and the view draws. Neither knows of threads or terminals. Another process is
-//! followed by a thread that reads it ([`follow`], [`process`]).
+//! A workload runs on its own threads ([`stage`], [`pace`]). Its state at one moment is plain data ([`look`]), which
+//! the model receives and the view draws. Neither knows about threads or terminals. Another process is followed by a
+//! thread that reads it ([`follow`], [`process`]).
 
 mod drawing;
 mod follow;
@@ -40,10 +40,10 @@ use screen::Scene;
 use stage::{Stage, Start};
 use workload::{Settings, growth_words};
 
-/// Faults that happen between two looks find room for so many.
+/// The capacity for the faults between two readings.
 const EVENTS: usize = 1 << 14;
 
-/// Shows it, and returns the exit status of the process.
+/// Runs `elbowroom watch`, and returns the exit status of the process.
 pub(crate) fn run(watch: &Watch) -> Result<i32, String> {
     let svg = watch.svg.as_deref();
     match watch.pid {
@@ -120,7 +120,7 @@ const ROWS: u16 = 28;
 /// The columns of one that no terminal limits: the cells of the workloads with budgets have gaps then.
 const COLUMNS: u16 = 108;
 
-/// Prints what is drawn, or writes it to a file as a drawing.
+/// Prints the screen, or writes it to a file as a drawing.
 fn put_out(svg: Option<&Path>, draw: impl FnOnce(Ink, Rect, &mut Buffer)) -> Result<i32, String> {
     match svg {
         Some(file) => {
@@ -168,7 +168,7 @@ fn rows(buffer: &Buffer) -> Vec<String> {
 struct Live {
     model: Model,
     stage: Stage,
-    // `None` if the process has one already, which it has not.
+    // `None` if the process had a recorder already, which does not occur.
     recorder: Option<Recorder>,
     ink: Ink,
 }

@@ -1,4 +1,4 @@
-//! When workers may touch: slowed down, held, or one fault at a time.
+//! The pace of workers: slowed down, paused, or one fault at a time.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -23,7 +23,7 @@ struct State {
     latest: usize,
 }
 
-/// What a worker may do next.
+/// The next permitted action of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     /// One touch.
@@ -118,7 +118,7 @@ impl Pace {
         }
     }
 
-    /// Sleeps for so long, or until something changes that makes it pointless.
+    /// Sleeps for `time`, or until a change makes the nap unnecessary.
     pub(super) fn nap(&self, time: Duration) {
         let began = Instant::now();
         let mut state = self.lock();
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn permits_go_round_and_those_of_who_leaves_go_on() {
+    fn permits_rotate_and_pass_on_when_a_worker_leaves() {
         let pace = Pace::new(3, true, 0);
         pace.step();
         pace.step();

@@ -1,4 +1,4 @@
-//! The pages of regions as cells: as large as there is room for.
+//! The pages of regions as cells, which are as large as the room allows.
 
 use std::cmp::Reverse;
 
@@ -20,21 +20,21 @@ const LABEL: u16 = 8;
 pub(super) struct Strip<'a> {
     pub(super) name: &'a str,
     pub(super) runs: &'a [Run],
-    /// Where the latest fault was, in the terms of the runs.
+    /// The position of the latest fault, in the same unit as the runs.
     pub(super) latest: Option<u64>,
 }
 
-/// A frame with the pages of these regions, and below what the characters mean.
+/// A frame with the pages of regions, and a legend below.
 pub(super) struct Pages<'a> {
     pub(super) title: String,
     pub(super) strips: Vec<Strip<'a>>,
     pub(super) page_size_bytes: u64,
-    /// Whether the system tells which pages are in memory.
+    /// Whether the system reports which pages are in memory.
     pub(super) knows_resident: bool,
     pub(super) ink: Ink,
 }
 
-/// How cells are laid out.
+/// The layout of cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Grid {
     /// The columns to the left of the cells.
@@ -48,7 +48,8 @@ struct Grid {
 }
 
 impl Grid {
-    /// For regions of so many pages at most, each in so many rows: the cells are as large as there is room for.
+    /// Returns the layout for regions of at most `pages` pages, each in `rows` rows. Cells are as large as the room
+    /// allows.
     fn new(pages: u64, columns: u16, rows: u16) -> Grid {
         let label = Grid::label(pages);
         let columns = columns.saturating_sub(label + 1);
@@ -399,9 +400,9 @@ mod tests {
         );
     }
 
-    /// Where the system does not tell what is in memory, nothing is said of it; and where no pages are known, of none.
+    /// Without figures on resident pages, the legend does not mention them. Without known pages, it is empty.
     #[test]
-    fn what_is_not_known_is_not_told() {
+    fn unknown_states_are_not_shown() {
         let legend = |runs: &[Run]| {
             let pages = Pages {
                 knows_resident: false,

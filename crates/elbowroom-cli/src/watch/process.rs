@@ -1,4 +1,4 @@
-//! What is shown of another process, and what keys do to it. Knows neither threads nor terminals.
+//! The displayed state of another process, and the effects of keys. It knows neither threads nor terminals.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
@@ -37,19 +37,19 @@ pub(super) struct Seen {
     pub(super) pages: Option<(u64, Result<Vec<Run>, String>)>,
 }
 
-/// Everything that is shown.
+/// The displayed state.
 pub(super) struct Process {
     pid: u32,
     seen: Seen,
-    /// Why there is nothing new any more.
+    /// The reason why nothing new comes any more.
     end: Option<String>,
     pub(super) is_paused: bool,
     is_helping: bool,
-    /// Where the region starts whose pages are shown.
+    /// The start of the region whose pages are shown.
     pub(super) chosen: Option<u64>,
-    /// What was resident of each region when it was first seen, by where it starts.
+    /// The resident size of each region when it was first seen, by start address.
     first: BTreeMap<u64, u64>,
-    /// What was resident of all, from old to new.
+    /// The resident size of all regions, from old to new.
     resident: VecDeque<u64>,
 }
 
@@ -74,7 +74,7 @@ impl Process {
         process
     }
 
-    /// Takes in what there is to be seen, or why there is no more.
+    /// Takes in the present state, or the reason why there is none.
     pub(super) fn see(&mut self, seen: Result<Seen, String>) {
         let mut seen = match seen {
             Ok(seen) => seen,
@@ -180,7 +180,7 @@ impl Process {
         }
     }
 
-    /// The whole screen.
+    /// Draws the whole screen.
     pub(super) fn draw(&self, ink: Ink, area: Rect, buffer: &mut Buffer) {
         if is_too_small(area, buffer) {
             return;
@@ -191,7 +191,7 @@ impl Process {
         }
     }
 
-    /// The same, with other words where the keys are.
+    /// Draws the whole screen with other words in place of the keys.
     pub(super) fn draw_parts(&self, keys: &[&str], ink: Ink, area: Rect, buffer: &mut Buffer) {
         let table = (area.height * 2 / 5).max(6);
         let [header, pages, table, footer] = Layout::vertical([

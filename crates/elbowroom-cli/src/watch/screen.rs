@@ -17,12 +17,12 @@ use ratatui::layout::Rect;
 use super::keys::Key;
 use crate::os;
 
-/// How often there is something new to see.
+/// The interval between updates.
 const TICK: Duration = Duration::from_millis(100);
 
-/// What is on the screen.
+/// The contents of the screen.
 pub(super) trait Scene {
-    /// Takes in what there is to be seen now.
+    /// Takes in the present state.
     fn tick(&mut self, now: Instant);
 
     /// Handles a key. Returns false to quit.
@@ -34,7 +34,7 @@ pub(super) trait Scene {
 /// Checks that there is a terminal to draw on.
 ///
 /// # Errors
-/// What to do instead.
+/// Fails if there is no terminal. The message names an alternative.
 pub(super) fn check() -> Result<(), String> {
     let instead = "--once and --json print one snapshot without one";
     if !io::stdout().is_terminal() {
@@ -52,7 +52,7 @@ pub(super) fn check() -> Result<(), String> {
 /// in shells. A panic of any thread restores the terminal before its message is written.
 ///
 /// # Errors
-/// If the terminal fails, in words.
+/// Fails if the terminal fails.
 pub(super) fn run(scene: &mut dyn Scene) -> Result<i32, String> {
     let asked =
         os::when_asked_to_end().map_err(|error| format!("signals cannot be handled: {error}"))?;

@@ -21,19 +21,19 @@ pub(super) struct Stage {
     ended: Arc<Mutex<Vec<Ended>>>,
 }
 
-/// How it begins.
+/// The state in which a workload begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Start {
     pub(super) is_paused: bool,
     /// A power of two.
     pub(super) speed: i32,
-    /// As fast as it can.
+    /// Whether it runs as fast as possible.
     pub(super) is_hurried: bool,
 }
 
 impl Stage {
     /// # Errors
-    /// What the system refuses, in words.
+    /// Fails if the system refuses a region or a thread.
     pub(super) fn new(settings: &Settings, start: Start) -> Result<Stage, String> {
         let page = page_size();
         let mut plan = settings.workload.plan();
@@ -110,7 +110,7 @@ impl Stage {
     /// Waits until all workers are done.
     pub(super) fn wait(&mut self) {
         for thread in self.threads.drain(..) {
-            // One that has panicked has told so.
+            // A panic of the thread has been reported already.
             let _ = thread.join();
         }
     }
@@ -182,7 +182,7 @@ impl Drop for Stage {
     }
 }
 
-/// How a worker came to its end, if nothing was refused.
+/// The end of a worker without a refusal.
 enum Done {
     All,
     Stopped,
@@ -213,7 +213,7 @@ fn work(at: usize, worker: &Worker, region: &Region, pace: &Pace) -> Result<Done
     Ok(Done::All)
 }
 
-/// Behind the word "refused"; in few words where they are enough: which limit it was.
+/// Returns the text after the word "refused": in few words if a limit was the cause.
 fn reason(error: &Error) -> String {
     match error.budget() {
         Some(budget) => format!("by budget {}", budget.name()),

@@ -3,7 +3,7 @@
 use crate::common::{self, Outcome, elbowroom, run};
 use serde_json::Value;
 
-/// As small as it gets: an emulator takes long for a fault.
+/// The smallest measurement, because faults are slow under an emulator.
 const TINY: &str = "bench --size 2MiB --runs 1";
 
 /// The mechanisms that every system has.
@@ -16,7 +16,7 @@ const EVERYWHERE: [&str; 6] = [
     "monitored",
 ];
 
-/// Whether faults take long here, or processes.
+/// Returns whether faults or processes are slow on this platform.
 fn is_slow() -> bool {
     common::runner().is_some() || cfg!(windows)
 }
@@ -91,7 +91,7 @@ fn the_json_has_every_mechanism() {
             assert!(find(id).is_some(), "{id}: {json}");
         }
         assert_eq!(find("up-front").unwrap()["ratio"]["median"], 1.0);
-        // A fault for each page, and no page more.
+        // One fault for each touched page, and no further pages.
         let page = find("page").unwrap();
         assert_eq!(
             page["library_faults"].as_f64(),
@@ -142,12 +142,12 @@ fn a_pipe_gets_a_plain_table() {
 }
 
 #[test]
-fn nobody_who_listens_is_an_error_and_no_panic() {
+fn a_closed_pipe_is_an_error_and_no_panic() {
     if is_slow() {
         return eprintln!("skipped: it takes long here, and is the same everywhere");
     }
     let mut command = elbowroom(TINY);
-    // The reading end is gone before there is anything to read.
+    // The reading end is closed before the command writes.
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let outcome = Outcome::new(command.stdout(writer).output().unwrap());

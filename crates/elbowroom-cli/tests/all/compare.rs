@@ -26,7 +26,7 @@ fn small_sizes_work_both_ways() {
     );
 }
 
-/// The claim of Microsoft's page, without an argument: up front fails where the system counts what it promises.
+/// The claim of Microsoft's page, without arguments: committing up front fails if the system limits commits.
 #[test]
 fn without_sizes_it_takes_more_than_can_be_committed() {
     if common::runner().is_some() {
@@ -57,7 +57,7 @@ fn the_figures_are_those_of_each_way() {
     let json = run("compare --reserve 32MiB --touch 8MiB --growth 16 --json").json();
     let near = |way: &str, figure: &str, mib: i64| {
         let bytes = json[way]["cost"][figure].as_i64().unwrap();
-        // What else the program holds may change a little.
+        // The other memory of the program may change a little.
         assert!(
             (bytes - (mib << 20)).abs() < 1 << 20,
             "{way} {figure}: {bytes}"
@@ -92,7 +92,7 @@ fn the_table_is_aligned() {
 }
 
 #[test]
-fn what_is_too_much_up_front_is_committed_on_touch() {
+fn a_size_too_large_up_front_is_committed_on_touch() {
     // An emulator takes long for the bookkeeping of 1 TiB.
     let reserve: u64 = if common::runner().is_some() {
         1 << 30
@@ -119,7 +119,7 @@ fn what_is_too_much_up_front_is_committed_on_touch() {
     }
 }
 
-/// All memory and swap.
+/// Returns the size of all memory and swap.
 #[cfg(target_os = "linux")]
 fn memory_kib() -> u64 {
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap();
@@ -131,14 +131,14 @@ fn memory_kib() -> u64 {
         .sum()
 }
 
-/// Whether this system has less than 1 TiB of memory and counts what it promises.
+/// Returns whether this system has less than 1 TiB of memory and limits commits.
 #[cfg(target_os = "linux")]
 fn refuses_a_tebibyte() -> bool {
     let accounting = std::fs::read_to_string("/proc/sys/vm/overcommit_memory").unwrap();
     memory_kib() < 1 << 30 && accounting.trim() != "1"
 }
 
-/// Not known: Wine, for one, promises everything.
+/// Returns false, because it is not known. Wine, for example, grants every commit.
 #[cfg(not(target_os = "linux"))]
 fn refuses_a_tebibyte() -> bool {
     false

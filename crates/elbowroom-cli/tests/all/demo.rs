@@ -10,10 +10,10 @@ const PAGE_FAULT: &str = "Exception is a page fault.\n";
 const COMMITTED: &str = "Exception is a page fault.\nAllocating another page.\n";
 const EXIT: &str = "Exiting process.\n";
 
-/// What the system says when memory runs out: ENOMEM, ERROR_COMMITMENT_LIMIT.
+/// The system's error for exhausted memory: ENOMEM, ERROR_COMMITMENT_LIMIT.
 const OUT_OF_MEMORY: i32 = if cfg!(windows) { 1455 } else { 12 };
 
-/// What a fault is that is not a page fault: SIGBUS, EXCEPTION_GUARD_PAGE.
+/// The code of a fault that is not a page fault: SIGBUS, EXCEPTION_GUARD_PAGE.
 const OTHER_FAULT: i32 = if cfg!(windows) {
     0x8000_0001_u32 as i32
 } else if cfg!(target_os = "linux") {
@@ -26,7 +26,7 @@ fn first_line() -> String {
     format!("This computer has page size {}.\n", page_size())
 }
 
-/// The first line, so many pages, and the rest.
+/// Returns the transcript: the first line, `pages` pages, and the rest.
 fn transcript(pages: usize, rest: &str) -> String {
     format!("{}{}{rest}", first_line(), COMMITTED.repeat(pages))
 }
@@ -49,7 +49,7 @@ fn wide_characters_run_out_of_pages() {
     let rest = [PAGE_FAULT, "Exception: out of pages.\n", EXIT].concat();
     let outcome = succeeds("demo --char wide", &transcript(80, &rest));
     assert_eq!(outcome.stderr, "");
-    // The limit refuses inside the reservation as its end does.
+    // The limit refuses inside the reservation in the same way as its end.
     succeeds(
         "demo --char wide --page-limit 3 --reserve 1MiB",
         &transcript(3, &rest),
@@ -98,7 +98,7 @@ fn reserving_more_changes_nothing() {
 fn reserving_less_fails_at_the_end() {
     let reserve = 3 * page_size();
     let rest = [PAGE_FAULT, "VirtualAlloc failed.\n", EXIT].concat();
-    // No system call has failed: the library knows better than to ask.
+    // No system call has failed, because the library refuses the size itself.
     let outcome = succeeds(&format!("demo --reserve {reserve}"), &transcript(3, &rest));
     assert!(
         outcome.stderr.starts_with("elbowroom: cannot commit "),
@@ -221,7 +221,7 @@ fn json_has_the_transcript_and_the_figures() {
     );
 }
 
-/// The region is drawn as it was before its release: all of its pages committed, or but the first ones.
+/// The region is drawn as it was before its release: with all pages committed, or only the first ones.
 #[test]
 fn the_picture_follows_the_transcript() {
     for (args, pages, committed) in [
@@ -244,7 +244,7 @@ fn the_picture_follows_the_transcript() {
         let count = |glyphs: &[char]| cells.chars().filter(|char| glyphs.contains(char)).count();
         let per_cell = pages.div_ceil(64 * 24).next_power_of_two();
         let committed: usize = committed;
-        // Resident, or where that is not known, committed; all of a cell, or a part.
+        // The characters for resident or, if that is not known, committed pages: for a whole cell, and for a part.
         let (whole, part) = (['█', '▒'], ['▁', '▂', '▃', '▄', '▅', '▆', '▇']);
         assert_eq!(
             [count(&whole), count(&part)],
@@ -265,7 +265,7 @@ fn the_picture_follows_the_transcript() {
             "{args}: {picture}"
         );
     }
-    // Where there is no region, there is no picture.
+    // Without a region there is no picture.
     let outcome = run("demo --picture --fail-reserve");
     assert!(!outcome.stdout.contains("\n\n"), "{outcome:?}");
 }
@@ -367,8 +367,8 @@ fn json_tells_how_it_ended() {
     assert!(run("demo --json --fail-reserve").json()["cost"].is_null());
 }
 
-/// The transcript of 4,000 pages fits into no pipe, so the program is still running when its first lines come out, and
-/// finds nobody there when it goes on.
+/// The transcript of 4,000 pages is larger than a pipe, so the program still runs when its first lines have been read,
+/// and then writes to a pipe without a reader.
 #[test]
 fn lines_come_when_things_happen_and_a_closed_pipe_ends_it() {
     let mut child = elbowroom("demo --page-limit 4000")

@@ -1,10 +1,10 @@
-//! `elbowroom doctor`: what it finds here, and what it finds where something is missing.
+//! `elbowroom doctor`: its findings on this machine, and in environments where something is missing.
 
 use crate::common::{self, run};
 use elbowroom::{allocation_granularity, page_size};
 use serde_json::Value;
 
-/// The finding with this id.
+/// Returns the finding with this id.
 fn finding<'a>(json: &'a Value, id: &str) -> &'a Value {
     let findings = json["findings"].as_array().unwrap();
     findings
@@ -35,7 +35,7 @@ fn it_finds_what_the_library_finds() {
         for field in ["id", "section", "level", "what", "found", "means"] {
             assert!(!finding[field].as_str().unwrap().is_empty(), "{finding}");
         }
-        // What is a warning can be changed.
+        // A warning names a change.
         let is_bad = ["warning", "missing"].contains(&finding["level"].as_str().unwrap());
         assert!(!is_bad || finding["change"].is_string(), "{finding}");
     }
@@ -62,7 +62,7 @@ fn the_text_has_a_line_for_each_finding() {
             urgent.stdout
         );
     }
-    // Into a pipe, so without colours; and for people, so in short lines.
+    // Output to a pipe has no colours, and output for people has short lines.
     assert!(!outcome.stdout.contains('\x1b'));
     assert!(
         outcome

@@ -1,4 +1,4 @@
-//! `elbowroom completions` and `elbowroom man`: tried by the programs that they are for, where those are here.
+//! `elbowroom completions` and `elbowroom man`: tried with the shells and with groff, if they are installed.
 
 #[cfg(unix)]
 use std::io::Write;
@@ -42,7 +42,7 @@ fn every_shell_has_completions() {
     );
 }
 
-/// What the words so far are completed to, as bash finds it.
+/// Returns bash's completions of the words so far.
 #[cfg(unix)]
 fn completed_by_bash(words: &str) -> Option<Vec<String>> {
     let script = run("completions bash").stdout;

@@ -1,8 +1,8 @@
-//! `elbowroom map`: its figures against what was done and against other tools, and its errors.
+//! `elbowroom map`: its figures, compared with known regions and other tools, and its errors.
 
 use crate::common::{self, run};
 
-/// Whether this platform's address spaces can be read here: an emulator's /proc is the host's in part.
+/// Returns whether address spaces can be read on this platform. An emulator's /proc shows parts of the host's.
 fn is_known_here() -> bool {
     common::runner().is_none() && cfg!(any(target_os = "linux", windows))
 }
@@ -189,7 +189,7 @@ mod other_processes {
     use elbowroom::{Growth, Region, Reservation, page_size};
     use serde_json::Value;
 
-    /// A region of 64 pages: 8 touched, 4 more committed, reserved ones at both ends.
+    /// Returns a region of 64 pages: 8 touched, 4 more committed, and reserved ones at both ends.
     fn region_of_this_process() -> Region {
         let page = page_size();
         let region = Region::builder(64 * page)
@@ -201,7 +201,7 @@ mod other_processes {
         region
     }
 
-    /// The sums over the mappings inside a region, which may be part of a larger one where it has no name.
+    /// Returns the sum over the mappings inside a region, which may be part of a larger one if it has no name.
     fn inside(json: &Value, region: &Region, field: &str) -> u64 {
         let (start, len) = (region.as_ptr().addr() as u64, region.len() as u64);
         let within = |mapping: &&Value| {
@@ -228,7 +228,7 @@ mod other_processes {
         let json = outcome.json();
         assert_eq!(inside(&json, &region, "committed_bytes"), 12 * page);
         assert_eq!(inside(&json, &region, "charged_bytes"), 12 * page);
-        // Wine tells of other processes' pages only that they are there.
+        // Wine reports no details of other processes' pages.
         if cfg!(target_os = "linux") {
             assert_eq!(inside(&json, &region, "resident_bytes"), 8 * page);
             assert_eq!(inside(&json, &region, "dirty_bytes"), 8 * page);
@@ -243,7 +243,8 @@ mod other_processes {
         let map = |args: &str| run(&format!("map {} {args}", std::process::id()));
         let file = std::env::temp_dir().join(format!("elbowroom-map-{}.json", std::process::id()));
         let page = page_size();
-        // Far from all else, or it would be taken for one with its neighbours, which other tests make and release.
+        // It must be far from other memory: the snapshot would merge it with neighbours that other tests make and
+        // release.
         let reservation = Reservation::builder(64 * page)
             .at(0x20_0000_0000)
             .build()

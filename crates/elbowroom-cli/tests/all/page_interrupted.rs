@@ -1,5 +1,5 @@
-//! `elbowroom page sort` and `copy`, ended, starved and disturbed at any moment: files are whole, and none is left
-//! over.
+//! `elbowroom page sort` and `copy`, interrupted, short of space or disturbed at any moment: files stay whole, and no
+//! temporary file is left.
 #![cfg(unix)]
 
 use std::fs::{self, File, Permissions};
@@ -106,7 +106,7 @@ fn a_sort_that_is_ended_leaves_the_original_or_the_sorted_file() {
     assert!(fs::read(&location).unwrap() == original);
 }
 
-/// Interrupts work that has begun: it says so, and leaves nothing behind.
+/// Interrupts work that has begun. It must report the interruption and leave no file behind.
 fn interrupt_in_the_middle(folder: &Folder, mut child: Child) {
     stop_in_the_middle(folder, &mut child);
     signal(&child, "-INT");

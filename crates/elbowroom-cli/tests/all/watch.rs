@@ -1,4 +1,4 @@
-//! `elbowroom watch`: its snapshots, and what it does in a terminal, which tmux is.
+//! `elbowroom watch`: its snapshots, and its behaviour in a terminal (tmux).
 
 use std::process::Command;
 
@@ -93,7 +93,7 @@ fn what_ends_a_workload_is_told() {
     assert!(ended.iter().any(|ended| refused(&ended)), "{json}");
 }
 
-/// All of them, where the system has what they need; else with an error that says what is missing.
+/// All workloads run, or fail with an error that names the feature that the system lacks.
 #[test]
 fn backends_are_chosen() {
     for backend in ["protection", "auto", "userfault", "userfault-monitor"] {
@@ -147,7 +147,7 @@ fn without_a_terminal_it_says_what_to_do() {
     }
 }
 
-/// Where the system's own listing can be read, and is not an emulator's.
+/// Returns whether another process can be read, natively.
 fn can_follow() -> bool {
     cfg!(target_os = "linux") && common::runner().is_none()
 }
@@ -184,7 +184,7 @@ fn another_process_is_looked_at() {
 
 #[cfg(unix)]
 mod in_a_terminal {
-    //! In a real one.
+    //! Tests in a real terminal.
 
     use super::*;
     use crate::common::elbowroom;
@@ -192,7 +192,7 @@ mod in_a_terminal {
     use std::thread::sleep;
     use std::time::Duration;
 
-    /// A terminal with `elbowroom watch` in it.
+    /// Starts `elbowroom watch` in a terminal.
     fn watch(columns: u16, rows: u16, args: &str, environment: &str) -> Option<Terminal> {
         if common::runner().is_some() {
             eprintln!("skipped: an emulator is in between");
@@ -208,7 +208,7 @@ mod in_a_terminal {
 
     const UTF8: &str = "LC_ALL=C.UTF-8";
 
-    /// The pages that are not reserved any more, from the legend.
+    /// Returns the number of pages that are not reserved any more, from the legend.
     fn committed(screen: &str) -> u64 {
         let legend = screen
             .lines()
@@ -310,7 +310,7 @@ mod in_a_terminal {
         }
     }
 
-    /// Whether the process lives, and is not just waiting to be asked how it ended.
+    /// Returns whether the process lives and is not a zombie.
     #[cfg(target_os = "linux")]
     fn lives(pid: u32) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
@@ -321,7 +321,8 @@ mod in_a_terminal {
         })
     }
 
-    /// By SIGHUP, or, in a session of its own, which gets none, by what the terminal itself says.
+    /// A closed terminal ends the command: by SIGHUP, or in a separate session, which gets none, by the terminal's
+    /// state.
     #[cfg(target_os = "linux")]
     #[test]
     fn it_ends_with_its_terminal() {
@@ -383,7 +384,7 @@ mod in_a_terminal {
         assert_eq!(terminal.end(), 0);
     }
 
-    /// A process is followed until it ends, and what was seen last stays.
+    /// A process is followed until it ends, and the last state stays on the screen.
     #[cfg(target_os = "linux")]
     #[test]
     fn another_process_is_followed_to_its_end() {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::{Outcome, run};
 
-/// A folder that is removed in the end. Its path has no spaces.
+/// A folder that is removed when it is dropped. Its path has no spaces.
 pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
@@ -75,7 +75,7 @@ pub(crate) fn npy(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Numbers that are spread over their type.
+/// Returns numbers that are spread over their type.
 pub(crate) fn spread(count: usize) -> impl Iterator<Item = u64> {
     (1..=count as u64).map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }

@@ -8,7 +8,7 @@ pub(crate) mod files;
 use std::env;
 use std::process::{Command, Output};
 
-/// The command with these arguments, separated by spaces.
+/// Returns the command with these arguments, separated by spaces.
 pub(crate) fn elbowroom(args: &str) -> Command {
     let program = env!("CARGO_BIN_EXE_elbowroom");
     let mut command = match runner() {
@@ -24,7 +24,7 @@ pub(crate) fn elbowroom(args: &str) -> Command {
     command
 }
 
-/// What it prints and how it ends.
+/// Runs the command, and returns its output and its status.
 pub(crate) fn run(args: &str) -> Outcome {
     // Wine refuses now and then to start a program (error 1359).
     let output = elbowroom(args)
@@ -33,14 +33,14 @@ pub(crate) fn run(args: &str) -> Outcome {
     Outcome::new(output.unwrap())
 }
 
-/// An emulator that programs for this platform need here.
+/// Returns the emulator that programs for this platform need.
 pub(crate) fn runner() -> Option<String> {
     env::var("ELBOWROOM_TEST_RUNNER")
         .ok()
         .filter(|runner| !runner.trim().is_empty())
 }
 
-/// How a run ended.
+/// The output and the status of a run.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) status: i32,
@@ -62,7 +62,7 @@ impl Outcome {
     }
 }
 
-/// Returns the cells of a picture: what is in its lines behind the addresses.
+/// Returns the cells of a picture: the text after the addresses in its lines.
 pub(crate) fn cells(picture: &str) -> String {
     let lines = picture.lines().filter_map(|line| {
         let (address, cells) = line.trim_start().split_once("  ")?;

@@ -1,4 +1,4 @@
-//! A real terminal, which tmux is.
+//! A real terminal: tmux.
 
 #![allow(dead_code, reason = "the tests of the command itself use a part of it")]
 
@@ -10,17 +10,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// A terminal of this size with a shell command in it. The server is its own, and ends with it.
+/// A terminal that runs a shell command. It has a separate server, which ends with it.
 pub(crate) struct Terminal {
     socket: String,
-    /// Where the command's exit status goes.
+    /// The file for the command's exit status.
     status: PathBuf,
 }
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 impl Terminal {
-    /// `None`, said why, if there is no tmux.
+    /// Starts a shell command in a terminal. Returns `None` with a message if there is no tmux.
     pub(crate) fn new(columns: u16, rows: u16, command: &str) -> Option<Terminal> {
         if Command::new("tmux").arg("-V").output().is_err() {
             eprintln!("skipped: there is no tmux");
@@ -33,7 +33,7 @@ impl Terminal {
         );
         let status = env::temp_dir().join(&socket);
         let terminal = Terminal { socket, status };
-        // What is on the screen before shows whether it is given back.
+        // The text on the screen before the command shows whether the screen is restored.
         let script = format!(
             "echo before; {command}; echo $? > '{0}.new'; mv '{0}.new' '{0}'; \
              echo after; exec sleep 600",
@@ -75,7 +75,7 @@ impl Terminal {
         self.tmux(&[&["send-keys"], keys].concat());
     }
 
-    /// The screen, once it is so.
+    /// Waits until the screen satisfies a condition, and returns it.
     pub(crate) fn wait(&self, what: &str, is_so: impl Fn(&str) -> bool) -> String {
         let began = Instant::now();
         loop {
@@ -91,7 +91,7 @@ impl Terminal {
         }
     }
 
-    /// Waits for the end, and sees that the terminal is as it was; the exit status.
+    /// Waits for the end, checks that the terminal is restored, and returns the exit status.
     pub(crate) fn end(&self) -> i32 {
         self.wait("over, with the screen as it was", |screen| {
             screen.starts_with("before\n")

@@ -1,8 +1,8 @@
 //! The operating system. The only place with platform `cfg`.
 //!
 //! Each platform provides:
-//! - `snapshot(pid)`: what a process has now.
-//! - `page_runs(snapshot, region)`: what each page of a region is: runs that follow each other and cover all of it.
+//! - `snapshot(pid)`: the mappings of a process now.
+//! - `page_runs(snapshot, region)`: the states of a region's pages, as adjacent runs that cover all of it.
 
 #[cfg(target_os = "linux")]
 mod linux;

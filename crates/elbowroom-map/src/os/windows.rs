@@ -94,7 +94,7 @@ impl Process {
                 name.len() as u32,
             )
         };
-        // Wine's may count the end of the string.
+        // Wine may count the end of the string.
         String::from_utf16_lossy(&name[..(len as usize).min(name.len())])
             .trim_end_matches('\0')
             .to_owned()
@@ -120,7 +120,7 @@ impl Process {
         known != 0 && code != STILL_ACTIVE as u32
     }
 
-    /// For each page of a range, whether it is in memory, and there as a large page.
+    /// Returns for each page of a range whether it is in memory, and whether as a large page.
     fn pages(
         &self,
         start: u64,
@@ -238,7 +238,7 @@ fn kind(allocation: &[MEMORY_BASIC_INFORMATION], heaps: &[usize]) -> Kind {
     if heaps.contains(&first.AllocationBase.addr()) {
         Kind::Heap
     } else if allocation.len() > 1 && allocation.iter().any(is_guard) {
-        // Reserved, then a page that makes it grow, then what has grown.
+        // A stack: reserved pages, a guard page that makes it grow, and the committed part.
         Kind::Stack
     } else if committed == 0 {
         Kind::Reserved
@@ -263,7 +263,7 @@ fn mapping(process: &Process, block: &MEMORY_BASIC_INFORMATION, kind: Kind, name
             resident += if is_resident { page } else { 0 };
             huge += if is_resident && is_large { page } else { 0 };
         });
-        // Wine tells of its own process's pages only.
+        // Wine reports only the pages of the calling process.
         in_memory = told.ok().map(|()| (resident, huge));
     }
     let figures = Figures {

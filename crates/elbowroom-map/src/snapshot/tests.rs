@@ -4,7 +4,7 @@ use super::*;
 
 pub(crate) const PAGE: u64 = 4096;
 
-/// Returns a mapping of so many pages, all committed, one resident.
+/// Returns a mapping of `pages` pages, all committed and one resident.
 pub(crate) fn mapping(start: u64, pages: u64, kind: Kind, name: &str) -> Mapping {
     let figures = Figures {
         reserved_bytes: pages * PAGE,
@@ -80,7 +80,7 @@ fn sums_are_over_all() {
 }
 
 #[test]
-fn what_is_not_known_of_a_part_is_not_known_of_the_whole() {
+fn a_sum_with_an_unknown_part_is_unknown() {
     let mut snapshot = snapshot();
     snapshot.mappings[3].figures.dirty_bytes = None;
     assert_eq!(snapshot.total().dirty_bytes, None);
@@ -110,9 +110,9 @@ fn regions_are_found_by_address_and_name() {
 }
 
 #[test]
-fn what_is_known_by_name_is_named() {
+fn named_ranges_get_their_names() {
     let mut snapshot = snapshot();
-    // Reserved, and more of it than is known.
+    // A reserved mapping that is larger than the library's range.
     let mut reserved = mapping(0x50_0000, 8, Kind::Reserved, "");
     reserved.figures = Figures {
         reserved_bytes: 8 * PAGE,
@@ -122,7 +122,7 @@ fn what_is_known_by_name_is_named() {
     let before = snapshot.total();
     snapshot.name(0x40_0000..0x40_8000, "mine");
     snapshot.name(0x50_2000..0x50_4000, "mine, too");
-    // Some of a mapping that is committed: there is no telling which figures are whose.
+    // A part of a committed mapping: its share of the figures is not known.
     snapshot.name(0x20_0800..0x20_1000, "not mine");
     let names: Vec<&str> = snapshot.mappings[3..]
         .iter()
@@ -147,8 +147,8 @@ fn what_is_known_by_name_is_named() {
     assert_eq!(snapshot.total(), before);
 }
 
-/// Two regions of one name, one behind the other, as a kernel shows them that keeps names: all named, and what is
-/// alike and touches in one mapping.
+/// Two adjacent regions of one name, on a kernel that stores names: all mappings are named, and alike neighbours are
+/// merged.
 #[test]
 fn guard_pages_and_tables_are_no_part_of_a_region() {
     let reserved = |start, pages| Mapping {

@@ -1,4 +1,4 @@
-//! Linux: what madvise(2) does for pages.
+//! Linux: kinds of pages, by madvise(2).
 
 #![allow(unsafe_code, reason = "madvise")]
 
@@ -7,16 +7,16 @@ use std::io;
 use super::proc;
 use crate::pages::Pages;
 
-/// Makes committed memory consist of such pages, and brings them in if they say so (madvise(2)).
+/// Makes committed memory consist of this kind of pages, and brings them in if the kind says so (madvise(2)).
 ///
 /// # Safety
-/// `base..base + len` are whole committed pages of the caller's.
+/// `base..base + len` are whole committed pages that belong to the caller.
 ///
 /// # Errors
-/// Says why there are no such pages.
+/// Fails with the reason if the system has no such pages.
 pub unsafe fn bring_in(base: *mut u8, len: usize, pages: Pages) -> Result<(), String> {
     let advise = |advice: libc::c_int| {
-        // SAFETY: the caller's own pages; none of these kinds of advice changes what they hold.
+        // SAFETY: the pages belong to the caller (contract), and none of these kinds of advice changes their contents.
         match unsafe { libc::madvise(base.cast(), len, advice) } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
@@ -26,7 +26,7 @@ pub unsafe fn bring_in(base: *mut u8, len: usize, pages: Pages) -> Result<(), St
         no_huge_pages().map_or(Ok(()), Err)?;
         advise(libc::MADV_HUGEPAGE).map_err(|error| format!("MADV_HUGEPAGE: {error}"))?;
     } else if let Err(error) = advise(libc::MADV_NOHUGEPAGE) {
-        // A kernel without huge pages does not know the advice, and needs none.
+        // A kernel without huge pages does not know the advice, and does not need it.
         if error.raw_os_error() != Some(libc::EINVAL) {
             return Err(format!("madvise: {error}"));
         }
@@ -43,7 +43,7 @@ pub unsafe fn bring_in(base: *mut u8, len: usize, pages: Pages) -> Result<(), St
     })
 }
 
-/// Returns why there are no transparent huge pages, or `None` if there may be some.
+/// Returns the reason why there are no transparent huge pages, or `None` if there may be some.
 fn no_huge_pages() -> Option<String> {
     const SETTING: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
     match proc::text(SETTING) {

@@ -1,9 +1,10 @@
-//! What measuring needs of the operating system. The only place with platform `cfg`.
+//! The operating system's part of the measurements. Only this module has platform `cfg`.
 //!
-//! - `cpu_time()`, `thread_cpu_time()`: what this process, and this thread, have used of the processors, in the kernel
-//!   too; `None` where no fine clock is.
-//! - `ending(status)`: how a child ended that was to give an answer.
-//! - `bring_in(base, len, pages)`: makes committed memory consist of such pages, and brings them in if they say so.
+//! - `cpu_time()`, `thread_cpu_time()`: the processor time of this process and of this thread, including the kernel's;
+//!   `None` if there is no fine clock.
+//! - `ending(status)`: how a child process ended that gave no answer.
+//! - `bring_in(base, len, pages)`: makes committed memory consist of this kind of pages, and brings them in if the kind
+//!   says so.
 //! - `proc`: reading the text files of /proc and /sys.
 
 pub mod proc;

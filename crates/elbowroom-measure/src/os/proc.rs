@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-/// Returns the text of a file, or `None` if it cannot be read. Paths in it may have any bytes.
+/// Returns the text of a file, or `None` if it cannot be read. Bytes that are not UTF-8, as in paths, are replaced.
 pub fn text(path: impl AsRef<Path>) -> Option<String> {
     Some(String::from_utf8_lossy(&fs::read(path).ok()?).into_owned())
 }
@@ -13,14 +13,14 @@ pub fn number(path: &str) -> Option<u64> {
     text(path)?.trim().parse().ok()
 }
 
-/// Returns the text behind `NAME:` in a file of such lines (/proc/meminfo, /proc/PID/status, an entry of smaps).
+/// Returns the text after `NAME:` in a file of such lines (/proc/meminfo, /proc/PID/status, an entry of smaps).
 pub fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
         .map(str::trim)
 }
 
-/// Returns the size behind `NAME:`.
+/// Returns the size after `NAME:` in bytes.
 pub fn field_bytes(text: &str, name: &str) -> Option<u64> {
     kibibytes(field(text, name)?)
 }
@@ -35,7 +35,7 @@ pub fn kibibytes(text: &str) -> Option<u64> {
         .checked_mul(1024)
 }
 
-/// Returns the choice in brackets, of a file such as `always [madvise] never`.
+/// Returns the choice in brackets, in a file such as `always [madvise] never`.
 pub fn chosen(text: &str) -> Option<&str> {
     Some(text.split_once('[')?.1.split_once(']')?.0)
 }

@@ -1,4 +1,4 @@
-//! Clocks of the processors, and signals that end children.
+//! Processor time, and the signals that end child processes.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-/// Returns what this process has used of the processors, in the kernel too.
+/// Returns the processor time of this process, including the kernel's.
 pub fn cpu_time() -> Option<Duration> {
     time(ClockId::CLOCK_PROCESS_CPUTIME_ID)
 }
 
-/// Returns what this thread has used of the processors, in the kernel too.
+/// Returns the processor time of this thread, including the kernel's.
 pub fn thread_cpu_time() -> Option<Duration> {
     time(ClockId::CLOCK_THREAD_CPUTIME_ID)
 }
@@ -20,7 +20,7 @@ fn time(clock: ClockId) -> Option<Duration> {
     clock_gettime(clock).ok().map(Duration::from)
 }
 
-/// Returns how a child that gave no answer ended.
+/// Returns how a child process ended that gave no answer.
 pub fn ending(status: ExitStatus) -> String {
     match status.signal() {
         Some(libc::SIGSYS) => "a seccomp filter ends the process that asks".to_owned(),

@@ -10,7 +10,7 @@ use crate::pages::Pages;
 /// None: it touches nothing.
 ///
 /// # Errors
-/// Fails for all pages but those that come on demand.
+/// Fails for all kinds of pages except those that come on demand.
 pub unsafe fn bring_in(_base: *mut u8, _len: usize, pages: Pages) -> Result<(), String> {
     match pages {
         Pages::Demand => Ok(()),

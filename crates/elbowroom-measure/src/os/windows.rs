@@ -1,4 +1,4 @@
-//! Windows, whose clock of the processors has 64 ticks a second (GetProcessTimes).
+//! Windows, whose processor time has only 64 ticks per second (GetProcessTimes).
 
 #![allow(unsafe_code, reason = "`bring_in` is unsafe on other systems")]
 
@@ -17,7 +17,7 @@ pub fn thread_cpu_time() -> Option<Duration> {
     None
 }
 
-/// Returns how a child that gave no answer ended.
+/// Returns how a child process ended that gave no answer.
 pub fn ending(status: ExitStatus) -> String {
     status.to_string()
 }
@@ -28,7 +28,7 @@ pub fn ending(status: ExitStatus) -> String {
 /// None: it touches nothing.
 ///
 /// # Errors
-/// Fails for all pages but those that come on demand.
+/// Fails for all kinds of pages except those that come on demand.
 pub unsafe fn bring_in(_base: *mut u8, _len: usize, pages: Pages) -> Result<(), String> {
     let why = match pages {
         Pages::Demand => return Ok(()),

@@ -1,9 +1,9 @@
-//! Faults and signals that are not a region's, and processes that fork. The only place with platform `cfg`.
+//! Foreign faults and signals, and forks. Only this module has platform `cfg`.
 //!
-//! - `prepare(seed)`: installs a handler as a program would that has its own, before the first region.
-//! - `signal()`: the handler gets a signal that this thread sends to itself.
-//! - `fault()`: the handler gets the fault of a page that is no region's, and repairs it.
-//! - `in_child(work)`: forks; what the child found. `work` runs in the child alone.
+//! - `prepare(seed)`: installs the program's own handler, before the first region.
+//! - `signal()`: sends a signal to this thread, and checks that the handler gets it.
+//! - `fault()`: touches a page outside every region, and checks that the handler gets the fault and repairs it.
+//! - `in_child(work)`: forks, runs `work` in the child, and returns the child's result.
 
 #[cfg(unix)]
 mod unix;

@@ -1,4 +1,4 @@
-//! Windows: a vectored handler of the program's own. There are no signals and no forks.
+//! Windows: the program's own vectored handler. There are no signals and no forks.
 
 #![allow(unsafe_code, reason = "Win32 calls")]
 
@@ -19,21 +19,21 @@ use windows_sys::Win32::System::Memory::{
 
 thread_local! {
     static REPAIRED: Cell<u64> = const { Cell::new(0) };
-    // The page whose fault is to be repaired; 0: none.
+    // The page whose fault the handler repairs; 0 if there is none.
     static FOREIGN: Cell<usize> = const { Cell::new(0) };
 }
 
 pub(crate) fn prepare(_seed: u64) {
-    // SAFETY: a vectored handler, which stays in the program.
+    // SAFETY: the function has the signature of a vectored handler and exists for the life of the program.
     unsafe { AddVectoredExceptionHandler(0, Some(on_exception)) };
 }
 
 /// # Safety
-/// Called by Windows as a vectored handler.
+/// Only Windows calls this function, as a vectored handler with valid pointers.
 unsafe extern "system" fn on_exception(pointers: *mut EXCEPTION_POINTERS) -> i32 {
-    // SAFETY: Windows passes a valid structure.
+    // SAFETY: Windows passes a pointer to a valid structure (contract).
     let record = unsafe { (*pointers).ExceptionRecord };
-    // SAFETY: Windows passes a valid record in the structure.
+    // SAFETY: the structure points to a valid record (contract), which stays valid while the handler runs.
     let record = unsafe { &*record };
     let address = record.ExceptionInformation[1];
     let page = address & !(page_size() - 1);
@@ -42,7 +42,7 @@ unsafe extern "system" fn on_exception(pointers: *mut EXCEPTION_POINTERS) -> i32
     }
     REPAIRED.set(REPAIRED.get() + 1);
     let mut before = 0;
-    // SAFETY: the page that `fault` mapped, which nothing else uses.
+    // SAFETY: `fault` mapped this page, and no other code uses it.
     unsafe {
         VirtualProtect(
             ptr::with_exposed_provenance(page),
@@ -60,7 +60,7 @@ pub(crate) fn signal() -> Result<(), String> {
 }
 
 pub(crate) fn fault() -> Result<(), String> {
-    // SAFETY: a new page where the system chooses.
+    // SAFETY: a new page at an address that the system chooses replaces no existing memory.
     let page = unsafe {
         VirtualAlloc(
             ptr::null(),
@@ -74,14 +74,14 @@ pub(crate) fn fault() -> Result<(), String> {
     }
     let before = REPAIRED.get();
     FOREIGN.set(page.expose_provenance());
-    // For the compiler a store to memory calls nobody, so it might set this later, or not at all.
+    // The compiler does not know that the store below calls the handler, so it could move or remove this assignment.
     compiler_fence(Ordering::SeqCst);
-    // SAFETY: the handler above makes the page writable; nothing else uses it.
+    // SAFETY: the handler makes the page writable when it is touched; the byte is aligned; no other code uses the page.
     unsafe { page.cast::<u8>().write_volatile(1) };
     compiler_fence(Ordering::SeqCst);
     FOREIGN.set(0);
     let calls = REPAIRED.get() - before;
-    // SAFETY: the whole block made above, which nothing uses any more.
+    // SAFETY: the block was made above, is released as a whole, and no pointer into it is used any more.
     unsafe { VirtualFree(page, 0, MEM_RELEASE) };
     if calls == 1 {
         Ok(())

@@ -14,7 +14,7 @@ use crate::finding::{Checked, check};
 use crate::model::{Ground, Stopped, Why};
 use crate::rng::Rng;
 
-/// What a range operation does.
+/// An operation on a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Deed {
     Write,
@@ -29,7 +29,7 @@ pub(crate) enum Deed {
 }
 
 impl Slot {
-    /// Does it, there and in the model, and compares. Whether it was refused.
+    /// Does the operation in the library and in the model, and compares. Returns whether it was refused.
     pub(crate) fn act(
         &mut self,
         deed: Deed,
@@ -64,7 +64,7 @@ impl Slot {
         Ok(is_refused)
     }
 
-    /// What the library answers, and what the model does.
+    /// Returns the results of the library and of the model.
     fn both(
         &mut self,
         deed: Deed,
@@ -83,7 +83,7 @@ impl Slot {
             }
             Deed::Decommit => {
                 let result = self.region.decommit(range.clone());
-                // It is one call for the whole range, if anything in it is committed.
+                // The library makes one call for the whole range, if any page in it is committed.
                 let is_refused =
                     planned == Some(1) && self.model.count(&range).is_some_and(|pages| pages > 0);
                 let expected = if is_refused {
@@ -95,7 +95,7 @@ impl Slot {
             }
             _ => {}
         }
-        // An accessor. Past the guard page nothing is touched, nor is anything read that has no room.
+        // An accessor. It touches nothing past the guard page, and reads nothing that does not fit the buffer.
         let reach = match deed {
             Deed::ReadFrom => self.len(),
             _ => self.len() + page_size(),
@@ -122,7 +122,7 @@ impl Slot {
             }
         });
         let result = self.access(deed, &range, &mut bytes, 0)?;
-        // A value, or what a writer is given, is had whole or not at all.
+        // A value, or the data for a writer, is complete or absent.
         if reads && (expected.is_ok() || deed == Deed::CopyOut) {
             let differs = bytes
                 .iter()
@@ -152,7 +152,7 @@ impl Slot {
         Ok((result, expected))
     }
 
-    /// The real accessor. Without bytes, one that cannot get so far as to touch them.
+    /// Calls the real accessor. Without bytes, it fails before it touches any.
     fn access(
         &self,
         deed: Deed,
@@ -161,7 +161,7 @@ impl Slot {
         seed: u64,
     ) -> Checked<Result<(), Error>> {
         let (region, start) = (&self.region, range.start);
-        // The readers and writers here have no errors of their own.
+        // The readers and writers here return only errors of the library.
         let inner = |result: io::Result<()>| match result.map_err(io::Error::downcast) {
             Ok(()) => Ok(Ok(())),
             Err(Ok(error)) => Ok(Err(error)),
@@ -234,7 +234,7 @@ impl Slot {
         }
     }
 
-    /// The answer is the expected one, to the byte.
+    /// Checks that the result is the expected one, to the byte.
     fn compare(
         &self,
         result: Result<(), Error>,
@@ -283,7 +283,7 @@ impl Slot {
         Ok(())
     }
 
-    /// A touch by a plain pointer, if it surely works. Whether it was done.
+    /// Touches a page by a plain pointer, if that certainly works. Returns whether it did.
     pub(crate) fn plain(
         &mut self,
         at: usize,
@@ -295,7 +295,7 @@ impl Slot {
             return Ok(false);
         }
         let address = self.region.as_ptr().wrapping_add(at);
-        // That it is committed is all that counts for a plain touch.
+        // A plain touch only needs the page to be committed.
         let _ = self.model.touch(page, ground);
         let Some(content) = self.model.content.get_mut(&page) else {
             return Err(format!(
@@ -306,12 +306,13 @@ impl Slot {
         match value {
             Some(value) => {
                 *byte = value;
-                // SAFETY: inside the region, which commits on touch (the model has just looked that nothing refuses);
-                // this thread has the region to itself, and nobody has a reference into it.
+                // SAFETY: the byte is inside the region, which commits on touch (the model has just checked that
+                // nothing refuses it); only this thread uses the region, and no reference into it exists.
                 unsafe { address.write_volatile(value) };
             }
             None => {
-                // SAFETY: inside the region, which commits on touch (the model has just looked that nothing refuses).
+                // SAFETY: the byte is inside the region, which commits on touch (the model has just checked that
+                // nothing refuses it); only this thread uses the region.
                 let seen = unsafe { address.read_volatile() };
                 check!(seen == *byte, "byte {at} is {seen}, should be {byte}");
             }

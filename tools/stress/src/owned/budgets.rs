@@ -1,4 +1,4 @@
-//! The real budgets of a thread, and what they should be.
+//! The real budgets of a thread, compared with the model.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,14 +9,14 @@ use crate::finding::{Checked, check};
 use crate::model::{Ground, Model};
 use crate::rng::Rng;
 
-/// The real budgets of a thread; the indices are the model's.
+/// The real budgets of a thread, with the same indices as in the model.
 pub(crate) struct Budgets {
     pub(crate) nodes: Vec<Budget>,
     heard: Vec<Arc<AtomicU64>>,
 }
 
 impl Budgets {
-    /// A tenant inside `root`, with two budgets inside and one inside of those.
+    /// Makes a tenant's budget below `root`, with two budgets below it and one below those.
     pub(crate) fn new(
         root: &Budget,
         tenant_pages: usize,
@@ -49,7 +49,7 @@ impl Budgets {
         budgets
     }
 
-    /// Each budget is what the model says, and the sum of what is below it.
+    /// Checks that each budget agrees with the model, and is the sum of the charges below it.
     pub(crate) fn check<'a>(
         &self,
         ground: &Ground,

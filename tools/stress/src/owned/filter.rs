@@ -1,4 +1,4 @@
-//! The filters of regions, and what they note.
+//! The filters of regions, and their notes.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -7,13 +7,13 @@ use elbowroom::{Fault, FaultAccess, Region, Verdict, page_size};
 
 use crate::model::Filter;
 
-/// What a filter noted.
+/// The notes of a filter.
 #[derive(Default)]
 pub(super) struct Seen {
     pub(super) asked: AtomicU64,
     pub(super) offset: AtomicUsize,
     pub(super) is_write: AtomicBool,
-    // It saw something that must not be.
+    // Whether it saw a state that must not occur.
     pub(super) is_wrong: AtomicBool,
 }
 

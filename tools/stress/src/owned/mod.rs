@@ -1,4 +1,4 @@
-//! Regions that one thread has to itself: everything about them is known beforehand.
+//! Regions that only one thread uses: the model predicts everything about them.
 
 mod act;
 mod budgets;
@@ -36,7 +36,7 @@ mod tests {
         slot.read_all().unwrap();
         budgets.check(&ground, slot.models()).unwrap();
 
-        // A byte that the model does not know of.
+        // A byte that the model does not know.
         let byte: u8 = slot.region.try_read(page + 7).unwrap();
         slot.region.try_write(page + 7, !byte).unwrap();
         assert!(
@@ -48,12 +48,12 @@ mod tests {
             slot.act(Deed::Read, page..page + 8, &mut rng, &mut ground)
                 .is_err()
         );
-        // A page that it does not know of.
+        // A page that the model does not know.
         slot.region.commit(9 * page..10 * page).unwrap();
         assert!(slot.look().unwrap_err().contains("committed"));
         assert!(budgets.check(&ground, slot.models()).is_err());
         slot.region.decommit(9 * page..10 * page).unwrap();
-        // A fault.
+        // A fault that the model does not know.
         slot.look().unwrap_err();
         slot.model.commits += 1;
         slot.look().unwrap();

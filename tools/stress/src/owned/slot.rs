@@ -19,12 +19,12 @@ pub(crate) struct Slot {
     pub(super) region: Arc<Region>,
     pub(crate) model: Model,
     pub(super) seen: Arc<Seen>,
-    // The one that the filter touches.
+    // The region that the filter touches.
     inner: Option<Box<Slot>>,
 }
 
 impl Slot {
-    /// Makes a region of random kind. `None` if that was refused, as planned.
+    /// Makes a region of a random kind. Returns `None` if that was refused as planned.
     pub(crate) fn make(
         id: u64,
         rng: &mut Rng,
@@ -76,7 +76,7 @@ impl Slot {
 
     fn random_model(rng: &mut Rng, filter: Filter, budgets: &Budgets) -> Model {
         let pages = match rng.below(10) {
-            // So many that the table of pages is in the mapping.
+            // So many pages that their table is in the mapping.
             0 => (3 << 30) / page_size() + rng.below(3000),
             1..=2 => 64 + rng.below(448),
             _ => 1 + rng.below(64),
@@ -126,10 +126,10 @@ impl Slot {
             builder = builder.filter_threads(1 + rng.below(3));
         }
         let region = Arc::new(builder.build()?);
-        // Set once, here.
+        // The cell is set only here.
         let _ = own.set(Arc::downgrade(&region));
         let mut inner = inner;
-        // The model holds the inner model, where a touch is modelled; the slot holds the region.
+        // The model owns the inner model, which it needs to predict touches; the slot owns the inner region.
         model.inner = inner.as_mut().map(|slot| {
             let hollow = Model::new(1, 0, 1, None, Filter::None);
             Box::new(std::mem::replace(&mut slot.model, hollow))
@@ -147,16 +147,16 @@ impl Slot {
         self.model.len()
     }
 
-    /// Whether a refusal can be planned for it: a plan is for this thread's calls.
+    /// Returns whether a refusal can be planned for the region: a plan covers only the calls of this thread.
     pub(super) fn may_refuse(&self) -> bool {
         !self.model.monitored
     }
 
-    /// A random range: edges and middles, inside mostly, up to a little past the guard page.
+    /// Returns a random range at edges or in the middle, mostly inside, and at most a little past the guard page.
     pub(crate) fn range(&self, rng: &mut Rng, longest: usize) -> Range<usize> {
         let size = page_size();
         let page = if self.model.pages > 512 {
-            // A few spots of a vast region, one of them where two chunks of its table meet.
+            // A few places in a vast region, one of them at the border of two chunks of its table.
             let spots = [
                 0,
                 self.model.pages / 3,
@@ -182,12 +182,12 @@ impl Slot {
         start..start + len
     }
 
-    /// Returns its model, and that of the region that its filter touches.
+    /// Returns the region's model, and that of the region that its filter touches.
     pub(crate) fn models(&self) -> impl Iterator<Item = &Model> + Clone {
         std::iter::once(&self.model).chain(self.model.inner.as_deref())
     }
 
-    /// Everything that can be asked about the region is as in the model.
+    /// Checks that every query about the region returns the model's answer.
     pub(crate) fn look(&self) -> Checked {
         let model = &self.model;
         let stats = self.region.stats();
@@ -252,7 +252,7 @@ impl Slot {
         Ok(())
     }
 
-    /// Every byte that is committed is as in the model.
+    /// Checks that every committed byte is as in the model.
     pub(super) fn read_all(&self) -> Checked {
         let mut bytes = vec![0; page_size()];
         for (page, content) in &self.model.content {
@@ -272,7 +272,7 @@ impl Slot {
         Ok(())
     }
 
-    /// Looks a last time and releases it; its faults.
+    /// Checks the region a last time and releases it. Returns the number of its faults.
     pub(crate) fn end(mut self, ground: &mut Ground) -> Checked<u64> {
         self.look()?;
         self.read_all()?;
@@ -291,7 +291,7 @@ impl Slot {
         Ok(faults)
     }
 
-    /// Whether another thread, with other budgets, can take it over.
+    /// Returns whether another thread, with other budgets, can take the region over.
     pub(crate) fn is_free_of_budgets(&self) -> bool {
         self.model.budget.is_none()
             && self
@@ -301,7 +301,7 @@ impl Slot {
                 .is_none_or(|inner| inner.budget.is_none())
     }
 
-    /// In a forked child: there are no monitors.
+    /// Marks the region as one in a forked child, which has no monitors.
     pub(crate) fn orphan(&mut self) {
         self.model.orphaned = self.model.monitored;
     }

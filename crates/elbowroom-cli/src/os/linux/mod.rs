@@ -1,4 +1,4 @@
-//! Linux: what /proc says.
+//! Linux: figures from /proc.
 
 #![allow(unsafe_code, reason = "getauxval and mincore")]
 
@@ -84,7 +84,7 @@ pub(crate) fn resident_pages(
 /// Returns the largest size of a signal frame, which depends on the processor's registers (getauxval(3), since 5.14).
 fn signal_frame_max_bytes() -> u64 {
     const AT_MINSIGSTKSZ: libc::c_ulong = 51;
-    // SAFETY: no preconditions; 0 for what the kernel does not tell.
+    // SAFETY: getauxval has no preconditions; it returns 0 for an unknown entry.
     match unsafe { libc::getauxval(AT_MINSIGSTKSZ) } {
         0 => libc::MINSIGSTKSZ as u64,
         bytes => bytes,

@@ -1,6 +1,6 @@
-//! What this kernel can do, by asking it to. A version number says little: distributions take things over and out, and
-//! containers and emulators forbid. Each probe runs in a child process and looks for the effect where it can: an
-//! emulator may say yes to what it does not know.
+//! Probes of the abilities of this kernel. A version number says little: distributions add and remove features, and
+//! containers and emulators forbid some. Each probe runs in a child process, and checks the effect if it can, because
+//! an emulator may report success for a call that it does not know.
 
 #![allow(unsafe_code, reason = "system calls")]
 
@@ -14,7 +14,7 @@ use crate::os::unix::isolate::{Failure, Probe, isolated};
 /// Maps a new page, which exists until the child ends.
 fn page() -> Result<*mut libc::c_void, i32> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-    // SAFETY: a new mapping, where nothing is.
+    // SAFETY: a new mapping at an address that the kernel chooses replaces no existing memory.
     let page = unsafe {
         libc::mmap(
             ptr::null_mut(),

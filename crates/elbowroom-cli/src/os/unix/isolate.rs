@@ -19,7 +19,7 @@ use nix::unistd::{ForkResult, Pid, alarm, fork};
 /// A child that does not answer has hung.
 const SECONDS_MAX: u32 = 20;
 
-/// Why a probe gave no answer.
+/// The reason why a probe gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     /// The system refused, with this error.
@@ -97,7 +97,7 @@ fn in_child(probe: impl FnOnce() -> Result<u64, i32>, mut question: PipeWriter) 
         // If the parent has ended, the answer is not needed.
         let _ = question.write_all(&bytes);
     }
-    // SAFETY: no preconditions; ends the process without what the parent registered for its own end (_exit(2)).
+    // SAFETY: _exit has no preconditions; it ends the process without running the parent's exit handlers (_exit(2)).
     unsafe { libc::_exit(0) }
 }
 
@@ -150,7 +150,7 @@ mod tests {
             isolated(move || {
                 // SAFETY: the default action of a signal that ends this child.
                 unsafe { libc::signal(signal, libc::SIG_DFL) };
-                // SAFETY: no preconditions.
+                // SAFETY: raise has no preconditions.
                 unsafe { libc::raise(signal) };
                 Ok(0)
             })

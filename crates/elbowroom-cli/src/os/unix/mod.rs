@@ -1,4 +1,4 @@
-//! What Linux and the other Unixes have in common.
+//! The common part of Linux and other Unix systems.
 
 #![allow(unsafe_code, reason = "mmap")]
 

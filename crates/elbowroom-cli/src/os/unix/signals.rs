@@ -1,4 +1,4 @@
-//! What is set up for the signals that a region's faults arrive as.
+//! The settings for the signals of a region's faults.
 
 #![allow(unsafe_code, reason = "system calls about signals")]
 
@@ -14,7 +14,7 @@ use nix::sys::utsname::uname;
 /// The signals of memory faults.
 pub(super) const FAULT_SIGNALS: [Signal; 2] = [Signal::SIGSEGV, Signal::SIGBUS];
 
-/// What the process does when a signal comes.
+/// The process's disposition for a signal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Disposition {
     Default,
@@ -31,7 +31,7 @@ pub(crate) enum Disposition {
 /// Asks without changing it (sigaction(2)).
 pub(crate) fn disposition(signal: i32) -> Disposition {
     let mut action = MaybeUninit::<libc::sigaction>::uninit();
-    // SAFETY: a null new action changes nothing; the old one is written to a place for it.
+    // SAFETY: a null new action changes nothing; `action` is writable memory for the old one.
     if unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) } != 0 {
         return Disposition::Unknown;
     }
@@ -88,7 +88,7 @@ pub(crate) fn unblock(signal: Signal) -> Result<(), Errno> {
 /// Returns the size of this thread's alternate signal stack; `None` if it has none.
 pub(crate) fn alternate_stack_bytes() -> Option<u64> {
     let mut stack = MaybeUninit::<libc::stack_t>::uninit();
-    // SAFETY: a null new stack changes nothing; the old one is written to a place for it (sigaltstack(2)).
+    // SAFETY: a null new stack changes nothing; `stack` is writable memory for the old one (sigaltstack(2)).
     if unsafe { libc::sigaltstack(ptr::null(), stack.as_mut_ptr()) } != 0 {
         return None;
     }
@@ -116,7 +116,7 @@ pub(crate) fn stack_used(work: impl FnOnce() -> Result<(), i32>) -> Result<u64, 
     work()?;
     // What is deepest was written first: stacks grow down.
     let is_fresh = |&offset: &usize| {
-        // SAFETY: inside the memory, which no handler uses any more.
+        // SAFETY: the offset is inside the memory, which is never freed and which no handler uses any more.
         unsafe { start.wrapping_add(offset).read_volatile() == FRESH }
     };
     Ok((memory.len() - (0..memory.len()).take_while(is_fresh).count()) as u64)

@@ -1,4 +1,5 @@
-//! What `elbowroom doctor` looks at on Windows, and what it means. Judging is pure.
+//! The facts that `elbowroom doctor` gathers on Windows, and their findings. The findings are a pure function of the
+//! facts.
 
 use elbowroom::{Budget, allocation_granularity, page_size};
 use serde_json::{Value, json};
@@ -8,7 +9,7 @@ use super::usage::{SystemMemory, system_memory};
 use crate::findings::{self, Finding, Largest, Level, Report, Section, Trial, commit_on_touch};
 use crate::size::human;
 
-/// What was gathered. `None` where the system does not tell.
+/// The gathered facts; `None` if the system does not report one.
 #[derive(Clone, Debug)]
 struct Facts {
     system: String,
@@ -21,14 +22,14 @@ struct Facts {
     memory: Option<SystemMemory>,
     /// Whether a commit is charged before it is touched.
     is_charged: Option<bool>,
-    /// What [`Budget::for_process`] allows, and which limit says so.
+    /// The limit of [`Budget::for_process`], and where it comes from.
     budget: (u64, String),
     job: Option<JobLimits>,
     is_debugged: bool,
     /// 0 without large pages.
     large_page_bytes: u64,
     large_page_privilege: Privilege,
-    /// What the system said when a large page was asked for.
+    /// The system's error for a request of a large page.
     large_page_error: Option<String>,
 }
 
@@ -97,8 +98,8 @@ impl Facts {
                 .found("counted", true)
                 .means("A commit counts before it is touched, and is refused past the limit."),
             Some(false) => finding.found("not counted", false).note(
-                "A commit was not seen in the figures of this process, as under Wine. Only limits of your own \
-                 (commit_limit, a Budget) say no before memory runs out.",
+                "A commit was not seen in the figures of this process, as under Wine. Only your own limits \
+                 (commit_limit, a Budget) refuse before memory runs out.",
             ),
             None => finding.unknown("The system does not tell what this process has committed"),
         }

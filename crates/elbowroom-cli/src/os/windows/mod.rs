@@ -1,4 +1,4 @@
-//! Windows: what the system's performance information says.
+//! Windows: figures from the system's performance information.
 
 #![allow(unsafe_code, reason = "Win32 calls")]
 
@@ -115,8 +115,8 @@ pub(crate) fn accounting() -> Accounting {
 pub(crate) fn plant_other_fault(region: &Region, page: usize) -> io::Result<()> {
     let (address, len) = super::plain::page_of(region, page)?;
     // SAFETY: one page of the region's reservation, which belongs to this program alone, and which Rust has no
-    // reference into: it is only reached through accessors. Committing it takes nothing from anybody, and the region's
-    // own handling of the page works on a committed one too.
+    // reference into: it is only reached through accessors. Committing it does not affect other memory, and the
+    // region's own handling of the page works on a committed one too.
     let committed = unsafe {
         VirtualAlloc(
             address.cast::<c_void>(),

@@ -1,4 +1,4 @@
-//! What this Windows can do, by asking it to. Whatever a probe takes, it gives back at once.
+//! Probes of the abilities of this Windows. A probe releases at once whatever it acquires.
 
 #![allow(unsafe_code, reason = "Win32 calls")]
 
@@ -32,7 +32,7 @@ use windows_sys::w;
 
 use crate::findings::Trial;
 
-/// What the job object of this process limits.
+/// The limits of the job object of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct JobLimits {
     pub(super) process_bytes: Option<u64>,
@@ -77,7 +77,7 @@ fn of_ntdll(name: &CStr) -> Option<unsafe extern "system" fn() -> isize> {
     unsafe { GetProcAddress(ntdll, name.as_ptr().cast()) }
 }
 
-/// GetVersionEx tells programs what they want to hear; RtlGetVersion does not.
+/// Returns the version by RtlGetVersion. GetVersionEx reports the version that the program was made for.
 fn version() -> Option<String> {
     type RtlGetVersion = unsafe extern "system" fn(*mut OSVERSIONINFOW) -> i32;
     let function = of_ntdll(c"RtlGetVersion")?;
@@ -97,7 +97,7 @@ fn version() -> Option<String> {
     })
 }
 
-/// Wine has a function of its own that tells.
+/// Returns Wine's version, by a function that only Wine has.
 fn wine_version() -> Option<String> {
     type WineGetVersion = unsafe extern "C" fn() -> *const std::ffi::c_char;
     let function = of_ntdll(c"wine_get_version")?;

@@ -1,4 +1,4 @@
-//! What memory costs now.
+//! The present figures on memory.
 
 use std::mem::size_of_val;
 
@@ -10,7 +10,7 @@ use windows_sys::Win32::System::Threading::GetCurrentProcess;
 
 use crate::usage::Usage;
 
-/// What the whole system has.
+/// The figures of the whole system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SystemMemory {
     pub(super) total_bytes: u64,

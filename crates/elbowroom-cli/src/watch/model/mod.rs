@@ -1,4 +1,4 @@
-//! What is shown of a workload, and what keys do to it. Knows neither threads nor terminals.
+//! The displayed state of a workload, and the effects of keys. It knows neither threads nor terminals.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -11,14 +11,14 @@ use super::pace::SPEEDS;
 use super::workload::{Settings, growth_words, next_growth};
 use crate::size::count;
 
-/// How often what is seen makes a point of the rate's history.
+/// The interval between points of the rate's history.
 const SAMPLE: Duration = Duration::from_millis(250);
 /// The points that are kept.
 const SAMPLES: usize = 256;
 /// The lines of the log that are kept.
 const LOG: usize = 256;
 
-/// Everything that is shown.
+/// The displayed state.
 pub(super) struct Model {
     pub(super) settings: Settings,
     pub(super) look: Look,
@@ -26,9 +26,9 @@ pub(super) struct Model {
     pub(super) is_helping: bool,
     /// A power of two.
     pub(super) speed: i32,
-    /// What the latest key has done.
+    /// The effect of the latest key.
     pub(super) message: Option<String>,
-    /// From old to new.
+    /// The log, from old to new.
     pub(super) log: VecDeque<Entry>,
     /// Of the latest fault that committed something, and of the one that committed most; in bytes.
     pub(super) window_bytes: Option<u64>,
@@ -41,14 +41,14 @@ pub(super) struct Model {
     rates: VecDeque<Sample>,
 }
 
-/// What has happened.
+/// An event.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Entry {
     Fault(Fault),
     Ended(Ended),
 }
 
-/// A fault, as the recorder tells it.
+/// A fault, as the recorder reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) at: Instant,
@@ -75,14 +75,14 @@ impl From<Event> for Fault {
     }
 }
 
-/// How many faults there had been.
+/// The number of faults at one moment.
 #[derive(Clone, Copy)]
 struct Sample {
     at: Instant,
     faults: u64,
 }
 
-/// What is to be done about a key.
+/// The action for a key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Effect {
     Quit,
@@ -113,7 +113,7 @@ impl Model {
         }
     }
 
-    /// A workload has begun, in new regions.
+    /// Records that a workload has begun in new regions.
     pub(super) fn begin(&mut self, settings: Settings, now: Instant) {
         let Model {
             is_paused,
@@ -130,7 +130,7 @@ impl Model {
         };
     }
 
-    /// Nothing has begun.
+    /// Records that a workload could not begin.
     pub(super) fn fail(&mut self, why: &str) {
         self.message = Some(format!("cannot start: {why}"));
     }
@@ -192,7 +192,7 @@ impl Model {
         None
     }
 
-    /// Takes in what there is to be seen, and what has happened since.
+    /// Takes in the present state and the events since the last call.
     pub(super) fn see(
         &mut self,
         look: Look,

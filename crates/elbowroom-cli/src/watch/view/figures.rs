@@ -1,4 +1,4 @@
-//! The boxes with figures: memory or budgets, and how long faults take.
+//! The boxes with figures: memory or budgets, and the durations of faults.
 
 use elbowroom_map::State;
 use ratatui::buffer::Buffer;
@@ -21,7 +21,7 @@ pub(super) fn figure_lines(model: &Model) -> u16 {
     }
 }
 
-/// `60 of 320 KiB`.
+/// Returns a text such as `60 of 320 KiB`.
 pub(super) fn part_of(part: u64, whole: u64) -> String {
     let (whole_text, part_text) = (human(whole), human(part));
     match (part_text.split_once(' '), whole_text.split_once(' ')) {

@@ -17,7 +17,7 @@ use super::workload::growth_words;
 use crate::size::{count, grouped, human};
 use figures::{draw_figures, draw_latencies, figure_lines, latencies_width};
 
-/// Smaller terminals are told so.
+/// The least size of a terminal; a smaller one shows a message.
 pub(super) const LEAST: (u16, u16) = (60, 18);
 
 /// The columns of the box with figures, at least.
@@ -28,7 +28,7 @@ const WIDE: u16 = 160;
 /// The columns of the log then.
 const LOG: u16 = 74;
 
-/// The whole screen.
+/// Draws the whole screen.
 pub(super) fn draw(model: &Model, ink: Ink, area: Rect, buffer: &mut Buffer) {
     if is_too_small(area, buffer) {
         return;
@@ -47,7 +47,7 @@ pub(super) fn draw(model: &Model, ink: Ink, area: Rect, buffer: &mut Buffer) {
     }
 }
 
-/// What is worth printing where there are no keys: the header and what lies between.
+/// Draws the screen without the keys, for a single print.
 pub(super) fn draw_once(model: &Model, ink: Ink, area: Rect, buffer: &mut Buffer) {
     let [header, body, footer] = Layout::vertical([
         Constraint::Length(2),
@@ -81,7 +81,7 @@ pub(super) fn is_too_small(area: Rect, buffer: &mut Buffer) -> bool {
     is_too_small
 }
 
-/// What is going on, and on the right whether it goes on.
+/// Draws the title, and the state on the right.
 pub(super) fn draw_title(title: &str, state: &str, ink: Ink, area: Rect, buffer: &mut Buffer) {
     let colour = match state {
         "RUNNING" | "FOLLOWING" => Color::Cyan,

@@ -1,4 +1,4 @@
-//! Natively: an emulator has limits, signals and a /proc of its own.
+//! Tests that run only natively, because an emulator has its own limits, signals and /proc.
 
 #![allow(
     unsafe_code,
@@ -16,7 +16,7 @@ mod system_calls;
 
 use system_calls::{filter, install};
 
-/// What it finds when the child prepares so before it becomes the command.
+/// Returns the findings of a child that runs `prepare` before it becomes the command.
 fn in_a_place(
     prepare: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
 ) -> Option<(Value, i32)> {
@@ -24,7 +24,7 @@ fn in_a_place(
         return None;
     }
     let mut command = elbowroom("doctor --json");
-    // SAFETY: what is prepared are single system calls, which are allowed between fork and exec.
+    // SAFETY: every `prepare` only makes system calls, which are allowed between fork and exec.
     unsafe { command.pre_exec(prepare) };
     let outcome = Outcome::new(command.output().unwrap());
     Some((outcome.json(), outcome.status))
@@ -39,7 +39,7 @@ fn limit(
             rlim_cur: bytes,
             rlim_max: bytes,
         };
-        // SAFETY: the structure is readable.
+        // SAFETY: the pointer is to a live structure (setrlimit(2)).
         match unsafe { libc::setrlimit(resource, &limit) } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
@@ -51,11 +51,11 @@ fn limit(
 fn a_blocked_signal_is_missing() {
     let place = in_a_place(|| {
         let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-        // SAFETY: makes the place an empty set.
+        // SAFETY: the pointer is to writable memory for a set; the call makes it an empty set.
         unsafe { libc::sigemptyset(set.as_mut_ptr()) };
-        // SAFETY: an initialised set, a valid signal.
+        // SAFETY: the set is initialised, and the signal is valid.
         unsafe { libc::sigaddset(set.as_mut_ptr(), libc::SIGSEGV) };
-        // SAFETY: an initialised set; the mask is inherited by the command.
+        // SAFETY: the set is initialised; a null pointer asks for no old mask.
         unsafe { libc::sigprocmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut()) };
         Ok(())
     });
@@ -66,7 +66,7 @@ fn a_blocked_signal_is_missing() {
         finding(&json, "blocked_signals")["value"],
         serde_json::json!(["SIGSEGV"])
     );
-    // The touch is tried all the same, by a child that it ends.
+    // The touch is tried nevertheless, in a child process that it ends.
     let touch = finding(&json, "commit_on_touch");
     assert_eq!(
         (touch["level"].as_str(), touch["found"].as_str()),
@@ -123,7 +123,7 @@ fn a_limit_on_data_is_found() {
     );
 }
 
-/// Only the administrator can become somebody without privileges.
+/// Only root can become a user without privileges.
 #[test]
 fn without_privileges_there_is_less_of_userfaultfd() {
     // SAFETY: no preconditions.
@@ -132,7 +132,7 @@ fn without_privileges_there_is_less_of_userfaultfd() {
     }
     let nobody = 65_534;
     let mut command = elbowroom("doctor --json");
-    // A folder that nobody may enter is in between, perhaps.
+    // The user `nobody` may be unable to enter a folder of the path.
     let Ok(output) = command.uid(nobody).gid(nobody).output() else {
         return;
     };
@@ -147,7 +147,7 @@ fn without_privileges_there_is_less_of_userfaultfd() {
             "{full}"
         );
     }
-    // That some uses need more is no defect.
+    // A feature that only some uses need is not a defect.
     assert_eq!(outcome.status, 0);
     assert_eq!(finding(&json, "commit_on_touch")["level"], "ok");
 }
@@ -168,7 +168,7 @@ fn memory_group() -> Option<(PathBuf, &'static str)> {
     Some((PathBuf::from(format!("{root}{path}")), file))
 }
 
-/// Made for a test, and removed when it is over.
+/// A control group that is removed when it is dropped.
 struct Group(PathBuf);
 
 impl Drop for Group {
@@ -177,7 +177,7 @@ impl Drop for Group {
     }
 }
 
-/// Where one may make control groups, which takes an administrator's rights or a delegated one.
+/// Needs the right to make control groups: root's, or a delegated group.
 #[test]
 fn a_small_control_group_is_found() {
     if common::runner().is_some() {
@@ -199,9 +199,9 @@ fn a_small_control_group_is_found() {
     }
     let processes = std::ffi::CString::new(group.0.join("cgroup.procs").to_str().unwrap()).unwrap();
     let place = in_a_place(move || {
-        // SAFETY: a path that ends with a zero.
+        // SAFETY: the path ends with a zero byte.
         let file = unsafe { libc::open(processes.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) };
-        // SAFETY: one readable byte; "0" is the process that writes it (cgroups(7)).
+        // SAFETY: the pointer is to one readable byte. "0" stands for the writing process (cgroups(7)).
         match unsafe { libc::write(file, c"0".as_ptr().cast(), 1) } {
             1 => Ok(()),
             _ => Err(io::Error::last_os_error()),
@@ -247,7 +247,7 @@ fn no_userfaultfd_is_a_note() {
     assert_eq!(finding(&json, "commit_on_touch")["level"], "ok");
 }
 
-/// What it finds where the kernel answers one system call so.
+/// Returns the findings if a filter gives this answer to one system call.
 fn filtered(call: libc::c_long, answer: u32) -> Option<(Value, i32)> {
     let filter = filter(&[call], answer, libc::SECCOMP_RET_ALLOW);
     in_a_place(move || install(&filter))
@@ -282,7 +282,7 @@ fn it_leaves_no_trace() {
     assert_eq!((outcome.stderr.as_str(), left), ("", 0));
 }
 
-/// What it prints on a terminal, with such variables.
+/// Returns the output on a terminal, with these variables.
 fn on_a_terminal(variables: &[(&str, &str)]) -> Option<String> {
     use std::fs::OpenOptions;
     use std::io::Read;
@@ -294,10 +294,10 @@ fn on_a_terminal(variables: &[(&str, &str)]) -> Option<String> {
     // A container may have none.
     let mut master = options.open("/dev/ptmx").ok()?;
     let (unlock, mut number) = (0i32, 0i32);
-    // SAFETY: reads an int (ioctl_tty(2)).
+    // SAFETY: the request reads an int, and the pointer is to one (ioctl_tty(2)).
     let result = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock) };
     assert_eq!(result, 0);
-    // SAFETY: writes an int.
+    // SAFETY: the request writes an int, and the pointer is to a writable one (ioctl_tty(2)).
     let result = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &raw mut number) };
     assert_eq!(result, 0);
     let terminal = options.open(format!("/dev/pts/{number}")).ok()?;
@@ -307,7 +307,7 @@ fn on_a_terminal(variables: &[(&str, &str)]) -> Option<String> {
         ws_xpixel: 0,
         ws_ypixel: 0,
     };
-    // SAFETY: reads a winsize.
+    // SAFETY: the request reads a winsize, and the pointer is to one (ioctl_tty(2)).
     let result = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
     assert_eq!(result, 0);
     let mut command = elbowroom("doctor --all");
@@ -318,7 +318,7 @@ fn on_a_terminal(variables: &[(&str, &str)]) -> Option<String> {
     let mut child = command.stdout(terminal).spawn().unwrap();
     drop(command);
     let mut text = Vec::new();
-    // Ends with EIO when nobody has the terminal any more.
+    // Ends with EIO when no process has the terminal open.
     let _ = master.read_to_end(&mut text);
     child.wait().unwrap();
     Some(String::from_utf8(text).unwrap())

@@ -1,4 +1,4 @@
-//! Against other tools, and processes in odd states.
+//! Comparison with other tools, and processes in unusual states.
 
 #![allow(unsafe_code, reason = "geteuid")]
 
@@ -113,7 +113,7 @@ fn a_process_that_has_ended_is_told() {
     }
     let mut child = Command::new("true").spawn().unwrap();
     let pid = child.id();
-    // Ended, and not yet waited for: there is a number, and no memory.
+    // A zombie: the process has a number but no memory.
     wait_for_state(pid, ") Z");
     let zombie = run(&format!("map {pid}"));
     child.wait().unwrap();
@@ -132,7 +132,7 @@ fn a_process_that_has_ended_is_told() {
     );
 }
 
-/// Only the administrator can become somebody who may not look.
+/// Only root can become a user without the right to look.
 #[test]
 fn a_process_that_may_not_be_looked_at_is_told() {
     // SAFETY: no preconditions.

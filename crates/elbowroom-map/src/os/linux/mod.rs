@@ -195,7 +195,7 @@ fn kind_and_name(entry: &Entry, programs: &HashSet<&str>) -> (Kind, String) {
         _ if name.starts_with("[stack") => own(Kind::Stack),
         _ if name.starts_with('[') => own(Kind::System),
         "" if entry.access.ends_with('s') => own(Kind::Shared),
-        // What the kernel calls the mappings of MAP_HUGETLB: no file has this path.
+        // The kernel's name for mappings of MAP_HUGETLB, which no file has.
         "/anon_hugepage (deleted)" if entry.access.ends_with('s') => own(Kind::Shared),
         "/anon_hugepage (deleted)" => own(Kind::Anonymous),
         // The neighbours decide later.
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_committed_is_told_by_access_and_flags() {
+    fn committed_mappings_have_access_and_flags() {
         let figures = |line: &str, rest: &str| {
             let text = format!("{line}\nRss: 8 kB\nSwap: 4 kB\n{rest}");
             mappings(&smaps::parse(&text).unwrap())[0].figures
@@ -389,7 +389,7 @@ mod tests {
         let explain = |code| explain(std::process::id(), &io::Error::from_raw_os_error(code));
         let forbidden = explain(libc::EACCES);
         assert!(forbidden.is_forbidden() && forbidden.to_string().contains("CAP_SYS_PTRACE"));
-        // It is there: so it is hidden.
+        // The process exists, so it is hidden.
         assert!(explain(libc::ENOENT).is_forbidden());
         let gone = explain(libc::ESRCH);
         assert!(gone.is_gone() && gone.to_string().contains("or it has just ended"));

@@ -1,4 +1,4 @@
-//! What each page is: /proc/PID/pagemap, by the PAGEMAP_SCAN request where the kernel has it, else entry by entry.
+//! The states of pages: /proc/PID/pagemap, read by PAGEMAP_SCAN if the kernel has this request, else entry by entry.
 
 #![allow(unsafe_code, reason = "ioctl")]
 
@@ -165,7 +165,7 @@ impl Pagemap {
         Ok(())
     }
 
-    /// One word a page (Documentation/admin-guide/mm/pagemap.rst).
+    /// Reads the entries: one word per page (Documentation/admin-guide/mm/pagemap.rst).
     fn read(
         &self,
         range: Range<u64>,

@@ -29,7 +29,8 @@ impl Entry {
         !self.access.starts_with("---")
     }
 
-    /// Returns the part up to `end`. How much of what the mapping holds lies there is not known: at most all of it.
+    /// Returns the part up to `end`. Its share of the figures is not known, so each is the whole figure or the part's
+    /// size, whichever is less.
     fn cut(self, end: u64) -> Entry {
         let room = end - self.start;
         Entry {
@@ -187,7 +188,7 @@ VmFlags: rd ex mr mw me
     }
 
     #[test]
-    fn what_is_no_smaps_is_refused() {
+    fn other_texts_are_refused() {
         assert_eq!(parse("").unwrap(), []);
         for text in [
             "Rss: 4 kB\n",
@@ -214,7 +215,7 @@ VmFlags: rd ex mr mw me
     }
 
     #[test]
-    fn what_is_told_twice_is_kept_once() {
+    fn mappings_reported_twice_are_kept_once() {
         let parsed = |text: &str| {
             parse(text)
                 .unwrap()
@@ -222,10 +223,10 @@ VmFlags: rd ex mr mw me
                 .map(|entry| (entry.start, entry.end, entry.resident_bytes))
                 .collect::<Vec<_>>()
         };
-        // Its first pages were told; then they were one with the rest, which was told as a whole.
+        // The kernel reported the first pages; then they were merged with the rest, which it reported as a whole.
         let merged = "1000-5000 rw-p 0 0:0 0\nRss: 16 kB\n1000-100000 rw-p 0 0:0 0\nRss: 20 kB\n";
         assert_eq!(parsed(merged), [(0x1000, 0x10_0000, 20 << 10)]);
-        // Its end was decommitted after it was told.
+        // The end of the mapping was decommitted after the kernel had reported it.
         let split = "1000-5000 rw-p 0 0:0 0\nRss: 16 kB\n3000-100000 ---p 0 0:0 0\nRss: 0 kB\n";
         assert_eq!(
             parsed(split),

@@ -1,4 +1,4 @@
-//! What this kernel offers beyond what every kernel does.
+//! The optional features of this kernel.
 
 use elbowroom::Backend;
 use serde_json::json;
@@ -8,7 +8,7 @@ use crate::findings::{Finding, Section};
 use crate::os::unix::doctor::touch;
 use crate::os::unix::isolate::{Failure, Probe, isolated};
 
-/// Something that the kernel offers or not, by a probe.
+/// An optional feature of the kernel, which a probe detects.
 pub(super) struct Offer {
     pub(super) id: &'static str,
     what: &'static str,
@@ -16,7 +16,7 @@ pub(super) struct Offer {
     /// The words for both answers.
     yes: &'static str,
     no: &'static str,
-    /// What it means with it, and without it.
+    /// The meaning with the feature, and without it.
     with: &'static str,
     without: &'static str,
 }
@@ -131,7 +131,7 @@ pub(super) const OFFERS: [Offer; 10] = [
     ),
 ];
 
-/// Judges whether there is such an offer.
+/// Returns the finding on a feature.
 pub(super) fn judge((offer, probe): (&Offer, &Probe)) -> Finding {
     let finding = Finding::new(offer.id, Section::Kernel, offer.what);
     match probe {
@@ -143,7 +143,7 @@ pub(super) fn judge((offer, probe): (&Offer, &Probe)) -> Finding {
     }
 }
 
-/// Judges the features that a userfaultfd has, of which the probes told when they opened one.
+/// Returns the finding on the features of a userfaultfd, which the probes reported when they opened one.
 pub(super) fn userfaultfd_features(offers: &[Probe]) -> Finding {
     let finding = Finding::new(
         "userfaultfd_features",

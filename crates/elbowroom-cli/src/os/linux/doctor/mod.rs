@@ -1,4 +1,5 @@
-//! What `elbowroom doctor` looks at on Linux, and what it means. Judging is pure.
+//! The facts that `elbowroom doctor` gathers on Linux, and their findings. The findings are a pure function of the
+//! facts.
 
 mod kernel;
 
@@ -15,7 +16,7 @@ use crate::size::human;
 use elbowroom_measure::proc::{chosen, field, field_bytes, number, text};
 use kernel::OFFERS;
 
-/// What was gathered. `None` where a file is not there or may not be read.
+/// The gathered facts; `None` if a file is missing or unreadable.
 #[derive(Clone, Debug)]
 struct Facts {
     unix: UnixFacts,
@@ -24,7 +25,7 @@ struct Facts {
     /// /proc/meminfo and /proc/self/status.
     meminfo: Option<String>,
     status: String,
-    /// What [`Budget::for_process`] allows, and which limit says so.
+    /// The limit of [`Budget::for_process`], and where it comes from.
     budget: (u64, String),
     /// The limits of control groups.
     cgroups: Vec<SystemLimit>,
@@ -243,7 +244,7 @@ impl Facts {
              vm.max_map_count=1048576";
         match max {
             _ if left < 1000 => finding.but(Level::Warning, means, change),
-            // What the kernel starts with.
+            // The kernel's default.
             ..=65_530 => finding.but(Level::Note, means, change),
             _ => finding.means(means),
         }

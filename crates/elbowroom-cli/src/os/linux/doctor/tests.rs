@@ -58,7 +58,7 @@ fn nothing_is_wrong_with_a_good_machine() {
 }
 
 #[test]
-fn what_is_not_known_is_noted() {
+fn unknown_facts_are_noted() {
     let unknown = Facts {
         overcommit: None,
         meminfo: None,

@@ -1,4 +1,4 @@
-//! What the command says that a sandbox must allow, and nothing else.
+//! The command's list of system calls that a sandbox must allow is complete and has no others.
 
 #![allow(unsafe_code, reason = "a filter of system calls, in a child")]
 
@@ -9,7 +9,7 @@ use elbowroom::{Backend, Growth, Region, Verdict, page_size};
 
 use crate::common;
 
-/// `USE: CALL CALL …`, of which the first use is part of every other.
+/// Lines of `USE: CALL CALL …`. The calls of the first use belong to every other.
 const LIST: &str = include_str!("../../../../src/os/linux/doctor/system_calls.txt");
 
 const NUMBERS: [(&str, libc::c_long); 18] = [
@@ -62,7 +62,7 @@ fn perform(use_: &str) {
             let region = builder.commit_limit(4 * page_size()).build().unwrap();
             region.commit(0..4 * page_size()).unwrap();
             install_rescue();
-            // SAFETY: a page of the region, which nothing refers to.
+            // SAFETY: the page is in the region, and no reference into it exists.
             unsafe {
                 region
                     .as_ptr()
@@ -77,27 +77,27 @@ fn perform(use_: &str) {
 }
 
 extern "C" fn rescue(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
-    // SAFETY: the kernel gives a pointer to its information.
+    // SAFETY: the kernel passes a valid siginfo, valid while the handler runs.
     let info = unsafe { &*info };
-    // SAFETY: the information is about a fault, which has an address.
+    // SAFETY: the siginfo is about a fault, so it has an address (sigaction(2)).
     let address = unsafe { info.si_addr() }.addr() & !(page_size() - 1);
     let page = std::ptr::without_provenance_mut(address);
-    // SAFETY: a page of the test's region.
+    // SAFETY: the page is in the test's region, and no reference into it exists.
     unsafe { libc::mprotect(page, page_size(), libc::PROT_READ | libc::PROT_WRITE) };
 }
 
 /// Installs `rescue` behind the library's handler.
 fn install_rescue() {
-    // SAFETY: sigaction is plain data, of which all zeroes is a value.
+    // SAFETY: sigaction is plain data, and all zero bytes are a valid value of it.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = rescue as *const () as usize;
     action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-    // SAFETY: a handler of the type that its flags say.
+    // SAFETY: the handler has the signature that the flags require, and exists for the life of the program.
     unsafe { libc::sigaction(libc::SIGSEGV, &action, std::ptr::null_mut()) };
     elbowroom::fault::reinstall().unwrap();
 }
 
-/// The instructions of a filter that answers these calls so, and all others otherwise.
+/// Returns the instructions of a filter with one answer for these calls and another for all others.
 pub(super) fn filter(
     calls: &[libc::c_long],
     answer: u32,
@@ -120,32 +120,32 @@ pub(super) fn filter(
     filter
 }
 
-/// Sets a filter for this process, which is to be a child (seccomp(2)).
+/// Sets a filter for this process, which must be a child (seccomp(2)).
 pub(super) fn install(filter: &[libc::sock_filter]) -> io::Result<()> {
     let program = libc::sock_fprog {
         len: filter.len() as u16,
         filter: filter.as_ptr().cast_mut(),
     };
-    // SAFETY: takes no pointers.
+    // SAFETY: the request takes no pointers.
     unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
     let mode = libc::SECCOMP_MODE_FILTER;
-    // SAFETY: a program whose instructions live, which the kernel copies.
+    // SAFETY: the program and its instructions are live, and the kernel copies them.
     match unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// Runs a use in a child that may make these calls only. Returns the signal that it died of, or 0.
+/// Runs a use in a child that may make only these calls. Returns the signal that ended it, or 0.
 fn signal_of(use_: &str, calls: &[libc::c_long]) -> i32 {
     // SAFETY: the child runs code that is safe after a fork where the allocator is (glibc), and leaves by
     // _exit.
     match unsafe { libc::fork() } {
         0 => {
-            // Nobody reads what the child says.
-            // SAFETY: a zero-terminated path.
+            // The child's standard error is not needed.
+            // SAFETY: the path ends with a zero byte.
             let null = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_WRONLY) };
-            // SAFETY: a descriptor of this process's.
+            // SAFETY: dup2 has no preconditions on memory.
             unsafe { libc::dup2(null, 2) };
             install(&filter(
                 calls,
@@ -154,12 +154,12 @@ fn signal_of(use_: &str, calls: &[libc::c_long]) -> i32 {
             ))
             .unwrap();
             perform(use_);
-            // SAFETY: ends the child.
+            // SAFETY: _exit has no preconditions; it ends the child.
             unsafe { libc::_exit(0) }
         }
         child => {
             let mut status = 0;
-            // SAFETY: a child of this process, and a live status.
+            // SAFETY: the pointer is to a live status; the child is waited for only here.
             assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
             if libc::WIFSIGNALED(status) {
                 libc::WTERMSIG(status)
@@ -172,7 +172,7 @@ fn signal_of(use_: &str, calls: &[libc::c_long]) -> i32 {
 
 #[test]
 fn the_list_is_what_the_library_calls() {
-    // Another libc may make other calls for memory of its own.
+    // Another C library may make other system calls for its own memory.
     if common::runner().is_some() || !cfg!(target_env = "gnu") {
         return;
     }
