@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -53,8 +54,16 @@ fn a_quick_report_is_whole() {
         overview.contains("| `push-128m` | elbowroom | Vec |"),
         "{overview}"
     );
-    let mut processors = fs::read_dir(folder.join("results")).unwrap();
-    let own = processors.next().unwrap().unwrap().path();
+    // Closed at once: Windows removes no folder that is being read.
+    let own = |folder: &Path| {
+        fs::read_dir(folder)
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap()
+            .path()
+    };
+    let own = own(&folder.join("results"));
     let markdown = fs::read_to_string(own.join("README.md")).unwrap();
     for comparison in list(&report["comparisons"]) {
         let name = comparison["name"].as_str().unwrap();

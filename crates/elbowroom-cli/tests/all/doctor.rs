@@ -1,6 +1,6 @@
 //! `elbowroom doctor`: its findings on this machine, and in environments where something is missing.
 
-use crate::common::{self, run};
+use crate::common::run;
 use elbowroom::{allocation_granularity, page_size};
 use serde_json::Value;
 

@@ -10,7 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 
 use super::*;
-use crate::common::{Outcome, elbowroom};
+use crate::common::{self, Outcome, elbowroom};
 
 mod system_calls;
 
