@@ -222,10 +222,10 @@ pub(super) fn goals(outcomes: &[Outcome]) -> String {
 /// Returns the table of the memory that containers take for data of each size.
 pub(super) fn memory(outcomes: &[&Outcome]) -> String {
     let mut text = wrapped(
-        "The memory of one container for this much data, with default growth, in a process that does nothing else: peak \
-         committed, and peak resident where it differs. Small containers are counted by the dozen, so that the memory \
-         they share is divided among them. Moments count in which a container's whole memory existed twice, because it \
-         was copied to a larger block.",
+        "The memory of one container for this much data, with default growth, in a process that does nothing else: \
+         peak committed, and peak resident where it differs. Small containers are counted by the dozen, so that the \
+         memory they share is divided among them. Moments count in which a container's whole memory existed twice, \
+         because it was copied to a larger block.",
     );
     text += "\n\n| data |";
     let mut rule = "|---|".to_owned();
