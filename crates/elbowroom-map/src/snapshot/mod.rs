@@ -22,7 +22,7 @@ pub struct Mapping {
     pub end: u64,
     /// The use of the memory, found from its name and its neighbours.
     pub kind: Kind,
-    /// A path, a given name, or the empty string. See [`escaped`](crate::escaped).
+    /// A path, a given name, or the empty string. See [`escaped`].
     pub name: String,
     /// Readable, writable, executable, and then `p` for private or `s` for shared: `rw-p`. On Windows also `c` for
     /// copy-on-write, `i` for an image and `g` for a guard page.
@@ -44,7 +44,7 @@ pub struct Region {
     pub end: u64,
     /// The use of the memory.
     pub kind: Kind,
-    /// A path, a given name, or the empty string. See [`escaped`](crate::escaped).
+    /// A path, a given name, or the empty string. See [`escaped`].
     pub name: String,
     /// The start of the allocation. `None` if the system does not report it.
     pub allocation: Option<u64>,
