@@ -152,5 +152,6 @@ fn start_wine(sh: &Shell) -> Result<()> {
             .ignore_stderr()
             .run()?;
     }
-    Ok(())
+    // Otherwise the server ends soon after each program, and may reset the connection of the next.
+    Ok(cmd!(sh, "wineserver --persistent").ignore_status().run()?)
 }
