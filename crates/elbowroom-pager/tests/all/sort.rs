@@ -217,13 +217,15 @@ fn pages_of_the_target_are_forgotten() {
 /// A failure at every call of every store is an error, and the next sort is right.
 #[test]
 fn a_failure_at_every_call() {
-    let numbers: Vec<u32> = (0..4000)
+    // Four pages, and memory for one.
+    let count = page_size();
+    let numbers: Vec<u32> = (0..count as u32)
         .map(|number: u32| number.wrapping_mul(0x9e37_79b9))
         .collect();
     let mut expected = numbers.clone();
     expected.sort_unstable();
     for broken in 0..3 {
-        let stores: Vec<Arc<Flaky>> = [numbers.clone(), vec![0; 4000], vec![0; 4000]]
+        let stores: Vec<Arc<Flaky>> = [numbers.clone(), vec![0; count], vec![0; count]]
             .iter()
             .map(|elements| Flaky::new(cast_slice(elements).to_vec()))
             .collect();
@@ -233,7 +235,7 @@ fn a_failure_at_every_call() {
                 let mut target = open(Arc::clone(&stores[1]), true);
                 let mut scratch = open(Arc::clone(&stores[2]), true);
                 stores[broken].fail(call, 1, Failure::HalfWay);
-                let sort = Sort::new(1000 * 4).threads(threads);
+                let sort = Sort::new(page_size()).threads(threads);
                 let sorted = sort.run(&source, &mut target, &mut scratch, u32::cmp);
                 if stores[broken].is_healthy() {
                     match sorted {
@@ -244,7 +246,7 @@ fn a_failure_at_every_call() {
                 } else {
                     stores[broken].heal();
                     sorted.unwrap();
-                    assert!(target.slice(..2000).unwrap()[..] == expected[..2000]);
+                    assert!(target.slice(..count / 2).unwrap()[..] == expected[..count / 2]);
                     assert!(call > 2);
                     break;
                 }
