@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use std::ops::{Deref, Range};
 use std::slice;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytemuck::AnyBitPattern;
 use elbowroom::{Backend, Charge, Fault, Region, Verdict};
@@ -72,6 +72,8 @@ struct Cache {
     len_bytes: usize,
     block_bytes: usize,
     state: Mutex<State>,
+    // Notified when `moving` becomes less.
+    moved: Condvar,
     // For the buffers.
     charge: Charge,
 }
@@ -81,8 +83,8 @@ struct State {
     buffers: Vec<Box<[u8]>>,
     // The ranges that were filled and are committed, the oldest first.
     filled: VecDeque<Range<usize>>,
-    // Invariant: the sum of their lengths.
-    filled_bytes: usize,
+    // The threads that are filling or evicting pages, which are not in `filled`.
+    moving: usize,
 }
 
 impl<T: AnyBitPattern> PagedOptions<T> {
@@ -156,10 +158,11 @@ impl<T: AnyBitPattern> PagedOptions<T> {
             source: Source::new(store, location, self.offset, turns),
             len_bytes: len * size_of::<T>(),
             block_bytes,
+            moved: Condvar::new(),
             state: Mutex::new(State {
                 buffers: vec![vec![0; block_bytes].into(); threads],
                 filled: VecDeque::new(),
-                filled_bytes: 0,
+                moving: 0,
             }),
             charge,
         });
@@ -221,38 +224,44 @@ impl Cache {
         self.source.read(start, read)?;
         rest.fill(0);
         loop {
-            match fault.fill(contents) {
+            self.state().moving += 1;
+            let filled = fault.fill(contents);
+            let mut state = self.state();
+            state.moving -= 1;
+            self.moved.notify_all();
+            let refusal = match filled {
                 Ok(filled) => {
-                    self.note(filled);
+                    state
+                        .filled
+                        .extend(Some(filled).filter(|filled| !filled.is_empty()));
                     return Ok(());
                 }
-                Err(refusal) => {
-                    let can_make_room = refusal.is_limit() || refusal.is_out_of_memory();
-                    let oldest = self.oldest().filter(|_| can_make_room);
-                    let oldest = oldest.ok_or_else(|| self.no_room(bytes.clone(), refusal))?;
+                Err(refusal) => refusal,
+            };
+            if !(refusal.is_limit() || refusal.is_out_of_memory()) {
+                return Err(self.no_room(bytes, refusal));
+            }
+            match state.filled.pop_front() {
+                Some(oldest) => {
+                    state.moving += 1;
+                    drop(state);
                     let decommitted = fault.decommit(oldest);
+                    self.state().moving -= 1;
+                    self.moved.notify_all();
                     decommitted.map_err(|refusal| self.no_room(bytes.clone(), refusal))?;
                     self.source.counters.evictions.fetch_add(1, Relaxed);
                 }
+                // Another thread has the room, and will have noted or given back its pages in a moment.
+                None if state.moving > 0 => {
+                    drop(
+                        self.moved
+                            .wait(state)
+                            .unwrap_or_else(PoisonError::into_inner),
+                    );
+                }
+                None => return Err(self.no_room(bytes, refusal)),
             }
         }
-    }
-
-    /// Takes the range that was filled first, for the caller to decommit.
-    fn oldest(&self) -> Option<Range<usize>> {
-        let mut state = self.state();
-        let oldest = state.filled.pop_front()?;
-        state.filled_bytes -= oldest.len();
-        Some(oldest)
-    }
-
-    fn note(&self, filled: Range<usize>) {
-        if filled.is_empty() {
-            return;
-        }
-        let mut state = self.state();
-        state.filled_bytes += filled.len();
-        state.filled.push_back(filled);
     }
 
     fn no_room(&self, bytes: Range<usize>, refusal: elbowroom::Error) -> Error {

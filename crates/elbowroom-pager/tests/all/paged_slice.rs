@@ -100,6 +100,31 @@ fn threads_read_at_random_while_pages_are_thrown_out() {
     assert_eq!(budget.committed_bytes(), 0);
 }
 
+/// Room for fewer pages than threads that fill: none is refused because another has the room for a moment.
+#[test]
+fn threads_that_fill_wait_for_room() {
+    let count = 64 * page_size() / 8;
+    let options = PagedArray::<u64>::options()
+        .page_size(page_size())
+        .resident_limit((4 + 2) * page_size())
+        .threads(4);
+    let Some(slice) = slice_of(options, numbers(count)) else {
+        return;
+    };
+    std::thread::scope(|scope| {
+        for seed in 0..4 {
+            let slice = &slice;
+            scope.spawn(move || {
+                let mut random = Random::new(seed);
+                for _ in 0..500 {
+                    let index = random.below(count);
+                    assert_eq!(slice[index], number(index));
+                }
+            });
+        }
+    });
+}
+
 #[test]
 fn an_offset_and_a_length_choose_a_part() {
     let mut bytes = vec![0xff; 24];
