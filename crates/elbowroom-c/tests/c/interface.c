@@ -4,15 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "check.h"
 #include "elbowroom.h"
-
-#define CHECK(condition)                                                        \
-    do {                                                                        \
-        if (!(condition)) {                                                     \
-            fprintf(stderr, "line %d: %s (%s)\n", __LINE__, #condition, error.message); \
-            exit(1);                                                            \
-        }                                                                       \
-    } while (0)
 
 static er_error error;
 

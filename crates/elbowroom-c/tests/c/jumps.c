@@ -8,15 +8,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "check.h"
 #include "elbowroom.h"
-
-#define CHECK(condition)                                                                       \
-    do {                                                                                       \
-        if (!(condition)) {                                                                    \
-            fprintf(stderr, "line %d: %s (%s)\n", __LINE__, #condition, error.message);        \
-            exit(1);                                                                           \
-        }                                                                                      \
-    } while (0)
 
 #define TOUCHES 20000
 #define THREADS 4

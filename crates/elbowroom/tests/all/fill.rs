@@ -17,21 +17,6 @@ fn source(len: usize) -> Vec<u8> {
     (0..len).map(byte_at).collect()
 }
 
-/// Returns the backends of this system that can fill.
-fn backends() -> Vec<Backend> {
-    let mut backends = vec![Backend::Userfault, Backend::UserfaultMonitor];
-    backends.retain(
-        |&backend| match Region::builder(1).backend(backend).build() {
-            Ok(_) => true,
-            Err(error) => {
-                eprintln!("not tried: {error}");
-                false
-            }
-        },
-    );
-    backends
-}
-
 /// Returns a region of `pages` pages whose filter fills `at_once` pages from its source, and the filter's last error.
 fn filled(builder: RegionBuilder, at_once: usize) -> (Region, Arc<Mutex<Option<Error>>>) {
     let refused = Arc::new(Mutex::new(None));
@@ -58,7 +43,7 @@ fn filled(builder: RegionBuilder, at_once: usize) -> (Region, Arc<Mutex<Option<E
 #[test]
 fn pages_have_what_the_filter_gave_them() {
     let page = page_size();
-    for backend in backends() {
+    for backend in common::userfault_backends() {
         let (region, refused) = filled(Region::builder(20 * page).backend(backend), 3);
         assert_eq!(
             region.try_read::<u8>(4 * page + 9).unwrap(),
@@ -99,7 +84,7 @@ fn pages_have_what_the_filter_gave_them() {
 #[test]
 fn limits_leave_fewer_pages_and_then_none() {
     let page = page_size();
-    for backend in backends() {
+    for backend in common::userfault_backends() {
         let budget = Budget::new(5 * page);
         let builder = || Region::builder(20 * page).backend(backend);
         for builder in [builder().budget(&budget), builder().commit_limit(5 * page)] {
@@ -125,7 +110,7 @@ fn limits_leave_fewer_pages_and_then_none() {
 #[test]
 fn a_filter_makes_room_for_what_it_fills() {
     let page = page_size();
-    for backend in backends() {
+    for backend in common::userfault_backends() {
         let source = source(16 * page);
         let oldest = Mutex::new(std::collections::VecDeque::new());
         let region = Region::builder(16 * page)
@@ -152,7 +137,7 @@ fn a_filter_makes_room_for_what_it_fills() {
 
 #[test]
 fn what_is_no_whole_number_of_pages_is_refused() {
-    for backend in backends() {
+    for backend in common::userfault_backends() {
         for len in [0, 1, page_size() - 1, page_size() + 1] {
             let was_refused = Arc::new(AtomicBool::new(false));
             let seen = Arc::clone(&was_refused);
@@ -191,7 +176,7 @@ fn protection_cannot_fill_and_says_so() {
 fn no_thread_sees_a_page_before_it_is_filled() {
     const PAGES: usize = 6;
     let page = page_size();
-    for backend in backends() {
+    for backend in common::userfault_backends() {
         let (region, _) = filled(Region::builder((PAGES + 2) * page).backend(backend), 2);
         let (is_done, thrown_out) = (AtomicBool::new(false), AtomicUsize::new(0));
         thread::scope(|scope| {
@@ -222,7 +207,7 @@ fn no_thread_sees_a_page_before_it_is_filled() {
 fn a_system_call_finds_what_the_filter_gave() {
     use std::io::Read;
 
-    if !backends().contains(&Backend::UserfaultMonitor) {
+    if !common::userfault_backends().contains(&Backend::UserfaultMonitor) {
         return;
     }
     let builder = Region::builder(8 * page_size()).backend(Backend::UserfaultMonitor);

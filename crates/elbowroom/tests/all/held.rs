@@ -11,15 +11,10 @@ use crate::common;
 
 /// Returns a region for each backend that this system has.
 fn regions(len: usize) -> Vec<Region> {
-    let backends = [
-        Backend::Protection,
-        Backend::Userfault,
-        Backend::UserfaultMonitor,
-    ];
-    let build = |backend| Region::builder(len).backend(backend).build().ok();
-    let regions: Vec<_> = backends.into_iter().filter_map(build).collect();
-    assert!(!regions.is_empty());
-    regions
+    let mut backends = common::userfault_backends();
+    backends.push(Backend::Protection);
+    let build = |backend| Region::builder(len).backend(backend).build().unwrap();
+    backends.into_iter().map(build).collect()
 }
 
 #[test]

@@ -43,24 +43,9 @@ mod linux {
         page_size,
     };
 
-    /// The backends that this system has.
-    fn backends() -> Vec<Backend> {
-        let mut backends = vec![Backend::Userfault, Backend::UserfaultMonitor];
-        backends.retain(
-            |&backend| match Region::builder(1).backend(backend).build() {
-                Ok(_) => true,
-                Err(error) => {
-                    eprintln!("not tried: {error}");
-                    false
-                }
-            },
-        );
-        backends
-    }
-
     /// Runs the test for each backend, with a region of `pages` pages that commits them one by one.
     fn with_each(pages: usize, test: impl Fn(RegionBuilder)) {
-        for backend in backends() {
+        for backend in common::userfault_backends() {
             test(
                 Region::builder(pages * page_size())
                     .growth(Growth::Pages(1))
@@ -219,7 +204,7 @@ mod linux {
 
     #[test]
     fn the_code_says_how_it_came() {
-        for backend in backends() {
+        for backend in common::userfault_backends() {
             let code = Arc::new(Mutex::new(None));
             let seen = Arc::clone(&code);
             let region = Region::builder(1)
@@ -340,7 +325,7 @@ mod linux {
     /// A fork detaches memory from userfaultfd in the child, where it would read as zero without asking any filter.
     #[test]
     fn a_forked_child_commits_for_itself() {
-        for backend in backends() {
+        for backend in common::userfault_backends() {
             let build = || {
                 Region::builder(page(16))
                     .growth(Growth::Pages(1))
@@ -401,7 +386,7 @@ mod linux {
 
     #[test]
     fn a_sandbox_that_forbids_it_is_named() {
-        if !common::emulated() && !backends().is_empty() {
+        if !common::emulated() && !common::userfault_backends().is_empty() {
             let text = alone("all::userfault::linux::where_seccomp_forbids_it");
             assert!(
                 text.contains("seccomp") && text.contains("cannot set up userfaultfd"),
@@ -464,7 +449,7 @@ mod linux {
 
     #[test]
     fn without_descriptors_it_is_refused_and_a_child_reads_no_silent_zeros() {
-        if !backends().is_empty() {
+        if !common::userfault_backends().is_empty() {
             alone("all::userfault::linux::without_descriptors");
         }
     }
@@ -517,7 +502,7 @@ mod linux {
         let builder = Region::builder(page(pages))
             .growth(Growth::Pages(1))
             .backend(Backend::UserfaultMonitor);
-        backends()
+        common::userfault_backends()
             .contains(&Backend::UserfaultMonitor)
             .then_some(builder)
     }

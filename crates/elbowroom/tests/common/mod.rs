@@ -6,6 +6,8 @@ use std::env;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use elbowroom::{Backend, Region};
+
 /// The words of ELBOWROOM_TEST_RUNNER, through which programs are started under an emulator.
 fn runner() -> Vec<String> {
     let runner = env::var("ELBOWROOM_TEST_RUNNER").unwrap_or_default();
@@ -78,4 +80,19 @@ pub(crate) fn run_alone(test: &str) -> Output {
         .args([test, "--exact", "--ignored", "--nocapture"])
         .output()
         .expect("the child starts")
+}
+
+/// Returns the backends on userfaultfd that this system has.
+pub(crate) fn userfault_backends() -> Vec<Backend> {
+    let mut backends = vec![Backend::Userfault, Backend::UserfaultMonitor];
+    backends.retain(
+        |&backend| match Region::builder(1).backend(backend).build() {
+            Ok(_) => true,
+            Err(error) => {
+                eprintln!("not tried: {error}");
+                false
+            }
+        },
+    );
+    backends
 }
