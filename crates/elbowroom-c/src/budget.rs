@@ -10,57 +10,57 @@ use crate::error::{Failure, er_code, er_error, null, text};
 use crate::handle::{User, create, take_back};
 use crate::options::{Options, read};
 
-/// A budget. Thread-safe. What is charged to it keeps it alive, so it may be freed before that.
+/// A budget. Thread-safe. Objects and charges keep their budget alive, so the handle may be freed before them.
 pub struct er_budget(pub(crate) Budget);
 
-/// Called each time that what is committed of a budget reaches the threshold, having been less. It is called after the
-/// commit, on the thread that committed: if that was a page fault, in the middle of the touch, with what `er_filter`
-/// says of that. Several threads may be in it at once.
+/// Called each time the committed bytes of a budget rise from below the threshold to the threshold or more. It runs
+/// after the commit, on the thread that committed. After a page fault, it runs in the middle of the touch, under the
+/// rules of `er_filter`. Several threads may call it at once.
 ///
 /// `budget` is valid until it returns, and must not be freed through this pointer.
 pub type er_budget_callback =
     Option<unsafe extern "C-unwind" fn(budget: *const er_budget, user: *mut c_void)>;
 
-/// What a budget should be like. Set `size` to the size of the structure; zero in any other member is the default.
+/// The options of a budget. Set `size` to the size of the structure. Zero in any other member selects the default.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct er_budget_options {
     /// The size of this structure in bytes.
     pub size: usize,
-    /// A budget that this one is a part of, or null: what is charged to this one is charged to that one as well.
+    /// The parent, or null. Charges to this budget are also charged to the parent.
     pub parent: *const er_budget,
-    /// A name for messages, or null. Copied.
+    /// A name for messages, or null. The library copies it.
     pub name: *const c_char,
-    /// The number of committed bytes, rounded up to whole pages, that `on_reaching` is called at.
+    /// The number of committed bytes at which `on_reaching` is called, rounded up to whole pages.
     pub threshold: usize,
-    /// Called when the threshold is reached, or null.
+    /// The function to call when the threshold is reached, or null.
     pub on_reaching: er_budget_callback,
-    /// Handed to `on_reaching`. What it points to must live as long as the budget.
+    /// The pointer that is passed to `on_reaching`. It must stay valid as long as the budget lives.
     pub user: *mut c_void,
 }
 
-// SAFETY: `repr(C)`, a `usize` first, and integers, pointers and an optional function.
+// SAFETY: the type is `repr(C)`, begins with a `usize`, and consists of integers, pointers and an optional function.
 unsafe impl Options for er_budget_options {}
 
-/// What a budget has.
+/// The figures of a budget.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct er_budget_stats {
-    /// How many bytes may be committed at once.
+    /// The limit in bytes.
     pub limit: usize,
-    /// How many bytes are committed.
+    /// The number of bytes committed now.
     pub committed: usize,
-    /// The most that was ever charged at once.
+    /// The largest number of bytes that was charged at once.
     pub peak: usize,
-    /// How many bytes may still be committed before this budget or one above it refuses.
+    /// The number of bytes that may still be committed before this budget or one above it refuses.
     pub available: usize,
 }
 
 /// Makes a budget of `bytes`, rounded down to whole pages. The options may be null.
 ///
 /// # Safety
-/// `options` is null or valid, with a parent that lives, a name that is a string, and a callback that does what
-/// `er_budget_callback` asks; `out` is valid, `error` null or valid.
+/// `options` is null or valid, its parent null or living, its name null or a string, and its callback keeps the rules
+/// of `er_budget_callback`. `out` is valid, and `error` null or valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_budget_new(
     bytes: usize,
@@ -69,12 +69,12 @@ pub unsafe extern "C" fn er_budget_new(
     error: *mut er_error,
 ) -> er_code {
     let make = || {
-        // SAFETY: null or valid options with their size (contract of this function).
+        // SAFETY: `options` is null or valid, and begins with its size (contract of this function).
         let options = unsafe { read(options) }?;
-        // SAFETY: a string or null (contract of this function).
+        // SAFETY: the name is null or a string (contract of this function).
         let name = unsafe { text(options.name, "name") }?;
         let mut builder = Budget::builder(bytes).name(name);
-        // SAFETY: null or a living budget (contract of this function).
+        // SAFETY: the budget is null or living (contract of this function).
         if let Some(parent) = unsafe { options.parent.as_ref() } {
             builder = builder.child_of(&parent.0);
         }
@@ -82,8 +82,9 @@ pub unsafe extern "C" fn er_budget_new(
             let user = User(options.user);
             builder = builder.on_reaching(options.threshold, move |budget| {
                 let budget = er_budget(budget.clone());
-                // SAFETY: a function of the program that takes a budget, which lives until it returns, and the pointer
-                // that came with it (contract of this function). It does not unwind (`er_budget_callback`).
+                // SAFETY: the program passed a function of this type (contract of this function). The budget lives
+                // until the function returns, the pointer is the one that the program passed with it, and the function
+                // does not unwind (`er_budget_callback`).
                 unsafe { callback(&raw const budget, user.get()) };
             });
         } else if options.threshold > 0 {
@@ -92,27 +93,27 @@ pub unsafe extern "C" fn er_budget_new(
         }
         Ok(er_budget(builder.build()))
     };
-    // SAFETY: null or valid for writing, and null or a valid error (contract of this function).
+    // SAFETY: `out` is null or valid for writing, and `error` is null or valid (contract of this function).
     unsafe { create(out, error, make) }
 }
 
-/// Gives the handle back. Null is ignored.
+/// Frees the handle. Ignores null.
 ///
 /// # Safety
 /// `budget` is null or a living budget, which the program does not use again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_budget_free(budget: *mut er_budget) {
-    // SAFETY: a living handle that nothing uses any more, or null (contract of this function).
+    // SAFETY: the handle is null, or living and used by nothing afterwards (contract of this function).
     drop(unsafe { take_back(budget) });
 }
 
-/// Returns what the budget has; all zero for null.
+/// Returns the figures of the budget; zeros for null.
 ///
 /// # Safety
 /// `budget` is null or a living budget.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_budget_get_stats(budget: *const er_budget) -> er_budget_stats {
-    // SAFETY: a living budget or null (contract of this function).
+    // SAFETY: `budget` is null or a living budget (contract of this function).
     let Some(er_budget(budget)) = (unsafe { budget.as_ref() }) else {
         return er_budget_stats::default();
     };
@@ -124,11 +125,11 @@ pub unsafe extern "C" fn er_budget_get_stats(budget: *const er_budget) -> er_bud
     }
 }
 
-/// Bytes that are charged to a budget for memory that the library does not commit: what the program's own allocator
-/// has, or a file that it maps.
+/// A charge to a budget for memory that the library does not commit, such as a buffer of the program's own allocator or
+/// a mapped file.
 pub struct er_charge(Charge);
 
-/// Charges `bytes`, rounded up to whole pages, to the budget and those above it, or to none of them.
+/// Charges `bytes`, rounded up to whole pages, to the budget and all budgets above it, or to none of them.
 ///
 /// # Safety
 /// `budget` is null or a living budget, `out` valid, `error` null or valid.
@@ -140,30 +141,30 @@ pub unsafe extern "C" fn er_budget_charge(
     error: *mut er_error,
 ) -> er_code {
     let make = || {
-        // SAFETY: null or a living budget (contract of this function).
+        // SAFETY: the budget is null or living (contract of this function).
         let er_budget(budget) = unsafe { budget.as_ref() }.ok_or_else(|| null("budget"))?;
         Ok(er_charge(budget.charge(bytes)?))
     };
-    // SAFETY: null or valid for writing, and null or a valid error (contract of this function).
+    // SAFETY: `out` is null or valid for writing, and `error` is null or valid (contract of this function).
     unsafe { create(out, error, make) }
 }
 
-/// Refunds the charge. Null is ignored.
+/// Refunds the charge. Ignores null.
 ///
 /// # Safety
 /// `charge` is null or a living charge, which the program does not use again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_charge_free(charge: *mut er_charge) {
-    // SAFETY: a living handle that nothing uses any more, or null (contract of this function).
+    // SAFETY: the handle is null, or living and used by nothing afterwards (contract of this function).
     drop(unsafe { take_back(charge) });
 }
 
-/// Returns how many bytes are charged: whole pages; 0 for null.
+/// Returns the number of charged bytes, a whole number of pages; 0 for null.
 ///
 /// # Safety
 /// `charge` is null or a living charge.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_charge_bytes(charge: *const er_charge) -> usize {
-    // SAFETY: null or a living charge (contract of this function).
+    // SAFETY: `charge` is null or a living charge (contract of this function).
     unsafe { charge.as_ref() }.map_or(0, |charge| charge.0.bytes())
 }

@@ -1,4 +1,4 @@
-//! What arenas and vectors have in common.
+//! The options that arenas and vectors share.
 
 #![allow(unsafe_code, reason = "follows pointers of C")]
 
@@ -19,12 +19,12 @@ pub(crate) unsafe fn configured<C>(
     budget: *const er_budget,
     name: *const c_char,
 ) -> Result<ContainerBuilder<C>, Failure> {
-    // SAFETY: a string or null (contract of this function).
+    // SAFETY: the name is null or a string (contract of this function).
     let mut builder = builder.name(unsafe { text(name, "name") }?);
     if commit_limit > 0 {
         builder = builder.commit_limit(commit_limit);
     }
-    // SAFETY: null or a living budget (contract of this function).
+    // SAFETY: the budget is null or living (contract of this function).
     if let Some(budget) = unsafe { budget.as_ref() } {
         builder = builder.budget(&budget.0);
     }

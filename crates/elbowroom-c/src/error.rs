@@ -4,15 +4,15 @@
 
 use std::ffi::{CStr, c_char};
 
-/// Why an operation failed. `ER_OK` is 0 and means that it did not.
+/// The result of an operation: success, or the reason of the failure.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum er_code {
     /// The operation succeeded.
     ER_OK = 0,
-    /// An argument is null or makes no sense.
+    /// An argument is null or invalid.
     ER_INVALID_ARGUMENT = 1,
-    /// The range is empty, inverted or not inside.
+    /// The range is empty, inverted, or not inside the object.
     ER_INVALID_RANGE = 2,
     /// An alignment is not a power of two, or an address not a multiple of it.
     ER_INVALID_ALIGNMENT = 3,
@@ -36,28 +36,28 @@ pub enum er_code {
     ER_OS = 12,
 }
 
-/// The bytes of a message, with the zero byte at its end.
+/// The size of a message in bytes, including the zero byte at its end.
 pub const ER_MESSAGE_BYTES: usize = 512;
 
-/// A failure. A function fills it where it fails, and leaves it alone where it does not.
+/// A failure. A function fills it if it fails, and leaves it unchanged otherwise.
 #[repr(C)]
 pub struct er_error {
     /// The code that the function returned.
     pub code: er_code,
     /// The number of the system's error: errno, or GetLastError on Windows. 0 if the system did not refuse.
     pub os_code: i32,
-    /// The first byte that the operation could not be done for.
+    /// The offset of the first byte for which the operation failed.
     pub offset: usize,
     /// The number of bytes from there on.
     pub size: usize,
-    /// What was asked, what refused and what to try, in UTF-8, cut where it does not fit.
+    /// The operation, the reason of the failure and a remedy, in UTF-8, truncated if it is too long.
     pub message: [c_char; ER_MESSAGE_BYTES],
 }
 
 /// Why a function failed.
 pub(crate) enum Failure {
     Room(room::Error),
-    /// What is wrong with the arguments.
+    /// An invalid argument, with the text of the error.
     Argument(String),
 }
 
@@ -98,7 +98,7 @@ fn code_of(error: &room::Error) -> er_code {
     }
 }
 
-/// Returns the code of a result, and fills the error, unless it is null.
+/// Returns the code of a result. On a failure, fills the error, unless it is null.
 ///
 /// # Safety
 /// `error` is null or points to an `er_error` that this thread alone uses. It need not be initialised.
@@ -127,8 +127,8 @@ pub(crate) unsafe fn report(error: *mut er_error, result: Result<(), Failure>) -
             size: range.end.saturating_sub(range.start),
             message,
         };
-        // SAFETY: it is not null, so it points to an `er_error` of this thread's alone (contract of this function),
-        // which is aligned as C aligns it. Nothing is dropped: it has no destructor.
+        // SAFETY: the pointer is not null, so it points to an aligned `er_error` that this thread alone uses (contract
+        // of this function). The old value has no destructor, so it need not be initialised.
         unsafe { error.write(filled) };
     }
     code
@@ -136,7 +136,7 @@ pub(crate) unsafe fn report(error: *mut er_error, result: Result<(), Failure>) -
 
 /// Returns the last end of a character at or before a byte.
 fn end_of_character(text: &str, at: usize) -> usize {
-    // Where the compiler allows it: `str::floor_char_boundary`, of Rust 1.91.
+    // `str::floor_char_boundary` needs Rust 1.91.
     let mut at = at.min(text.len());
     while !text.is_char_boundary(at) {
         at -= 1;
@@ -144,7 +144,7 @@ fn end_of_character(text: &str, at: usize) -> usize {
     at
 }
 
-/// Returns the text behind a pointer, or the empty text for null.
+/// Returns the text that a pointer points to, or the empty text for null.
 ///
 /// # Safety
 /// `text` is null or points to bytes that end with a zero byte and do not change while the reference lives.
@@ -152,7 +152,8 @@ pub(crate) unsafe fn text<'a>(text: *const c_char, name: &str) -> Result<&'a str
     if text.is_null() {
         return Ok("");
     }
-    // SAFETY: not null, so the bytes end with zero and do not change (contract of this function).
+    // SAFETY: the pointer is not null, so it points to bytes that end with zero and do not change while the reference
+    // lives (contract of this function).
     let bytes = unsafe { CStr::from_ptr(text) };
     bytes
         .to_str()

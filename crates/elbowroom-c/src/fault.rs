@@ -4,8 +4,8 @@
 
 use crate::error::{Failure, er_code, er_error, report};
 
-/// Returns 1 if a touch of an uncommitted page reaches its region, as far as can be known, and 0 otherwise: where
-/// another handler has taken the place of the library's, or a thread blocks SIGSEGV or SIGBUS.
+/// Returns 1 if a touch of an uncommitted page reaches its region, as far as the system tells. Returns 0 if another
+/// handler has displaced the library's, or if a thread blocks SIGSEGV or SIGBUS.
 #[unsafe(no_mangle)]
 pub extern "C" fn er_fault_handler_is_good() -> i32 {
     i32::from(room::fault::status().is_good())
@@ -19,6 +19,6 @@ pub extern "C" fn er_fault_handler_is_good() -> i32 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_fault_handler_reinstall(error: *mut er_error) -> er_code {
     let done = room::fault::reinstall().map_err(Failure::from);
-    // SAFETY: null or valid (contract of this function).
+    // SAFETY: `error` is null or valid (contract of this function).
     unsafe { report(error, done) }
 }

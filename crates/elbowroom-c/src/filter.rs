@@ -1,4 +1,4 @@
-//! Filters, and faults as they see them.
+//! Filters, and the faults that they receive.
 
 #![allow(unsafe_code, reason = "follows pointers of C, and exports functions")]
 
@@ -10,7 +10,7 @@ use crate::error::{Failure, er_code, er_error, report};
 
 /// A fault that a filter is asked about. Valid until the filter returns.
 pub struct er_fault {
-    // A `Fault` stands behind the pointer.
+    // A pointer to this type points to a `Fault`.
     _opaque: [u8; 0],
 }
 
@@ -34,28 +34,28 @@ pub enum er_access {
     ER_WRITE = 1,
     /// Fetching an instruction.
     ER_EXECUTE = 2,
-    /// An access that this version has no name for.
+    /// An access without a name in this version.
     ER_OTHER_ACCESS = 3,
 }
 
-/// Decides about a fault. Called on the thread that faulted, in the middle of the touch, on a stack of at least 128 KiB
-/// of its own (on Windows, the thread's). Several threads may be in it at once. It returns an `er_verdict`.
+/// Decides about a fault, and returns an `er_verdict`. It runs on the faulting thread, in the middle of the touch, on a
+/// separate stack of at least 128 KiB (on Windows, on the thread's own). Several threads may call it at once.
 ///
 /// It may call `er_region_commit`, `er_region_decommit` and `er_region_get_stats` for its own region, and may touch
-/// committed pages. If the touch may come from inside the allocator, the filter must not allocate.
+/// committed pages of it. If the touch may come from inside the allocator, the filter must not allocate.
 ///
-/// It must return: neither longjmp nor a C++ exception may leave it. Its stack would be lost, and the thread would stay
-/// inside the filter, so that the region would refuse its next touches. Decline instead, and leave the handler that the
-/// signal goes on to.
+/// It must return: neither longjmp nor a C++ exception may leave it. Otherwise its stack is lost, and the region
+/// refuses the next touches of this thread. To jump, decline the touch, and leave the handler that then receives the
+/// signal.
 pub type er_filter =
     Option<unsafe extern "C-unwind" fn(fault: *const er_fault, user: *mut c_void) -> i32>;
 
-/// Returns the fault behind the pointer that a filter was given.
+/// Returns the fault that a filter's pointer points to.
 ///
 /// # Safety
-/// `fault` is what the library gave to a filter that has not returned.
+/// `fault` is the pointer that the library passed to a filter that has not returned.
 unsafe fn fault_of<'a>(fault: *const er_fault) -> &'a Fault<'a> {
-    // SAFETY: the library gave a pointer to a `Fault`, which lives until the filter returns (contract of this
+    // SAFETY: the library passed a pointer to a `Fault`, which lives until the filter returns (contract of this
     // function).
     unsafe { &*fault.cast::<Fault<'a>>() }
 }
@@ -63,10 +63,10 @@ unsafe fn fault_of<'a>(fault: *const er_fault) -> &'a Fault<'a> {
 /// Returns the address that was touched.
 ///
 /// # Safety
-/// `fault` is what the library gave to a filter that has not returned.
+/// `fault` is the pointer that the library passed to a filter that has not returned.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_fault_address(fault: *const er_fault) -> *mut c_void {
-    // SAFETY: the fault of a filter that has not returned (contract of this function).
+    // SAFETY: `fault` was passed to a filter that has not returned (contract of this function).
     let address = unsafe { fault_of(fault) }.address();
     std::ptr::with_exposed_provenance_mut(address)
 }
@@ -74,20 +74,20 @@ pub unsafe extern "C" fn er_fault_address(fault: *const er_fault) -> *mut c_void
 /// Returns the offset of the byte that was touched, from the base of the region.
 ///
 /// # Safety
-/// `fault` is what the library gave to a filter that has not returned.
+/// `fault` is the pointer that the library passed to a filter that has not returned.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_fault_offset(fault: *const er_fault) -> usize {
-    // SAFETY: the fault of a filter that has not returned (contract of this function).
+    // SAFETY: `fault` was passed to a filter that has not returned (contract of this function).
     unsafe { fault_of(fault) }.offset()
 }
 
 /// Returns the kind of access.
 ///
 /// # Safety
-/// `fault` is what the library gave to a filter that has not returned.
+/// `fault` is the pointer that the library passed to a filter that has not returned.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_fault_access(fault: *const er_fault) -> er_access {
-    // SAFETY: the fault of a filter that has not returned (contract of this function).
+    // SAFETY: `fault` was passed to a filter that has not returned (contract of this function).
     match unsafe { fault_of(fault) }.access() {
         FaultAccess::Read => er_access::ER_READ,
         FaultAccess::Write => er_access::ER_WRITE,
@@ -99,41 +99,41 @@ pub unsafe extern "C" fn er_fault_access(fault: *const er_fault) -> er_access {
 /// Returns the number of the signal, or the exception code as the signed number that Windows programs print.
 ///
 /// # Safety
-/// `fault` is what the library gave to a filter that has not returned.
+/// `fault` is the pointer that the library passed to a filter that has not returned.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_fault_code(fault: *const er_fault) -> i32 {
-    // SAFETY: the fault of a filter that has not returned (contract of this function).
+    // SAFETY: `fault` was passed to a filter that has not returned (contract of this function).
     unsafe { fault_of(fault) }.code().number()
 }
 
-/// Returns 1 if a commit can cure the fault, as it is a touch of an uncommitted page, and 0 otherwise.
+/// Returns 1 if the fault is a touch of an uncommitted page, which a commit resolves, and 0 otherwise.
 ///
 /// # Safety
-/// `fault` is what the library gave to a filter that has not returned.
+/// `fault` is the pointer that the library passed to a filter that has not returned.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_fault_is_page_fault(fault: *const er_fault) -> i32 {
-    // SAFETY: the fault of a filter that has not returned (contract of this function).
+    // SAFETY: `fault` was passed to a filter that has not returned (contract of this function).
     i32::from(unsafe { fault_of(fault) }.is_page_fault())
 }
 
-/// Returns how many bytes of the region are committed.
+/// Returns the number of committed bytes of the region.
 ///
 /// # Safety
-/// `fault` is what the library gave to a filter that has not returned.
+/// `fault` is the pointer that the library passed to a filter that has not returned.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_fault_committed(fault: *const er_fault) -> usize {
-    // SAFETY: the fault of a filter that has not returned (contract of this function).
+    // SAFETY: `fault` was passed to a filter that has not returned (contract of this function).
     unsafe { fault_of(fault) }.committed_bytes()
 }
 
-/// Commits what the fault would, and reports why if that does not work.
+/// Commits the window of the fault, as the verdict `ER_COMMIT` would, and returns an error if that fails.
 ///
 /// # Safety
-/// `fault` is what the library gave to a filter that has not returned; `error` is null or valid.
+/// `fault` is the pointer that the library passed to a filter that has not returned; `error` is null or valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_fault_commit(fault: *const er_fault, error: *mut er_error) -> er_code {
-    // SAFETY: the fault of a filter that has not returned (contract of this function).
+    // SAFETY: `fault` was passed to a filter that has not returned (contract of this function).
     let committed = unsafe { fault_of(fault) }.commit();
-    // SAFETY: null or valid (contract of this function).
+    // SAFETY: `error` is null or valid (contract of this function).
     unsafe { report(error, committed.map(drop).map_err(Failure::from)) }
 }

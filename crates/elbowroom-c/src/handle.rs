@@ -7,24 +7,25 @@ use std::ops::Range;
 
 use crate::error::{Failure, er_code, er_error, null, report};
 
-/// The pointer that a C program gave for a function of its own that the library calls.
+/// A pointer of the C program, which the library passes to a function of the program.
 pub(crate) struct User(pub(crate) *mut c_void);
 
 impl User {
-    /// Returns the pointer. A closure that calls this has the whole `User`, and may go to another thread.
+    /// Returns the pointer. A closure that calls this captures the whole `User`, and may therefore go to another
+    /// thread.
     pub(crate) fn get(&self) -> *mut c_void {
         self.0
     }
 }
 
-// SAFETY: the pointer is handed to the function of the program and not followed here. That the function is called on
-// any thread, several at once, is what `er_filter` and `er_budget_callback` say.
+// SAFETY: the pointer is only passed to the program's function, and never followed here. `er_filter` and
+// `er_budget_callback` require that any number of threads may call the function at once.
 unsafe impl Send for User {}
-// SAFETY: the pointer is handed to the function of the program and not followed here. That the function is called on
-// any thread, several at once, is what `er_filter` and `er_budget_callback` say.
+// SAFETY: the pointer is only passed to the program's function, and never followed here. `er_filter` and
+// `er_budget_callback` require that any number of threads may call the function at once.
 unsafe impl Sync for User {}
 
-/// Makes an object, and hands a handle of it to C.
+/// Makes an object, and stores a handle to it in `out`.
 ///
 /// # Safety
 /// `out` is null or valid for writing a pointer, `error` null or valid.
@@ -40,44 +41,47 @@ pub(crate) unsafe fn create<T>(
     };
     let handed = made.map(|object| {
         let handle = Box::into_raw(Box::new(object));
-        // SAFETY: not null, since there is an object, so valid for writing a pointer (contract of this function).
+        // SAFETY: `out` is not null, because an object was made, so it is valid for writing a pointer (contract of this
+        // function).
         unsafe { out.write(handle) };
     });
-    // SAFETY: null or valid (contract of this function).
+    // SAFETY: `error` is null or valid (contract of this function).
     unsafe { report(error, handed) }
 }
 
-/// Returns the object of a handle, which is gone with it; `None` for null.
+/// Takes the object out of its handle, which is then invalid. Returns `None` for null.
 ///
 /// # Safety
-/// `handle` is null or was handed out by [`create`], and was not taken back; nothing uses it any more.
+/// `handle` is null, or is from [`create`] and was not taken back before. Nothing uses it afterwards.
 pub(crate) unsafe fn take_back<T>(handle: *mut T) -> Option<T> {
     if handle.is_null() {
         return None;
     }
-    // SAFETY: from `Box::into_raw` in `create`, not taken back before, and nothing else uses it (contract of this
-    // function).
+    // SAFETY: the handle is not null, so it is from `Box::into_raw` in `create`, was not taken back before, and is not
+    // used afterwards (contract of this function).
     Some(*unsafe { Box::from_raw(handle) })
 }
 
-/// Takes an object back and releases it, and reports how that went. Null is released already.
+/// Takes an object out of its handle, releases it, and returns the code of the result. Null is a success.
 ///
 /// # Safety
-/// `handle` is null or was handed out by [`create`], and was not taken back; nothing uses it any more. `error` is null
+/// `handle` is null, or is from [`create`] and was not taken back before. Nothing uses it afterwards. `error` is null
 /// or valid.
 pub(crate) unsafe fn release<T>(
     handle: *mut T,
     error: *mut er_error,
     release: impl FnOnce(T) -> Result<(), room::Error>,
 ) -> er_code {
-    // SAFETY: null or a living handle that nothing uses any more (contract of this function).
+    // SAFETY: `handle` is null, or is from `create`, was not taken back before, and is not used afterwards (contract of
+    // this function).
     let object = unsafe { take_back(handle) };
     let released = object.map_or(Ok(()), release);
-    // SAFETY: null or valid (contract of this function).
+    // SAFETY: `error` is null or valid (contract of this function).
     unsafe { report(error, released.map_err(Failure::from)) }
 }
 
-/// Does something with an object, and reports how it went. `name` is the argument, for the error if it is null.
+/// Calls `action` with an object, and returns the code of the result. For a null handle, the error names the argument
+/// `name`.
 ///
 /// # Safety
 /// `handle` is null or a living object that no other thread changes meanwhile; `error` is null or valid.
@@ -87,14 +91,16 @@ pub(crate) unsafe fn act<T>(
     error: *mut er_error,
     action: impl FnOnce(&T) -> Result<(), Failure>,
 ) -> er_code {
-    // SAFETY: null or a living object that no thread changes (contract of this function).
+    // SAFETY: `handle` is null or points to a living object that no other thread changes meanwhile (contract of this
+    // function).
     let object = unsafe { handle.as_ref() };
     let done = object.ok_or_else(|| null(name)).and_then(action);
-    // SAFETY: null or valid (contract of this function).
+    // SAFETY: `error` is null or valid (contract of this function).
     unsafe { report(error, done) }
 }
 
-/// Changes an object, and reports how it went. `name` is the argument, for the error if it is null.
+/// Calls `action` with an object that it may change, and returns the code of the result. For a null handle, the error
+/// names the argument `name`.
 ///
 /// # Safety
 /// `handle` is null or a living object that no other thread uses meanwhile; `error` is null or valid.
@@ -104,10 +110,11 @@ pub(crate) unsafe fn act_mut<T>(
     error: *mut er_error,
     action: impl FnOnce(&mut T) -> Result<(), Failure>,
 ) -> er_code {
-    // SAFETY: null or a living object that no other thread uses (contract of this function).
+    // SAFETY: `handle` is null or points to a living object that no other thread uses meanwhile (contract of this
+    // function).
     let object = unsafe { handle.as_mut() };
     let done = object.ok_or_else(|| null(name)).and_then(action);
-    // SAFETY: null or valid (contract of this function).
+    // SAFETY: `error` is null or valid (contract of this function).
     unsafe { report(error, done) }
 }
 

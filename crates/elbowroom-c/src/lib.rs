@@ -1,7 +1,11 @@
-//! The C interface of elbowroom. `include/elbowroom.h` is made from this crate, and documents it for C.
+//! The C interface of elbowroom. `include/elbowroom.h` is generated from this crate, and documents it for C.
 //!
-//! Handles are opaque pointers. A function that can fail returns a code and, if it is given one, fills an
-//! `er_error`. A panic inside ends the process with its message, since it cannot unwind into C.
+//! Handles are opaque pointers. A function that can fail returns a code and, if the caller passes one, fills an
+//! `er_error`. A panic inside the library ends the process with its message, because it cannot unwind into C.
+//!
+//! In the sections on safety, a *living* handle was made by a function of this library and not freed since. A *valid*
+//! pointer is aligned, points to an object of its type, and no other thread uses that object during the call. A
+//! *string* ends with a zero byte and does not change during the call.
 
 #![allow(
     unsafe_code,

@@ -14,10 +14,10 @@ use crate::error::Failure;
 /// so that zero bytes are a valid value.
 pub(crate) unsafe trait Options: Copy {}
 
-/// Reads options. Members that the caller's version does not have are zero; so are all for null.
+/// Reads options. Members that the caller's version lacks are zero. For null, all members are zero.
 ///
 /// # Errors
-/// If the size is impossible, or if a member that this version does not know is not zero.
+/// Fails if the size is impossible, or if a member that this version does not know is not zero.
 ///
 /// # Safety
 /// `options` is null or points to a `usize` that is followed by the rest of a structure of that size in bytes, which is
@@ -25,7 +25,8 @@ pub(crate) unsafe trait Options: Copy {}
 pub(crate) unsafe fn read<T: Options>(options: *const T) -> Result<T, Failure> {
     let mut known = MaybeUninit::<T>::zeroed();
     if !options.is_null() {
-        // SAFETY: not null, so a `usize` is there (contract of this function).
+        // SAFETY: the pointer is not null, so it points to a `usize` that is valid for reading (contract of this
+        // function).
         let size = unsafe { options.cast::<usize>().read() };
         if size < size_of::<usize>() || size > 4096 {
             let advice = "set the member `size` to the size of the structure";
@@ -34,11 +35,11 @@ pub(crate) unsafe fn read<T: Options>(options: *const T) -> Result<T, Failure> {
             )));
         }
         let len = size.min(size_of::<T>());
-        // SAFETY: `size` bytes are valid for reading (contract of this function), of which these are the first `len`;
-        // `known` has room for them, and is another place, as it was made here.
+        // SAFETY: `size` bytes are valid for reading (contract of this function), and these are the first `len` of
+        // them. `known` has room for them, and does not overlap them, because it was made here.
         unsafe { ptr::copy_nonoverlapping(options.cast::<u8>(), known.as_mut_ptr().cast(), len) };
-        // SAFETY: `size` bytes are valid for reading and initialised (contract of this function), at most 4096 (looked
-        // at above).
+        // SAFETY: `size` bytes are valid for reading and initialised (contract of this function). They are at most
+        // 4096, as checked above.
         let all = unsafe { slice::from_raw_parts(options.cast::<u8>(), size) };
         if all[len..].iter().any(|&byte| byte != 0) {
             let text =
@@ -46,7 +47,7 @@ pub(crate) unsafe fn read<T: Options>(options: *const T) -> Result<T, Failure> {
             return Err(Failure::Argument(text.into()));
         }
     }
-    // SAFETY: zero bytes are a valid `T` (contract of the trait), and the bytes over them are those of the C structure
-    // with the same members, which C initialised (contract of this function).
+    // SAFETY: zero bytes are a valid `T` (contract of the trait). The bytes copied over them are those of the C
+    // structure with the same members, which the caller has initialised (contract of this function).
     Ok(unsafe { known.assume_init() })
 }

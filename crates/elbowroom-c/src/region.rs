@@ -16,87 +16,88 @@ use crate::options::{Options, read};
 
 /// A region. Thread-safe, except for `er_region_release`.
 ///
-/// A touch through a pointer that a limit or the filter refuses goes to the handler of SIGSEGV or SIGBUS that was there
-/// before the first region. That handler may leave by siglongjmp: the library does not wait for its return. Install it
-/// with SA_ONSTACK, and use sigsetjmp(buffer, 1); docs/C.md has the rules. On Windows, the next exception handler is
-/// asked.
+/// If a limit or the filter refuses a touch through a pointer, the signal goes to the handler of SIGSEGV or SIGBUS that
+/// was installed before the first region. That handler may leave by siglongjmp: the library does not wait for its
+/// return. Install it with SA_ONSTACK, and use sigsetjmp(buffer, 1); docs/C.md has the rules. On Windows, the next
+/// exception handler is asked.
 pub struct er_region(Region);
 
 /// How pages are committed when they are touched. `ER_PROTECTION` is the default.
 #[repr(i32)]
 #[derive(Clone, Copy)]
 pub enum er_backend {
-    /// Reserved pages may not be accessed (mprotect, VirtualAlloc).
+    /// Reserved pages are inaccessible (mprotect, VirtualAlloc).
     ER_PROTECTION = 0,
-    /// userfaultfd that raises SIGBUS (Linux). A region is one mapping, however its pages lie.
+    /// userfaultfd that raises SIGBUS (Linux). A region is one mapping, however scattered its committed pages are.
     ER_USERFAULT = 1,
-    /// userfaultfd served by threads (Linux). System calls may touch reserved pages.
+    /// userfaultfd that the region's threads serve (Linux). System calls may touch reserved pages.
     ER_USERFAULT_MONITOR = 2,
-    /// `ER_USERFAULT` where the system allows it, else `ER_PROTECTION`.
+    /// `ER_USERFAULT` if the system allows it, otherwise `ER_PROTECTION`.
     ER_AUTO = 3,
 }
 
-/// Large windows ask for no huge pages (Linux).
+/// The region asks for no huge pages (Linux).
 pub const ER_REGION_NO_HUGE_PAGES: u32 = 1;
 /// A refused touch through a plain pointer writes no line to standard error.
 pub const ER_REGION_QUIET: u32 = 2;
-/// Core dumps do not have the committed pages (Linux).
+/// Core dumps leave out the committed pages (Linux).
 pub const ER_REGION_NO_CORE_DUMPS: u32 = 4;
 
-/// What a region should be like. Set `size` to the size of the structure; zero in any other member is the default.
+/// The options of a region. Set `size` to the size of the structure. Zero in any other member selects the default.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct er_region_options {
     /// The size of this structure in bytes.
     pub size: usize,
-    /// The most bytes that are committed at once, rounded down to whole pages. 0: the whole region.
+    /// The commit limit in bytes, rounded down to whole pages. 0 means the whole region.
     pub commit_limit: usize,
-    /// A budget to charge as well, or null.
+    /// The budget to charge, or null.
     pub budget: *const er_budget,
-    /// How many pages a fault commits: an aligned window of as many. 0: a window that follows the program.
+    /// The number of pages in the aligned window that a fault commits. 0 selects a window that adapts to the program's
+    /// accesses.
     pub growth_pages: usize,
-    /// The size of the largest window that follows the program, in bytes. 0: 2 MiB.
+    /// The size of the largest adaptive window, in bytes. 0 means 2 MiB.
     pub growth_max_bytes: usize,
     /// An `er_backend`.
     pub backend: i32,
-    /// `ER_REGION_NO_HUGE_PAGES` and the like, together.
+    /// Any of the `ER_REGION_` flags, combined by `|`.
     pub flags: u32,
-    /// The filter, or null: then every touch is committed.
+    /// The filter. With null, every touch is committed.
     pub filter: er_filter,
-    /// Handed to the filter. What it points to must live as long as the region.
+    /// The pointer that is passed to the filter. It must stay valid as long as the region lives.
     pub user: *mut c_void,
-    /// Runs the filter on as many threads of the region's. 0: on the thread that faulted.
+    /// The number of threads that the region starts for its filter. With 0, the filter runs on the faulting thread.
     pub filter_threads: usize,
-    /// A name for messages, or null. Copied.
+    /// A name for messages, or null. The library copies it.
     pub name: *const c_char,
 }
 
-// SAFETY: `repr(C)`, a `usize` first, and integers, pointers and an optional function.
+// SAFETY: the type is `repr(C)`, begins with a `usize`, and consists of integers, pointers and an optional function.
 unsafe impl Options for er_region_options {}
 
-/// What a region has used and done. Times and counts since it was made.
+/// The memory and the faults of a region. Counts begin when the region is made.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct er_region_stats {
     /// The length of the region in bytes.
     pub reserved: usize,
-    /// The bytes that are committed now.
+    /// The number of bytes committed now.
     pub committed: usize,
-    /// The most bytes that may be committed at once.
+    /// The commit limit in bytes.
     pub commit_limit: usize,
     /// The number of faults.
     pub faults: u64,
-    /// How many times pages were committed.
+    /// The number of times that pages were committed.
     pub commits: u64,
     /// The number of faults that were refused.
     pub refused: u64,
 }
 
-/// Pages that are alike.
+/// A run of pages in the same state.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct er_span {
-    /// The first byte, from the base.
+    /// The offset of the first byte from the base.
     pub offset: usize,
     /// The number of bytes.
     pub size: usize,
@@ -122,8 +123,8 @@ fn backend(number: i32) -> Result<Backend, Failure> {
 /// Reserves `len` bytes, rounded up to whole pages, that commit on touch. The options may be null.
 ///
 /// # Safety
-/// `options` is null or valid, with a budget that lives and a name that is a string; `out` is valid, `error` null or
-/// valid. The filter does what `er_filter` asks.
+/// `options` is null or valid, its budget null or living, and its name null or a string. `out` is valid, and `error`
+/// null or valid. The filter keeps the rules of `er_filter`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_region_new(
     len: usize,
@@ -132,7 +133,7 @@ pub unsafe extern "C" fn er_region_new(
     error: *mut er_error,
 ) -> er_code {
     let make = || {
-        // SAFETY: null or valid options with their size (contract of this function).
+        // SAFETY: `options` is null or valid, and begins with its size (contract of this function).
         let options = unsafe { read(options) }?;
         let known = ER_REGION_NO_HUGE_PAGES | ER_REGION_QUIET | ER_REGION_NO_CORE_DUMPS;
         if options.flags & !known != 0 {
@@ -154,7 +155,7 @@ pub unsafe extern "C" fn er_region_new(
             .huge_pages(options.flags & ER_REGION_NO_HUGE_PAGES == 0)
             .report_refusals(options.flags & ER_REGION_QUIET == 0)
             .filter_threads(options.filter_threads)
-            // SAFETY: a string or null (contract of this function).
+            // SAFETY: the name is null or a string (contract of this function).
             .name(unsafe { text(options.name, "name") }?);
         if options.flags & ER_REGION_NO_CORE_DUMPS != 0 {
             builder = builder.core_dumps(false);
@@ -162,7 +163,7 @@ pub unsafe extern "C" fn er_region_new(
         if options.commit_limit > 0 {
             builder = builder.commit_limit(options.commit_limit);
         }
-        // SAFETY: null or a living budget (contract of this function).
+        // SAFETY: the budget is null or living (contract of this function).
         if let Some(budget) = unsafe { options.budget.as_ref() } {
             builder = builder.budget(&budget.0);
         }
@@ -170,8 +171,9 @@ pub unsafe extern "C" fn er_region_new(
             let user = User(options.user);
             builder = builder.filter(move |fault| {
                 let fault: *const Fault<'_> = fault;
-                // SAFETY: a function of the program that takes a fault, which is valid until it returns, and the
-                // pointer that came with it (contract of `er_region_new`). It does not unwind (`er_filter`).
+                // SAFETY: the program passed a function of this type (contract of `er_region_new`). The fault is valid
+                // until the function returns, the pointer is the one that the program passed with it, and the function
+                // does not unwind (`er_filter`).
                 let verdict = unsafe { filter(fault.cast(), user.get()) };
                 if verdict == er_verdict::ER_COMMIT as i32 {
                     Verdict::Commit
@@ -182,21 +184,22 @@ pub unsafe extern "C" fn er_region_new(
         }
         Ok(er_region(builder.build()?))
     };
-    // SAFETY: null or valid for writing, and null or a valid error (contract of this function).
+    // SAFETY: `out` is null or valid for writing, and `error` is null or valid (contract of this function).
     unsafe { create(out, error, make) }
 }
 
-/// Gives everything back to the system. The handle is gone also where this fails: in the region's own filter, where the
-/// pages stay until the process ends. Null is ignored.
+/// Gives everything back to the system. The handle is invalid afterwards, even on a failure. In the region's own
+/// filter, this fails, and the pages stay until the process ends. Ignores null.
 ///
 /// # Safety
-/// `region` is null or a living region that no thread uses any more. `error` is null or valid.
+/// `region` is null or a living region that no thread uses afterwards. `error` is null or valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_region_release(
     region: *mut er_region,
     error: *mut er_error,
 ) -> er_code {
-    // SAFETY: null or a living handle that nothing uses any more; null or a valid error (contract of this function).
+    // SAFETY: `region` is null or a living region that nothing uses afterwards, and `error` is null or valid (contract
+    // of this function).
     unsafe { release(region, error, |region| region.0.release()) }
 }
 
@@ -206,7 +209,7 @@ pub unsafe extern "C" fn er_region_release(
 /// `region` is null or a living region.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_region_base(region: *const er_region) -> *mut c_void {
-    // SAFETY: null or a living region (contract of this function).
+    // SAFETY: `region` is null or a living region (contract of this function).
     let region = unsafe { region.as_ref() };
     region.map_or(std::ptr::null_mut(), |region| region.0.as_ptr().cast())
 }
@@ -217,11 +220,11 @@ pub unsafe extern "C" fn er_region_base(region: *const er_region) -> *mut c_void
 /// `region` is null or a living region.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_region_len(region: *const er_region) -> usize {
-    // SAFETY: null or a living region (contract of this function).
+    // SAFETY: `region` is null or a living region (contract of this function).
     unsafe { region.as_ref() }.map_or(0, |region| region.0.len())
 }
 
-/// Commits the pages of a range, within the limits, and without a fault and a filter.
+/// Commits the pages of a range, within the limits, without asking the filter.
 ///
 /// # Safety
 /// `region` is null or a living region, `error` null or valid.
@@ -233,14 +236,14 @@ pub unsafe extern "C" fn er_region_commit(
     error: *mut er_error,
 ) -> er_code {
     let commit = |er_region(region): &er_region| Ok(region.commit(bytes(offset, size))?);
-    // SAFETY: null or a living region, and null or a valid error (contract of this function).
+    // SAFETY: `region` is null or a living region, and `error` is null or valid (contract of this function).
     unsafe { act(region, "region", error, commit) }
 }
 
 /// Decommits the pages of a range. Their contents are lost.
 ///
 /// # Safety
-/// `region` is null or a living region, `error` null or valid. No other thread is in the middle of using the pages.
+/// `region` is null or a living region, `error` null or valid. No other thread is using the pages.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_region_decommit(
     region: *const er_region,
@@ -249,12 +252,12 @@ pub unsafe extern "C" fn er_region_decommit(
     error: *mut er_error,
 ) -> er_code {
     let decommit = |er_region(region): &er_region| Ok(region.decommit(bytes(offset, size))?);
-    // SAFETY: null or a living region, and null or a valid error (contract of this function).
+    // SAFETY: `region` is null or a living region, and `error` is null or valid (contract of this function).
     unsafe { act(region, "region", error, decommit) }
 }
 
-/// Writes `size` bytes from `from` into the region. A touch that is refused is an error: what lies before `offset` of
-/// the error was written, and nothing after it.
+/// Writes `size` bytes from `from` into the region. A refused touch is an error. The bytes before the error's `offset`
+/// were written, and none after it.
 ///
 /// # Safety
 /// `region` is null or a living region, `from` valid for reading `size` bytes, none of which is in the region; `error`
@@ -274,17 +277,17 @@ pub unsafe extern "C" fn er_region_write(
         if from.is_null() {
             return Err(null("from"));
         }
-        // SAFETY: not null, and valid for reading as many bytes (contract of this function), so no more than
-        // `isize::MAX`; nothing writes them while this function runs.
+        // SAFETY: `from` is not null, and is valid for reading `size` bytes (contract of this function), so they are at
+        // most `isize::MAX`. Nothing writes them while this function runs.
         let given = unsafe { slice::from_raw_parts(from.cast(), size) };
         Ok(region.try_copy_from_slice(offset, given)?)
     };
-    // SAFETY: null or a living region, and null or a valid error (contract of this function).
+    // SAFETY: `region` is null or a living region, and `error` is null or valid (contract of this function).
     unsafe { act(region, "region", error, write) }
 }
 
-/// Reads `size` bytes of the region into `to`. A touch that is refused is an error: what lies before `offset` of the
-/// error was read, and the rest of `to` is zero.
+/// Reads `size` bytes of the region into `to`. A refused touch is an error. The bytes before the error's `offset` were
+/// read, and the rest of `to` is zero.
 ///
 /// # Safety
 /// `region` is null or a living region, `to` valid for writing `size` bytes, none of which is in the region; `error` is
@@ -304,19 +307,19 @@ pub unsafe extern "C" fn er_region_read(
         if to.is_null() {
             return Err(null("to"));
         }
-        // The bytes of C may be uninitialised, which a slice must not be.
-        // SAFETY: not null, and valid for writing as many bytes (contract of this function).
+        // The caller's bytes may be uninitialised, and those of a slice must not be.
+        // SAFETY: `to` is not null, and is valid for writing `size` bytes (contract of this function).
         unsafe { to.cast::<u8>().write_bytes(0, size) };
-        // SAFETY: not null, valid for as many bytes (contract of this function), initialised just now, and used by
-        // nothing else while this function runs.
+        // SAFETY: `to` is not null, and is valid for `size` bytes (contract of this function), which were just
+        // initialised. Nothing else uses them while this function runs.
         let given = unsafe { slice::from_raw_parts_mut(to.cast(), size) };
         Ok(region.try_copy_to_slice(offset, given)?)
     };
-    // SAFETY: null or a living region, and null or a valid error (contract of this function).
+    // SAFETY: `region` is null or a living region, and `error` is null or valid (contract of this function).
     unsafe { act(region, "region", error, read) }
 }
 
-/// Sets `size` bytes of the region to `byte`. A touch that is refused is an error.
+/// Sets `size` bytes of the region to `byte`. A refused touch is an error.
 ///
 /// # Safety
 /// `region` is null or a living region, `error` null or valid.
@@ -329,17 +332,17 @@ pub unsafe extern "C" fn er_region_fill(
     error: *mut er_error,
 ) -> er_code {
     let fill = |er_region(region): &er_region| Ok(region.try_fill(bytes(offset, size), byte)?);
-    // SAFETY: null or a living region, and null or a valid error (contract of this function).
+    // SAFETY: `region` is null or a living region, and `error` is null or valid (contract of this function).
     unsafe { act(region, "region", error, fill) }
 }
 
-/// Returns what the region has used and done; all zero for null.
+/// Returns the memory and the faults of the region; zeros for null.
 ///
 /// # Safety
 /// `region` is null or a living region.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_region_get_stats(region: *const er_region) -> er_region_stats {
-    // SAFETY: null or a living region (contract of this function).
+    // SAFETY: `region` is null or a living region (contract of this function).
     let Some(er_region(region)) = (unsafe { region.as_ref() }) else {
         return er_region_stats::default();
     };
@@ -354,7 +357,7 @@ pub unsafe extern "C" fn er_region_get_stats(region: *const er_region) -> er_reg
     }
 }
 
-/// Writes the first `capacity` runs of pages that are alike to `spans`, and returns how many there are.
+/// Writes the first `capacity` runs of pages in the same state to `spans`, and returns the number of all runs.
 ///
 /// # Safety
 /// `region` is null or a living region; `spans` is valid for writing `capacity` elements.
@@ -364,7 +367,7 @@ pub unsafe extern "C" fn er_region_get_spans(
     spans: *mut er_span,
     capacity: usize,
 ) -> usize {
-    // SAFETY: null or a living region (contract of this function).
+    // SAFETY: `region` is null or a living region (contract of this function).
     let Some(er_region(region)) = (unsafe { region.as_ref() }) else {
         return 0;
     };
@@ -375,8 +378,8 @@ pub unsafe extern "C" fn er_region_get_spans(
         capacity.min(found.len())
     };
     if fits > 0 {
-        // SAFETY: not null, and valid for writing `capacity` elements (contract of this function), of which these are
-        // the first. A `MaybeUninit` asks for no initialised bytes.
+        // SAFETY: `spans` is not null, and is valid for writing `capacity` elements (contract of this function), of
+        // which these are the first. A `MaybeUninit` may be uninitialised.
         let places =
             unsafe { slice::from_raw_parts_mut(spans.cast::<MaybeUninit<er_span>>(), fits) };
         for (place, span) in places.iter_mut().zip(&found) {

@@ -15,46 +15,46 @@ use crate::options::{Options, read};
 /// A reservation. Thread-safe, except for `er_reservation_release`.
 pub struct er_reservation(Reservation);
 
-/// What may be done with committed pages.
+/// The access to committed pages.
 #[repr(i32)]
 #[derive(Clone, Copy)]
 pub enum er_protection {
-    /// Nothing: a touch faults.
+    /// No access: a touch faults.
     ER_NO_ACCESS = 0,
     /// Reading.
     ER_READ_ONLY = 1,
     /// Reading and writing.
     ER_READ_WRITE = 2,
-    /// Reading and running code.
+    /// Reading and executing.
     ER_READ_EXECUTE = 3,
 }
 
-/// What a reservation should be like. Set `size` to the size of the structure; zero in any other member is the default.
+/// The options of a reservation. Set `size` to the size of the structure. Zero in any other member selects the default.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct er_reservation_options {
     /// The size of this structure in bytes.
     pub size: usize,
-    /// The alignment of the base in bytes, a power of two. 0: that of the system.
+    /// The alignment of the base in bytes, a power of two. 0 means the system's.
     pub align: usize,
-    /// The exact address of the base, or null. What is mapped there is never replaced.
+    /// The exact address of the base, or null. Existing mappings are never replaced.
     pub at: *mut c_void,
-    /// The address of the base if it is free, or null.
+    /// The preferred address of the base, which is used if it is free; or null.
     pub near_to: *mut c_void,
-    /// A budget to charge, or null.
+    /// The budget to charge, or null.
     pub budget: *const er_budget,
-    /// A name for diagnosis, or null. Copied.
+    /// A name for diagnosis, or null. The library copies it.
     pub name: *const c_char,
 }
 
-// SAFETY: `repr(C)`, a `usize` first, and integers and pointers.
+// SAFETY: the type is `repr(C)`, begins with a `usize`, and consists of integers and pointers.
 unsafe impl Options for er_reservation_options {}
 
 /// Reserves `len` bytes, rounded up to whole pages. The options may be null.
 ///
 /// # Safety
-/// `options` is null or valid, with a budget that lives and a name that is a string; `out` is valid, `error` null or
-/// valid.
+/// `options` is null or valid, its budget null or living, and its name null or a string. `out` is valid, and `error`
+/// null or valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_reservation_new(
     len: usize,
@@ -63,9 +63,9 @@ pub unsafe extern "C" fn er_reservation_new(
     error: *mut er_error,
 ) -> er_code {
     let make = || {
-        // SAFETY: null or valid options with their size (contract of this function).
+        // SAFETY: `options` is null or valid, and begins with its size (contract of this function).
         let options = unsafe { read(options) }?;
-        // SAFETY: a string or null (contract of this function).
+        // SAFETY: the name is null or a string (contract of this function).
         let name = unsafe { text(options.name, "name") }?;
         let mut builder = Reservation::builder(len).name(name);
         if options.align > 0 {
@@ -80,26 +80,27 @@ pub unsafe extern "C" fn er_reservation_new(
                 return Err(Failure::Argument(text.into()));
             }
         };
-        // SAFETY: null or a living budget (contract of this function).
+        // SAFETY: the budget is null or living (contract of this function).
         if let Some(budget) = unsafe { options.budget.as_ref() } {
             builder = builder.budget(&budget.0);
         }
         Ok(er_reservation(builder.build()?))
     };
-    // SAFETY: null or valid for writing, and null or a valid error (contract of this function).
+    // SAFETY: `out` is null or valid for writing, and `error` is null or valid (contract of this function).
     unsafe { create(out, error, make) }
 }
 
-/// Gives everything back to the system. The handle is gone also where this fails. Null is ignored.
+/// Gives everything back to the system. The handle is invalid afterwards, even on a failure. Ignores null.
 ///
 /// # Safety
-/// `reservation` is null or a living reservation that no thread uses any more. `error` is null or valid.
+/// `reservation` is null or a living reservation that no thread uses afterwards. `error` is null or valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_reservation_release(
     reservation: *mut er_reservation,
     error: *mut er_error,
 ) -> er_code {
-    // SAFETY: null or a living handle that nothing uses any more; null or a valid error (contract of this function).
+    // SAFETY: `reservation` is null or a living reservation that nothing uses afterwards, and `error` is null or valid
+    // (contract of this function).
     unsafe { release(reservation, error, |reservation| reservation.0.release()) }
 }
 
@@ -109,7 +110,7 @@ pub unsafe extern "C" fn er_reservation_release(
 /// `reservation` is null or a living reservation.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_reservation_base(reservation: *const er_reservation) -> *mut c_void {
-    // SAFETY: null or a living reservation (contract of this function).
+    // SAFETY: `reservation` is null or a living reservation (contract of this function).
     let reservation = unsafe { reservation.as_ref() };
     reservation.map_or(ptr::null_mut(), |reservation| reservation.0.as_ptr().cast())
 }
@@ -120,11 +121,11 @@ pub unsafe extern "C" fn er_reservation_base(reservation: *const er_reservation)
 /// `reservation` is null or a living reservation.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_reservation_len(reservation: *const er_reservation) -> usize {
-    // SAFETY: null or a living reservation (contract of this function).
+    // SAFETY: `reservation` is null or a living reservation (contract of this function).
     unsafe { reservation.as_ref() }.map_or(0, |reservation| reservation.0.len())
 }
 
-/// Commits the pages of a range. They are zero, unless they were committed before.
+/// Commits the pages of a range. Pages that were reserved are zero; committed pages keep their contents.
 ///
 /// # Safety
 /// `reservation` is null or a living reservation, `error` null or valid.
@@ -136,14 +137,14 @@ pub unsafe extern "C" fn er_reservation_commit(
     error: *mut er_error,
 ) -> er_code {
     let commit = |found: &er_reservation| Ok(found.0.commit(bytes(offset, size))?);
-    // SAFETY: null or a living reservation, and null or a valid error (contract of this function).
+    // SAFETY: `reservation` is null or a living reservation, and `error` is null or valid (contract of this function).
     unsafe { act(reservation, "reservation", error, commit) }
 }
 
 /// Decommits the pages of a range. Their contents are lost.
 ///
 /// # Safety
-/// `reservation` is null or a living reservation, `error` null or valid. No thread is in the middle of using the pages.
+/// `reservation` is null or a living reservation, `error` null or valid. No thread is using the pages.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_reservation_decommit(
     reservation: *const er_reservation,
@@ -152,11 +153,11 @@ pub unsafe extern "C" fn er_reservation_decommit(
     error: *mut er_error,
 ) -> er_code {
     let decommit = |found: &er_reservation| Ok(found.0.decommit(bytes(offset, size))?);
-    // SAFETY: null or a living reservation, and null or a valid error (contract of this function).
+    // SAFETY: `reservation` is null or a living reservation, and `error` is null or valid (contract of this function).
     unsafe { act(reservation, "reservation", error, decommit) }
 }
 
-/// Sets what may be done with the committed pages of a range: an `er_protection`.
+/// Sets the access to the committed pages of a range: an `er_protection`.
 ///
 /// # Safety
 /// `reservation` is null or a living reservation, `error` null or valid.
@@ -184,6 +185,6 @@ pub unsafe extern "C" fn er_reservation_protect(
         })?;
         Ok(found.0.protect(bytes(offset, size), access)?)
     };
-    // SAFETY: null or a living reservation, and null or a valid error (contract of this function).
+    // SAFETY: `reservation` is null or a living reservation, and `error` is null or valid (contract of this function).
     unsafe { act(reservation, "reservation", error, protect) }
 }

@@ -13,32 +13,32 @@ use crate::error::{Failure, er_code, er_error, null};
 use crate::handle::{act_mut, create, take_back};
 use crate::options::{Options, read};
 
-/// A vector of bytes. One thread at a time may change it. Its bytes never move, so a pointer to a byte is valid for as
+/// A vector of bytes. One thread at a time may use it. Its bytes never move, so a pointer to a byte is valid for as
 /// long as the byte is in the vector.
 pub struct er_vec(ReservedVec<u8>);
 
-/// What a vector should be like. Set `size` to the size of the structure; zero in any other member is the default.
+/// The options of a vector. Set `size` to the size of the structure. Zero in any other member selects the default.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct er_vec_options {
     /// The size of this structure in bytes.
     pub size: usize,
-    /// The most bytes that are committed at once, rounded down to whole pages. 0: the maximum.
+    /// The commit limit in bytes, rounded down to whole pages. 0 means the maximum.
     pub commit_limit: usize,
-    /// A budget to charge as well, or null.
+    /// The budget to charge, or null.
     pub budget: *const er_budget,
-    /// A name for diagnosis, or null. Copied.
+    /// A name for diagnosis, or null. The library copies it.
     pub name: *const c_char,
 }
 
-// SAFETY: `repr(C)`, a `usize` first, and integers and pointers.
+// SAFETY: the type is `repr(C)`, begins with a `usize`, and consists of integers and pointers.
 unsafe impl Options for er_vec_options {}
 
 /// Makes a vector of at most `max` bytes, for which it reserves addresses. The options may be null.
 ///
 /// # Safety
-/// `options` is null or valid, with a budget that lives and a name that is a string; `out` is valid, `error` null or
-/// valid.
+/// `options` is null or valid, its budget null or living, and its name null or a string. `out` is valid, and `error`
+/// null or valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_vec_new(
     max: usize,
@@ -47,35 +47,35 @@ pub unsafe extern "C" fn er_vec_new(
     error: *mut er_error,
 ) -> er_code {
     let make = || {
-        // SAFETY: null or valid options with their size (contract of this function).
+        // SAFETY: `options` is null or valid, and begins with its size (contract of this function).
         let options = unsafe { read(options) }?;
         let builder = ReservedVec::builder(max);
-        // SAFETY: null or a living budget, and null or a string (contract of this function).
+        // SAFETY: the budget is null or living, and the name is null or a string (contract of this function).
         let builder =
             unsafe { configured(builder, options.commit_limit, options.budget, options.name) }?;
         Ok(er_vec(builder.build()?))
     };
-    // SAFETY: null or valid for writing, and null or a valid error (contract of this function).
+    // SAFETY: `out` is null or valid for writing, and `error` is null or valid (contract of this function).
     unsafe { create(out, error, make) }
 }
 
-/// Gives the vector back, with its bytes. Null is ignored.
+/// Frees the vector and its bytes. Ignores null.
 ///
 /// # Safety
-/// `vec` is null or a living vector. Neither it nor its bytes are used any more.
+/// `vec` is null or a living vector. Neither it nor its bytes are used afterwards.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_vec_free(vec: *mut er_vec) {
-    // SAFETY: null or a living handle that nothing uses any more (contract of this function).
+    // SAFETY: `vec` is null or a living vector that nothing uses afterwards (contract of this function).
     drop(unsafe { take_back(vec) });
 }
 
-/// Returns the address of the first byte. It does not change. Null for null.
+/// Returns the address of the first byte, which never changes. Returns null for null.
 ///
 /// # Safety
-/// `vec` is null or a living vector that no other thread changes at the same time.
+/// `vec` is null or a living vector that no other thread uses at the same time.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_vec_data(vec: *mut er_vec) -> *mut c_void {
-    // SAFETY: null or a living vector (contract of this function).
+    // SAFETY: `vec` is null or a living vector that no other thread uses (contract of this function).
     unsafe { vec.as_mut() }.map_or(ptr::null_mut(), |vec| vec.0.as_mut_ptr().cast())
 }
 
@@ -85,11 +85,11 @@ pub unsafe extern "C" fn er_vec_data(vec: *mut er_vec) -> *mut c_void {
 /// `vec` is null or a living vector that no other thread changes at the same time.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_vec_len(vec: *const er_vec) -> usize {
-    // SAFETY: null or a living vector (contract of this function).
+    // SAFETY: `vec` is null or a living vector (contract of this function).
     unsafe { vec.as_ref() }.map_or(0, |vec| vec.0.len())
 }
 
-/// Appends `size` bytes, which may be bytes of the vector. If it fails, the vector is as it was.
+/// Appends `size` bytes, which may be bytes of the vector. If it fails, the vector is unchanged.
 ///
 /// # Safety
 /// `vec` is null or a living vector that no other thread uses at the same time; `from` is valid for reading `size`
@@ -118,20 +118,22 @@ pub unsafe extern "C" fn er_vec_append(
             }
             return Ok(vec.try_extend_from_within(start - base..end - base)?);
         }
-        // SAFETY: not null, valid for reading as many bytes (contract of this function), so no more than `isize::MAX`,
-        // and none of them is in the vector (looked at above), which alone this function changes.
+        // SAFETY: `from` is not null, and is valid for reading `size` bytes (contract of this function), so they are at
+        // most `isize::MAX`. None of them is in the vector, as checked above, and this function changes only the
+        // vector.
         let bytes = unsafe { slice::from_raw_parts(from.cast(), size) };
         Ok(vec.try_extend_from_slice(bytes)?)
     };
-    // SAFETY: null or a living vector that no other thread uses, and null or a valid error (contract of this function).
+    // SAFETY: `vec` is null or a living vector that no other thread uses, and `error` is null or valid (contract of
+    // this function).
     unsafe { act_mut(vec, "vec", error, append) }
 }
 
-/// Makes the vector `len` bytes long. Bytes that are new are zero. If it fails, the vector is as it was.
+/// Makes the vector `len` bytes long. New bytes are zero. If it fails, the vector is unchanged.
 ///
 /// # Safety
-/// `vec` is null or a living vector that no other thread uses at the same time. Bytes from `len` on are not used any
-/// more. `error` is null or valid.
+/// `vec` is null or a living vector that no other thread uses at the same time. Bytes from `len` on are not used
+/// afterwards. `error` is null or valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_vec_resize(
     vec: *mut er_vec,
@@ -139,7 +141,8 @@ pub unsafe extern "C" fn er_vec_resize(
     error: *mut er_error,
 ) -> er_code {
     let resize = |er_vec(vec): &mut er_vec| Ok(vec.try_resize(len, 0)?);
-    // SAFETY: null or a living vector that no other thread uses, and null or a valid error (contract of this function).
+    // SAFETY: `vec` is null or a living vector that no other thread uses, and `error` is null or valid (contract of
+    // this function).
     unsafe { act_mut(vec, "vec", error, resize) }
 }
 
@@ -154,17 +157,18 @@ pub unsafe extern "C" fn er_vec_reserve(
     error: *mut er_error,
 ) -> er_code {
     let reserve = |er_vec(vec): &mut er_vec| Ok(vec.try_reserve(additional)?);
-    // SAFETY: null or a living vector that no other thread uses, and null or a valid error (contract of this function).
+    // SAFETY: `vec` is null or a living vector that no other thread uses, and `error` is null or valid (contract of
+    // this function).
     unsafe { act_mut(vec, "vec", error, reserve) }
 }
 
-/// Gives back the pages behind the last byte. Null is ignored.
+/// Decommits the pages behind the last byte. Ignores null.
 ///
 /// # Safety
 /// `vec` is null or a living vector that no other thread uses at the same time.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn er_vec_shrink(vec: *mut er_vec) {
-    // SAFETY: null or a living vector that no other thread uses (contract of this function).
+    // SAFETY: `vec` is null or a living vector that no other thread uses (contract of this function).
     if let Some(vec) = unsafe { vec.as_mut() } {
         vec.0.shrink_to_fit();
     }
