@@ -18,6 +18,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use plan::Scale;
+use workloads::paged::Folder;
 
 /// elbowroom against its peers and against the bare system.
 #[derive(Parser)]
@@ -116,8 +117,9 @@ fn run_some(names: &[String], scale: Scale) -> Result<(), String> {
             names.join(" or ")
         ));
     }
+    let folder = Folder::new();
     for comparison in &chosen {
-        let outcome = run::make(comparison, scale);
+        let outcome = run::make(comparison, scale, &folder);
         println!("{}", report::section(&outcome));
     }
     Ok(())

@@ -66,6 +66,8 @@ pub(crate) struct Comparison {
     pub(crate) rounds: usize,
     /// Whether the global allocator is mimalloc instead of the C library's.
     pub(crate) with_mimalloc: bool,
+    /// Whether another run measures the memory of each contender.
+    pub(crate) has_memory: bool,
     pub(crate) contenders: Vec<Contender>,
     /// The contender that does the least possible work.
     pub(crate) limit: Option<&'static str>,
@@ -89,6 +91,7 @@ impl Comparison {
             clock: Clock::Cpu,
             rounds: 9,
             with_mimalloc: false,
+            has_memory: true,
             contenders,
             limit: None,
             goals: Vec::new(),
@@ -125,6 +128,14 @@ impl Comparison {
     pub(crate) fn with_mimalloc(self) -> Comparison {
         Comparison {
             with_mimalloc: true,
+            ..self
+        }
+    }
+
+    /// Leaves the memory out, because all contenders have the same limit.
+    pub(crate) fn without_memory(self) -> Comparison {
+        Comparison {
+            has_memory: false,
             ..self
         }
     }

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::io;
+use std::panic;
 use std::process::Command;
 
 use elbowroom_measure::{Clock, Series, Spread, ask, warm};
@@ -9,8 +10,9 @@ use serde::Serialize;
 
 use crate::os;
 use crate::plan::{Comparison, Contender, Place, Scale};
-use crate::sample::{self, Extra, Growth, Sample, Step};
+use crate::sample::{self, Extra, Growth, Sample, Step, Traffic};
 use crate::workloads;
+use crate::workloads::paged::Folder;
 
 /// The samples of a contender, or why there are none.
 pub(crate) type Taken = Series<Extra>;
@@ -42,6 +44,8 @@ impl Order {
 
     /// Takes the samples and prints them. Runs in the child process.
     pub(crate) fn obey(&self) -> Result<(), String> {
+        // One line, which becomes the reason why there is no sample.
+        panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
         let comparison = find(self.scale(), &self.comparison)?;
         let wanted = |name: &str| {
             self.contender
@@ -86,7 +90,7 @@ impl Order {
     }
 
     /// Lets a child process take the samples. Returns them in the order of the contenders. Runs in the parent process.
-    fn give(&self, with_mimalloc: bool) -> Result<Vec<Taken>, String> {
+    fn give(&self, with_mimalloc: bool, folder: &Folder) -> Result<Vec<Taken>, String> {
         let mut command = itself().map_err(|error| error.to_string())?;
         command.args([
             "child",
@@ -108,6 +112,7 @@ impl Order {
             os::ALLOCATOR_VARIABLE,
             if with_mimalloc { "mimalloc" } else { "system" },
         );
+        command.env(Folder::VARIABLE, folder.path());
         ask(&mut command)
     }
 }
@@ -210,6 +215,11 @@ impl Verdict {
 }
 
 impl Entrant {
+    /// Returns what its last sample read.
+    pub(crate) fn traffic(&self) -> Option<Traffic> {
+        self.taken.measured().last()?.extra.traffic
+    }
+
     /// Returns the distribution of the times of its steps: for each share, the median over the samples.
     pub(crate) fn steps(&self) -> Vec<Step> {
         let samples = self.taken.measured();
@@ -231,6 +241,18 @@ impl Entrant {
 }
 
 impl Outcome {
+    /// Returns what is to be known about its samples, each note once.
+    pub(crate) fn notes(&self) -> Vec<&str> {
+        let samples = self.contenders.iter().flat_map(|one| &one.taken.samples);
+        let mut notes: Vec<&str> = Vec::new();
+        for note in samples.flat_map(|sample| &sample.extra.notes) {
+            if !notes.contains(&note.as_str()) {
+                notes.push(note);
+            }
+        }
+        notes
+    }
+
     pub(crate) fn clock(&self) -> Clock {
         if self.is_by_wall_clock {
             Clock::Wall
@@ -264,7 +286,8 @@ impl Outcome {
 }
 
 /// Makes a comparison: first its rounds, then a run that measures the memory of each contender.
-pub(crate) fn make(comparison: &Comparison, scale: Scale) -> Outcome {
+/// Files of contenders are in `folder`.
+pub(crate) fn make(comparison: &Comparison, scale: Scale, folder: &Folder) -> Outcome {
     let rounds = scale.rounds(comparison.rounds);
     let order = Order {
         comparison: comparison.name.to_owned(),
@@ -293,7 +316,7 @@ pub(crate) fn make(comparison: &Comparison, scale: Scale) -> Outcome {
         refuse(&mut contenders, "built without mimalloc");
     } else if comparison.place == Place::Together || scale == Scale::Quick {
         // Starting processes takes too long for the tests.
-        match order.give(comparison.with_mimalloc) {
+        match order.give(comparison.with_mimalloc, folder) {
             Ok(taken) => contenders
                 .iter_mut()
                 .zip(taken)
@@ -303,14 +326,14 @@ pub(crate) fn make(comparison: &Comparison, scale: Scale) -> Outcome {
     } else {
         for _ in 0..rounds {
             for Entrant { name, taken, .. } in &mut contenders {
-                taken.take(|| one(&order, name, comparison, false));
+                taken.take(|| one(&order, name, comparison, false, folder));
             }
         }
     }
-    if scale == Scale::Full {
+    if scale == Scale::Full && comparison.has_memory {
         for contender in &mut contenders {
             if !contender.taken.measured().is_empty() {
-                let sample = one(&order, &contender.name, comparison, true).ok();
+                let sample = one(&order, &contender.name, comparison, true, folder).ok();
                 contender.memory = sample.and_then(|sample| sample.extra.memory);
             }
         }
@@ -350,6 +373,7 @@ fn one(
     contender: &str,
     comparison: &Comparison,
     memory: bool,
+    folder: &Folder,
 ) -> Result<Sample, String> {
     let order = Order {
         contender: Some(contender.to_owned()),
@@ -357,7 +381,7 @@ fn one(
         memory,
         ..order.clone()
     };
-    let taken = order.give(comparison.with_mimalloc)?;
+    let taken = order.give(comparison.with_mimalloc, folder)?;
     let taken = taken.into_iter().next().unwrap_or_default();
     let sample = taken.samples.into_iter().next();
     sample.ok_or_else(|| taken.refusal.unwrap_or_else(|| "no answer".to_owned()))

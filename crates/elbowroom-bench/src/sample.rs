@@ -13,12 +13,25 @@ use crate::os::{self, Memory, MemoryGauge};
 pub(crate) type Sample = elbowroom_measure::Sample<Extra>;
 
 /// Further figures of a run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Extra {
     /// The growth of memory, if it was asked for and the system reports it.
     pub(crate) memory: Option<Growth>,
     /// The distribution of the times of single steps, if the workload times each of them.
     pub(crate) steps: Vec<Step>,
+    /// What was read from a file or a server, if the workload knows.
+    pub(crate) traffic: Option<Traffic>,
+    /// What a reader has to know about the measurement, such as a limit that could not be set.
+    pub(crate) notes: Vec<String>,
+}
+
+/// The reads of a workload, and their bytes.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Traffic {
+    pub(crate) requests: u64,
+    /// The bytes that the workload needs.
+    pub(crate) bytes_asked: u64,
+    pub(crate) bytes_moved: u64,
 }
 
 /// The growth of a process's memory during a workload, in bytes.
@@ -54,7 +67,7 @@ pub(crate) fn timed<R>(work: impl FnOnce() -> R) -> Sample {
     drop(kept);
     let extra = Extra {
         memory,
-        steps: Vec::new(),
+        ..Extra::default()
     };
     Sample { times, extra }
 }

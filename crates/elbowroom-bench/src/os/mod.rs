@@ -6,20 +6,31 @@
 //! - `Block`: memory committed up front by the system, without this library.
 //! - `bare_access`: a store and a load that are opaque to the compiler.
 //! - `reserve_and_release(len)`: the bare system calls of a reservation.
+//! - `ControlGroup`: a limit on the memory of this process and on its page cache.
+//! - `evict(file)`: takes a file out of the page cache. `is_in_memory(file)`: whether its file system is in memory.
+//! - `map(path, advice)`, `map_mut(path)`: a mapped file. `read_exact_at(file, buffer, offset)`: a positional read.
+//! - `children_cpu_time()`: the processor time of the child processes that have ended.
+//! - `BareUserfault`: memory that a thread fills through userfaultfd, without this library.
 //! - `PipeManaged`: memory managed by `userspace-pagefault`.
 //!
 //! A feature that the system lacks returns an `Err` with the reason, and is left out of the tables.
 
 pub(crate) mod bare_access;
 mod bare_handler;
+mod control_group;
 #[cfg(target_os = "linux")]
 mod global;
 
+#[cfg(target_os = "linux")]
+mod bare_userfault;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(not(target_os = "linux"))]
 #[path = "not_linux.rs"]
 mod linux;
+mod mapped;
+#[cfg(target_os = "linux")]
+mod page_cache;
 #[cfg(unix)]
 mod unix;
 #[cfg(not(unix))]
@@ -27,8 +38,16 @@ mod unix;
 mod unix;
 
 pub(crate) use bare_handler::BareHandler;
+#[cfg(target_os = "linux")]
+pub(crate) use bare_userfault::BareUserfault;
+pub(crate) use control_group::ControlGroup;
+#[cfg(not(target_os = "linux"))]
+pub(crate) use linux::{BareUserfault, evict, is_in_memory};
 pub(crate) use linux::{HAS_MIMALLOC, MemoryGauge, PipeManaged, load, machine, memory};
-pub(crate) use unix::{Block, reserve_and_release};
+pub(crate) use mapped::{Advice, map, map_mut};
+#[cfg(target_os = "linux")]
+pub(crate) use page_cache::{evict, is_in_memory};
+pub(crate) use unix::{Block, children_cpu_time, read_exact_at, reserve_and_release};
 
 /// The variable that chooses a child's global allocator.
 pub(crate) const ALLOCATOR_VARIABLE: &str = "ELBOWROOM_BENCH_ALLOCATOR";

@@ -1,5 +1,7 @@
 //! Systems on which the memory of a process is not measured.
 
+use std::fs::File;
+
 use super::Memory;
 
 /// Whether a child process can use mimalloc as its global allocator.
@@ -46,6 +48,27 @@ impl PipeManaged {
     }
 
     pub(crate) fn base(&self) -> *mut u8 {
+        match *self {}
+    }
+}
+
+pub(crate) fn evict(_: &File) -> Result<f64, String> {
+    Err("this system cannot be told to".to_owned())
+}
+
+pub(crate) fn is_in_memory(_: &File) -> bool {
+    false
+}
+
+/// Never exists on this system.
+pub(crate) enum BareUserfault {}
+
+impl BareUserfault {
+    pub(crate) fn new(_: Vec<u8>, _: usize) -> Result<BareUserfault, String> {
+        Err("built for Linux only".to_owned())
+    }
+
+    pub(crate) fn base(&self) -> *const u8 {
         match *self {}
     }
 }

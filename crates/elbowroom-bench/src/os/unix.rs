@@ -2,8 +2,12 @@
 
 #![allow(unsafe_code, reason = "system calls")]
 
+use std::fs::File;
 use std::io;
+use std::mem::MaybeUninit;
+use std::os::unix::fs::FileExt;
 use std::ptr;
+use std::time::Duration;
 
 use elbowroom_measure::{Pages, bring_in};
 
@@ -31,6 +35,29 @@ fn unmap(start: *mut u8, len: usize) {
 pub(crate) fn reserve_and_release(len: usize) -> Result<(), String> {
     unmap(map(len, libc::PROT_NONE)?, len);
     Ok(())
+}
+
+/// Fills the buffer with the bytes from `offset` on.
+pub(crate) fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> Result<(), String> {
+    let read = file.read_exact_at(buffer, offset);
+    read.map_err(|error| error.to_string())
+}
+
+/// Returns the processor time of the child processes that have ended and were waited for.
+pub(crate) fn children_cpu_time() -> Option<Duration> {
+    let mut usage = MaybeUninit::<libc::rusage>::uninit();
+    // SAFETY: the place is live and has the size of the structure that getrusage(2) fills.
+    let result = unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr()) };
+    if result != 0 {
+        return None;
+    }
+    // SAFETY: the call has filled the structure, since it returned 0.
+    let usage = unsafe { usage.assume_init() };
+    let time = |time: libc::timeval| {
+        let seconds = Duration::from_secs(time.tv_sec.try_into().ok()?);
+        Some(seconds + Duration::from_micros(time.tv_usec.try_into().ok()?))
+    };
+    Some(time(usage.ru_utime)? + time(usage.ru_stime)?)
 }
 
 /// The alignment of a block for huge pages, whose size may differ on this machine.

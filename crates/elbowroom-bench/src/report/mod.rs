@@ -21,9 +21,10 @@ use crate::plan::Scale;
 use crate::run::{self, Outcome};
 use crate::workloads;
 use crate::workloads::memory;
+use crate::workloads::paged::Folder;
 
 /// The chapters: a heading, an introduction, and the starts of the names of the comparisons.
-const CHAPTERS: [(&str, &str, &[&str]); 10] = [
+const CHAPTERS: [(&str, &str, &[&str]); 11] = [
     (
         "Filling memory",
         "Everything from nothing: the memory is reserved and committed within the time. elbowroom commits on touch, \
@@ -75,6 +76,14 @@ const CHAPTERS: [(&str, &str, &[&str]); 10] = [
         "Threads by the wall clock.",
         &["live-regions", "threads"],
     ),
+    (
+        "Data larger than memory",
+        "`elbowroom` is a `PagedArray`, or for `paged-touch` a `PagedSlice`, of the crate elbowroom-pager. Files are eight \
+         times as large as the limit on memory. Each sample of a file begins with none of it in the page cache, in a \
+         control group whose limit holds for the process and its page cache together, and lasts from opening to \
+         closing. Times are by the wall clock, except those of what is resident.",
+        &["paged-"],
+    ),
     ("Memory", "", &[]),
 ];
 
@@ -86,6 +95,7 @@ pub(crate) fn write(
 ) -> Result<(), String> {
     let start = Instant::now();
     let load_before = os::load();
+    let data = Folder::new();
     let mut outcomes = Vec::new();
     let comparisons = workloads::comparisons(scale);
     for (n, comparison) in comparisons.iter().enumerate() {
@@ -96,7 +106,7 @@ pub(crate) fn write(
             comparisons.len(),
             comparison.name
         );
-        outcomes.push(run::make(comparison, scale));
+        outcomes.push(run::make(comparison, scale, &data));
     }
     let minutes = start.elapsed().as_secs_f64() / 60.0;
     let mut machine = os::machine();

@@ -12,13 +12,15 @@ use crate::workloads::memory;
 /// The lock file with which this program was built.
 const LOCK: &str = include_str!("../../../../Cargo.lock");
 
-const PEERS: [&str; 8] = [
+const PEERS: [&str; 10] = [
     "elbowroom",
     "virtual-buffer",
     "boxcar",
     "append-only-vec",
     "orx-concurrent-vec",
     "bumpalo",
+    "memmap2",
+    "object_store",
     "userspace-pagefault",
     "mimalloc",
 ];
@@ -97,7 +99,12 @@ pub(crate) fn section(outcome: &Outcome) -> String {
     for contender in &outcome.contenders {
         text += &row(outcome, contender, by_wall_clock, has_memory);
     }
-    text + &percentiles(outcome)
+    text += &percentiles(outcome);
+    text += &traffic(outcome);
+    for note in outcome.notes() {
+        let _ = write!(text, "\n{}\n", wrapped(note));
+    }
+    text
 }
 
 fn row(outcome: &Outcome, contender: &Entrant, by_wall_clock: bool, has_memory: bool) -> String {
@@ -173,6 +180,28 @@ fn percentiles(outcome: &Outcome) -> String {
         text.push('\n');
     }
     text
+}
+
+/// Returns the reads of those contenders that count them.
+fn traffic(outcome: &Outcome) -> String {
+    let mut rows = String::new();
+    for contender in &outcome.contenders {
+        let Some(traffic) = contender.traffic() else {
+            continue;
+        };
+        let _ = writeln!(
+            rows,
+            "| {} | {} | {} | {} |",
+            contender.name,
+            traffic.requests,
+            size(traffic.bytes_moved),
+            ratio(traffic.bytes_moved as f64 / traffic.bytes_asked as f64)
+        );
+    }
+    if rows.is_empty() {
+        return rows;
+    }
+    format!("\n| | reads | bytes moved | moved ÷ asked |\n|---|---|---|---|\n{rows}")
 }
 
 /// Returns a share in per cent, or "all" for the whole.

@@ -1,6 +1,6 @@
 //! All comparisons together.
 
-use super::{access, append, arena, memory, scaling, touch, vectors};
+use super::{access, append, arena, memory, paged, scaling, touch, vectors};
 use crate::plan::{Comparison, Scale};
 
 /// Returns everything that the report measures, in its order.
@@ -13,6 +13,7 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
         access::comparisons(scale),
         scaling::comparisons(scale),
         memory::comparisons(scale),
+        paged::comparisons(scale),
     ]
     .into_iter()
     .flatten()

@@ -5,6 +5,7 @@ mod all;
 pub(crate) mod append;
 pub(crate) mod arena;
 pub(crate) mod memory;
+pub(crate) mod paged;
 pub(crate) mod scaling;
 pub(crate) mod touch;
 pub(crate) mod vectors;

@@ -1,0 +1,69 @@
+//! The page cache of Linux.
+
+#![allow(unsafe_code, reason = "system calls")]
+
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
+
+use super::mapped::{Advice, map_file};
+
+/// How often the kernel is asked. It keeps pages that another processor is handling at the moment.
+const TRIES: usize = 5;
+
+/// Makes a file durable and takes it out of the page cache. Returns the share that stays cached.
+pub(crate) fn evict(file: &File) -> Result<f64, String> {
+    file.sync_all().map_err(|error| format!("fsync: {error}"))?;
+    let mut cached = 1.0;
+    for _ in 0..TRIES {
+        // SAFETY: no preconditions; the length 0 means the whole file (posix_fadvise(2)).
+        match unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) } {
+            0 => {}
+            code => {
+                let error = io::Error::from_raw_os_error(code);
+                return Err(format!("posix_fadvise: {error}"));
+            }
+        }
+        cached = cached_share(file)?;
+        if cached == 0.0 {
+            break;
+        }
+    }
+    Ok(cached)
+}
+
+/// Returns the share of a file that is in the page cache.
+fn cached_share(file: &File) -> Result<f64, String> {
+    let map = map_file(file, Advice::None)?;
+    if map.is_empty() {
+        return Ok(0.0);
+    }
+    let mut pages = vec![0_u8; map.len().div_ceil(elbowroom::page_size())];
+    // SAFETY: the range is one live mapping, which starts at a page; the vector has a byte for each page of it
+    // (mincore(2)).
+    let result = unsafe {
+        libc::mincore(
+            map.as_ptr().cast_mut().cast(),
+            map.len(),
+            pages.as_mut_ptr().cast(),
+        )
+    };
+    if result != 0 {
+        return Err(format!("mincore: {}", io::Error::last_os_error()));
+    }
+    let cached = pages.iter().filter(|&&page| page & 1 == 1).count();
+    Ok(cached as f64 / pages.len() as f64)
+}
+
+/// Returns whether the file system of a file is in memory.
+pub(crate) fn is_in_memory(file: &File) -> bool {
+    let mut system = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the place is live and has the size of the structure that fstatfs(2) fills.
+    if unsafe { libc::fstatfs(file.as_raw_fd(), system.as_mut_ptr()) } != 0 {
+        return false;
+    }
+    // SAFETY: the call has filled the structure, since it returned 0.
+    let system = unsafe { system.assume_init() };
+    system.f_type == libc::TMPFS_MAGIC
+}
