@@ -32,7 +32,8 @@
 //! |---|---|
 //! | addresses | Element `i` is at `as_ptr().add(i)`, always. It may be touched while a guard lends it. |
 //! | limit | Pages in memory, also while they are loaded or written, and buffers of requests never exceed it. |
-//! | outside it | 8 bytes a touched page, 100 a resident one, page tables, stacks, the system's file cache. |
+//! | outside it | 8 bytes a touched page, 100 a resident one, page tables, stacks, the system's page cache. |
+//! | page cache | On Linux, reads of a file do not fill it: see [`FileStore`]. |
 //! | no room | `is_limit()` if guards pin everything. No call waits for a guard to be dropped. |
 //! | failures | An [`Error`] with the operation, the bytes, and what the store said. There are no signals. |
 //! | after a failure | The array works as before, and the next access tries again. |
@@ -57,8 +58,7 @@
 //!
 //! # Not there yet
 //!
-//! Writing to object stores, reading past the page cache (O_DIRECT), Zarr
-//! and Icechunk.
+//! Writing to object stores, reading past the page cache on Windows and macOS, Zarr and Icechunk.
 //!
 //! # Features
 //!

@@ -12,6 +12,8 @@ mod limits;
 mod linux;
 #[path = "all/model.rs"]
 mod model;
+#[path = "all/page_cache.rs"]
+mod page_cache;
 #[path = "all/paged_slice.rs"]
 mod paged_slice;
 #[cfg(feature = "remote")]

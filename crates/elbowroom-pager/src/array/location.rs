@@ -68,13 +68,15 @@ fn decode(path: &str) -> Option<String> {
 pub(super) fn open(
     location: &OsStr,
     is_writable: bool,
+    fills_page_cache: bool,
     memory_len: Option<u64>,
 ) -> Result<Box<dyn Store>, Error> {
     let text = location.to_string_lossy();
     let refuse = |cause: Cause| Error::new(Operation::Open, &text, 0..0, cause);
     let file = |path: &OsStr| {
         let store = FileStore::open(path, is_writable);
-        store.map_err(|error| refuse(Cause::Io(error)))
+        let store = store.map_err(|error| refuse(Cause::Io(error)))?;
+        Ok(store.page_cache(fills_page_cache))
     };
     match parse(location) {
         Location::Path(path) => Ok(Box::new(file(path)?)),

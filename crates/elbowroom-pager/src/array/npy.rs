@@ -42,11 +42,15 @@ impl Npy {
     /// # Errors
     /// `is_invalid()` if it is no such file; otherwise as [`PagedOptions::open`].
     pub fn open(location: impl AsRef<OsStr>) -> Result<Npy, Error> {
-        Npy::with(location.as_ref(), false)
+        Npy::with(location.as_ref(), false, false)
     }
 
-    pub(super) fn with(location: &OsStr, is_writable: bool) -> Result<Npy, Error> {
-        let store = location::open(location, is_writable, None)?;
+    pub(super) fn with(
+        location: &OsStr,
+        is_writable: bool,
+        fills_page_cache: bool,
+    ) -> Result<Npy, Error> {
+        let store = location::open(location, is_writable, fills_page_cache, None)?;
         let location = location.to_string_lossy().into_owned();
         match NpyHeader::read(&*store) {
             Ok(header) => Ok(Npy {
@@ -64,7 +68,8 @@ impl Npy {
         &self.header
     }
 
-    /// Returns the elements, in the order of the file. An offset and a length in the options do not matter.
+    /// Returns the elements, in the order of the file. An offset, a length and
+    /// [`page_cache`](PagedOptions::page_cache) in the options do not matter.
     ///
     /// # Errors
     /// `is_invalid()` if the elements are of another type or byte order, or if the file is shorter than its header

@@ -62,6 +62,7 @@ pub struct PagedOptions<T> {
     max_len: Option<usize>,
     pub(super) is_writable: bool,
     pub(super) threads: usize,
+    fills_page_cache: bool,
     elements: PhantomData<fn() -> T>,
 }
 
@@ -77,6 +78,7 @@ impl<T: AnyBitPattern> PagedOptions<T> {
             max_len: None,
             is_writable: false,
             threads: THREADS_DEFAULT,
+            fills_page_cache: false,
             elements: PhantomData,
         }
     }
@@ -144,6 +146,13 @@ impl<T: AnyBitPattern> PagedOptions<T> {
         self
     }
 
+    /// Sets whether what is read from a local file and written to it stays in the system's page cache, beside the pages
+    /// of the array. The default is no, see [`FileStore`](crate::FileStore).
+    pub fn page_cache(mut self, is_filled: bool) -> PagedOptions<T> {
+        self.fills_page_cache = is_filled;
+        self
+    }
+
     /// Opens a path, a `file://` URL, or `memory://` for zeros in memory, with a [`len`](PagedOptions::len). With the
     /// feature `remote` also `s3://`, `gs://`, `az://`, `http://` and `https://`, for reading.
     ///
@@ -183,7 +192,7 @@ impl<T: AnyBitPattern> PagedOptions<T> {
     where
         T: NpyType,
     {
-        let npy = Npy::with(location.as_ref(), self.is_writable)?;
+        let npy = Npy::with(location.as_ref(), self.is_writable, self.fills_page_cache)?;
         let header = npy.header().clone();
         Ok((npy.array(self)?, header))
     }
@@ -202,7 +211,12 @@ impl<T: AnyBitPattern> PagedOptions<T> {
     pub(super) fn store_at(&self, location: &OsStr) -> Result<Box<dyn Store>, Error> {
         let bytes = self.len.and_then(|len| len.checked_mul(size_of::<T>()));
         let memory_len = bytes.and_then(|bytes| self.offset.checked_add(bytes as u64));
-        location::open(location, self.is_writable, memory_len)
+        location::open(
+            location,
+            self.is_writable,
+            self.fills_page_cache,
+            memory_len,
+        )
     }
 
     pub(super) fn open_boxed(
@@ -417,6 +431,7 @@ impl<T> fmt::Debug for PagedOptions<T> {
             .field("max_len", &self.max_len)
             .field("is_writable", &self.is_writable)
             .field("threads", &self.threads)
+            .field("fills_page_cache", &self.fills_page_cache)
             .finish()
     }
 }

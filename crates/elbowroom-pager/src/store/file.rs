@@ -3,11 +3,18 @@
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::SystemTime;
 
 use super::{Store, StoreError};
 use crate::os;
+
+/// What a direct read takes: addresses, offsets and lengths that are multiples of a block of the device. 4 KiB is a
+/// multiple of any block that devices have, with few exceptions, which refuse.
+const DIRECT_ALIGN: usize = 4096;
+
+/// The largest page that a page cache has: a huge page.
+const CACHED_PAGE_MAX: u64 = 2 << 20;
 
 /// A local file.
 ///
@@ -19,9 +26,20 @@ use crate::os;
 /// modification; a change within one tick of the file system's clock after opening may be missed. A writable file must
 /// not become shorter: its time of modification changes with each write of the array itself, so a foreign write cannot
 /// be told from one of ours.
+///
+/// On Linux, reads do not fill the system's page cache. What is there already is copied from it, and stays there. The
+/// rest is read past it (O_DIRECT); or through it, and taken out again, where the file system has no direct reads, and
+/// for bytes that do not start at a multiple of 4 KiB in the file. Writes go through the page cache, and
+/// [`flush`](Store::flush) takes the file out of it. [`page_cache`](FileStore::page_cache) turns all of this off.
+/// On other systems, the page cache holds what was read and written.
 #[derive(Debug)]
 pub struct FileStore {
     file: File,
+    // The same file for direct reads.
+    direct: Option<File>,
+    // The file system has refused a direct read.
+    refuses_direct: AtomicBool,
+    fills_page_cache: bool,
     is_writable: bool,
     // The length that reads may count on. Changed by `set_len` alone.
     len: AtomicU64,
@@ -42,11 +60,63 @@ impl FileStore {
             return Err(io::ErrorKind::IsADirectory.into());
         }
         Ok(FileStore {
+            direct: os::reopen_direct(&file),
+            refuses_direct: AtomicBool::new(false),
+            fills_page_cache: false,
             file,
             is_writable,
             len: AtomicU64::new(metadata.len()),
             modified: metadata.modified().ok(),
         })
+    }
+
+    /// Sets whether what is read and written stays in the system's page cache, from where another program, or a later
+    /// run of this one, reads it faster. It counts as memory of the process's control group. The default is no.
+    #[must_use = "the store is returned"]
+    pub fn page_cache(mut self, is_filled: bool) -> FileStore {
+        self.fills_page_cache = is_filled;
+        self
+    }
+
+    /// Reads at most the buffer's length, by the means that fits.
+    fn read_some(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let range = offset..offset + buffer.len() as u64;
+        if self.fills_page_cache || os::is_cached(&self.file, range) {
+            return os::read_at(&self.file, buffer, offset);
+        }
+        if let Some(direct) = self.direct_for(offset, buffer) {
+            let whole = buffer.len() / DIRECT_ALIGN * DIRECT_ALIGN;
+            match os::read_at(direct, &mut buffer[..whole], offset) {
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+                    ) =>
+                {
+                    self.refuses_direct.store(true, Relaxed);
+                }
+                done => return done,
+            }
+        }
+        match os::read_uncached_at(&self.file, buffer, offset) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+            done => return done,
+        }
+        let count = os::read_at(&self.file, buffer, offset)?;
+        // What the cache keeps as one page is dropped only if all of it is in the range. So what the last read left is
+        // dropped now.
+        let start = offset.saturating_sub(CACHED_PAGE_MAX);
+        os::drop_cached(&self.file, start..offset + count as u64);
+        Ok(count)
+    }
+
+    /// Returns the file for direct reads, if the beginning of the buffer can be filled by one.
+    fn direct_for(&self, offset: u64, buffer: &[u8]) -> Option<&File> {
+        let is_aligned = buffer.as_ptr().addr() % DIRECT_ALIGN == 0
+            && offset % DIRECT_ALIGN as u64 == 0
+            && buffer.len() >= DIRECT_ALIGN;
+        let direct = self.direct.as_ref();
+        direct.filter(|_| is_aligned && !self.refuses_direct.load(Relaxed))
     }
 
     /// Fails if the file is not what it was at opening.
@@ -74,7 +144,7 @@ impl Store for FileStore {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), StoreError> {
         let mut done = 0;
         while done < buffer.len() {
-            match os::read_at(&self.file, &mut buffer[done..], offset + done as u64) {
+            match self.read_some(offset + done as u64, &mut buffer[done..]) {
                 // The end of the file, where there were bytes before.
                 Ok(0) => {
                     let (was, is) = (self.len.load(Relaxed), self.file.metadata()?.len());
@@ -106,7 +176,11 @@ impl Store for FileStore {
     }
 
     fn flush(&self) -> Result<(), StoreError> {
-        Ok(self.file.sync_data()?)
+        self.file.sync_data()?;
+        if !self.fills_page_cache {
+            os::drop_cached(&self.file, 0..self.len.load(Relaxed));
+        }
+        Ok(())
     }
 
     fn set_len(&self, len: u64) -> Result<(), StoreError> {
