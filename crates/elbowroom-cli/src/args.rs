@@ -1,10 +1,28 @@
 //! The command line: parsed by clap into the settings of each command, then checked.
 
+/// The examples at the end of a command's help, after a note if the command takes sizes.
+macro_rules! examples {
+    (sizes: $examples:literal) => {
+        concat!(
+            "\
+SIZE is a whole number of bytes, or of KiB, MiB, GiB, TiB or PiB (powers of 1024): 4096, 64MiB, 1TiB.
+K, M, G, T and P mean the same. KB, MB and so on are ambiguous (1000 or 1024) and are refused.
+
+",
+            examples!($examples)
+        )
+    };
+    ($examples:literal) => {
+        concat!("Examples:", $examples)
+    };
+}
+
 mod choices;
-mod help;
+mod demo;
 mod page;
 
 pub(crate) use choices::{Means, Workload};
+pub(crate) use demo::{Char, Demo, Transcript};
 pub(crate) use page::{
     Dtype, Limits, Page, PageCat, PageCommand, PageCopy, PageGather, PageSort, Source,
 };
@@ -12,16 +30,11 @@ pub(crate) use page::{
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use elbowroom::page_size;
 use elbowroom_map::Wanted;
 
 use crate::size;
-use help::{
-    BENCH_EXAMPLES, COMPARE_EXAMPLES, COMPLETIONS_EXAMPLES, DEMO_EXAMPLES, DOCTOR_EXAMPLES,
-    EXAMPLES, MAN_EXAMPLES, MAP_EXAMPLES, WATCH_EXAMPLES,
-};
 
 /// The command to run, with its settings.
 #[derive(Subcommand)]
@@ -35,35 +48,6 @@ pub(crate) enum Command {
     Page(Page),
     Completions(Completions),
     Man(Man),
-}
-
-/// Where the transcript goes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Transcript {
-    /// Printed, line by line, as things happen.
-    Printed,
-    /// Part of a JSON object.
-    InJson,
-    /// Nothing.
-    Dropped,
-}
-
-/// The type of a character (TCHAR) in Microsoft's program.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Char {
-    /// One byte: the program reserves exactly what it stores
-    Narrow,
-    /// Two bytes, as in a Unicode build: the program stores twice what it reserves
-    Wide,
-}
-
-impl Char {
-    pub(crate) fn bytes(self) -> usize {
-        match self {
-            Char::Narrow => 1,
-            Char::Wide => 2,
-        }
-    }
 }
 
 /// Parses the command line. Ends the process with a message if it is not valid.
@@ -111,84 +95,18 @@ fn refuse(name: &str, message: String) -> ! {
 
 /// Reserve address space once, commit pages when they are touched, never move the data.
 #[derive(Parser)]
-#[command(name = "elbowroom", version, arg_required_else_help = true, after_help = EXAMPLES)]
+#[command(name = "elbowroom", version, arg_required_else_help = true, after_help = examples!("
+  elbowroom demo                                      Microsoft's program, with the same transcript
+  elbowroom demo --reserve 64GiB --summary            the same in a large reservation, with its cost
+  elbowroom compare                                   the cost of committing up front and on touch
+  elbowroom bench                                     measures the ways of committing
+  elbowroom doctor                                    what this machine permits, and what to change
+  elbowroom map 1234                                  what a process has reserved, committed and resident
+  elbowroom watch                                     pages that turn from reserved to committed
+  elbowroom page sum samples.npy --resident 16MiB     the sum of a file that does not fit in memory"))]
 struct Cli {
     #[command(subcommand)]
     command: Command,
-}
-
-/// Run Microsoft's program "Reserving and Committing Memory"
-///
-/// The program reserves 80 pages and stores one character after another into them. Each page fault commits
-/// one more page, and the same instruction runs again. Each line of the transcript is the line of Microsoft's
-/// program, printed when the event happens.
-///
-/// The exit status is 0 at the end, and also when the pages run out, because no system call has failed then.
-/// If a commit fails, it is the system's error number. If reserving, releasing or printing fails, it is 1.
-#[derive(Args)]
-#[command(after_help = DEMO_EXAMPLES, verbatim_doc_comment)]
-pub(crate) struct Demo {
-    /// Largest number of pages to commit and store into
-    #[arg(long, value_name = "N", default_value = "80", value_parser = at_least_one)]
-    pub(crate) page_limit: usize,
-
-    /// Size of the reservation [default: the pages of --page-limit]
-    ///
-    /// A larger one shows that reserving costs no memory. With a smaller one, the commit past its end fails.
-    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
-    pub(crate) reserve: Option<usize>,
-
-    /// Number of pages that a fault commits
-    #[arg(long, value_name = "N", default_value = "1", value_parser = at_least_one)]
-    pub(crate) growth: usize,
-
-    /// Type of the characters that are stored
-    #[arg(long, value_enum, default_value = "narrow")]
-    pub(crate) char: Char,
-
-    /// Print no transcript
-    #[arg(long, conflicts_with = "json")]
-    pub(crate) quiet: bool,
-
-    /// Print what was reserved, committed and used to standard error
-    #[arg(long)]
-    pub(crate) summary: bool,
-
-    /// Print one JSON object that contains the transcript
-    #[arg(long)]
-    pub(crate) json: bool,
-
-    /// Make the Nth commit fail as if memory had run out, counted from 1
-    ///
-    /// If --growth is above 1, the library then commits only the page that was touched, which succeeds.
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
-    pub(crate) fail_commit_at: Option<usize>,
-
-    /// Make reserving fail
-    #[arg(long)]
-    pub(crate) fail_reserve: bool,
-
-    /// Make releasing fail
-    #[arg(long)]
-    pub(crate) fail_release: bool,
-
-    /// Make page N raise a fault that is not a page fault, counted from 0
-    ///
-    /// A bus error on Unix, a guard page on Windows. Not with --growth: a larger commit would cover the page.
-    #[arg(long, value_name = "N", conflicts_with = "growth")]
-    pub(crate) other_fault_at: Option<usize>,
-
-    /// Draw the pages of the region after the transcript
-    #[arg(long, conflicts_with = "json")]
-    pub(crate) picture: bool,
-
-    /// Write an SVG drawing of the faults and of the region at the end
-    #[arg(long, value_name = "FILE")]
-    pub(crate) svg: Option<PathBuf>,
-
-    /// Write the same drawing as a self-contained HTML page
-    #[arg(long, value_name = "FILE")]
-    pub(crate) html: Option<PathBuf>,
 }
 
 /// Compare the cost of committing up front and on touch
@@ -197,7 +115,10 @@ pub(crate) struct Demo {
 /// second time the touches commit. The figures are read while the memory is held. If one of the two fails,
 /// that is a result and not a failure of the command: by default more is reserved than can be committed.
 #[derive(Args)]
-#[command(after_help = COMPARE_EXAMPLES, verbatim_doc_comment)]
+#[command(after_help = examples!(sizes: "
+  elbowroom compare                                   more than can be committed up front
+  elbowroom compare --reserve 1GiB --touch 1GiB       touches all of it: the cost of the faults
+  elbowroom compare --reserve 1GiB --touch 1GiB --growth 512"), verbatim_doc_comment)]
 pub(crate) struct Compare {
     /// Size of the reservation [default: at least four times what this machine can commit]
     #[arg(long = "reserve", value_name = "SIZE", value_parser = size::parse)]
@@ -227,7 +148,11 @@ pub(crate) struct Compare {
 /// where threads wait for each other. Ways that this machine does not have or does not permit are listed with the
 /// reason, which is not a failure of the command. The command does not use more memory than is available.
 #[derive(Args)]
-#[command(after_help = BENCH_EXAMPLES, verbatim_doc_comment)]
+#[command(after_help = examples!(sizes: "
+  elbowroom bench                               takes less than a minute
+  elbowroom bench --quick                       takes seconds
+  elbowroom bench --size 1GiB --svg bench.svg   more memory, and a drawing
+  elbowroom bench --json | jq -c '.tables[0].mechanisms[] | [.id, .ratio.median]'"), verbatim_doc_comment)]
 pub(crate) struct Bench {
     /// Size of the memory, rounded up to a multiple of 2 MiB [default: 64MiB, or what fits]
     #[arg(long = "size", value_name = "SIZE", value_parser = size::parse)]
@@ -263,7 +188,10 @@ pub(crate) struct Bench {
 ///
 /// The exit status is 1 if a feature is missing, and 0 otherwise.
 #[derive(Args)]
-#[command(after_help = DOCTOR_EXAMPLES, verbatim_doc_comment)]
+#[command(after_help = examples!("
+  elbowroom doctor                        run it where your program will run
+  docker run IMAGE elbowroom doctor       the limits in a container
+  elbowroom doctor --json | jq '.findings[] | select(.level != \"ok\")'"), verbatim_doc_comment)]
 pub(crate) struct Doctor {
     /// Show everything, not only what needs attention
     #[arg(long)]
@@ -285,7 +213,12 @@ pub(crate) struct Doctor {
 /// `elbowroom doctor`); otherwise they are listed as reservations. Control and format characters in names are
 /// printed as numbers.
 #[derive(Args)]
-#[command(after_help = MAP_EXAMPLES, verbatim_doc_comment)]
+#[command(after_help = examples!("
+  elbowroom map --self --region sample       a region, page by page
+  elbowroom map 1234                         the sums and the largest regions of a process
+  elbowroom map 1234 --region 0x7f12c0a00000 the region with this address
+  elbowroom map 1234 --html map.html         the same as a page for a browser
+  elbowroom map 1234 --json > before.json; sleep 60; elbowroom map 1234 --diff before.json"), verbatim_doc_comment)]
 pub(crate) struct Map {
     /// Process to show
     #[arg(value_name = "PID", required_unless_present = "own", value_parser = clap::value_parser!(u32).range(1..))]
@@ -329,7 +262,14 @@ pub(crate) struct Map {
 ///
 /// A terminal is required, except with --once, --json and --svg. These take one snapshot; of a workload, at its end.
 #[derive(Args)]
-#[command(after_help = WATCH_EXAMPLES, verbatim_doc_comment)]
+#[command(after_help = examples!("
+  elbowroom watch                                  Microsoft's 80 pages; ? shows the keys
+  elbowroom watch --workload budget                budgets that are used up
+  elbowroom watch --workload random --backend userfault
+  elbowroom watch --workload threads --once        the final state, without a terminal
+  elbowroom watch --workload budget --svg a.svg    the same as a drawing
+  elbowroom watch 1234                             another process, twice a second
+  elbowroom watch 1234 --json | jq .total          one snapshot"), verbatim_doc_comment)]
 pub(crate) struct Watch {
     /// Process to watch
     #[arg(value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
@@ -359,7 +299,11 @@ pub(crate) struct Watch {
 
 /// Print a completion script for a shell
 #[derive(Args)]
-#[command(after_help = COMPLETIONS_EXAMPLES, verbatim_doc_comment)]
+#[command(after_help = examples!("
+  elbowroom completions bash > ~/.local/share/bash-completion/completions/elbowroom
+  elbowroom completions zsh > \"${fpath[1]}/_elbowroom\"
+  elbowroom completions fish > ~/.config/fish/completions/elbowroom.fish
+  elbowroom completions powershell >> $PROFILE"), verbatim_doc_comment)]
 pub(crate) struct Completions {
     /// Shell to complete in
     #[arg(value_enum)]
@@ -368,7 +312,10 @@ pub(crate) struct Completions {
 
 /// Print the manual page in the format of man(1)
 #[derive(Args)]
-#[command(after_help = MAN_EXAMPLES, verbatim_doc_comment)]
+#[command(after_help = examples!("
+  elbowroom man | man -l -
+  elbowroom man map > ~/.local/share/man/man1/elbowroom-map.1
+  elbowroom man page sum | man -l -"), verbatim_doc_comment)]
 pub(crate) struct Man {
     /// Command whose page to print, such as `map` or `page sum` [default: the page of elbowroom]
     #[arg(value_name = "COMMAND")]
@@ -380,52 +327,6 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(0) => Err("it must be at least 1".to_owned()),
         Ok(number) => Ok(number),
         Err(error) => Err(error.to_string()),
-    }
-}
-
-impl Demo {
-    /// Checks the settings that depend on the page size.
-    fn check(&self) -> Result<(), String> {
-        let Some(limit_bytes) = self.limit_bytes() else {
-            return Err(format!(
-                "--page-limit {} is more pages than can be addressed",
-                self.page_limit
-            ));
-        };
-        let reserved = self.reserve.unwrap_or(limit_bytes);
-        let touched = self.page_limit.min(reserved.div_ceil(page_size()));
-        match self.other_fault_at {
-            Some(at) if at >= touched => Err(format!(
-                "--other-fault-at {at}: the pages are 0 to {}",
-                touched - 1
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    /// Returns the size of the pages of `--page-limit`, or `None` if their characters cannot be addressed.
-    fn limit_bytes(&self) -> Option<usize> {
-        let bytes = self.page_limit.checked_mul(page_size())?;
-        // The last byte stored must have an offset, so wide characters count too.
-        let stored = bytes.checked_mul(self.char.bytes())?;
-        (stored <= isize::MAX as usize).then_some(bytes)
-    }
-
-    pub(crate) fn reserve_bytes(&self) -> usize {
-        self.reserve
-            .unwrap_or_else(|| self.page_limit * page_size())
-    }
-
-    pub(crate) fn transcript(&self) -> Transcript {
-        match (self.quiet, self.json) {
-            (true, _) => Transcript::Dropped,
-            (_, true) => Transcript::InJson,
-            _ => Transcript::Printed,
-        }
-    }
-
-    pub(crate) fn is_drawn(&self) -> bool {
-        self.picture || self.svg.is_some() || self.html.is_some()
     }
 }
 

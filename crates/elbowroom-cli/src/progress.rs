@@ -8,6 +8,7 @@ const BAR_COLUMNS: usize = 24;
 /// The columns that every terminal has.
 const COLUMNS: usize = 79;
 
+/// A bar, until it is dropped.
 pub(crate) struct Progress {
     is_shown: bool,
     steps: usize,
@@ -36,9 +37,11 @@ impl Progress {
         }
         self.done += 1;
     }
+}
 
-    /// Removes the bar.
-    pub(crate) fn end(self) {
+/// Removes the bar.
+impl Drop for Progress {
+    fn drop(&mut self) {
         if self.is_shown {
             let _ = write!(io::stderr(), "\r{:COLUMNS$}\r", "");
         }

@@ -7,10 +7,6 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::help::{
-    PAGE_CAT_EXAMPLES, PAGE_COPY_EXAMPLES, PAGE_EXAMPLES, PAGE_GATHER_EXAMPLES, PAGE_INFO_EXAMPLES,
-    PAGE_MAX_EXAMPLES, PAGE_MIN_EXAMPLES, PAGE_SORT_EXAMPLES, PAGE_SUM_EXAMPLES,
-};
 use crate::size;
 
 /// Work on files of numbers that are larger than the memory you may use
@@ -19,7 +15,13 @@ use crate::size;
 /// the byte order of this machine, or a .npy file of NumPy, which says itself what its elements are. A failure of the
 /// disk, a file that is cut off and a file that another program changes are errors, and the exit status is 1.
 #[derive(Args)]
-#[command(after_help = PAGE_EXAMPLES, verbatim_doc_comment)]
+#[command(after_help = examples!("
+  elbowroom page info samples.npy
+  elbowroom page sum samples.f64 --dtype f64 --resident 16MiB
+  elbowroom page cat samples.npy --range 1000..1010
+  elbowroom page gather samples.npy 5 1000000 7
+  elbowroom page sort samples.npy --resident 1GiB
+  elbowroom page copy samples.npy backup.npy"), verbatim_doc_comment)]
 pub(crate) struct Page {
     #[command(subcommand)]
     pub(crate) command: PageCommand,
@@ -27,10 +29,36 @@ pub(crate) struct Page {
 
 #[derive(Subcommand)]
 pub(crate) enum PageCommand {
-    Info(PageInfo),
-    Sum(PageSum),
-    Min(PageMin),
-    Max(PageMax),
+    /// Show what a file holds, without reading its elements
+    #[command(after_help = examples!(sizes: "
+  elbowroom page info samples.npy
+  elbowroom page info records.bin --dtype u32 --offset 512 --json"), verbatim_doc_comment)]
+    Info(Source),
+
+    /// Print the sum of all elements
+    ///
+    /// The sum of integers is exact. Floating-point numbers are added as f64, with compensation (Neumaier).
+    #[command(after_help = examples!(sizes: "
+  elbowroom page sum samples.npy
+  elbowroom page sum samples.f64 --dtype f64 --resident 16MiB --json"), verbatim_doc_comment)]
+    Sum(Source),
+
+    /// Print the smallest element
+    ///
+    /// If an element is NaN, the result is NaN. --json also prints the index of the first such element.
+    #[command(after_help = examples!(sizes: "
+  elbowroom page min samples.npy
+  elbowroom page min samples.f64 --dtype f64 --json | jq .index"), verbatim_doc_comment)]
+    Min(Source),
+
+    /// Print the largest element
+    ///
+    /// If an element is NaN, the result is NaN. --json also prints the index of the first such element.
+    #[command(after_help = examples!(sizes: "
+  elbowroom page max samples.npy
+  elbowroom page max samples.f64 --dtype f64 --json | jq .index"), verbatim_doc_comment)]
+    Max(Source),
+
     Cat(PageCat),
     Gather(PageGather),
     Sort(PageSort),
@@ -54,19 +82,8 @@ pub(crate) enum Dtype {
 
 impl Dtype {
     /// Returns the name on the command line.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Dtype::U8 => "u8",
-            Dtype::U16 => "u16",
-            Dtype::U32 => "u32",
-            Dtype::U64 => "u64",
-            Dtype::I8 => "i8",
-            Dtype::I16 => "i16",
-            Dtype::I32 => "i32",
-            Dtype::I64 => "i64",
-            Dtype::F32 => "f32",
-            Dtype::F64 => "f64",
-        }
+    pub(crate) fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
     }
 }
 
@@ -107,47 +124,11 @@ pub(crate) struct Limits {
     pub(crate) json: bool,
 }
 
-/// Show what a file holds, without reading its elements
-#[derive(Args)]
-#[command(after_help = PAGE_INFO_EXAMPLES, verbatim_doc_comment)]
-pub(crate) struct PageInfo {
-    #[command(flatten)]
-    pub(crate) source: Source,
-}
-
-/// Print the sum of all elements
-///
-/// The sum of integers is exact. Floating-point numbers are added as f64, with compensation (Neumaier).
-#[derive(Args)]
-#[command(after_help = PAGE_SUM_EXAMPLES, verbatim_doc_comment)]
-pub(crate) struct PageSum {
-    #[command(flatten)]
-    pub(crate) source: Source,
-}
-
-/// Print the smallest element
-///
-/// If an element is NaN, the result is NaN. --json also prints the index of the first such element.
-#[derive(Args)]
-#[command(after_help = PAGE_MIN_EXAMPLES, verbatim_doc_comment)]
-pub(crate) struct PageMin {
-    #[command(flatten)]
-    pub(crate) source: Source,
-}
-
-/// Print the largest element
-///
-/// If an element is NaN, the result is NaN. --json also prints the index of the first such element.
-#[derive(Args)]
-#[command(after_help = PAGE_MAX_EXAMPLES, verbatim_doc_comment)]
-pub(crate) struct PageMax {
-    #[command(flatten)]
-    pub(crate) source: Source,
-}
-
 /// Print elements in order, one a line
 #[derive(Args)]
-#[command(after_help = PAGE_CAT_EXAMPLES, verbatim_doc_comment)]
+#[command(after_help = examples!(sizes: "
+  elbowroom page cat samples.npy --range ..10            the first 10
+  elbowroom page cat samples.i32 --dtype i32 | sort -n | tail -1"), verbatim_doc_comment)]
 pub(crate) struct PageCat {
     #[command(flatten)]
     pub(crate) source: Source,
@@ -162,7 +143,9 @@ pub(crate) struct PageCat {
 /// Pages are read once for many indices, adjacent pages at once. Without an index, indices are read from standard
 /// input, separated by spaces or lines.
 #[derive(Args)]
-#[command(after_help = PAGE_GATHER_EXAMPLES, verbatim_doc_comment)]
+#[command(after_help = examples!(sizes: "
+  elbowroom page gather samples.npy 5 1000000 7
+  elbowroom page gather samples.f64 --dtype f64 --page 4KiB < indices.txt"), verbatim_doc_comment)]
 pub(crate) struct PageGather {
     #[command(flatten)]
     pub(crate) source: Source,
@@ -184,7 +167,9 @@ pub(crate) struct PageGather {
 /// Ctrl-C leaves nothing behind. After a kill or a crash, a hidden file beside the original may be left, whose name
 /// ends in .sorted-PID and which can be removed. On Windows, this also holds for Ctrl-C.
 #[derive(Args)]
-#[command(after_help = PAGE_SORT_EXAMPLES, verbatim_doc_comment)]
+#[command(after_help = examples!(sizes: "
+  elbowroom page sort samples.npy
+  elbowroom page sort samples.f64 --dtype f64 --resident 1GiB --threads 4 --json"), verbatim_doc_comment)]
 pub(crate) struct PageSort {
     #[command(flatten)]
     pub(crate) source: Source,
@@ -199,7 +184,9 @@ pub(crate) struct PageSort {
 /// The copy is written beside the target under another name, and takes its name at the end. So a target that exists
 /// is whole. A .npy file is copied with its header; with --offset, a raw part of any file is copied.
 #[derive(Args)]
-#[command(after_help = PAGE_COPY_EXAMPLES, verbatim_doc_comment)]
+#[command(after_help = examples!(sizes: "
+  elbowroom page copy samples.npy backup.npy
+  elbowroom page copy records.bin body.bin --offset 512 --force"), verbatim_doc_comment)]
 pub(crate) struct PageCopy {
     /// Path or URL of the file to copy
     #[arg(value_name = "LOCATION")]
@@ -248,11 +235,7 @@ fn range(text: &str) -> Result<Indices, String> {
     let (start, end) = text.split_once("..").ok_or(form)?;
     let index = |text: &str| text.parse::<usize>().map_err(|_| form.to_owned());
     let start = if start.is_empty() { 0 } else { index(start)? };
-    let end = if end.is_empty() {
-        None
-    } else {
-        Some(index(end)?)
-    };
+    let end = (!end.is_empty()).then(|| index(end)).transpose()?;
     if end.is_some_and(|end| end < start) {
         return Err("the range ends before it starts".to_owned());
     }
@@ -273,13 +256,5 @@ mod tests {
         }
         assert_eq!((offset("0"), offset("4K")), (Ok(0), Ok(4096)));
         assert!(offset("-1").is_err());
-    }
-
-    #[test]
-    fn names_of_types_are_those_of_the_command_line() {
-        for &dtype in Dtype::value_variants() {
-            let value = dtype.to_possible_value().unwrap();
-            assert_eq!(value.get_name(), dtype.name());
-        }
     }
 }

@@ -81,7 +81,7 @@ fn measure(settings: &Bench) -> Result<Outcome, String> {
             break;
         }
     }
-    progress.end();
+    drop(progress);
     Ok(Outcome {
         system: os::system(),
         size_bytes,

@@ -54,17 +54,12 @@ pub(super) fn run(settings: &PageCopy) -> Result<i32, String> {
 /// Copies all bytes.
 fn copy(array: &PagedArray<u8>, beside: &mut Beside, ending: &Ending) -> Result<(), String> {
     let mut percent = Percent::new("copying", array.len());
-    let mut copy = || {
-        for chunk in array.scan(..).map_err(told)? {
-            ending.check()?;
-            let chunk = chunk.map_err(told)?;
-            let written = beside.file.write_all(&chunk);
-            written.map_err(|error| beside.cannot_write(error))?;
-            percent.add(chunk.len());
-        }
-        Ok(())
-    };
-    let copied = copy();
-    percent.end();
-    copied
+    for chunk in array.scan(..).map_err(told)? {
+        ending.check()?;
+        let chunk = chunk.map_err(told)?;
+        let written = beside.file.write_all(&chunk);
+        written.map_err(|error| beside.cannot_write(error))?;
+        percent.add(chunk.len());
+    }
+    Ok(())
 }

@@ -12,74 +12,65 @@ use super::report::{Cost, Percent};
 use crate::output::{json, print};
 
 /// The result to compute.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub(super) enum Fold {
     Sum,
     Min,
     Max,
 }
 
+/// The JSON object; the parts of other results are left out.
 #[derive(Serialize)]
 struct Report<'a> {
     location: &'a str,
     elements: usize,
-    #[serde(flatten)]
-    result: Found,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sum: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<usize>,
     cost: Cost,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Found {
-    Sum(Value),
-    #[serde(untagged)]
-    Min {
-        min: Value,
-        index: usize,
-    },
-    #[serde(untagged)]
-    Max {
-        max: Value,
-        index: usize,
-    },
 }
 
 pub(super) fn run<T: Number>(fold: Fold, opened: Opened<'_>) -> Result<i32, String> {
     let is_json = opened.source.limits.json;
     let array = opened.array::<T>()?;
-    let (text, result) = match fold {
+    let (text, value, index) = match fold {
         Fold::Sum => {
             let mut sum = T::Sum::default();
             each(&array, "adding", |_, element| sum.add(element))?;
             let (text, value) = sum.result();
-            (text, Found::Sum(value))
+            (text, value, None)
         }
-        Fold::Min => {
-            let (min, index) = extreme(&array, Ordering::Less)?;
-            let text = format!("{min:?}");
-            let min = min.json();
-            (text, Found::Min { min, index })
-        }
-        Fold::Max => {
-            let (max, index) = extreme(&array, Ordering::Greater)?;
-            let text = format!("{max:?}");
-            let max = max.json();
-            (text, Found::Max { max, index })
+        Fold::Min | Fold::Max => {
+            let (element, index) = extreme(&array, fold)?;
+            (format!("{element:?}"), element.json(), Some(index))
         }
     };
     if !is_json {
         return print(text);
     }
+    let of = |which| (which == fold).then(|| value.clone());
     print(json(&Report {
         location: array.location(),
         elements: array.len(),
-        result,
+        sum: of(Fold::Sum),
+        min: of(Fold::Min),
+        max: of(Fold::Max),
+        index,
         cost: Cost::of(&array),
     }))
 }
 
-/// Returns the first element that comes before all others in an order, or the first NaN, and its index.
-fn extreme<T: Number>(array: &PagedArray<T>, wanted: Ordering) -> Result<(T, usize), String> {
+/// Returns the first element that is smaller or larger than all others, or the first NaN, and its index.
+fn extreme<T: Number>(array: &PagedArray<T>, fold: Fold) -> Result<(T, usize), String> {
+    let wanted = match fold {
+        Fold::Max => Ordering::Greater,
+        _ => Ordering::Less,
+    };
     let mut best: Option<(T, usize)> = None;
     each(array, "searching", |index, element| {
         let is_better = match best {
@@ -103,20 +94,12 @@ fn each<T: Number>(
     let mut percent = Percent::new(what, array.len());
     let mut index = 0;
     for chunk in array.scan(..).map_err(told)? {
-        let chunk = chunk.map_err(told);
-        let chunk = match chunk {
-            Ok(chunk) => chunk,
-            Err(message) => {
-                percent.end();
-                return Err(message);
-            }
-        };
+        let chunk = chunk.map_err(told)?;
         for &element in &*chunk {
             visit(index, element);
             index += 1;
         }
         percent.add(chunk.len());
     }
-    percent.end();
     Ok(())
 }

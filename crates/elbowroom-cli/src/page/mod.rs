@@ -3,6 +3,21 @@
 //! `open` makes arrays from the command line, `number` is what the element types have in common, and the others are one
 //! file for each kind of work.
 
+/// Evaluates an expression in which the type `$T` is the one that a name stands for.
+macro_rules! with_type {
+    ($dtype:expr, $T:ident => $work:expr) => {
+        with_type!($dtype, $T => $work, U8 u8 U16 u16 U32 u32 U64 u64 I8 i8 I16 i16 I32 i32 I64 i64 F32 f32 F64 f64)
+    };
+    ($dtype:expr, $T:ident => $work:expr, $($name:ident $type:ident)*) => {
+        match $dtype {
+            $(crate::args::Dtype::$name => {
+                type $T = $type;
+                $work
+            })*
+        }
+    };
+}
+
 mod copy;
 mod fold;
 mod number;
@@ -11,28 +26,25 @@ mod replace;
 mod report;
 mod show;
 mod sort;
-mod typed;
 
-use crate::args::{PageCat, PageCommand, PageGather, Source};
+use crate::args::{PageCommand, Source};
 use fold::Fold;
-use number::Number;
 use open::Opened;
-use typed::{Work, typed};
 
 /// Does the work, and returns the exit status of the process.
 pub(crate) fn run(command: &PageCommand) -> Result<i32, String> {
     match command {
-        PageCommand::Info(info) => show::info(&info.source),
-        PageCommand::Sum(sum) => fold(Fold::Sum, &sum.source),
-        PageCommand::Min(min) => fold(Fold::Min, &min.source),
-        PageCommand::Max(max) => fold(Fold::Max, &max.source),
+        PageCommand::Info(source) => show::info(source),
+        PageCommand::Sum(source) => fold(Fold::Sum, source),
+        PageCommand::Min(source) => fold(Fold::Min, source),
+        PageCommand::Max(source) => fold(Fold::Max, source),
         PageCommand::Cat(cat) => {
             let opened = Opened::new(&cat.source)?;
-            typed(opened.dtype()?, (cat, opened))
+            with_type!(opened.dtype()?, T => show::cat::<T>(cat, opened))
         }
         PageCommand::Gather(gather) => {
             let opened = Opened::new(&gather.source)?;
-            typed(opened.dtype()?, (gather, opened))
+            with_type!(opened.dtype()?, T => show::gather::<T>(gather, opened))
         }
         PageCommand::Sort(sort) => sort::run(sort),
         PageCommand::Copy(copy) => copy::run(copy),
@@ -41,23 +53,5 @@ pub(crate) fn run(command: &PageCommand) -> Result<i32, String> {
 
 fn fold(fold: Fold, source: &Source) -> Result<i32, String> {
     let opened = Opened::new(source)?;
-    typed(opened.dtype()?, (fold, opened))
-}
-
-impl Work for (Fold, Opened<'_>) {
-    fn run<T: Number>(self) -> Result<i32, String> {
-        fold::run::<T>(self.0, self.1)
-    }
-}
-
-impl Work for (&PageCat, Opened<'_>) {
-    fn run<T: Number>(self) -> Result<i32, String> {
-        show::cat::<T>(self.0, self.1)
-    }
-}
-
-impl Work for (&PageGather, Opened<'_>) {
-    fn run<T: Number>(self) -> Result<i32, String> {
-        show::gather::<T>(self.0, self.1)
-    }
+    with_type!(opened.dtype()?, T => fold::run::<T>(fold, opened))
 }

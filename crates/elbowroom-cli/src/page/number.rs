@@ -6,13 +6,8 @@ use std::fmt::Debug;
 use elbowroom_pager::NpyType;
 use serde_json::Value;
 
-use crate::args::Dtype;
-
 /// A type of elements.
 pub(super) trait Number: NpyType + Copy + Debug + Send + Sync {
-    /// Its name on the command line.
-    const DTYPE: Dtype;
-
     /// Adds elements up.
     type Sum: Sum<Self>;
 
@@ -86,9 +81,8 @@ impl<T: Into<f64>> Sum<T> for Compensated {
 }
 
 macro_rules! integers {
-    ($($type:ty: $dtype:ident),*) => {$(
+    ($($type:ty),*) => {$(
         impl Number for $type {
-            const DTYPE: Dtype = Dtype::$dtype;
             type Sum = Exact;
 
             fn order(self, other: $type) -> Ordering {
@@ -107,9 +101,8 @@ macro_rules! integers {
 }
 
 macro_rules! floats {
-    ($($type:ty: $dtype:ident),*) => {$(
+    ($($type:ty),*) => {$(
         impl Number for $type {
-            const DTYPE: Dtype = Dtype::$dtype;
             type Sum = Compensated;
 
             fn order(self, other: $type) -> Ordering {
@@ -133,8 +126,8 @@ macro_rules! floats {
     )*};
 }
 
-integers!(u8: U8, u16: U16, u32: U32, u64: U64, i8: I8, i16: I16, i32: I32, i64: I64);
-floats!(f32: F32, f64: F64);
+integers!(u8, u16, u32, u64, i8, i16, i32, i64);
+floats!(f32, f64);
 
 #[cfg(test)]
 mod tests {

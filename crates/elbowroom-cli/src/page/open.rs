@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
+use clap::ValueEnum;
 use elbowroom_pager::{Error, Npy, NpyHeader, NpyType, PagedArray, PagedOptions};
 
 use crate::args::{Dtype, Limits, Source};
@@ -85,21 +86,9 @@ fn is_npy(location: &OsStr) -> bool {
 
 /// Returns the type that a header names, in whatever byte order. Opening the array checks the order.
 pub(super) fn dtype_of(header: &NpyHeader) -> Option<Dtype> {
-    let mut chars = header.descr().chars();
-    chars.next();
-    Some(match chars.as_str() {
-        "u1" => Dtype::U8,
-        "u2" => Dtype::U16,
-        "u4" => Dtype::U32,
-        "u8" => Dtype::U64,
-        "i1" => Dtype::I8,
-        "i2" => Dtype::I16,
-        "i4" => Dtype::I32,
-        "i8" => Dtype::I64,
-        "f4" => Dtype::F32,
-        "f8" => Dtype::F64,
-        _ => return None,
-    })
+    let (kind, bytes) = header.descr().get(1..)?.split_at_checked(1)?;
+    let bits = bytes.parse::<u8>().ok()?.checked_mul(8)?;
+    Dtype::from_str(&format!("{kind}{bits}"), false).ok()
 }
 
 /// Returns options with the limits of the command line.

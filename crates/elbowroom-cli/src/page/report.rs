@@ -69,9 +69,4 @@ impl Percent {
             self.progress.step(self.what);
         }
     }
-
-    /// Removes the bar.
-    pub(super) fn end(self) {
-        self.progress.end();
-    }
 }

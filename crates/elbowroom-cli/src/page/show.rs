@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use super::number::Number;
 use super::open::{Opened, dtype_of, told};
-use super::typed::{Work, typed};
 use crate::args::{Dtype, PageCat, PageGather, Source};
 use crate::output::{cannot_print, json, print};
 use crate::size::human;
@@ -20,7 +19,7 @@ const BATCH: usize = 1 << 16;
 struct Info<'a> {
     location: &'a str,
     /// Null if it is not known.
-    dtype: Option<&'static str>,
+    dtype: Option<String>,
     /// Null without a type.
     elements: Option<usize>,
     bytes: usize,
@@ -42,18 +41,10 @@ pub(super) fn info(source: &Source) -> Result<i32, String> {
     let opened = Opened::new(source)?;
     let header = opened.header();
     match source.dtype.or_else(|| header.and_then(dtype_of)) {
-        Some(dtype) => typed(dtype, Describe(opened)),
+        Some(dtype) => with_type!(dtype, T => describe::<T>(opened, Some(dtype))),
         // The type of a .npy file is missing here: says so.
         None if header.is_some() => opened.dtype().map(|_| 0),
         None => describe::<u8>(opened, None),
-    }
-}
-
-struct Describe<'a>(Opened<'a>);
-
-impl Work for Describe<'_> {
-    fn run<T: Number>(self) -> Result<i32, String> {
-        describe::<T>(self.0, Some(T::DTYPE))
     }
 }
 
@@ -90,7 +81,7 @@ fn describe<T: Number>(opened: Opened<'_>, dtype: Option<Dtype>) -> Result<i32, 
             .map_or_else(unknown, |count| count.to_string()),
     );
     if let Some(dtype) = info.dtype {
-        row("type", dtype.to_owned());
+        row("type", dtype);
     }
     row("bytes", format!("{bytes} ({})", human(bytes as u64)));
     row("offset", info.offset.to_string());

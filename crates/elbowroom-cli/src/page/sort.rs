@@ -14,7 +14,6 @@ use super::number::Number;
 use super::open::{Opened, options, told};
 use super::replace::{Beside, Ending};
 use super::report::{Cost, Percent};
-use super::typed::{Work, typed};
 use crate::args::{Limits, PageSort};
 use crate::os;
 use crate::output::{json, print};
@@ -35,12 +34,7 @@ pub(super) fn run(settings: &PageSort) -> Result<i32, String> {
     // Before the file is opened: a change afterwards shows at the end.
     let original = Original::look(settings)?;
     let opened = Opened::new(&settings.source)?;
-    let work = Sorting {
-        settings,
-        original: &original,
-        opened,
-    };
-    typed(work.opened.dtype()?, work)
+    with_type!(opened.dtype()?, T => sort::<T>(settings, &original, opened))
 }
 
 /// The file to sort, as it was at the beginning.
@@ -120,65 +114,56 @@ impl Original {
     }
 }
 
-struct Sorting<'a> {
-    settings: &'a PageSort,
-    original: &'a Original,
-    opened: Opened<'a>,
-}
+fn sort<T: Number>(
+    settings: &PageSort,
+    original: &Original,
+    opened: Opened<'_>,
+) -> Result<i32, String> {
+    let limits = &settings.source.limits;
+    let (page_bytes, memory_bytes) = shares(limits)?;
+    let offset = opened.offset();
+    let pages = options::<T>(limits).resident_limit(page_bytes);
+    let source = opened.array_with(pages.clone())?;
+    let bytes = source.len() * size_of::<T>();
+    let threads = settings.threads.or(thread::available_parallelism().ok());
+    let sort = Sort::new(memory_bytes).threads(threads.map_or(1, NonZero::get));
+    let scratch_len = sort.scratch_len::<T>(source.len());
+    let needed = original.metadata.len() + (scratch_len * size_of::<T>()) as u64;
+    has_room(&original.path, needed)?;
 
-impl Work for Sorting<'_> {
-    fn run<T: Number>(self) -> Result<i32, String> {
-        let limits = &self.settings.source.limits;
-        let (page_bytes, memory_bytes) = shares(limits)?;
-        let offset = self.opened.offset();
-        let pages = options::<T>(limits).resident_limit(page_bytes);
-        let source = self.opened.array_with(pages.clone())?;
-        let bytes = source.len() * size_of::<T>();
-        let threads = self
-            .settings
-            .threads
-            .or(thread::available_parallelism().ok());
-        let sort = Sort::new(memory_bytes).threads(threads.map_or(1, NonZero::get));
-        let scratch_len = sort.scratch_len::<T>(source.len());
-        let needed = self.original.metadata.len() + (scratch_len * size_of::<T>()) as u64;
-        has_room(&self.original.path, needed)?;
+    let ending = Ending::new()?;
+    let beside = original.frame(offset, offset + bytes as u64, &ending)?;
+    let new = pages.writable(true).threads(0);
+    let target = new.clone().offset(offset).len(source.len());
+    let mut target = target.open(&beside.path).map_err(told)?;
+    let mut scratch = scratch(&original.path, new, scratch_len)?;
+    let mut percent: Option<Percent> = None;
+    let mut shown = 0;
+    let sort = sort.observe(|done, all| {
+        let percent = percent.get_or_insert_with(|| Percent::new("sorting", all));
+        percent.add(done - shown);
+        shown = done;
+        ending.check().is_ok()
+    });
+    let sorted = sort.run(&source, &mut target, &mut scratch, |a, b| a.order(*b));
+    drop(percent);
+    ending.check()?;
+    sorted.map_err(told)?;
 
-        let ending = Ending::new()?;
-        let beside = self
-            .original
-            .frame(offset, offset + bytes as u64, &ending)?;
-        let new = pages.writable(true).threads(0);
-        let target = new.clone().offset(offset).len(source.len());
-        let mut target = target.open(&beside.path).map_err(told)?;
-        let mut scratch = scratch(&self.original.path, new, scratch_len)?;
-        let mut percent: Option<Percent> = None;
-        let mut shown = 0;
-        let sort = sort.observe(|done, all| {
-            let percent = percent.get_or_insert_with(|| Percent::new("sorting", all));
-            percent.add(done - shown);
-            shown = done;
-            ending.check().is_ok()
-        });
-        let sorted = sort.run(&source, &mut target, &mut scratch, |a, b| a.order(*b));
-        percent.into_iter().for_each(Percent::end);
-        ending.check()?;
-        sorted.map_err(told)?;
-
-        let report = Report {
-            location: source.location(),
-            elements: source.len(),
-            bytes,
-            cost: Cost::of(&source),
-        };
-        let text = limits.json.then(|| json(&report));
-        // An open file is not replaced everywhere.
-        drop((source, target, scratch));
-        beside.make_durable()?;
-        ending.check()?;
-        self.original.check()?;
-        beside.take_place(&self.original.path, true)?;
-        text.map_or(Ok(0), print)
-    }
+    let report = Report {
+        location: source.location(),
+        elements: source.len(),
+        bytes,
+        cost: Cost::of(&source),
+    };
+    let text = limits.json.then(|| json(&report));
+    // An open file is not replaced everywhere.
+    drop((source, target, scratch));
+    beside.make_durable()?;
+    ending.check()?;
+    original.check()?;
+    beside.take_place(&original.path, true)?;
+    text.map_or(Ok(0), print)
 }
 
 /// Splits the limit: an eighth for pages of the original, and the rest for sorting.
