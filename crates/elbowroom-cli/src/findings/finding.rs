@@ -166,60 +166,23 @@ impl Report {
     }
 }
 
-/// Modest programs notice a limit below this.
-pub(super) const MODEST_BYTES: u64 = 1 << 30;
-
-/// The result of a trial.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Trial {
-    Works,
-    /// The trial failed, for this reason.
-    Fails(String),
-    /// The trial was not made, for this reason.
-    NotTried(String),
-}
-
-/// Returns the finding on commit on touch, from a complete trial.
-pub(crate) fn commit_on_touch(trial: &Trial) -> Finding {
-    let finding = Finding::new("commit_on_touch", Section::Faults, "commit on touch");
-    match trial {
-        Trial::Works => {
-            let means = "Tried in a child process: what was touched was committed, and no more.";
-            finding.found("works", true).means(means)
-        }
-        Trial::NotTried(why) => finding.found("not known", Value::Null).but(
-            Level::Warning,
-            format!("It could not be tried: {why}."),
-            "Let this program start a process.",
-        ),
-        Trial::Fails(why) => finding.found(format!("does not work: {why}"), false).but(
-            Level::Missing,
-            "A region cannot commit on touch here. A Reservation, which is committed by hand, may still work.",
-            "See the other findings, above all blocked signals, seccomp and the limits.",
-        ),
-    }
-}
-
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    /// Returns the finding with this id.
-    pub(crate) fn of_id(findings: Vec<Finding>, id: &str) -> Finding {
-        let mut findings = findings.into_iter();
-        findings.find(|finding| finding.id == id).unwrap()
-    }
-
-    /// Asserts that nothing is wrong with a machine, and that each finding says so under a name of its own.
-    pub(crate) fn assert_good(findings: &[Finding]) {
-        for finding in findings {
-            assert_eq!(finding.level, Level::Ok, "{finding:?}");
+impl Level {
+    /// Asserts that findings have this level and a part of their text, and that only what is wrong names a change.
+    pub(crate) fn is_of<const N: usize>(self, judged: [(Finding, &str); N]) {
+        for (finding, part) in judged {
+            let text = serde_json::to_string(&finding).unwrap();
+            assert_eq!(finding.level, self, "{text}");
+            assert!(text.contains(part), "{part}: {text}");
             assert!(
-                finding.change.is_none() && !finding.found.is_empty() && !finding.means.is_empty(),
-                "{finding:?}"
+                !finding.found.is_empty() && !finding.means.is_empty(),
+                "{text}"
             );
-            let same = findings.iter().filter(|other| other.id == finding.id);
-            assert_eq!(same.count(), 1, "{finding:?}");
+            let names_change = finding.change.is_some();
+            assert!(
+                self == Level::Note || names_change == (self > Level::Note),
+                "{text}"
+            );
         }
     }
 }

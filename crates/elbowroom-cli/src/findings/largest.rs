@@ -15,15 +15,15 @@ const COST_MAX_BYTES: u64 = 64 << 20;
 
 /// The largest reservation that was granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Largest {
+pub(super) struct Largest {
     /// The size; 0 if no reservation was granted.
-    pub(crate) bytes: usize,
-    pub(crate) bound: Bound,
+    pub(super) bytes: usize,
+    pub(super) bound: Bound,
 }
 
 /// The reason why no larger reservation is reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Bound {
+pub(super) enum Bound {
     /// The system refused a larger one with this message.
     Refused(String),
     /// The largest cost this much memory just to hold, so no larger one was tried.
@@ -35,7 +35,7 @@ pub(crate) enum Bound {
 impl Largest {
     /// Finds the largest reservation on this machine. `resident_bytes` returns the resident size of this process. Each
     /// reservation is released at once.
-    pub(crate) fn find(resident_bytes: impl Fn() -> Option<u64>) -> Largest {
+    pub(super) fn find(resident_bytes: impl Fn() -> Option<u64>) -> Largest {
         search(|len| {
             let before = resident_bytes();
             let reservation = Reservation::new(len).map_err(|error| error.to_string())?;
@@ -45,7 +45,7 @@ impl Largest {
         })
     }
 
-    pub(crate) fn judge(&self) -> Finding {
+    pub(super) fn judge(&self) -> Finding {
         let Largest { bytes, bound } = self;
         let size = human(*bytes as u64);
         let finding = Finding::new(
@@ -181,30 +181,18 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_has_some() {
-        let largest = Largest::find(|| crate::os::usage().resident_bytes);
-        assert!(largest.bytes >= 1 << 30, "{largest:?}");
-    }
-
-    #[test]
     fn reservations_are_as_bad_as_they_are_small() {
-        let refused = |bytes| Largest {
-            bytes,
-            bound: Bound::Refused("why".to_owned()),
+        let judged = |bytes, bound| Largest { bytes, bound }.judge();
+        let refused = |bytes| judged(bytes, Bound::Refused("why".to_owned()));
+        let costly = Bound::Costly {
+            resident_bytes: 64 << 20,
         };
-        assert_eq!(refused(64 << 30).judge().level, Level::Ok);
-        assert_eq!(refused(63 << 30).judge().level, Level::Note);
-        assert_eq!(refused(1 << 29).judge().level, Level::Warning);
-        let costly = Largest {
-            bytes: 1 << 35,
-            bound: Bound::Costly {
-                resident_bytes: 64 << 20,
-            },
-        }
-        .judge();
-        assert_eq!(
-            (costly.level, costly.found.as_str()),
-            (Level::Note, "at least 32 GiB")
-        );
+        Level::Ok.is_of([(refused(64 << 30), "64 GiB in one piece")]);
+        Level::Note.is_of([
+            (refused(63 << 30), "More is refused: why."),
+            (judged(1 << 35, costly), "at least 32 GiB"),
+        ]);
+        Level::Warning.is_of([(refused(1 << 29), "512 MiB in one piece")]);
+        Level::Missing.is_of([(refused(0), "Nothing can be reserved: why.")]);
     }
 }

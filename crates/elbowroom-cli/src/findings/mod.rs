@@ -4,11 +4,8 @@ mod finding;
 mod largest;
 mod usual;
 
-#[cfg(test)]
-pub(crate) use finding::tests::{assert_good, of_id};
-pub(crate) use finding::{Finding, Level, Report, Section, Trial, commit_on_touch};
-#[cfg(test)]
-pub(crate) use largest::Bound;
-pub(crate) use largest::Largest;
+pub(crate) use finding::{Finding, Level, Report, Section};
 #[allow(unused_imports, reason = "not every platform has such limits")]
-pub(crate) use usual::{commit_limit, granularity, level_of, page_size, process_budget};
+pub(crate) use usual::{
+    Trial, address_bits, commit_limit, level_of, memory, process_budget, usual,
+};

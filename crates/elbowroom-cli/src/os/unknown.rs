@@ -1,7 +1,6 @@
 //! Unix systems whose figures the command cannot read, such as macOS.
 
 use super::plain::Accounting;
-use super::unix::doctor::{Facts, Used};
 use crate::findings::Report;
 use crate::usage::Usage;
 
@@ -30,16 +29,12 @@ pub(crate) fn accounting() -> Accounting {
     Accounting::Unknown
 }
 
-pub(crate) fn resident_bytes() -> Option<u64> {
-    None
-}
-
 pub(crate) fn resident_pages(_: &elbowroom::Region, _: &[elbowroom::Span]) -> Option<Vec<bool>> {
     None
 }
 
 /// Returns the findings of every Unix.
 pub(crate) fn examine() -> Report {
-    let facts = Facts::gather(Used::default(), libc::MINSIGSTKSZ as u64, resident_bytes);
-    Report::new(facts.system.clone(), facts.judge())
+    let findings = super::unix::doctor::findings([None; 4], libc::MINSIGSTKSZ as u64, || None);
+    Report::new(system(), findings)
 }

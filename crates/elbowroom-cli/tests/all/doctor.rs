@@ -31,7 +31,10 @@ fn it_finds_what_the_library_finds() {
         "{json}"
     );
     assert_eq!(finding(&json, "commit_on_touch")["level"], "ok", "{json}");
-    for finding in json["findings"].as_array().unwrap() {
+    let findings = json["findings"].as_array().unwrap();
+    for finding in findings {
+        let same = findings.iter().filter(|other| other["id"] == finding["id"]);
+        assert_eq!(same.count(), 1, "{finding}");
         for field in ["id", "section", "level", "what", "found", "means"] {
             assert!(!finding[field].as_str().unwrap().is_empty(), "{finding}");
         }

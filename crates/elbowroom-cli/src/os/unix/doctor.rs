@@ -1,35 +1,12 @@
-//! The checks of `elbowroom doctor` on every Unix: addresses, signals, resource limits, and a trial of a region.
+//! The findings of `elbowroom doctor` on every Unix: addresses, signals, resource limits, and a trial of a region.
 
-use elbowroom::{Backend, Growth, Region, allocation_granularity, page_size};
+use elbowroom::{Backend, Growth, Region, page_size};
 use serde_json::{Value, json};
 
 use super::isolate::{Failure, Probe, isolated};
 use super::signals::{self, Disposition, FAULT_SIGNALS, Limited};
-use crate::findings::{self, Finding, Largest, Level, Section, Trial, commit_on_touch};
+use crate::findings::{Finding, Level, Section, Trial, level_of, usual};
 use crate::size::human;
-
-/// The facts about this machine.
-#[derive(Clone, Debug)]
-pub(crate) struct Facts {
-    pub(crate) system: String,
-    pub(crate) page_size_bytes: u64,
-    pub(crate) granularity_bytes: u64,
-    pub(crate) largest: Largest,
-    /// Whether a touch commits.
-    pub(crate) touch: Probe,
-    /// For each of the fault signals.
-    pub(crate) dispositions: [Disposition; 2],
-    pub(crate) blocked: Vec<&'static str>,
-    pub(crate) alternate_stack_bytes: Option<u64>,
-    /// The part of an alternate stack that a signal used when tried.
-    pub(crate) signal_frame: Probe,
-    /// The part of an alternate stack that a resolved fault used, including the handler.
-    pub(crate) fault_stack: Probe,
-    /// The largest part that a signal can use, with all registers of the processor.
-    pub(crate) signal_frame_max_bytes: u64,
-    /// In the order of [`LIMITS`].
-    pub(crate) limits: [Limit; 4],
-}
 
 /// The resource limits that are looked at: the resource; the id and the name of the finding; what the limit means; and
 /// where it matters how much is left, what can be done with it and how it is raised.
@@ -78,108 +55,85 @@ const LIMITS: [LimitCheck; 4] = [
     ),
 ];
 
-/// A resource limit in bytes, `None` if there is none, and what counts towards it, where that is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Limit {
-    pub(crate) limit: Option<u64>,
-    pub(crate) used: Option<u64>,
+/// Returns the findings, with the platform's own figures: what counts towards each of [`LIMITS`], as far as the system
+/// reports it; the largest part of a stack that a signal can use, with all registers of the processor; and a function
+/// for the resident size of this process.
+pub(crate) fn findings(
+    used: [Option<u64>; 4],
+    signal_frame_max_bytes: u64,
+    resident_bytes: fn() -> Option<u64>,
+) -> Vec<Finding> {
+    let try_region = || touch(Backend::default());
+    let mut all = usual(resident_bytes, trial(isolated(try_region)));
+    let limits = LIMITS.iter().zip(used);
+    all.extend(limits.map(|(check, used)| limit(check, signals::limit_bytes(check.0), used)));
+    let frame = isolated(|| signals::stack_used(signals::raise_harmlessly));
+    let fault = isolated(|| signals::stack_used(|| try_region().map(drop)));
+    all.push(blocked(&signals::blocked()));
+    all.push(alternate_stack(
+        signals::alternate_stack_bytes(),
+        frame.unwrap_or(signal_frame_max_bytes),
+        // Where a fault cannot be tried, another finding says so.
+        fault.unwrap_or(0),
+        signal_frame_max_bytes,
+    ));
+    let names = [
+        ("sigsegv_handler", "SIGSEGV handler"),
+        ("sigbus_handler", "SIGBUS handler"),
+    ];
+    let handlers = FAULT_SIGNALS.iter().zip(names);
+    all.extend(handlers.map(|(&signal, name)| handler(&signals::disposition(signal as i32), name)));
+    all
 }
 
-/// The memory that counts towards each of [`LIMITS`], as far as the system reports it.
-pub(crate) type Used = [Option<u64>; 4];
-
-impl Facts {
-    /// Gathers what there is to know, with the platform's own figures.
-    pub(crate) fn gather(
-        used: Used,
-        signal_frame_max_bytes: u64,
-        resident_bytes: fn() -> Option<u64>,
-    ) -> Facts {
-        Facts {
-            system: signals::system(),
-            page_size_bytes: page_size() as u64,
-            granularity_bytes: allocation_granularity() as u64,
-            largest: Largest::find(resident_bytes),
-            touch: isolated(|| touch(Backend::default())),
-            dispositions: FAULT_SIGNALS.map(|signal| signals::disposition(signal as i32)),
-            blocked: signals::blocked(),
-            alternate_stack_bytes: signals::alternate_stack_bytes(),
-            signal_frame: isolated(|| signals::stack_used(signals::raise_harmlessly)),
-            fault_stack: isolated(|| signals::stack_used(|| touch(Backend::default()).map(drop))),
-            signal_frame_max_bytes,
-            limits: std::array::from_fn(|at| Limit {
-                limit: signals::limit_bytes(LIMITS[at].0),
-                used: used[at],
-            }),
-        }
+fn blocked(names: &[&str]) -> Finding {
+    let finding = Finding::new("blocked_signals", Section::Faults, "blocked signals");
+    if names.is_empty() {
+        let means = "SIGSEGV and SIGBUS reach the thread, so its faults can be resolved.";
+        return finding
+            .found("none that faults come as", json!([]))
+            .means(means);
     }
+    let text = format!(
+        "{}, inherited from whatever started this program",
+        names.join(" and ")
+    );
+    finding.found(text, json!(names)).but(
+        Level::Missing,
+        "A fault whose signal is blocked ends the process at once (sigprocmask(2)).",
+        "Unblock it in the parent before it starts programs, or in each thread: pthread_sigmask(SIG_UNBLOCK, ...)",
+    )
+}
 
-    /// Judges the facts.
-    pub(crate) fn judge(&self) -> Vec<Finding> {
-        let mut findings = vec![
-            findings::page_size(self.page_size_bytes),
-            findings::granularity(self.granularity_bytes, ""),
-            self.largest.judge(),
-            commit_on_touch(&trial(&self.touch)),
-        ];
-        findings.extend(LIMITS.iter().zip(&self.limits).map(limit));
-        findings.extend([self.blocked(), self.alternate_stack()]);
-        let [sigsegv, sigbus] = &self.dispositions;
-        findings.extend([
-            handler(sigsegv, "sigsegv_handler", "SIGSEGV handler"),
-            handler(sigbus, "sigbus_handler", "SIGBUS handler"),
-        ]);
-        findings
+/// Returns the finding on an alternate stack of this size, if there is one, of which a signal used `frame` bytes when
+/// tried, a resolved fault with its handler used `fault` bytes, and a signal can use `frame_max` bytes.
+fn alternate_stack(bytes: Option<u64>, frame: u64, fault: u64, frame_max: u64) -> Finding {
+    let fault = fault.max(frame);
+    let fault_max = fault - frame + frame_max.max(frame);
+    let finding = Finding::new("alternate_stack", Section::Faults, "alternate stack");
+    let Some(bytes) = bytes else {
+        return finding
+            .found("none", Value::Null)
+            .note("The handler runs on the thread's own stack. It cannot run if that stack has overflowed.");
+    };
+    let text = format!("{}, of which a fault takes {}", human(bytes), human(fault));
+    let value = json!({
+        "bytes": bytes, "signal_frame_bytes": frame, "signal_frame_max_bytes": frame_max, "fault_bytes": fault,
+    });
+    let finding = finding.found(text, value);
+    let change = "Give such threads a larger one: sigaltstack(2) with getauxval(AT_MINSIGSTKSZ) and 8 KiB more";
+    if bytes < fault {
+        return finding.but(Level::Warning, "The handler runs over its end.", change);
     }
-
-    fn blocked(&self) -> Finding {
-        let finding = Finding::new("blocked_signals", Section::Faults, "blocked signals");
-        if self.blocked.is_empty() {
-            let means = "SIGSEGV and SIGBUS reach the thread, so its faults can be resolved.";
-            return finding
-                .found("none that faults come as", json!([]))
-                .means(means);
-        }
-        let names = self.blocked.join(" and ");
-        finding.found(format!("{names}, inherited from whatever started this program"), json!(self.blocked)).but(
-            Level::Missing,
-            "A fault whose signal is blocked ends the process at once (sigprocmask(2)).",
-            "Unblock it in the parent before it starts programs, or in each thread: pthread_sigmask(SIG_UNBLOCK, ...)",
-        )
+    if bytes < fault_max {
+        let all = format!(
+            "In a thread that uses all registers of the processor (AMX, say) a fault takes up to {}, and the \
+             handler would run over the end.",
+            human(fault_max)
+        );
+        return finding.but(Level::Note, all, change);
     }
-
-    fn alternate_stack(&self) -> Finding {
-        let max = self.signal_frame_max_bytes;
-        let frame = self.signal_frame.as_ref().map_or(max, |&bytes| bytes);
-        // Where a fault cannot be tried, another finding says so.
-        let fault = self.fault_stack.as_ref().map_or(frame, |&bytes| bytes);
-        let fault_max = fault.saturating_sub(frame) + max.max(frame);
-        let finding = Finding::new("alternate_stack", Section::Faults, "alternate stack");
-        let Some(bytes) = self.alternate_stack_bytes else {
-            let finding = finding.found("none", Value::Null);
-            return finding
-                .note("The handler runs on the thread's own stack. It cannot run if that stack has overflowed.");
-        };
-        let text = format!("{}, of which a fault takes {}", human(bytes), human(fault));
-        let value = json!({
-            "bytes": bytes, "signal_frame_bytes": frame, "signal_frame_max_bytes": max, "fault_bytes": fault,
-        });
-        let finding = finding.found(text, value);
-        let change = "Give such threads a larger one: sigaltstack(2) with getauxval(AT_MINSIGSTKSZ) and 8 KiB more";
-        if bytes < fault {
-            return finding.but(Level::Warning, "The handler runs over its end.", change);
-        }
-        if bytes < fault_max {
-            let all = format!(
-                "In a thread that uses all registers of the processor (AMX, say) a fault takes up to {}, and the \
-                 handler would run over the end.",
-                human(fault_max)
-            );
-            return finding.but(Level::Note, all, change);
-        }
-        finding
-            .means("The handler starts on this stack and runs filters on a stack of the library.")
-    }
+    finding.means("The handler starts on this stack and runs filters on a stack of the library.")
 }
 
 /// Commits two pages by touches, reads them back, and is refused a third: the basic work of a region.
@@ -206,34 +160,32 @@ pub(crate) fn touch(backend: Backend) -> Result<u64, i32> {
     }
 }
 
-fn trial(probe: &Probe) -> Trial {
+fn trial(probe: Probe) -> Trial {
     match probe {
         Ok(_) => Trial::Works,
-        Err(Failure::Lost(why)) => Trial::NotTried(why.clone()),
+        Err(Failure::Lost(why)) => Trial::NotTried(why),
         Err(why) => Trial::Fails(why.to_string()),
     }
 }
 
-fn limit((check, Limit { limit, used }): (&LimitCheck, &Limit)) -> Finding {
+/// Returns the finding on a limit, and what counts towards it, where that is known.
+fn limit(check: &LimitCheck, limit: Option<u64>, used: Option<u64>) -> Finding {
     let (_, id, what, means, room) = *check;
     let value = json!({ "limit_bytes": limit, "used_bytes": used });
     let used_text = used.map_or_else(String::new, |used| format!(", {} used", human(used)));
-    let text = match *limit {
-        Some(limit) => human(limit) + &used_text,
-        None => "no limit".to_owned(),
-    };
+    let text = limit.map_or_else(|| "no limit".to_owned(), |limit| human(limit) + &used_text);
     let finding = Finding::new(id, Section::Limits, what).found(text, value);
-    match (*limit, room) {
+    match (limit, room) {
         (Some(limit), Some([done, change])) => {
             let left = limit.saturating_sub(used.unwrap_or(0));
             let means = format!("{means} {} can still be {done}.", human(left));
-            finding.but(findings::level_of(left), means, change)
+            finding.but(level_of(left), means, change)
         }
         _ => finding.means(means),
     }
 }
 
-fn handler(found: &Disposition, id: &'static str, what: &'static str) -> Finding {
+fn handler(found: &Disposition, (id, what): (&'static str, &'static str)) -> Finding {
     let finding = Finding::new(id, Section::Faults, what);
     match found {
         Disposition::Default => finding
@@ -276,152 +228,57 @@ fn handler(found: &Disposition, id: &'static str, what: &'static str) -> Finding
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-    use crate::findings::{Bound, assert_good, of_id};
-
-    /// Returns a machine where all is well.
-    pub(crate) fn good() -> Facts {
-        let none = Limit {
-            limit: None,
-            used: Some(1 << 20),
-        };
-        let own = Disposition::Handler {
-            own: true,
-            module: None,
-            on_alternate_stack: true,
-        };
-        Facts {
-            system: "Linux".to_owned(),
-            page_size_bytes: 4096,
-            granularity_bytes: 4096,
-            largest: Largest {
-                bytes: 127 << 40,
-                bound: Bound::Refused("no".to_owned()),
-            },
-            touch: Ok(2),
-            dispositions: [own.clone(), own],
-            blocked: Vec::new(),
-            alternate_stack_bytes: Some(8 << 10),
-            signal_frame: Ok(3000),
-            fault_stack: Ok(5000),
-            signal_frame_max_bytes: 3632,
-            limits: [
-                none,
-                none,
-                none,
-                Limit {
-                    limit: Some(8 << 20),
-                    used: None,
-                },
-            ],
-        }
-    }
-
-    /// Returns the finding with this id, when a good machine is changed.
-    fn judged(id: &str, change: impl FnOnce(&mut Facts)) -> Finding {
-        let mut facts = good();
-        change(&mut facts);
-        of_id(facts.judge(), id)
-    }
-
-    #[test]
-    fn nothing_is_wrong_with_a_good_machine() {
-        assert_good(&good().judge());
-    }
-
-    #[test]
-    fn what_a_region_needs_is_missing_without_it() {
-        let finding = judged("blocked_signals", |facts| facts.blocked = vec!["SIGSEGV"]);
-        assert_eq!(
-            (finding.level, &finding.value),
-            (Level::Missing, &json!(["SIGSEGV"]))
-        );
-        let finding = judged("commit_on_touch", |facts| {
-            facts.touch = Err(Failure::Killed(libc::SIGSEGV))
-        });
-        assert_eq!(finding.level, Level::Missing);
-        assert_eq!(finding.found, "does not work: ended by SIGSEGV");
-        let finding = judged("commit_on_touch", |facts| {
-            facts.touch = Err(Failure::Lost("no child".to_owned()))
-        });
-        assert_eq!(
-            (finding.level, finding.means.as_str()),
-            (Level::Warning, "It could not be tried: no child.")
-        );
-        let none = Largest {
-            bytes: 0,
-            bound: Bound::Refused("the reason".to_owned()),
-        };
-        let finding = judged("largest_reservation", |facts| facts.largest = none);
-        assert_eq!(finding.level, Level::Missing);
-        assert_eq!(finding.means, "Nothing can be reserved: the reason.");
-    }
 
     #[test]
     fn limits_are_as_bad_as_they_are_small() {
-        for (limit, used, level, part) in [
-            (64 << 30, 1 << 30, Level::Note, "63 GiB can still"),
-            (1 << 30, 1 << 20, Level::Warning, "1023 MiB can still"),
-            (1 << 30, 2 << 30, Level::Warning, "0 B can still"),
-        ] {
-            let limit = Limit {
-                limit: Some(limit),
-                used: Some(used),
-            };
-            for finding in [
-                judged("rlimit_as", |facts| facts.limits[0] = limit),
-                judged("rlimit_data", |facts| facts.limits[1] = limit),
-            ] {
-                assert_eq!(finding.level, level, "{finding:?}");
-                assert!(finding.means.contains(part), "{finding:?}");
-            }
-        }
-        let locked = Limit {
-            limit: Some(0),
-            used: None,
-        };
-        assert_eq!(
-            judged("rlimit_memlock", |facts| facts.limits[2] = locked).level,
-            Level::Ok
-        );
+        let of = |at: usize, bytes: u64, used: u64| limit(&LIMITS[at], Some(bytes), Some(used));
+        Level::Note.is_of([
+            (of(0, 64 << 30, 1 << 30), "63 GiB can still be reserved"),
+            (of(1, 64 << 30, 1 << 30), "63 GiB can still be committed"),
+        ]);
+        Level::Warning.is_of([
+            (of(0, 1 << 30, 1 << 20), "1023 MiB can still"),
+            (of(1, 1 << 30, 2 << 30), "0 B can still"),
+        ]);
+        Level::Ok.is_of([
+            (of(2, 0, 0), "0 B, 0 B used"),
+            (limit(&LIMITS[0], None, None), "no limit"),
+        ]);
     }
 
     #[test]
     fn handlers_and_their_stacks_are_told() {
-        let module = Some("/lib/crash.so".to_owned());
-        let other = Disposition::Handler {
-            own: false,
-            module,
-            on_alternate_stack: false,
+        let handled = |own| {
+            let module = Some("/lib/crash.so".to_owned());
+            let on_alternate_stack = false;
+            Disposition::Handler {
+                own,
+                module,
+                on_alternate_stack,
+            }
         };
-        let finding = judged("sigbus_handler", |facts| facts.dispositions[1] = other);
-        assert_eq!(finding.level, Level::Note);
-        assert_eq!(finding.value["module"], "/lib/crash.so");
-        for found in [Disposition::Ignored, Disposition::Unknown] {
-            assert_eq!(
-                judged("sigsegv_handler", |facts| facts.dispositions[0] = found).level,
-                Level::Note
-            );
-        }
-        assert_eq!(
-            judged("alternate_stack", |facts| facts.alternate_stack_bytes =
-                None)
-            .level,
-            Level::Note
-        );
-        assert_eq!(
-            judged("alternate_stack", |facts| facts.alternate_stack_bytes =
-                Some(4096))
-            .level,
-            Level::Warning
-        );
-        assert_eq!(
-            judged("alternate_stack", |facts| facts.signal_frame_max_bytes =
-                8 << 10)
-            .level,
-            Level::Note
-        );
+        let handler = |found| handler(&found, ("id", "what"));
+        let stack = |bytes, max| alternate_stack(bytes, 3000, 5000, max);
+        Level::Ok.is_of([
+            (blocked(&[]), "none that faults come as"),
+            (handler(Disposition::Default), "installs its own"),
+            (handler(handled(true)), "the Rust standard library's"),
+            (stack(Some(8192), 3632), "a fault takes 5000 B"),
+        ]);
+        Level::Missing.is_of([(
+            blocked(&["SIGSEGV", "SIGBUS"]),
+            "SIGSEGV and SIGBUS, inherited",
+        )]);
+        Level::Note.is_of([
+            (handler(handled(false)), "from /lib/crash.so"),
+            (handler(Disposition::Ignored), "ignored"),
+            (handler(Disposition::Unknown), "not known"),
+            (stack(None, 3632), "none"),
+            (stack(Some(8192), 8192), "up to 10192 B"),
+        ]);
+        Level::Warning.is_of([(stack(Some(4096), 3632), "over its end")]);
     }
 
     #[test]

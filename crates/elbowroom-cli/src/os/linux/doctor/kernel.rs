@@ -13,9 +13,6 @@ pub(super) struct Offer {
     pub(super) id: &'static str,
     what: &'static str,
     pub(super) probe: fn() -> Probe,
-    /// The words for both answers.
-    yes: &'static str,
-    no: &'static str,
     /// The meaning with the feature, and without it.
     with: &'static str,
     without: &'static str,
@@ -32,25 +29,8 @@ const fn offer(
         id,
         what,
         probe,
-        yes: "yes",
-        no: "no",
         with,
         without,
-    }
-}
-
-/// A backend, tried in a child process.
-const fn backend(
-    id: &'static str,
-    what: &'static str,
-    probe: fn() -> Probe,
-    with: &'static str,
-    without: &'static str,
-) -> Offer {
-    Offer {
-        yes: "works",
-        no: "does not work",
-        ..offer(id, what, probe, with, without)
     }
 }
 
@@ -93,14 +73,14 @@ pub(super) const OFFERS: [Offer; 10] = [
         "The kernel was built without CONFIG_ANON_VMA_NAME: a region's name is in errors only, and not in \
          /proc/PID/maps.",
     ),
-    backend(
+    offer(
         "userfault_backend",
         "Backend::Userfault",
         || isolated(|| touch(Backend::Userfault)),
         "Tried in a child process. Any number of scattered pages in one mapping; its commits are not charged.",
         "Regions commit by mprotect, at most half as many separate runs of pages as there may be mappings.",
     ),
-    backend(
+    offer(
         "userfault_monitor_backend",
         "Backend::UserfaultMonitor",
         || isolated(|| touch(Backend::UserfaultMonitor)),
@@ -134,22 +114,23 @@ pub(super) const OFFERS: [Offer; 10] = [
 /// Returns the finding on a feature.
 pub(super) fn judge((offer, probe): (&Offer, &Probe)) -> Finding {
     let finding = Finding::new(offer.id, Section::Kernel, offer.what);
+    let [yes, no] = match offer.id.ends_with("_backend") {
+        true => ["works", "does not work"],
+        false => ["yes", "no"],
+    };
     match probe {
-        Ok(_) => finding.found(offer.yes, true).means(offer.with),
+        Ok(_) => finding.found(yes, true).means(offer.with),
         Err(Failure::Lost(why)) => finding.unknown(format_args!("It could not be tried: {why}")),
         Err(why) => finding
-            .found(format!("{}: {why}", offer.no), false)
+            .found(format!("{no}: {why}"), false)
             .note(offer.without),
     }
 }
 
 /// Returns the finding on the features of a userfaultfd, which the probes reported when they opened one.
 pub(super) fn userfaultfd_features(offers: &[Probe]) -> Finding {
-    let finding = Finding::new(
-        "userfaultfd_features",
-        Section::Kernel,
-        "userfaultfd features",
-    );
+    let what = "userfaultfd features";
+    let finding = Finding::new("userfaultfd_features", Section::Kernel, what);
     let doors = OFFERS.iter().zip(offers);
     let mut doors = doors.filter(|(offer, _)| offer.id.contains("userfaultfd"));
     let Some(bits) = doors.find_map(|(_, bits)| bits.as_ref().ok()) else {
@@ -157,10 +138,10 @@ pub(super) fn userfaultfd_features(offers: &[Probe]) -> Finding {
             .found("none that could be asked for", json!([]))
             .note(WORTH);
     };
-    let names = UFFD_FEATURES.iter().enumerate();
+    let names = UFFD_FEATURES.split(' ').enumerate();
     let names: Vec<&str> = names
         .filter(|(bit, _)| bits & (1 << bit) != 0)
-        .map(|(_, name)| *name)
+        .map(|(_, name)| name)
         .collect();
     let finding = finding.found(names.join(" "), json!(names));
     if names.contains(&"SIGBUS") {
@@ -171,22 +152,6 @@ pub(super) fn userfaultfd_features(offers: &[Probe]) -> Finding {
 }
 
 /// UFFD_FEATURE_* (include/uapi/linux/userfaultfd.h), in the order of their bits.
-const UFFD_FEATURES: [&str; 17] = [
-    "PAGEFAULT_FLAG_WP",
-    "EVENT_FORK",
-    "EVENT_REMAP",
-    "EVENT_REMOVE",
-    "MISSING_HUGETLBFS",
-    "MISSING_SHMEM",
-    "EVENT_UNMAP",
-    "SIGBUS",
-    "THREAD_ID",
-    "MINOR_HUGETLBFS",
-    "MINOR_SHMEM",
-    "EXACT_ADDRESS",
-    "WP_HUGETLBFS_SHMEM",
-    "WP_UNPOPULATED",
-    "POISON",
-    "WP_ASYNC",
-    "MOVE",
-];
+const UFFD_FEATURES: &str = "PAGEFAULT_FLAG_WP EVENT_FORK EVENT_REMAP EVENT_REMOVE MISSING_HUGETLBFS MISSING_SHMEM \
+    EVENT_UNMAP SIGBUS THREAD_ID MINOR_HUGETLBFS MINOR_SHMEM EXACT_ADDRESS WP_HUGETLBFS_SHMEM WP_UNPOPULATED POISON \
+    WP_ASYNC MOVE";
