@@ -7,7 +7,7 @@ use super::outcome::{Outcome, Table};
 use super::view::{clocks, runs, size, title};
 use crate::output::wrap;
 use crate::picture::round_step;
-use crate::picture::svg::{Anchor, MARGIN, Svg};
+use crate::picture::svg::{MARGIN, Svg};
 use crate::size::Sizes;
 
 const WIDTH: u32 = 960;
@@ -45,7 +45,7 @@ pub(super) fn svg(outcome: &Outcome) -> String {
         .chain(refusals)
         .flat_map(|note| wrap(&note, TEXT_COLUMNS))
     {
-        svg.text(MARGIN, svg.y, "small faint", Anchor::Start, &line);
+        svg.text(MARGIN, svg.y, "small faint", &line);
         svg.y += 16.0;
     }
     svg.finish()
@@ -71,7 +71,7 @@ fn legend(svg: &mut Svg) {
 
 fn draw(svg: &mut Svg, table: &Table, size_bytes: usize) {
     let title = title(table, size_bytes);
-    svg.text(MARGIN, svg.y, "", Anchor::Start, &capitalised(&title));
+    svg.text(MARGIN, svg.y, "", &capitalised(&title));
     svg.y += 14.0;
     let longest = table.scale_ns();
     let x = |ns: f64| LEFT + (RIGHT - LEFT) * (ns / longest).min(1.0);
@@ -86,23 +86,11 @@ fn draw(svg: &mut Svg, table: &Table, size_bytes: usize) {
             (x(at), bottom),
             if at == 0.0 { "axis" } else { "grid" },
         );
-        svg.text(
-            x(at),
-            bottom + 16.0,
-            "small faint num",
-            Anchor::Middle,
-            &tick(at, step),
-        );
+        svg.centred(x(at), bottom + 16.0, "small faint num", &tick(at, step));
         at += step;
     }
     for (column, text) in [(0.0, "a page"), (76.0, "ratio"), (160.0, "commits")] {
-        svg.text(
-            RIGHT + 80.0 + column,
-            top - 2.0,
-            "small faint",
-            Anchor::End,
-            text,
-        );
+        svg.text_end(RIGHT + 80.0 + column, top - 2.0, "small faint", text);
     }
     let committed = table.measured().filter_map(|row| row.committed_bytes());
     let sizes = Sizes::of(committed);
@@ -111,11 +99,10 @@ fn draw(svg: &mut Svg, table: &Table, size_bytes: usize) {
             continue;
         };
         let middle = svg.y + ROW / 2.0;
-        svg.text(
+        svg.text_end(
             LEFT - 10.0,
             middle + 4.5,
             "small",
-            Anchor::End,
             &row.mechanism.to_string(),
         );
         svg.rect(
@@ -145,13 +132,7 @@ fn draw(svg: &mut Svg, table: &Table, size_bytes: usize) {
             .committed_bytes()
             .map_or_else(String::new, |bytes| sizes.text(bytes));
         for (column, text) in [(0.0, time(page.median)), (76.0, ratio), (160.0, committed)] {
-            svg.text(
-                RIGHT + 80.0 + column,
-                middle + 4.5,
-                "small num",
-                Anchor::End,
-                &text,
-            );
+            svg.text_end(RIGHT + 80.0 + column, middle + 4.5, "small num", &text);
         }
         svg.y += ROW;
     }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use elbowroom_map::{Figures, Kind, Pages, Region, Row, Snapshot, shortened};
 
-use crate::picture::svg::{Anchor, MARGIN, Svg, escape, page};
+use crate::picture::svg::{MARGIN, Svg, escape, page};
 use crate::size::{Sizes, count, grouped, human};
 
 /// The rows of regions in a drawing; the page has all of them in its table.
@@ -44,7 +44,7 @@ fn draw(snapshot: &Snapshot, drawn: Option<&Pages<'_>>) -> Svg {
             region.label(|name| shortened(name, 80)),
             human(end - start)
         );
-        svg.text(MARGIN, svg.y + 10.0, "", Anchor::Start, &text);
+        svg.text(MARGIN, svg.y + 10.0, "", &text);
         svg.y += 24.0;
         svg.pages(runs, snapshot.page_size_bytes);
         svg.y += 20.0;
@@ -60,12 +60,12 @@ fn bars(svg: &mut Svg, total: &Figures) {
     let sizes = Sizes::of(total.bytes().into_iter().flatten());
     svg.y += 12.0;
     for (name, bytes) in Figures::NAMES.into_iter().zip(total.bytes()) {
-        svg.text(MARGIN, svg.y + 12.0, "", Anchor::Start, name);
+        svg.text(MARGIN, svg.y + 12.0, "", name);
         let (class, text) = match bytes {
             Some(bytes) => ("num", sizes.text(bytes)),
             None => ("faint", "not known".to_owned()),
         };
-        svg.text(LEFT - 14.0, svg.y + 12.0, class, Anchor::End, &text);
+        svg.text_end(LEFT - 14.0, svg.y + 12.0, class, &text);
         let bytes = bytes.unwrap_or(0);
         svg.rect(
             LEFT,
@@ -83,7 +83,7 @@ fn bars(svg: &mut Svg, total: &Figures) {
     if total.reserved_bytes > scale {
         let times = grouped(total.reserved_bytes / scale);
         let note = format!("The bar of what is reserved goes on: it is {times} times as long.");
-        svg.text(LEFT, svg.y + 10.0, "small faint", Anchor::Start, &note);
+        svg.text(LEFT, svg.y + 10.0, "small faint", &note);
         svg.y += 16.0;
     }
     svg.y += 16.0;
@@ -127,20 +127,20 @@ fn shares(svg: &mut Svg, all: &[Row]) {
     } else {
         "By name".to_owned()
     };
-    svg.text(MARGIN, svg.y + 12.0, "", Anchor::Start, &shown);
+    svg.text(MARGIN, svg.y + 12.0, "", &shown);
     svg.key(LEFT, "committed", "committed");
     svg.key(LEFT + 100.0, "resident", "resident");
     svg.y += 22.0;
     for (right, name) in COLUMNS {
-        svg.text(right, svg.y + 10.0, "small faint", Anchor::End, name);
+        svg.text_end(right, svg.y + 10.0, "small faint", name);
     }
     let text = format!("a bar as long as this line: {}", sizes.text(scale));
-    svg.text(LEFT, svg.y + 10.0, "small faint", Anchor::Start, &text);
+    svg.text(LEFT, svg.y + 10.0, "small faint", &text);
     svg.y += ROW_HEIGHT;
     svg.line((LEFT, svg.y - 4.0), (LEFT + width, svg.y - 4.0), "axis");
     for row in rows {
         let base = svg.y + 12.0;
-        svg.text(MARGIN, base, "small faint", Anchor::Start, row.kind.word());
+        svg.text(MARGIN, base, "small faint", row.kind.word());
         let title = row.title(usize::MAX);
         let name = match row.kind {
             Kind::Image | Kind::File => file(&title),
@@ -150,10 +150,10 @@ fn shares(svg: &mut Svg, all: &[Row]) {
             (name, 1) => name,
             (name, regions) => format!("{name} ({regions})"),
         };
-        svg.text(MARGIN + 84.0, base, "small", Anchor::Start, &name);
+        svg.text(MARGIN + 84.0, base, "small", &name);
         for ((right, _), bytes) in COLUMNS.into_iter().zip(figures(row)) {
             let text = bytes.map_or_else(|| "not known".to_owned(), |bytes| sizes.text(bytes));
-            svg.text(right, base, "small num", Anchor::End, &text);
+            svg.text_end(right, base, "small num", &text);
         }
         let resident = row.figures.resident_bytes.unwrap_or(0);
         for (bytes, from, height, class) in [

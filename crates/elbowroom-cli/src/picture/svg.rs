@@ -39,14 +39,6 @@ pub(crate) struct Svg {
     body: String,
 }
 
-/// Where a text has its position.
-#[derive(Clone, Copy)]
-pub(crate) enum Anchor {
-    Start,
-    Middle,
-    End,
-}
-
 /// The space around everything.
 pub(crate) const MARGIN: f64 = 24.0;
 const CELL: f64 = 13.0;
@@ -63,8 +55,8 @@ impl Svg {
     /// Creates a drawing of `width` pixels, with a title and a line below it.
     pub(crate) fn new(width: u32, title: &str, subtitle: &str) -> Svg {
         let mut svg = Svg::untitled(width, title);
-        svg.text(MARGIN, svg.y + 14.0, "title", Anchor::Start, title);
-        svg.text(MARGIN, svg.y + 36.0, "faint", Anchor::Start, subtitle);
+        svg.text(MARGIN, svg.y + 14.0, "title", title);
+        svg.text(MARGIN, svg.y + 36.0, "faint", subtitle);
         svg.y += 48.0;
         svg
     }
@@ -79,12 +71,20 @@ impl Svg {
         }
     }
 
-    pub(crate) fn text(&mut self, x: f64, y: f64, class: &str, anchor: Anchor, text: &str) {
-        let anchor = match anchor {
-            Anchor::Start => "start",
-            Anchor::Middle => "middle",
-            Anchor::End => "end",
-        };
+    /// Writes a text that starts at this place.
+    pub(crate) fn text(&mut self, x: f64, y: f64, class: &str, text: &str) {
+        self.anchored((x, y), class, "start", text);
+    }
+
+    pub(crate) fn centred(&mut self, x: f64, y: f64, class: &str, text: &str) {
+        self.anchored((x, y), class, "middle", text);
+    }
+
+    pub(crate) fn text_end(&mut self, x: f64, y: f64, class: &str, text: &str) {
+        self.anchored((x, y), class, "end", text);
+    }
+
+    fn anchored(&mut self, (x, y): (f64, f64), class: &str, anchor: &str, text: &str) {
         let text = escape(text);
         let _ = write!(
             self.body,
@@ -131,11 +131,10 @@ impl Svg {
             let top = self.y + row as f64 * CELL_STEP;
             if column == 0 {
                 let address = picture.start + at as u64 * picture.cell_bytes();
-                self.text(
+                self.text_end(
                     MARGIN + ADDRESS_WIDTH - 12.0,
                     top + 11.0,
                     "mono faint",
-                    Anchor::End,
                     &format!("{address:x}"),
                 );
             }
@@ -180,14 +179,14 @@ impl Svg {
                 count(pages, "page")
             ),
         };
-        self.text(left, self.y, "small faint", Anchor::Start, &text);
+        self.text(left, self.y, "small faint", &text);
         self.y += 12.0;
     }
 
     /// An entry of a legend: a colour and what it means.
     pub(crate) fn key(&mut self, x: f64, class: &str, text: &str) {
         self.rect(x, self.y, CELL, CELL, class);
-        self.text(x + 19.0, self.y + 11.0, "small", Anchor::Start, text);
+        self.text(x + 19.0, self.y + 11.0, "small", text);
     }
 
     /// The width of a picture.

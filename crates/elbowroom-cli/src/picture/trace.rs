@@ -5,7 +5,7 @@ use std::fmt::Write;
 use elbowroom_map::Run;
 
 use super::round_step;
-use super::svg::{Anchor, MARGIN, Svg, page};
+use super::svg::{MARGIN, Svg, page};
 use crate::size::{Sizes, count, human};
 
 /// The data of the drawing.
@@ -49,7 +49,7 @@ impl Trace {
             1 => "The region at the end, page by page",
             _ => "The region at the end",
         };
-        svg.text(MARGIN, title, "", Anchor::Start, text);
+        svg.text(MARGIN, title, "", text);
         svg.finish()
     }
 
@@ -83,31 +83,18 @@ impl Trace {
         let sizes = Sizes::of(ticks().chain([self.reserved_bytes, committed]));
         for bytes in ticks() {
             svg.line((left, y(bytes)), (right, y(bytes)), "grid");
-            svg.text(
-                left - 8.0,
-                y(bytes) + 4.5,
-                "small num",
-                Anchor::End,
-                &sizes.text(bytes),
-            );
+            svg.text_end(left - 8.0, y(bytes) + 4.5, "small num", &sizes.text(bytes));
         }
         let number_step = round_step(last as f64, 10.0) as usize;
         for fault in (0..=last).step_by(number_step) {
             svg.line((x(fault), bottom), (x(fault), bottom + 5.0), "axis");
-            svg.text(
-                x(fault),
-                bottom + 20.0,
-                "small num",
-                Anchor::Middle,
-                &fault.to_string(),
-            );
+            svg.centred(x(fault), bottom + 20.0, "small num", &fault.to_string());
         }
         svg.line((left, bottom), (right, bottom), "axis");
-        svg.text(
+        svg.centred(
             f64::midpoint(left, right),
             bottom + 40.0,
             "small faint",
-            Anchor::Middle,
             "page faults",
         );
 
@@ -130,23 +117,17 @@ impl Trace {
         ] {
             let class = format!("l-{name}");
             let text = format!("{name} {}", sizes.text(bytes));
-            svg.text(right + 10.0, y, &class, Anchor::Start, &text);
+            svg.text(right + 10.0, y, &class, &text);
         }
         if is_off_scale {
             let below = (right + 10.0, reserved_label + 15.0);
-            svg.text(
-                below.0,
-                below.1,
-                "small faint",
-                Anchor::Start,
-                "off the scale",
-            );
+            svg.text(below.0, below.1, "small faint", "off the scale");
         }
         if self.refusal.is_some() {
             let (x, y) = (x(last), end);
             let cross = format!("M{:.1} {:.1}l10 10m0 -10l-10 10", x - 5.0, y - 5.0);
             svg.path(&cross, "line s-declined");
-            svg.text(x + 5.0, y - 10.0, "small", Anchor::End, "refused");
+            svg.text_end(x + 5.0, y - 10.0, "small", "refused");
         }
         svg.y = bottom + 76.0;
     }
