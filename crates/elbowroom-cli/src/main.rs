@@ -26,7 +26,7 @@ fn main() {
     let result = match args::parse() {
         Command::Demo(settings) => Ok(demo::run(&settings)),
         Command::Compare(settings) => compare::run(&settings),
-        Command::Bench(settings) => Ok(bench::run(&settings)),
+        Command::Bench(settings) => bench::run(&settings),
         Command::Doctor(settings) => doctor::run(&settings),
         Command::Map(settings) => map::run(&settings),
         Command::Watch(settings) => watch::run(&settings),

@@ -27,7 +27,9 @@ pub(super) fn svg(outcome: &Outcome) -> String {
         runs(outcome.rounds)
     );
     let mut svg = Svg::new(WIDTH, "Ways of committing memory", &subtitle);
-    legend(&mut svg);
+    svg.key(MARGIN, "committed", "committed up front");
+    svg.key(MARGIN + 170.0, "resident", "on touch");
+    svg.y += 40.0;
     for table in &outcome.tables {
         draw(&mut svg, table, outcome.size_bytes);
     }
@@ -36,15 +38,10 @@ pub(super) fn svg(outcome: &Outcome) -> String {
          half of the runs took. An arrow is a bar that goes on. The ratio is that of two bars: to {BASELINE}.",
         clocks(outcome)
     );
-    let refusals = outcome
-        .refusals()
-        .into_iter()
-        .map(|(mechanism, why)| format!("Not measured: {mechanism}: {why}"));
-    for line in std::iter::once(note)
-        .chain(outcome.busy())
-        .chain(refusals)
-        .flat_map(|note| wrap(&note, TEXT_COLUMNS))
-    {
+    let refusals = outcome.refusals().into_iter();
+    let refusals = refusals.map(|(name, why)| format!("Not measured: {name}: {why}"));
+    let notes = std::iter::once(note).chain(outcome.busy()).chain(refusals);
+    for line in notes.flat_map(|note| wrap(&note, TEXT_COLUMNS)) {
         svg.text(MARGIN, svg.y, "small faint", &line);
         svg.y += 16.0;
     }
@@ -52,21 +49,10 @@ pub(super) fn svg(outcome: &Outcome) -> String {
 }
 
 fn class(mechanism: Mechanism) -> &'static str {
-    if matches!(mechanism, Mechanism::UpFront(_)) {
-        "committed"
-    } else {
-        "resident"
+    match mechanism {
+        Mechanism::UpFront(_) => "committed",
+        _ => "resident",
     }
-}
-
-fn legend(svg: &mut Svg) {
-    for (x, class, text) in [
-        (MARGIN, "committed", "committed up front"),
-        (MARGIN + 170.0, "resident", "on touch"),
-    ] {
-        svg.key(x, class, text);
-    }
-    svg.y += 40.0;
 }
 
 fn draw(svg: &mut Svg, table: &Table, size_bytes: usize) {
@@ -81,11 +67,8 @@ fn draw(svg: &mut Svg, table: &Table, size_bytes: usize) {
     let step = round_step(longest, 8.0);
     let mut at = 0.0;
     while at <= longest {
-        svg.line(
-            (x(at), top),
-            (x(at), bottom),
-            if at == 0.0 { "axis" } else { "grid" },
-        );
+        let class = if at == 0.0 { "axis" } else { "grid" };
+        svg.line((x(at), top), (x(at), bottom), class);
         svg.centred(x(at), bottom + 16.0, "small faint num", &tick(at, step));
         at += step;
     }
@@ -99,31 +82,20 @@ fn draw(svg: &mut Svg, table: &Table, size_bytes: usize) {
             continue;
         };
         let middle = svg.y + ROW / 2.0;
-        svg.text_end(
-            LEFT - 10.0,
-            middle + 4.5,
-            "small",
-            &row.mechanism.to_string(),
-        );
-        svg.rect(
-            LEFT,
-            middle - BAR / 2.0,
-            (x(whole.median) - LEFT).max(1.0),
-            BAR,
-            class(row.mechanism),
-        );
+        let (class, name) = (class(row.mechanism), row.mechanism.to_string());
+        svg.text_end(LEFT - 10.0, middle + 4.5, "small", &name);
+        let width = (x(whole.median) - LEFT).max(1.0);
+        svg.rect(LEFT, middle - BAR / 2.0, width, BAR, class);
         if whole.median > longest {
             // A bar that is cut off ends in an arrow.
-            svg.path(
-                &format!("M{RIGHT:.1} {:.1}l9 7l-9 7z", middle - 7.0),
-                class(row.mechanism),
-            );
+            svg.path(&format!("M{RIGHT:.1} {:.1}l9 7l-9 7z", middle - 7.0), class);
         } else {
-            spread(
-                svg,
-                [x(whole.lower_quartile), x(whole.upper_quartile)],
-                middle,
-            );
+            // A line between the quartiles, with its ends marked.
+            let ends = [x(whole.lower_quartile), x(whole.upper_quartile)];
+            svg.line((ends[0], middle), (ends[1], middle), "whisker");
+            for end in ends {
+                svg.line((end, middle - 3.5), (end, middle + 3.5), "whisker");
+            }
         }
         let ratio = table
             .ratio_of_medians(row)
@@ -137,14 +109,6 @@ fn draw(svg: &mut Svg, table: &Table, size_bytes: usize) {
         svg.y += ROW;
     }
     svg.y += 56.0;
-}
-
-/// Draws a line between the quartiles, with its ends marked.
-fn spread(svg: &mut Svg, ends: [f64; 2], middle: f64) {
-    svg.line((ends[0], middle), (ends[1], middle), "whisker");
-    for end in ends {
-        svg.line((end, middle - 3.5), (end, middle + 3.5), "whisker");
-    }
 }
 
 /// Returns a number on the axis, in the unit of its steps.
@@ -168,29 +132,30 @@ mod tests {
 
     #[test]
     fn every_mechanism_has_its_bar() {
-        let outcome = outcome();
+        let mut outcome = outcome();
+        for (row, bytes) in outcome.tables[0].rows.iter_mut().zip([3 << 19, 1 << 20]) {
+            for sample in &mut row.series.samples {
+                sample.extra.committed_bytes = bytes;
+            }
+        }
         let svg = svg(&outcome);
         assert_well_formed(&svg);
-        let measured: usize = outcome
-            .tables
-            .iter()
-            .map(|table| table.measured().count())
-            .sum();
+        let measured = outcome.tables.iter().flat_map(Table::measured).count();
         // Beside the background and the legend.
         assert_eq!(svg.matches("<rect x=").count(), measured + 2);
         for row in &outcome.tables[0].rows {
-            let count = if row.series.refusal.is_none() {
-                outcome.tables.len()
-            } else {
-                1
-            };
-            assert!(
-                svg.matches(&row.mechanism.to_string()).count() >= count,
-                "{}",
-                row.mechanism
-            );
+            let count = if row.series.refusal.is_none() { 2 } else { 1 };
+            let name = row.mechanism.to_string();
+            assert!(svg.matches(&name).count() >= count, "{name}");
         }
-        assert!(svg.contains("&lt;not&gt; permitted &amp; so on"), "{svg}");
+        // Sizes of one unit are written alike.
+        for part in [
+            "&lt;not&gt; permitted &amp; so on",
+            ">1.5 MiB<",
+            ">1.0 MiB<",
+        ] {
+            assert!(svg.contains(part), "{svg}");
+        }
     }
 
     #[test]
@@ -202,10 +167,8 @@ mod tests {
         let samples = &mut table.rows[1].series.samples;
         let last = samples.len() - 1;
         for sample in &mut samples[..last] {
-            sample.times = Times {
-                wall_ns: 123_000_000,
-                cpu_ns: Some(123_000_000),
-            };
+            let (wall_ns, cpu_ns) = (123_000_000, Some(123_000_000));
+            sample.times = Times { wall_ns, cpu_ns };
         }
         let ratio = table.ratio_of_medians(&table.rows[1]).unwrap();
         let bars = [1, 0].map(|row| table.rows[row].time_ns().unwrap().median);
@@ -215,24 +178,7 @@ mod tests {
 
     #[test]
     fn axes_have_few_round_numbers() {
-        assert_eq!(
-            [tick(0.0, 500.0), tick(20_000.0, 5000.0), tick(4e9, 2e9)],
-            ["0 ns", "20 µs", "4 s"]
-        );
-    }
-
-    #[test]
-    fn sizes_of_one_unit_are_written_alike() {
-        let mut outcome = outcome();
-        for (row, bytes) in outcome.tables[0].rows.iter_mut().zip([3 << 19, 1 << 20]) {
-            for sample in &mut row.series.samples {
-                sample.extra.committed_bytes = bytes;
-            }
-        }
-        let svg = svg(&outcome);
-        assert!(
-            svg.contains(">1.5 MiB<") && svg.contains(">1.0 MiB<"),
-            "{svg}"
-        );
+        let ticks = [tick(0.0, 500.0), tick(20_000.0, 5000.0), tick(4e9, 2e9)];
+        assert_eq!(ticks, ["0 ns", "20 µs", "4 s"]);
     }
 }

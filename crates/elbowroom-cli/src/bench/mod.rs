@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::args::Bench;
 use crate::os;
-use crate::output::{self, complain, line, paint, write_file};
+use crate::output::{self, complain, line, paint, print, write_file};
 use crate::progress::Progress;
 use outcome::{Outcome, Table};
 pub(crate) use room::Room;
@@ -28,17 +28,11 @@ const QUICK_ROUNDS: usize = 3;
 const TIME_MAX: Duration = Duration::from_secs(50);
 
 /// Measures, shows, and returns the exit status of the process.
-pub(crate) fn run(settings: &Bench) -> i32 {
+pub(crate) fn run(settings: &Bench) -> Result<i32, String> {
     if let Some(answer) = sample::answer() {
-        return i32::from(line(answer).is_err());
+        return Ok(i32::from(line(answer).is_err()));
     }
-    match measure(settings).and_then(|outcome| show(settings, &outcome)) {
-        Ok(()) => 0,
-        Err(message) => {
-            complain(message);
-            1
-        }
-    }
+    show(settings, &measure(settings)?)
 }
 
 fn measure(settings: &Bench) -> Result<Outcome, String> {
@@ -95,19 +89,16 @@ fn measure(settings: &Bench) -> Result<Outcome, String> {
     })
 }
 
-fn show(settings: &Bench, outcome: &Outcome) -> Result<(), String> {
+fn show(settings: &Bench, outcome: &Outcome) -> Result<i32, String> {
     let text = if settings.json {
         view::json(outcome)
     } else {
         let columns = output::columns().unwrap_or(view::DEFAULT_COLUMNS);
         view::text(outcome, paint(), os::is_utf8(), columns)
     };
-    let written = settings
-        .svg
-        .as_ref()
-        .map_or(Ok(()), |path| write_file(path, &chart::svg(outcome)));
+    let file = settings.svg.as_ref();
+    let written = file.map_or(Ok(()), |file| write_file(file, &chart::svg(outcome)));
     // Prints the table even if the file could not be written.
-    line(text.trim_end_matches('\n'))
-        .map_err(|error| format!("cannot write to standard output: {error}"))?;
-    written
+    let status = print(text.trim_end_matches('\n'))?;
+    written.map(|()| status)
 }

@@ -143,42 +143,17 @@ impl Row {
     }
 
     /// Returns a further figure of the samples that have it.
-    fn extras<'a, F>(
+    pub(crate) fn extras<'a, F>(
         &'a self,
         figure: impl Fn(&Sample) -> Option<F> + 'a,
     ) -> impl Iterator<Item = F> + 'a {
         self.series.measured().iter().filter_map(figure)
     }
 
-    pub(crate) fn wall_ns(&self) -> Option<Spread> {
-        self.series.time_ns(Clock::Wall)
-    }
-
-    /// Returns the processor time.
-    pub(crate) fn cpu_ns(&self) -> Option<Spread> {
-        Spread::of(self.extras(|sample| Some(sample.times.cpu_ns? as f64)))
-    }
-
     /// Returns the largest committed size.
     pub(crate) fn committed_bytes(&self) -> Option<u64> {
         self.extras(|sample| Some(sample.extra.committed_bytes))
             .max()
-    }
-
-    /// Returns the largest resident size, or `None` if the system does not report it.
-    pub(crate) fn resident_bytes(&self) -> Option<u64> {
-        let grown = self.extras(|sample| sample.extra.change.resident_growth_bytes);
-        grown.max().map(|bytes| u64::try_from(bytes).unwrap_or(0))
-    }
-
-    /// Returns the number of faults that the library resolved.
-    pub(crate) fn library_faults(&self) -> Option<Spread> {
-        Spread::of(self.extras(|sample| Some(sample.extra.library_faults as f64)))
-    }
-
-    /// Returns the number of faults that the kernel resolved.
-    pub(crate) fn kernel_faults(&self) -> Option<Spread> {
-        Spread::of(self.extras(|sample| Some(sample.extra.change.kernel_faults? as f64)))
     }
 }
 
@@ -244,20 +219,17 @@ pub(crate) mod tests {
     #[test]
     fn ratios_are_of_the_same_round() {
         // The machine is slower in each round.
-        let outcome = outcome();
-        let table = &outcome.tables[0];
+        let mut outcome = outcome();
+        let table = &mut outcome.tables[0];
         let ratio = table.ratio(&table.rows[1]).unwrap();
-        assert_eq!(
-            [ratio.lower_quartile, ratio.median, ratio.upper_quartile],
-            [2.0; 3]
-        );
-        assert_eq!(table.rows[1].wall_ns().unwrap().median, 4_000_000.0);
-        assert_eq!(table.rows[1].time_ns().unwrap().median, 2_000_000.0);
-        assert_eq!(
-            table.page_ns(&table.rows[1]).unwrap().median,
-            2_000_000.0 / table.touched_pages as f64
-        );
-        assert_eq!(table.rows[1].cpu_ns().unwrap().median, 2_000_000.0);
+        let quartiles = [ratio.lower_quartile, ratio.median, ratio.upper_quartile];
+        assert_eq!(quartiles, [2.0; 3]);
+        let page_ns = table.page_ns(&table.rows[1]).unwrap().median;
+        assert_eq!(page_ns, 2_000_000.0 / table.touched_pages as f64);
+        // Without the baseline there is none.
+        table.rows[0].series.take(|| Err("no".to_owned()));
+        assert_eq!(table.ratio(&table.rows[1]), None);
+        assert!(table.page_ns(&table.rows[1]).is_some());
     }
 
     #[test]
@@ -278,24 +250,14 @@ pub(crate) mod tests {
     fn threads_that_wait_for_each_other_are_timed_by_the_wall_clock() {
         let mut series = Series::default();
         series.take(|| Ok(sample(8, 1)));
-        let mut row = Row {
-            mechanism: Mechanism::Monitored,
-            series,
-        };
+        let mechanism = Mechanism::Monitored;
+        let mut row = Row { mechanism, series };
         let timed = |row: &Row| (row.clock(), row.time_ns().unwrap().median);
         assert_eq!(timed(&row), (Clock::Wall, 8.0));
         row.mechanism = Mechanism::Adaptive;
         assert_eq!(timed(&row), (Clock::Cpu, 4.0));
         row.series.samples[0].times.cpu_ns = None;
         assert_eq!(timed(&row), (Clock::Wall, 8.0));
-    }
-
-    #[test]
-    fn a_busy_machine_is_noticed() {
-        let mut outcome = outcome();
-        assert!(outcome.busy().unwrap().contains(" 50 % "));
-        outcome.tables[0].rows[0].series.samples[0].times.cpu_ns = None;
-        assert_eq!(outcome.busy(), None);
     }
 
     #[test]
@@ -306,21 +268,8 @@ pub(crate) mod tests {
         let table = &mut outcome.tables[0];
         assert_eq!(table.measured().count(), table.rows.len() - 1);
         let row = &mut table.rows[1];
-        assert!(row.wall_ns().is_some());
+        assert!(row.time_ns().is_some());
         row.series.take(|| Err("out of memory".to_owned()));
-        assert!(
-            row.wall_ns().is_none()
-                && row.committed_bytes().is_none()
-                && row.library_faults().is_none()
-        );
-    }
-
-    #[test]
-    fn without_the_baseline_there_are_no_ratios() {
-        let mut outcome = outcome();
-        let table = &mut outcome.tables[0];
-        table.rows[0].series.take(|| Err("no".to_owned()));
-        assert_eq!(table.ratio(&table.rows[1]), None);
-        assert!(table.page_ns(&table.rows[1]).is_some());
+        assert!(row.time_ns().is_none() && row.committed_bytes().is_none());
     }
 }
