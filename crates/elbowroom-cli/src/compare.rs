@@ -84,7 +84,7 @@ pub(crate) fn run(settings: &Compare) -> Result<i32, String> {
     print(if settings.json {
         json_of(plan, &up_front, &on_touch)
     } else {
-        fitted(&table(plan, &up_front, &on_touch), columns())
+        fitted(&table(plan, [&up_front, &on_touch]), columns())
     })
 }
 
@@ -136,36 +136,29 @@ fn measure<H>(
     })
 }
 
-fn table(plan: Plan, up_front: &Result<Cost, Error>, on_touch: &Result<Cost, Error>) -> String {
-    let show = |result: &Result<Cost, Error>, figure: &dyn Fn(&Cost) -> String| match result {
-        Ok(cost) => figure(cost),
-        Err(_) => "-".to_owned(),
-    };
-    let outcome = |result: &Result<Cost, Error>| match result {
+fn table(plan: Plan, ways: [&Result<Cost, Error>; 2]) -> String {
+    let outcome = |way: &Result<Cost, Error>| match way {
         Ok(_) => "succeeded".to_owned(),
         Err(error) => error
             .os_code()
             .map_or("failed".to_owned(), |code| format!("failed: error {code}")),
     };
-    let bytes = |cost: &Cost| {
-        let change = &cost.change;
-        let changes = [
-            change.system_commit_growth_bytes,
-            change.process_commit_growth_bytes,
-            change.resident_growth_bytes,
-        ];
-        let changes = changes.into_iter().flatten().map(i64::unsigned_abs);
+    let costs = || ways.into_iter().flatten();
+    let sizes = Sizes::of(costs().flat_map(|cost| {
+        let Change {
+            system_commit_growth_bytes: system,
+            process_commit_growth_bytes: process,
+            resident_growth_bytes: resident,
+            ..
+        } = cost.change;
+        let changes = [system, process, resident].into_iter().flatten();
         changes
+            .map(i64::unsigned_abs)
             .chain([cost.reserved_bytes as u64])
-            .collect::<Vec<_>>()
-    };
-    let sizes = Sizes::of([up_front, on_touch].into_iter().flatten().flat_map(bytes));
+    }));
     let row = |name: &'static str, figure: &dyn Fn(&Cost) -> String| {
-        [
-            name.to_owned(),
-            show(up_front, figure),
-            show(on_touch, figure),
-        ]
+        let show = |way: &Result<Cost, Error>| way.as_ref().map_or("-".to_owned(), figure);
+        (name, ways.map(show))
     };
     let change = |name: &'static str, figure: fn(&Change) -> Option<i64>| {
         row(name, &|cost| {
@@ -173,8 +166,8 @@ fn table(plan: Plan, up_front: &Result<Cost, Error>, on_touch: &Result<Cost, Err
         })
     };
     let rows = [
-        ["".to_owned(), "up front".to_owned(), "on touch".to_owned()],
-        ["outcome".to_owned(), outcome(up_front), outcome(on_touch)],
+        ("", ["up front", "on touch"].map(str::to_owned)),
+        ("outcome", ways.map(outcome)),
         row("reserved", &|cost| sizes.text(cost.reserved_bytes as u64)),
         change("commit charge, system", |change| {
             change.system_commit_growth_bytes
@@ -193,34 +186,35 @@ fn table(plan: Plan, up_front: &Result<Cost, Error>, on_touch: &Result<Cost, Err
             human_time(Duration::from_nanos(cost.elapsed_ns))
         }),
     ];
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths = [width(0), width(1), width(2)];
+    let width = |at: usize| {
+        rows.iter()
+            .map(|(_, cells)| cells[at].len())
+            .max()
+            .unwrap_or(0)
+    };
+    let (names, widths) = ("commit charge, this process".len(), [width(0), width(1)]);
 
-    let mut text = format!(
-        "{} of {} touched, one write a page\n\n",
-        human(plan.touch_bytes as u64),
-        human(plan.reserve_bytes as u64)
-    );
-    for [name, up_front, on_touch] in &rows {
+    let [touched, reserved] =
+        [plan.touch_bytes, plan.reserve_bytes].map(|bytes| human(bytes as u64));
+    let mut text = format!("{touched} of {reserved} touched, one write a page\n\n");
+    for (name, [up_front, on_touch]) in &rows {
         text += &format!(
-            "{name:<0$}  {up_front:>1$}  {on_touch:>2$}\n",
-            widths[0], widths[1], widths[2]
+            "{name:<names$}  {up_front:>0$}  {on_touch:>1$}\n",
+            widths[0], widths[1]
         );
     }
     text += "\nCommit charge is memory that the system has promised, resident is memory that is in use.\n\
              The figures were read while it was held; the system's include what other programs did meanwhile.";
-    let costs = [up_front, on_touch].into_iter().flatten();
-    if let Some(busy) = busy(costs.map(|cost| cost.times)) {
+    if let Some(busy) = busy(costs().map(|cost| cost.times)) {
         text.push('\n');
         text += &busy;
     }
-    match os::accounting() {
-        Accounting::Limited => text,
+    text + match os::accounting() {
+        Accounting::Limited => "",
         Accounting::Unlimited => {
-            text + "\nThis system promises without limit (vm.overcommit_memory is 1): committing up front does not \
-                    fail here."
+            "\nThis system promises without limit (vm.overcommit_memory is 1): committing up front does not fail here."
         }
-        Accounting::Unknown => text + "\nWhether this system limits its promises is not known.",
+        Accounting::Unknown => "\nWhether this system limits its promises is not known.",
     }
 }
 
@@ -250,13 +244,12 @@ struct ErrorReport {
 }
 
 fn report(way: &Result<Cost, Error>) -> WayReport<'_> {
-    WayReport {
-        cost: way.as_ref().ok(),
-        error: way.as_ref().err().map(|error| ErrorReport {
-            os_code: error.os_code(),
-            message: error.to_string(),
-        }),
-    }
+    let error = way.as_ref().err().map(|error| ErrorReport {
+        os_code: error.os_code(),
+        message: error.to_string(),
+    });
+    let cost = way.as_ref().ok();
+    WayReport { cost, error }
 }
 
 fn json_of(plan: Plan, up_front: &Result<Cost, Error>, on_touch: &Result<Cost, Error>) -> String {
@@ -302,11 +295,8 @@ mod tests {
             touch_bytes: 4096,
             growth: Growth::default(),
         };
-        table(
-            plan,
-            &Ok(cost(1000, Some(1000))),
-            &Ok(cost(elapsed_ns, cpu_ns)),
-        )
+        let ways = [cost(1000, Some(1000)), cost(elapsed_ns, cpu_ns)].map(Ok);
+        table(plan, ways.each_ref())
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(crate) use anstyle::AnsiColor as Colour;
 pub(crate) use elbowroom_map::{Paint, wrap};
@@ -74,6 +74,18 @@ pub(crate) fn note(line: impl fmt::Display) {
 /// Writes a whole file.
 pub(crate) fn write_file(path: &Path, text: &str) -> Result<(), String> {
     fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+/// Writes those files that are asked for.
+pub(crate) fn write_files<const N: usize>(
+    files: [(&Option<PathBuf>, &dyn Fn() -> String); N],
+) -> Result<(), String> {
+    for (path, text) in files {
+        if let Some(path) = path {
+            write_file(path, &text())?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns whether standard output shows colours. A file, a pipe and a dumb terminal do not, and none does if NO_COLOR

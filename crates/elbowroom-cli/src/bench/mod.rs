@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::args::Bench;
 use crate::os;
-use crate::output::{self, complain, line, paint, print, write_file};
+use crate::output::{self, complain, line, paint, print, write_files};
 use crate::progress::Progress;
 use outcome::{Outcome, Table};
 pub(crate) use room::Room;
@@ -96,8 +96,7 @@ fn show(settings: &Bench, outcome: &Outcome) -> Result<i32, String> {
         let columns = output::columns().unwrap_or(view::DEFAULT_COLUMNS);
         view::text(outcome, paint(), os::is_utf8(), columns)
     };
-    let file = settings.svg.as_ref();
-    let written = file.map_or(Ok(()), |file| write_file(file, &chart::svg(outcome)));
+    let written = write_files([(&settings.svg, &|| chart::svg(outcome))]);
     // Prints the table even if the file could not be written.
     let status = print(text.trim_end_matches('\n'))?;
     written.map(|()| status)

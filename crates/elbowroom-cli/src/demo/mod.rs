@@ -19,7 +19,7 @@ use elbowroom_map::{Picture, Run};
 use crate::args::{Char, Demo, Transcript};
 use crate::map;
 use crate::os;
-use crate::output::{self, complain, line, paint, write_file};
+use crate::output::{self, complain, line, paint, write_files};
 use crate::picture::Trace;
 use crate::usage::Usage;
 
@@ -231,11 +231,9 @@ pub(crate) fn run(settings: &Demo) -> i32 {
         runs: Vec::new(),
     };
     let stop = program.run().err();
-    if let Some(stop) = stop
-        .as_ref()
-        .filter(|stop| !matches!(stop, Stop::OtherFault(_) | Stop::OutOfPages))
-    {
-        complain(stop);
+    match &stop {
+        None | Some(Stop::OtherFault(_) | Stop::OutOfPages) => {}
+        Some(stop) => complain(stop),
     }
     if settings.summary {
         program.summarize();
@@ -260,11 +258,15 @@ impl Program<'_> {
         let seh = Arc::clone(&self.seh);
         seh.print(format_args!("This computer has page size {}.", page_size()))?;
 
-        let before = if self.is_measured() {
-            Usage::before()
-        } else {
-            Usage::default()
+        let is_measured = self.settings.summary || self.settings.json;
+        let usage = |read: fn() -> Usage| {
+            if is_measured {
+                read()
+            } else {
+                Usage::default()
+            }
         };
+        let before = usage(Usage::before);
         let start = Instant::now();
         let region = self.reserve()?;
         if let Some(page) = self.settings.other_fault_at {
@@ -273,11 +275,7 @@ impl Program<'_> {
 
         let stored = self.store(&region);
         let elapsed = start.elapsed();
-        let held = if self.is_measured() {
-            os::usage()
-        } else {
-            Usage::default()
-        };
+        let held = usage(os::usage);
         if self.settings.is_drawn() {
             self.runs = map::region_runs(&region);
         }
@@ -297,22 +295,14 @@ impl Program<'_> {
 
         // Release the block of pages when you are finished using them.
         let released = self.release(region);
-        seh.print(format_args!(
-            "Release {}.",
-            if released.is_ok() {
-                "succeeded"
-            } else {
-                "failed"
-            }
-        ))?;
+        let how = released.as_ref().map_or("failed", |()| "succeeded");
+        seh.print(format_args!("Release {how}."))?;
         released
     }
 
     fn reserve(&self) -> Result<Region, Stop> {
-        let _plan = self
-            .settings
-            .fail_reserve
-            .then(|| inject::refuse(Call::Reserve, 1));
+        let is_refused = self.settings.fail_reserve;
+        let _plan = is_refused.then(|| inject::refuse(Call::Reserve, 1));
         let seh = Arc::clone(&self.seh);
         let reserved = Region::builder(self.settings.reserve_bytes())
             .growth(Growth::Pages(self.settings.growth))
@@ -324,19 +314,16 @@ impl Program<'_> {
             .map_err(Stop::ReserveFailed);
         if let Err(stop) = &reserved {
             let code = stop.os_code();
-            self.seh.print(format_args!(
-                "Error! VirtualAlloc reserve failed. with error code of {code}."
-            ))?;
+            let told = "Error! VirtualAlloc reserve failed. with error code of";
+            self.seh.print(format_args!("{told} {code}."))?;
         }
         reserved
     }
 
     /// Runs the loop. The touch of each new page is a page fault, which the filter decides.
     fn store(&self, region: &Region) -> Result<(), Stop> {
-        let _plan = self
-            .settings
-            .fail_commit_at
-            .map(|nth| inject::refuse(Call::Commit, nth as u64));
+        let refused = self.settings.fail_commit_at;
+        let _plan = refused.map(|nth| inject::refuse(Call::Commit, nth as u64));
         for i in 0..self.settings.page_limit * page_size() {
             let stored = match self.settings.char {
                 Char::Narrow => region.try_write(i, b'a'),
@@ -351,15 +338,9 @@ impl Program<'_> {
     }
 
     fn release(&self, region: Region) -> Result<(), Stop> {
-        let _plan = self
-            .settings
-            .fail_release
-            .then(|| inject::refuse(Call::Release, 1));
+        let is_refused = self.settings.fail_release;
+        let _plan = is_refused.then(|| inject::refuse(Call::Release, 1));
         region.release().map_err(Stop::ReleaseFailed)
-    }
-
-    fn is_measured(&self) -> bool {
-        self.settings.summary || self.settings.transcript() == Transcript::InJson
     }
 
     /// Prints and writes the pictures that the settings ask for, if a region was reserved.
@@ -374,26 +355,19 @@ impl Program<'_> {
             line(format_args!("\n{}", text.trim_end()))
                 .map_err(|error| Stop::CannotPrint(error).to_string())?;
         }
+        let steps = lock(&self.seh.steps);
         let trace = Trace {
             reserved_bytes: self.runs.last().map_or(0, |run| run.end) - self.runs[0].start,
             page_size_bytes: page,
-            committed_bytes: lock(&self.seh.steps)
-                .iter()
-                .map(|&pages| pages as u64 * page)
-                .collect(),
+            committed_bytes: steps.iter().map(|&pages| pages as u64 * page).collect(),
             refusal: stop
                 .filter(|stop| stop.is_for_handler())
                 .map(Stop::in_short),
             runs: self.runs.clone(),
         };
-        for (file, draw) in [
-            (&self.settings.svg, Trace::svg as fn(&Trace) -> String),
-            (&self.settings.html, Trace::html),
-        ] {
-            if let Some(file) = file {
-                write_file(file, &draw(&trace))?;
-            }
-        }
-        Ok(())
+        write_files([
+            (&self.settings.svg, &|| trace.svg()),
+            (&self.settings.html, &|| trace.html()),
+        ])
     }
 }

@@ -22,35 +22,33 @@ impl Program<'_> {
             note("reserved         nothing");
             return;
         };
-        let page = page_size();
         let size = |bytes: usize| human(bytes as u64);
         let change = held.since(before);
-        let pages = stats.committed_bytes / page;
-        note(format_args!(
-            "reserved         {}",
-            size(stats.reserved_bytes)
-        ));
-        note(format_args!(
-            "committed        {}: {pages} pages of {}",
-            size(stats.committed_bytes),
-            size(page)
-        ));
-        note(format_args!(
-            "commit charge    system {} before, {} after ({}); this process {}",
+        let (committed, page) = (stats.committed_bytes, page_size());
+        let (pages, page) = (committed / page, size(page));
+        let row = |name: &str, text: String| note(format_args!("{name:<17}{text}"));
+        row("reserved", size(stats.reserved_bytes));
+        row(
+            "committed",
+            format!("{}: {pages} pages of {page}", size(committed)),
+        );
+        let charge = format!(
+            "system {} before, {} after ({}); this process {}",
             known(before.system_commit_bytes, human),
             known(held.system_commit_bytes, human),
             known(change.system_commit_growth_bytes, human_change),
             known(change.process_commit_growth_bytes, human_change),
-        ));
-        note(format_args!(
-            "resident         {}",
-            known(change.resident_growth_bytes, human_change)
-        ));
-        note(format_args!(
-            "faults           {}, {} declined",
-            stats.faults, stats.refused
-        ));
-        note(format_args!("time             {}", human_time(*elapsed)));
+        );
+        row("commit charge", charge);
+        row(
+            "resident",
+            known(change.resident_growth_bytes, human_change),
+        );
+        row(
+            "faults",
+            format!("{}, {} declined", stats.faults, stats.refused),
+        );
+        row("time", human_time(*elapsed));
     }
 
     pub(super) fn print_json(&self, stop: Option<&Stop>) -> io::Result<()> {

@@ -16,21 +16,16 @@ use elbowroom_map::{Figures, Kind, Pages, Region, Run, Snapshot, State};
 use serde::Serialize;
 
 use crate::args::Map;
-use crate::output::{self, print, write_file};
+use crate::output::{self, print, write_files};
 use diff::Diff;
 use sample::Sample;
-
-type Draw = fn(&Snapshot, Option<&Pages<'_>>) -> String;
 
 /// Looks, shows, and returns the exit status of the process.
 pub(crate) fn run(settings: &Map) -> Result<i32, String> {
     let before = settings.diff.as_deref().map(read_snapshot).transpose()?;
     // Held until the picture is taken.
-    let _sample = settings
-        .own
-        .then(Sample::new)
-        .transpose()
-        .map_err(|error| error.to_string())?;
+    let sample = settings.own.then(Sample::new).transpose();
+    let _sample = sample.map_err(|error| error.to_string())?;
     let told = |error: elbowroom_map::Error| error.to_string();
     let snapshot = match settings.pid {
         None => Snapshot::of_self(),
@@ -42,26 +37,20 @@ pub(crate) fn run(settings: &Map) -> Result<i32, String> {
         .map(|wanted| snapshot.pages(snapshot.find(wanted)?))
         .transpose()
         .map_err(told)?;
-    for (file, draw) in [
-        (&settings.svg, page::svg as Draw),
-        (&settings.html, page::html),
-    ] {
-        if let Some(file) = file {
-            write_file(file, &draw(&snapshot, pages.as_ref()))?;
-        }
-    }
+    write_files([
+        (&settings.svg, &|| page::svg(&snapshot, pages.as_ref())),
+        (&settings.html, &|| page::html(&snapshot, pages.as_ref())),
+    ])?;
     let diff = before.map(|before| diff::diff(&before, &snapshot));
 
     let paint = output::paint();
     let columns = output::columns().unwrap_or(usize::MAX);
     let text = match (&diff, &pages) {
         _ if settings.json => json(&snapshot, pages.as_ref(), diff.as_ref()),
-        (Some(diff), _) => diff::text(
-            diff,
-            if settings.all { usize::MAX } else { DIFF_ROWS },
-            paint,
-            columns,
-        ),
+        (Some(diff), _) => {
+            let rows = if settings.all { usize::MAX } else { DIFF_ROWS };
+            diff::text(diff, rows, paint, columns)
+        }
         (None, Some(pages)) => pages.draw(paint, output::columns().unwrap_or(output::COLUMNS)),
         (None, None) => snapshot.draw(settings.all, paint, columns),
     };
