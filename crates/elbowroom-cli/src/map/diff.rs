@@ -1,7 +1,6 @@
 //! The changes between two snapshots.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use elbowroom_map::{FigureColumns, Figures, Kind, Region, Snapshot, escaped, shortened};
 use serde::Serialize;
@@ -31,35 +30,25 @@ pub(crate) enum What {
     Changed,
 }
 
+/// A process and its program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Process {
+    pid: u32,
+    program: String,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Diff {
     /// Whether both snapshots have the same process number and program.
     pub(crate) is_same_process: bool,
     /// The earlier snapshot.
-    #[serde(serialize_with = "of_process")]
-    before: (u32, String),
+    before: Process,
     #[serde(skip)]
-    now: (u32, String),
+    now: Process,
     /// The changes of all regions together.
     #[serde(serialize_with = "by_name")]
     pub(crate) total: Changes,
     pub(crate) regions: Vec<Changed>,
-}
-
-fn of_process<S: serde::Serializer>(
-    process: &(u32, String),
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct Process<'a> {
-        pid: u32,
-        program: &'a str,
-    }
-    Process {
-        pid: process.0,
-        program: &process.1,
-    }
-    .serialize(serializer)
 }
 
 fn by_name<S: serde::Serializer>(changes: &Changes, serializer: S) -> Result<S::Ok, S::Error> {
@@ -71,55 +60,48 @@ fn by_name<S: serde::Serializer>(changes: &Changes, serializer: S) -> Result<S::
 /// kind and name: it may have grown, or be a reservation that was committed.
 pub(crate) fn diff(before: &Snapshot, now: &Snapshot) -> Diff {
     let key = |region: &Region| (region.start, family(region.kind), region.name.clone());
-    let mut regions: BTreeMap<_, (Option<Region>, Option<Region>)> = BTreeMap::new();
-    for region in before.regions() {
-        let key = key(&region);
-        regions.entry(key).or_default().0 = Some(region);
+    let mut regions: BTreeMap<_, [Option<Region>; 2]> = BTreeMap::new();
+    for (at, snapshot) in [before, now].into_iter().enumerate() {
+        for region in snapshot.regions() {
+            let key = key(&region);
+            regions.entry(key).or_default()[at] = Some(region);
+        }
     }
-    for region in now.regions() {
-        let key = key(&region);
-        regions.entry(key).or_default().1 = Some(region);
-    }
-    let mut changed: Vec<Changed> = regions
-        .into_values()
-        .filter_map(|(before, now)| {
-            let what = match (&before, &now) {
-                (None, _) => What::New,
-                (_, None) => What::Gone,
-                _ => What::Changed,
-            };
-            let figures = |region: &Option<Region>| {
-                region
-                    .as_ref()
-                    .map_or(Figures::NONE, |region| region.figures)
-            };
-            let changes = changes(&figures(&before), &figures(&now));
-            let Region {
-                kind, name, start, ..
-            } = now.or(before)?;
-            let is_same =
-                what == What::Changed && changes.iter().all(|change| change.unwrap_or(0) == 0);
-            (!is_same).then_some(Changed {
-                what,
-                kind,
-                name,
-                start,
-                changes,
-            })
+    let changed = regions.into_values().filter_map(|pair| {
+        let figures = |region: &Option<Region>| {
+            region
+                .as_ref()
+                .map_or(Figures::NONE, |region| region.figures)
+        };
+        let changes = changes(&figures(&pair[0]), &figures(&pair[1]));
+        let [before, now] = pair;
+        let what = match (&before, &now) {
+            (None, _) => What::New,
+            (_, None) => What::Gone,
+            _ if changes.iter().all(|change| change.unwrap_or(0) == 0) => return None,
+            _ => What::Changed,
+        };
+        let Region {
+            kind, name, start, ..
+        } = now.or(before)?;
+        Some(Changed {
+            what,
+            kind,
+            name,
+            start,
+            changes,
         })
-        .collect();
-    changed.sort_by_key(|region| {
-        let largest = region
-            .changes
-            .iter()
-            .skip(1)
-            .flatten()
-            .map(|change| change.unsigned_abs())
-            .max();
-        std::cmp::Reverse((largest, region.changes[0].map(i64::unsigned_abs)))
     });
-    let process = |snapshot: &Snapshot| (snapshot.pid, snapshot.program.clone());
-    let (before_process, now_process) = (process(before), process(now));
+    let mut changed: Vec<Changed> = changed.collect();
+    changed.sort_by_key(|region| {
+        let [reserved, others @ ..] = region.changes.map(|change| change.map(i64::unsigned_abs));
+        std::cmp::Reverse((others.into_iter().flatten().max(), reserved))
+    });
+    let process = |snapshot: &Snapshot| Process {
+        pid: snapshot.pid,
+        program: snapshot.program.clone(),
+    };
+    let [before_process, now_process] = [before, now].map(process);
     Diff {
         is_same_process: before_process == now_process,
         before: before_process,
@@ -147,7 +129,7 @@ const START_COLUMNS: usize = 20;
 
 /// Returns the text: at most `rows_max` regions, in lines of at most `columns`.
 pub(crate) fn text(diff: &Diff, rows_max: usize, paint: Paint, columns: usize) -> String {
-    let process = |start: &str, (pid, program): &(u32, String), end: &str| {
+    let process = |start: &str, Process { pid, program }: &Process, end: &str| {
         let start = format!("{start}process {pid} ");
         let room = columns.saturating_sub(start.len() + end.len());
         format!("{start}{}{end}\n", shortened(&escaped(program), room))
@@ -176,13 +158,11 @@ pub(crate) fn text(diff: &Diff, rows_max: usize, paint: Paint, columns: usize) -
     let header = format!("{:<8}{:<12}{}", "", "kind", figures.line(Figures::NAMES));
     text += &format!("{}\n", paint.bold(&header));
     let mut line = |what: &str, kind: &str, changes: &Changes, name: &str| {
-        let line = format!(
-            "{what:<8}{kind:<12}{}",
-            figures.line(changes.map(|change| sizes.change_cell(change)))
-        );
+        let cells = changes.map(|change| sizes.change_cell(change));
+        let line = format!("{what:<8}{kind:<12}{}", figures.line(cells));
         let room = columns.saturating_sub(line.chars().count() + 2);
         let line = format!("{line}  {}", shortened(name, room));
-        let _ = writeln!(text, "{}", line.trim_end());
+        text += &format!("{}\n", line.trim_end());
     };
     line("", "all", &diff.total, "");
     for region in shown() {
@@ -197,7 +177,7 @@ pub(crate) fn text(diff: &Diff, rows_max: usize, paint: Paint, columns: usize) -
     match diff.regions.len() {
         0 => text += "Nothing has changed.\n",
         all if all > rows_max => {
-            let _ = writeln!(text, "and {} more; --all shows them", all - rows_max);
+            text += &format!("and {} more; --all shows them\n", all - rows_max);
         }
         _ => {}
     }
@@ -215,10 +195,8 @@ mod tests {
         assert_eq!(diff.total, [Some(0); 7]);
         assert!(diff.regions.is_empty());
         let text = text(&diff, 9, Paint::Plain, usize::MAX);
-        assert!(
-            text.starts_with("process 17 /bin/prog: what has changed\n\n")
-                && text.ends_with("Nothing has changed.\n")
-        );
+        assert!(text.starts_with("process 17 /bin/prog: what has changed\n\n"));
+        assert!(text.ends_with("Nothing has changed.\n"));
     }
 
     #[test]
@@ -230,15 +208,11 @@ mod tests {
         };
         let diff = diff(&snapshot(), &now);
         let text = text(&diff, 9, Paint::Plain, usize::MAX);
-        assert!(
-            text.starts_with("process 18 /bin/pr\\u{1b}g\ncompared with process 17 /bin/prog\n\n"),
-            "{text}"
-        );
+        let head = "process 18 /bin/pr\\u{1b}g\ncompared with process 17 /bin/prog\n\n";
+        assert!(text.starts_with(head), "{text}");
         let json = serde_json::to_value(&diff).unwrap();
-        assert_eq!(
-            (&json["is_same_process"], &json["before"]["pid"]),
-            (&false.into(), &17.into())
-        );
+        assert_eq!(json["is_same_process"], false);
+        assert_eq!(json["before"]["pid"], 17);
     }
 
     #[test]
@@ -251,34 +225,23 @@ mod tests {
         now.mappings
             .push(mapping(0x70_0000, 1, Kind::Reservation, ""));
         let diff = diff(&before, &now);
-        let seen: Vec<(What, Kind, Option<i64>)> = diff
-            .regions
-            .iter()
-            .map(|region| (region.what, region.kind, region.changes[0]))
-            .collect();
+        let seen = diff.regions.iter();
+        let seen = seen.map(|region| (region.what, region.kind, region.changes[0]));
         let page = PAGE as i64;
-        assert_eq!(
-            seen,
-            [
-                (What::Changed, Kind::Heap, Some(2 * page)),
-                (What::Gone, Kind::Named, Some(-page)),
-                (What::New, Kind::Reservation, Some(page)),
-            ]
-        );
+        let expected = [
+            (What::Changed, Kind::Heap, Some(2 * page)),
+            (What::Gone, Kind::Named, Some(-page)),
+            (What::New, Kind::Reservation, Some(page)),
+        ];
+        assert_eq!(seen.collect::<Vec<_>>(), expected);
         assert_eq!(diff.total[0], Some(2 * page));
         let text = text(&diff, 2, Paint::Plain, usize::MAX);
-        assert!(
-            text.contains(
-                "changed heap              +8 KiB      +8 KiB           -  103000 [heap]"
-            ),
-            "{text}"
-        );
+        let heap = "changed heap              +8 KiB      +8 KiB           -  103000 [heap]";
+        assert!(text.contains(heap), "{text}");
         assert!(text.ends_with("and 1 more; --all shows them\n"), "{text}");
         let json = serde_json::to_value(&diff).unwrap();
-        assert_eq!(
-            json["regions"][1]["changes"]["resident_change_bytes"],
-            -page
-        );
+        let changes = &json["regions"][1]["changes"];
+        assert_eq!(changes["resident_change_bytes"], -page);
     }
 
     #[test]
@@ -288,10 +251,8 @@ mod tests {
         now.mappings[5].kind = Kind::Reservation;
         now.mappings[5].figures.resident_bytes = Some(3 * PAGE);
         let diff = diff(&before, &now);
-        assert_eq!(
-            (diff.regions.len(), diff.regions[0].what),
-            (1, What::Changed)
-        );
+        assert_eq!(diff.regions.len(), 1);
+        assert_eq!(diff.regions[0].what, What::Changed);
         assert_eq!(diff.regions[0].changes[3], Some(2 * PAGE as i64));
     }
 

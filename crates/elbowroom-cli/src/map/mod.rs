@@ -74,10 +74,8 @@ pub(crate) fn region_runs(region: &elbowroom::Region) -> Vec<Run> {
     let end = start + region.len() as u64;
     let told = || {
         let snapshot = Snapshot::of_self().ok()?;
-        let found = snapshot
-            .regions()
-            .into_iter()
-            .find(|found| (found.start, found.end) == (start, end))?;
+        let mut regions = snapshot.regions().into_iter();
+        let found = regions.find(|found| (found.start, found.end) == (start, end))?;
         Some(snapshot.pages(found).ok()?.runs)
     };
     told().unwrap_or_else(|| {
@@ -125,14 +123,12 @@ struct JsonDrawn<'a> {
 }
 
 fn json(snapshot: &Snapshot, drawn: Option<&Pages<'_>>, diff: Option<&Diff>) -> String {
-    let kinds = snapshot
-        .kinds()
-        .into_iter()
-        .map(|(kind, regions, figures)| JsonKind {
-            kind,
-            regions,
-            figures,
-        });
+    let kinds = snapshot.kinds().into_iter();
+    let kinds = kinds.map(|(kind, regions, figures)| JsonKind {
+        kind,
+        regions,
+        figures,
+    });
     output::json(&Json {
         snapshot,
         total: snapshot.total(),

@@ -1,7 +1,5 @@
 //! A snapshot as a drawing, and as a page for a browser.
 
-use std::fmt::Write;
-
 use elbowroom_map::{Figures, Kind, Pages, Region, Row, Snapshot, shortened};
 
 use crate::picture::svg::{MARGIN, Svg, escape, page};
@@ -67,13 +65,8 @@ fn bars(svg: &mut Svg, total: &Figures) {
         };
         svg.text_end(LEFT - 14.0, svg.y + 12.0, class, &text);
         let bytes = bytes.unwrap_or(0);
-        svg.rect(
-            LEFT,
-            svg.y,
-            bar_width(bytes, scale, RIGHT - LEFT),
-            15.0,
-            name,
-        );
+        let width = bar_width(bytes, scale, RIGHT - LEFT);
+        svg.rect(LEFT, svg.y, width, 15.0, name);
         if bytes > scale {
             let arrow = format!("M{RIGHT:.1} {:.1}l9 7.5l-9 7.5z", svg.y);
             svg.path(&arrow, name);
@@ -100,38 +93,26 @@ fn bar_width(bytes: u64, scale: u64, width: f64) -> f64 {
 /// The largest regions by kind and name: of each what is committed and, in front of it, what is resident, on one scale.
 fn shares(svg: &mut Svg, all: &[Row]) {
     const LEFT: f64 = 760.0;
-    const COLUMNS: [(f64, &str); 3] = [
-        (540.0, "reserved"),
-        (640.0, "committed"),
-        (740.0, "resident"),
-    ];
+    const NAMES: [&str; 3] = ["reserved", "committed", "resident"];
+    const COLUMNS: [f64; 3] = [540.0, 640.0, 740.0];
     let rows = &all[..all.len().min(ROWS)];
     let width = f64::from(Svg::PICTURE_WIDTH) - MARGIN - LEFT;
     let figures = |row: &Row| {
-        let figures = row.figures;
-        [
-            Some(figures.reserved_bytes),
-            Some(figures.committed_bytes),
-            figures.resident_bytes,
-        ]
+        let [reserved, committed, _, resident, ..] = row.figures.bytes();
+        [reserved, committed, resident]
     };
     let sizes = Sizes::of(rows.iter().flat_map(figures).flatten());
-    let scale = rows
-        .iter()
-        .map(|row| row.figures.committed_bytes)
-        .max()
-        .unwrap_or(0)
-        .max(1);
-    let shown = if rows.len() < all.len() {
-        format!("The largest {} of {} names", rows.len(), all.len())
-    } else {
-        "By name".to_owned()
+    let committed = rows.iter().map(|row| row.figures.committed_bytes);
+    let scale = committed.fold(1, u64::max);
+    let shown = match rows.len() {
+        count if count < all.len() => format!("The largest {count} of {} names", all.len()),
+        _ => "By name".to_owned(),
     };
     svg.text(MARGIN, svg.y + 12.0, "", &shown);
     svg.key(LEFT, "committed", "committed");
     svg.key(LEFT + 100.0, "resident", "resident");
     svg.y += 22.0;
-    for (right, name) in COLUMNS {
+    for (right, name) in COLUMNS.into_iter().zip(NAMES) {
         svg.text_end(right, svg.y + 10.0, "small faint", name);
     }
     let text = format!("a bar as long as this line: {}", sizes.text(scale));
@@ -151,7 +132,7 @@ fn shares(svg: &mut Svg, all: &[Row]) {
             (name, regions) => format!("{name} ({regions})"),
         };
         svg.text(MARGIN + 84.0, base, "small", &name);
-        for ((right, _), bytes) in COLUMNS.into_iter().zip(figures(row)) {
+        for (right, bytes) in COLUMNS.into_iter().zip(figures(row)) {
             let text = bytes.map_or_else(|| "not known".to_owned(), |bytes| sizes.text(bytes));
             svg.text_end(right, base, "small num", &text);
         }
@@ -160,13 +141,8 @@ fn shares(svg: &mut Svg, all: &[Row]) {
             (row.figures.committed_bytes, 2.0, 12.0, "committed"),
             (resident, 5.0, 6.0, "resident"),
         ] {
-            svg.rect(
-                LEFT,
-                svg.y + from,
-                bar_width(bytes, scale, width),
-                height,
-                class,
-            );
+            let bar = bar_width(bytes, scale, width);
+            svg.rect(LEFT, svg.y + from, bar, height, class);
         }
         svg.y += ROW_HEIGHT;
     }
@@ -202,12 +178,8 @@ fn tables(snapshot: &Snapshot) -> String {
     let shown = total.bytes().map(|bytes| bytes != Some(0));
     let parts = kinds.iter().map(|(_, _, figures)| figures);
     let parts = parts.chain(regions.iter().map(|region| &region.figures));
-    let sizes = Sizes::of(
-        parts
-            .chain([&total])
-            .flat_map(|figures| figures.bytes())
-            .flatten(),
-    );
+    let all = parts.chain([&total]).flat_map(Figures::bytes);
+    let sizes = Sizes::of(all.flatten());
     let of_shown = |text: &mut String, cells: [String; 7]| {
         let cells = cells.into_iter().zip(shown);
         text.extend(cells.filter_map(|(cell, is_shown)| is_shown.then_some(cell)));
@@ -232,10 +204,7 @@ fn tables(snapshot: &Snapshot) -> String {
         .map(|(kind, count, figures)| (kind.word(), *count, *figures));
     for (kind, count, figures) in sums.chain([all]) {
         let class = if kind == "all" { " class=\"all\"" } else { "" };
-        let _ = write!(
-            text,
-            "<tr{class}><td class=\"l\">{kind}</td><td>{count}</td>"
-        );
+        text += &format!("<tr{class}><td class=\"l\">{kind}</td><td>{count}</td>");
         of_shown(&mut text, cells(&figures));
         text += "</tr>\n";
     }
@@ -246,16 +215,10 @@ fn tables(snapshot: &Snapshot) -> String {
     text += "<th class=\"l\" data-by=\"t\">name</th></tr></thead><tbody>\n";
     for region in &regions {
         let (start, kind) = (region.start, region.kind.word());
-        let _ = write!(
-            text,
-            "<tr><td class=\"l\">{start:012x}</td><td class=\"l\">{kind}</td>"
-        );
+        text += &format!("<tr><td class=\"l\">{start:012x}</td><td class=\"l\">{kind}</td>");
         of_shown(&mut text, cells(&region.figures));
-        let _ = writeln!(
-            text,
-            "<td class=\"l n\">{}</td></tr>",
-            escape(&region.title(usize::MAX))
-        );
+        let title = escape(&region.title(usize::MAX));
+        text += &format!("<td class=\"l n\">{title}</td></tr>\n");
     }
     text + "</tbody></table></div>" + SORT
 }
@@ -280,14 +243,15 @@ mod tests {
         let snapshot = hostile();
         let region = snapshot.find(&Wanted::Name("heap".to_owned())).unwrap();
         let runs = vec![Run::new(region.start, region.end, State::Resident)];
+        let snapshot = &snapshot;
         let drawn = Pages {
-            snapshot: &snapshot,
+            snapshot,
             region,
             runs,
         };
         for drawn in [None, Some(&drawn)] {
-            assert_well_formed(&svg(&snapshot, drawn));
-            let page = html(&snapshot, drawn);
+            assert_well_formed(&svg(snapshot, drawn));
+            let page = html(snapshot, drawn);
             assert_well_formed(&page.replace(SORT, ""));
             // The heads of the two tables, the kinds, and the regions.
             let rows = 2 + snapshot.kinds().len() + snapshot.regions().len();
@@ -295,7 +259,7 @@ mod tests {
             assert_eq!(page.matches("<script").count(), 1);
             assert_eq!(page.contains("a cell is a page"), drawn.is_some());
         }
-        assert!(svg(&snapshot, None).contains("not known"));
+        assert!(svg(snapshot, None).contains("not known"));
     }
 
     #[test]
@@ -305,21 +269,14 @@ mod tests {
         assert_eq!(bar_width(PAGE, 1 << 46, 800.0), 1.5);
         let drawing = svg(&snapshot, None);
         assert_well_formed(&drawing);
-        // The arrow, the note, and the keys of the bars beside regions with their scale.
-        assert_eq!(
-            drawing
-                .matches("l9 7.5l-9 7.5z\" class=\"reserved\"")
-                .count(),
-            1
-        );
-        assert!(drawing.contains("goes on: it is"), "{drawing}");
-        assert!(
-            drawing.contains("a bar as long as this line: 32 KiB<"),
-            "{drawing}"
-        );
-        for key in ["committed", "resident"] {
-            let text = format!("class=\"small\" text-anchor=\"start\">{key}<");
-            assert!(drawing.contains(&text), "{drawing}");
+        for part in [
+            "l9 7.5l-9 7.5z\" class=\"reserved\"",
+            "goes on: it is",
+            "a bar as long as this line: 32 KiB<",
+            "class=\"small\" text-anchor=\"start\">committed<",
+            "class=\"small\" text-anchor=\"start\">resident<",
+        ] {
+            assert_eq!(drawing.matches(part).count(), 1, "{part}: {drawing}");
         }
         let (_, bar) = drawing.split_once(">committed<").unwrap();
         let (_, width) = bar.split_once("width=\"").unwrap();

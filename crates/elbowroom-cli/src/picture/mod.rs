@@ -24,14 +24,7 @@ mod tests {
 
     #[test]
     fn steps_are_round() {
-        for (longest, step) in [
-            (1.0, 1.0),
-            (8.0, 1.0),
-            (9.0, 2.0),
-            (80.0, 10.0),
-            (4.1e7, 1e7),
-        ] {
-            assert_eq!(round_step(longest, 8.0), step);
-        }
+        let steps = [1.0, 8.0, 9.0, 80.0, 4.1e7].map(|longest| round_step(longest, 8.0));
+        assert_eq!(steps, [1.0, 1.0, 2.0, 10.0, 1e7]);
     }
 }
