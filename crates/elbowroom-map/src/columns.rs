@@ -4,7 +4,7 @@ use crate::snapshot::Figures;
 
 /// The number of figures.
 pub(crate) const FIGURES: usize = Figures::NAMES.len();
-/// The figures in the order in which they give way. The one that is missing here never does.
+/// The figures in the order in which they are left out. The resident bytes are never left out.
 const GIVE_WAY: [usize; FIGURES - 1] = [6, 5, 4, 2, 0, 1];
 
 /// The figures that a table shows, one a column.
@@ -33,13 +33,13 @@ impl FigureColumns {
         self.shown.iter().filter(|shown| **shown).count() * self.width
     }
 
-    /// Returns those of a figure each that are shown.
+    /// Returns the items of the figures that are shown, given one item for each figure.
     pub fn of<T>(&self, figures: [T; FIGURES]) -> impl Iterator<Item = T> {
         let shown = figures.into_iter().zip(self.shown);
         shown.filter_map(|(figure, is_shown)| is_shown.then_some(figure))
     }
 
-    /// Returns the part of a line that has these texts.
+    /// Returns the part of a line with these texts, one for each figure.
     pub fn line<T: AsRef<str>>(&self, texts: [T; FIGURES]) -> String {
         let width = self.width;
         self.of(texts)

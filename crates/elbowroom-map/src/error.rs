@@ -9,7 +9,7 @@ enum Cause {
     Other,
 }
 
-/// An error of reading a process or finding a region. The text says what to do about it.
+/// An error of reading a process or finding a region. The text suggests a remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     cause: Cause,

@@ -3,7 +3,7 @@
 use unicode_general_category::{GeneralCategory, get_general_category};
 
 /// Returns the name of a region or program as it can be shown: a character that would control the display, or that
-/// cannot be seen, is written as its number (`\u{202e}`). Names are chosen by the programs that are looked at.
+/// cannot be seen, is written as its number (`\u{202e}`). The names come from other programs.
 pub fn escaped(name: &str) -> String {
     let mut text = String::with_capacity(name.len());
     for char in name.chars() {
@@ -16,8 +16,8 @@ pub fn escaped(name: &str) -> String {
     text
 }
 
-/// Returns whether a character has no shape of its own: control and format characters, separators other than the
-/// space, and what Unicode has not assigned.
+/// Returns whether a character has no shape of its own: control and format characters, separators other than the space,
+/// and unassigned code points.
 pub fn is_hidden(char: char) -> bool {
     use GeneralCategory::{
         Control, Format, LineSeparator, ParagraphSeparator, PrivateUse, Surrogate, Unassigned,
@@ -28,7 +28,7 @@ pub fn is_hidden(char: char) -> bool {
     )
 }
 
-/// Returns the end of a name that has more than `columns` characters: of a path, it says the most.
+/// Returns the end of a name that has more than `columns` characters. The end of a path is its most informative part.
 pub fn shortened(name: &str, columns: usize) -> String {
     match name.chars().count().checked_sub(columns) {
         None | Some(0) => name.to_owned(),

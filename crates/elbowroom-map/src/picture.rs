@@ -73,8 +73,8 @@ impl Picture {
             .unwrap_or(State::Reserved)
     }
 
-    /// Returns which of `levels` tells best how large a part of a cell is not reserved. `None` if all of it or nothing
-    /// is.
+    /// Returns the part of a cell that is not reserved, as one of `levels` steps. Returns `None` if all of the cell or
+    /// no part of it is reserved.
     pub fn level(cell: &Counts, levels: usize) -> Option<usize> {
         let pages: u64 = cell.iter().sum();
         let reserved = cell[State::Reserved as usize];

@@ -11,7 +11,7 @@ use crate::size::{Sizes, grouped, human};
 use crate::snapshot::{Figures, Kind, Region, Snapshot, title};
 use crate::wrap::{COLUMNS, wrap};
 
-/// Whether a text contains escape sequences for colours. Colours only repeat what characters say.
+/// Whether a text contains escape sequences for colours. Colours only repeat the information of the characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Paint {
     /// For a file, a pipe, or a terminal without colours.

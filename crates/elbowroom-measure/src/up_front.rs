@@ -49,20 +49,21 @@ impl UpFront {
     /// Writes one byte.
     ///
     /// # Panics
-    /// If `offset` is past the end.
+    /// Panics if `offset` is past the end.
     pub fn write(&mut self, offset: usize, byte: u8) {
         assert!(offset < self.len(), "byte {offset} of {}", self.len());
-        // SAFETY: inside the reservation (asserted just now), so the address does not wrap and is in the same mapping.
+        // SAFETY: the offset is inside the reservation, as asserted above, so the address does not wrap and is in the
+        // same mapping.
         let at = unsafe { self.block.as_ptr().add(offset) };
-        // SAFETY: a byte of a committed page, so writable (invariant); one byte is always aligned; no other code reads
-        // or writes it (`&mut self`, and nothing else has the pointer).
+        // SAFETY: the byte is in a committed page and therefore writable (invariant), and a single byte is always
+        // aligned. No other code accesses it, because `self` is borrowed exclusively and no other code has the pointer.
         unsafe { at.write_volatile(byte) };
     }
 }
 
 /// Touches and releases `len` bytes, so that the system has free memory at hand. The host of a virtual machine may have
-/// taken back memory that was free for a while (free page reporting). It then needs milliseconds to bring a huge page
-/// in, and they count as the program's time. Does nothing if the memory is not available.
+/// taken back memory that was free for a while (free page reporting). It then needs milliseconds to provide a huge
+/// page, and they count as the program's time. Does nothing if the memory is not available.
 pub fn warm(len: usize) {
     if UpFront::with_pages(len, Pages::HugePopulated).is_err() {
         if let Ok(mut block) = UpFront::new(len) {

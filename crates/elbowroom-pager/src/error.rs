@@ -1,4 +1,4 @@
-//! The one error type: what was asked, of which bytes of which store, and what refused.
+//! The one error type: the operation, the bytes and the store, and the cause of the refusal.
 
 use std::fmt;
 use std::io;
@@ -48,7 +48,7 @@ pub(crate) enum Cause {
     TooManyGuards,
     /// A guard for writing was leaked, so the page may still be written.
     Lent,
-    /// The length is more than the array was opened for, in elements.
+    /// The length is more than the maximum that the array was opened with. The number is the maximum in elements.
     Full(usize),
     /// A guard was leaked, so the page cannot be taken away.
     Pinned,
@@ -56,17 +56,17 @@ pub(crate) enum Cause {
     Changed(String),
     Io(io::Error),
     ReadOnly,
-    /// The elements are not inside the array: those that were asked for, and its length.
+    /// The elements are not inside the array: their indices, and the length of the array.
     OutOfRange(Range<usize>, usize),
-    /// An option or a location that makes no array.
+    /// An invalid option or location.
     Invalid(String),
     Unsupported(String),
 }
 
-/// A refused operation: what was asked, for which bytes of which store, and why it was refused.
+/// A refused operation: the operation, the bytes and the store, and the cause of the refusal.
 ///
-/// The predicates (`is_limit()`, `is_changed()` and so on) tell the causes apart. The text says what to try. After an
-/// error the array works as before: no failure is remembered, and the next access tries again.
+/// The predicates (`is_limit()`, `is_changed()` and so on) tell the causes apart. The text suggests a remedy. After an
+/// error the array works as before, and the next access tries again.
 ///
 /// ```
 /// use elbowroom_pager::PagedArray;
@@ -106,7 +106,7 @@ impl Error {
         }
     }
 
-    /// Returns the refusal to open what was asked for.
+    /// Returns the refusal to open a location.
     pub(crate) fn invalid(location: &str, reason: impl Into<String>) -> Error {
         Error::new(
             Operation::Open,
@@ -144,12 +144,12 @@ impl Error {
         }
     }
 
-    /// Returns whether the system has no more memory, address space or mappings to give.
+    /// Returns whether the system has run out of memory, address space or mappings.
     pub fn is_out_of_memory(&self) -> bool {
         matches!(&self.inner.cause, Cause::NoRoom(refusal) if refusal.is_out_of_memory())
     }
 
-    /// Returns whether the contents of the store changed since the array was opened, by another program.
+    /// Returns whether another program has changed the contents of the store since the array was opened.
     pub fn is_changed(&self) -> bool {
         matches!(self.inner.cause, Cause::Changed(_))
     }
@@ -169,7 +169,7 @@ impl Error {
         matches!(self.inner.cause, Cause::Lent | Cause::Pinned)
     }
 
-    /// Returns whether an option, or the combination of options and store, makes no array.
+    /// Returns whether an option, or the combination of options and store, is invalid.
     pub fn is_invalid(&self) -> bool {
         matches!(self.inner.cause, Cause::Invalid(_))
     }
@@ -184,7 +184,7 @@ impl Error {
         }
     }
 
-    /// Returns what the store or the system said, if it refused.
+    /// Returns the error of the store or the system, if it refused.
     pub fn io_error(&self) -> Option<&io::Error> {
         match &self.inner.cause {
             Cause::Io(error) => Some(error),
@@ -200,7 +200,7 @@ impl Error {
         }
     }
 
-    /// Returns the kind of [`io::Error`] that fits, for code that passes errors on as such.
+    /// Returns the kind of [`io::Error`] that fits, for code that passes errors on in this form.
     pub fn kind(&self) -> io::ErrorKind {
         match &self.inner.cause {
             Cause::Io(error) => error.kind(),

@@ -1,7 +1,8 @@
-//! One typed array larger than memory, with a hard limit, and with failures of input and output as errors.
+//! One typed array larger than memory, with a hard memory limit. Failures of input and output are errors.
 //!
-//! A [`PagedArray<T>`] is over a file, or over a custom [`Store`]. It has one range of addresses, which never
-//! changes. Pages come in when a range is asked for, stay while a guard lends them, and go when room is needed.
+//! A [`PagedArray<T>`] has the elements of a file, or of a custom [`Store`]. It has one range of addresses, which never
+//! changes. Pages are loaded when a range is requested, stay while a guard lends them, and are evicted when room is
+//! needed.
 //!
 //! ```
 //! # let path = std::env::temp_dir().join(format!("elbowroom-pager-{}", std::process::id()));
@@ -35,15 +36,15 @@
 //! | outside it | 8 bytes a touched page, 100 a resident one, page tables, stacks, the system's page cache. |
 //! | page cache | On Linux, reads of a file do not fill it: see [`FileStore`]. |
 //! | no room | `is_limit()` if guards pin everything. No call waits for a guard to be dropped. |
-//! | failures | An [`Error`] with the operation, the bytes, and what the store said. There are no signals. |
+//! | failures | An [`Error`] with the operation, the bytes and the store's error. There are no signals. |
 //! | after a failure | The array works as before, and the next access tries again. |
 //! | changes by others | `is_changed()`, for a read-only file by its length and time of modification. |
 //! | | For a writable file only if it becomes shorter; for an object by its entity tag. |
-//! | writes | A changed page is stored when room is needed, behind, or by [`flush`](PagedArray::flush). |
-//! | full disk | A page that cannot be written stays in memory and dirty, and `flush` says so. |
-//! | kill or crash | Pages written since the last flush are old or new each, or mixed if the crash hit their write. |
-//! | threads | Any number reads. A page is loaded once, however many ask. [`Writer`]s split an array between threads. |
-//! | elements | Types with any bit pattern (`AnyBitPattern`); to be written, also without padding (`NoUninit`). |
+//! | writes | A changed page is stored when room is needed, in the background, or by [`flush`](PagedArray::flush). |
+//! | full disk | A page that cannot be written stays in memory and dirty, and `flush` returns the error. |
+//! | kill or crash | Each page written since the last flush is old or new, or mixed if the crash hit its write. |
+//! | threads | Any number of threads reads. A page is loaded once. [`Writer`]s split an array between threads. |
+//! | elements | Types that accept any bytes (`AnyBitPattern`); for writing, also without padding (`NoUninit`). |
 //! | byte order | The machine's: little-endian on all supported systems. |
 //! | platforms | The same on Linux, Windows and macOS. Elsewhere opening is an error. |
 //!
@@ -51,7 +52,7 @@
 //!
 //! - *Page*: the unit of loading and evicting, 64 KiB by default, and a multiple of the system's page.
 //! - *Resident*: in memory, with its contents.
-//! - *Pin*: what keeps a page resident. Guards pin, and so does a copy of an element while it lasts.
+//! - *Pin*: a count that keeps a page resident. Guards pin, and so does the copying of an element.
 //! - *Dirty*: changed in memory, and not yet in the store.
 //! - *Write back*: to copy a dirty page to the store, which makes it clean.
 //! - *Evict*: to give the memory of a clean page back.

@@ -5,12 +5,11 @@ use bytemuck::{AnyBitPattern, NoUninit};
 use crate::store::{Store, StoreError};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
-/// A header is a line of text; NumPy itself refuses more than 10,000 bytes.
+/// The largest accepted header in bytes. A header is a line of text, and NumPy itself refuses more than 10,000 bytes.
 const HEADER_BYTES_MAX: usize = 1 << 20;
 
-/// The header of a `.npy` file: what its elements are, and how many. Returned by
-/// [`PagedOptions::open_npy`](crate::PagedOptions::open_npy) and
-/// [`Npy::header`](crate::Npy::header).
+/// The header of a `.npy` file: the type, the shape and the order of its elements. Returned by
+/// [`PagedOptions::open_npy`](crate::PagedOptions::open_npy) and [`Npy::header`](crate::Npy::header).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NpyHeader {
     descr: String,
@@ -19,14 +18,14 @@ pub struct NpyHeader {
     data_offset: u64,
 }
 
-/// A number whose type NumPy has a name for: `u8` to `u64`, `i8` to `i64`, `f32` and `f64`.
+/// A number type with a name in NumPy: `u8` to `u64`, `i8` to `i64`, `f32` and `f64`.
 pub trait NpyType: AnyBitPattern + NoUninit + sealed::Sealed {
     #[doc(hidden)]
     const KIND: char;
 }
 
 mod sealed {
-    /// Keeps [`NpyType`](super::NpyType) for the types whose bytes are known to be right.
+    /// Restricts [`NpyType`](super::NpyType) to the types of this crate, whose bytes have NumPy's layout.
     pub trait Sealed {}
 }
 
@@ -43,7 +42,7 @@ npy_types!('u': u8 u16 u32 u64);
 npy_types!('i': i8 i16 i32 i64);
 npy_types!('f': f32 f64);
 
-/// Why a file is not read as `.npy`.
+/// The reason why a file cannot be read as `.npy`.
 #[derive(Debug)]
 pub(crate) enum Refusal {
     Store(StoreError),
@@ -66,7 +65,7 @@ impl NpyHeader {
         &self.descr
     }
 
-    /// Returns the number of elements along each axis. Empty for a single number.
+    /// Returns the number of elements along each axis. It is empty for a single number.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
@@ -76,12 +75,12 @@ impl NpyHeader {
         self.is_fortran_order
     }
 
-    /// Returns where in the file the first element is, in bytes.
+    /// Returns the offset of the first element in the file, in bytes.
     pub fn data_offset(&self) -> u64 {
         self.data_offset
     }
 
-    /// Returns the number of elements, or `None` if it is more than a number holds.
+    /// Returns the number of elements, or `None` if it overflows.
     pub(crate) fn elements(&self) -> Option<usize> {
         let mut axes = self.shape.iter();
         axes.try_fold(1, |product: usize, &axis| product.checked_mul(axis))
@@ -185,7 +184,7 @@ fn parse(text: &str) -> Result<NpyHeader, &'static str> {
     }
 }
 
-/// A cursor in the header. Every step skips blanks first.
+/// A cursor in the header. Every step first skips blanks.
 struct Parser<'a> {
     rest: &'a str,
 }
@@ -245,7 +244,7 @@ impl<'a> Parser<'a> {
                 .parse()
                 .map_err(|_| "its shape has something that is no length")?;
             axes.push(axis);
-            // Python 2 wrote long numbers so.
+            // Python 2 wrote long numbers with this suffix.
             self.rest = rest.strip_prefix('L').unwrap_or(rest);
             if !self.take(',') {
                 self.expect(')')?;

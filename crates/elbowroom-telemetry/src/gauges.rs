@@ -15,9 +15,9 @@
 //! | `elbowroom_budget_peak_bytes` | gauge | `budget` | the most that was ever charged |
 //! | `elbowroom_budget_limit_bytes` | gauge | `budget` | bytes that may be charged |
 //!
-//! The label is the name of the region or budget, or the empty string. Figures of the same name are added
-//! up. Choose names by purpose (`"cache"`) and not by item (`"request 4711"`): this module and the recorder
-//! keep each name until the process ends.
+//! The label is the name of the region or budget, or the empty string. Figures with the same label are added up. Choose
+//! names by purpose (`"cache"`) and not by item (`"request 4711"`): this module and the recorder keep each name until
+//! the process ends.
 //!
 //! ```
 //! use elbowroom::{Budget, Region};
@@ -45,7 +45,7 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 const FAULTS_TOTAL: &str = "elbowroom_faults_total";
 const REGION_FAULTS: &str = "elbowroom_region_faults";
 
-/// The gauges of a region, in bytes, and what they show.
+/// The gauges of a region, in bytes, and their descriptions.
 const REGION: [(&str, &str); 3] = [
     (
         "elbowroom_region_reserved_bytes",
@@ -61,7 +61,7 @@ const REGION: [(&str, &str); 3] = [
     ),
 ];
 
-/// The gauges of a budget, in bytes, and what they show.
+/// The gauges of a budget, in bytes, and their descriptions.
 const BUDGET: [(&str, &str); 3] = [
     (
         "elbowroom_budget_committed_bytes",
@@ -96,8 +96,8 @@ pub fn describe() {
 
 /// Sets every gauge and counter: those of all regions of the process, and those of `budgets`.
 ///
-/// Pass all budgets of interest in each call. The gauges of a budget that is not passed any more become 0,
-/// as do those of regions that have been released. The counter keeps the faults of released regions.
+/// Pass all budgets of interest in each call. The gauges of a budget that is no longer passed become 0, and so do those
+/// of released regions. The counter keeps the faults of released regions.
 ///
 /// Call it from ordinary code, like [`regions`]. It does nothing if no recorder is installed.
 pub fn record<'a>(budgets: impl IntoIterator<Item = &'a Budget>) {

@@ -1,12 +1,12 @@
-//! Shows what elbowroom's regions do: as a trace of their faults, and as metrics.
+//! Reports the activity of elbowroom's regions: as a trace of their faults, and as metrics.
 //!
 //! - [`TraceWriter`] writes recorded faults as a trace for the viewers of Perfetto and Chrome.
 //! - `gauges` reports regions and budgets through the crate
 //!   [`metrics`](https://docs.rs/metrics), for example to Prometheus or OpenTelemetry. It needs the
 //!   feature `metrics`.
 //!
-//! Neither runs while a fault is handled. Both read what the library has counted or recorded, from
-//! ordinary code.
+//! Neither runs while a fault is handled. Ordinary code calls them, and they read the library's counts and recorded
+//! events.
 
 #[cfg(feature = "metrics")]
 pub mod gauges;

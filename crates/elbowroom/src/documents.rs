@@ -2,14 +2,14 @@
 //!
 //! The first definition of a link counts, so links from one document to another are defined here, before the text.
 
-/// What each system guarantees.
+/// The guarantees on each system.
 ///
 /// [docs/COEXISTENCE.md]: crate::documents::coexistence
 ///
 #[doc = include_str!("../PLATFORM.md")]
 pub mod platform {}
 
-/// What happens beside other users of faults in the same process, and what to do.
+/// Other users of faults in the same process: the effects, and the remedies.
 ///
 /// [DESIGN.md]: crate::documents::design
 /// [PLATFORM.md]: crate::documents::platform
@@ -17,7 +17,7 @@ pub mod platform {}
 #[doc = include_str!("../docs/COEXISTENCE.md")]
 pub mod coexistence {}
 
-/// Why the library is built as it is.
+/// The decisions of the design, and their reasons.
 ///
 #[doc = include_str!("../DESIGN.md")]
 pub mod design {}

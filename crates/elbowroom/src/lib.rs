@@ -6,7 +6,7 @@
 //!
 //! - [`Reservation`]: an owned range of addresses, committed and decommitted by hand.
 //! - [`Region`]: a reservation that commits on touch, within a limit, with a custom filter, and with accessors that
-//!   turn a refused touch into an error.
+//!   return an error if a touch is refused.
 //! - [`ReservedVec`]: a `Vec` that never moves, and returns an error where `Vec` would end the process.
 //! - [`AppendVec`]: a vector that many threads append to, while its elements can be read as one slice.
 //! - [`DemandArray`]: a sparse table of any length that takes memory only where it is used.
@@ -24,19 +24,19 @@
 //! # Glossary
 //!
 //! ## Reserve
-//! To set addresses aside so that nothing else is put there. It takes no memory; 16 TiB cost as much as 16 KiB. A touch
-//! of a reserved page faults.
+//! Reserving sets addresses aside, so that nothing else is put there. It takes no memory: 16 TiB cost as much as 16
+//! KiB. A touch of a reserved page faults.
 //!
 //! ## Commit
-//! To make reserved pages usable: readable, writable, and zero. If the system counts commits, it charges the pages to a
-//! limit (*commit charge*). It can therefore refuse here, with an error, instead of ending the process later. A
-//! committed page takes no physical memory until it is first touched; then it is *resident*.
+//! Committing makes reserved pages usable: readable, writable, and zero. If the system counts commits, it charges the
+//! pages to a limit (*commit charge*). It can then refuse the commit with an error, instead of ending a process later.
+//! A committed page takes no physical memory until it is first touched; then it is *resident*.
 //!
 //! ## Decommit
-//! To turn committed pages back into reserved ones. Contents are lost and the charge is refunded.
+//! Decommitting makes committed pages reserved again. Contents are lost, and the charge is refunded.
 //!
 //! ## Release
-//! To give a whole reservation back.
+//! Releasing gives a whole reservation back to the system.
 //!
 //! ## Filter
 //! A function of the program that is asked about a fault and answers with a [`Verdict`]: commit or decline. The word
@@ -66,8 +66,8 @@
 //!
 //! # Documents
 //!
-//! [What each system guarantees](documents::platform), [other users of faults in the process](documents::coexistence),
-//! and [why it is built as it is](documents::design).
+//! [The guarantees on each system](documents::platform), [other users of faults in the
+//! process](documents::coexistence), and [the decisions of the design](documents::design).
 //!
 //! # Units
 //!
@@ -129,7 +129,13 @@ pub use zerocopied::Zerocopy;
 
 /// Returns the size of a page in bytes: the unit of committing, decommitting and protecting.
 ///
-/// A power of two, at least 4096.
+/// It is a power of two, and at least 4096.
+///
+/// ```
+/// let bytes = elbowroom::page_size();
+/// assert!(bytes.is_power_of_two() && bytes >= 4096);
+/// assert_eq!(elbowroom::allocation_granularity() % bytes, 0);
+/// ```
 pub fn page_size() -> usize {
     page::size()
 }

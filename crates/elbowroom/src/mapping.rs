@@ -79,8 +79,8 @@ impl Mapping {
 
     /// Returns the token for these pages.
     ///
+    /// # Panics
     /// Panics if they are not inside this mapping.
-    /// If they are not inside this mapping.
     fn part(&self, pages: PageRange) -> Pages<'_> {
         let bytes = pages.bytes();
         assert!(bytes.end <= self.len, "{bytes:?} of {}", self.len);
@@ -104,8 +104,9 @@ impl Mapping {
         })
     }
 
-    /// Makes all or some pages that were committed a moment ago reserved again. What the program has advised the system
-    /// about them is kept. If the system refuses, they stay accessible and unused until they are committed or released.
+    /// Makes pages that were committed a moment ago reserved again; some of them may be reserved already. The program's
+    /// advice to the system about them is kept. If the system refuses, they stay accessible and unused until they are
+    /// committed or released.
     ///
     /// # Safety
     /// The pages were not announced as committed, so no reference points into them.
@@ -114,7 +115,7 @@ impl Mapping {
         let _ = unsafe { os::uncommit(self.part(pages)) };
     }
 
-    /// Brings committed pages in, if the system can, without changing them. Pages that are not committed stay so.
+    /// Makes committed pages resident, if the system can, without changing them. Pages that are not committed stay so.
     ///
     /// # Safety
     /// If the pages may be other than committed, readable and writable, the fault handler is installed.
@@ -135,6 +136,8 @@ impl Mapping {
         os::commit_bookkeeping(self.part(pages))
     }
 
+    /// Makes pages reserved, in whatever state they are.
+    ///
     /// # Safety
     /// No reference points into the pages.
     pub(crate) unsafe fn decommit(&self, pages: PageRange) -> Result<(), OsCode> {
@@ -146,6 +149,8 @@ impl Mapping {
         Ok(())
     }
 
+    /// Changes the access to committed pages.
+    ///
     /// # Safety
     /// The pages are committed, and no reference points into them.
     pub(crate) unsafe fn protect(&self, pages: PageRange, access: Access) -> Result<(), OsCode> {

@@ -26,7 +26,7 @@ use crate::error::Error;
 use crate::pages::{Run, State};
 use crate::snapshot::{Figures, Kind, Mapping, Region, Snapshot};
 
-/// A process that may be asked about its memory.
+/// A process whose memory may be queried.
 struct Process {
     pid: u32,
     // Invariant: open for queries until dropped.
@@ -37,7 +37,8 @@ struct Process {
 impl Process {
     fn open(pid: u32) -> Result<Process, Error> {
         if pid == process::id() {
-            // SAFETY: no preconditions; a pseudo-handle with all rights, which is not closed.
+            // SAFETY: GetCurrentProcess has no preconditions. It returns a pseudo-handle with all rights, which need
+            // not be closed.
             let handle = unsafe { GetCurrentProcess() };
             return Ok(Process {
                 pid,
@@ -45,7 +46,7 @@ impl Process {
                 is_own: true,
             });
         }
-        // SAFETY: no preconditions.
+        // SAFETY: OpenProcess has no preconditions.
         let handle = unsafe { OpenProcess(PROCESS_QUERY_INFORMATION | PROCESS_VM_READ, 0, pid) };
         if handle.is_null() {
             return Err(explain(pid, &io::Error::last_os_error()));
@@ -61,7 +62,8 @@ impl Process {
     fn query(&self, address: u64) -> Option<MEMORY_BASIC_INFORMATION> {
         let mut block = MEMORY_BASIC_INFORMATION::default();
         let at = ptr::without_provenance(address as usize);
-        // SAFETY: an open handle (invariant); any address may be asked about; the answer has a place of its size.
+        // SAFETY: the handle is open (invariant), any address may be queried, and `block` is writable and has the size
+        // that is passed.
         let written = unsafe { VirtualQueryEx(self.handle, at, &mut block, size_of_val(&block)) };
         (written != 0).then_some(block)
     }
@@ -85,7 +87,7 @@ impl Process {
 
     fn file_name(&self, block: &MEMORY_BASIC_INFORMATION) -> String {
         let mut name = [0u16; 1024];
-        // SAFETY: an open handle (invariant); the buffer is writable for its length.
+        // SAFETY: the handle is open (invariant), and the buffer is writable for its length.
         let len = unsafe {
             K32GetMappedFileNameW(
                 self.handle,
@@ -103,7 +105,8 @@ impl Process {
     fn program(&self) -> String {
         let mut name = [0u16; 1024];
         let mut len = name.len() as u32;
-        // SAFETY: an open handle (invariant); the buffer is writable for `len` characters, which is then their number.
+        // SAFETY: the handle is open (invariant), and the buffer is writable for `len` characters. The call then stores
+        // their number in `len`.
         let known =
             unsafe { QueryFullProcessImageNameW(self.handle, 0, name.as_mut_ptr(), &mut len) };
         if known == 0 {
@@ -115,7 +118,7 @@ impl Process {
 
     fn has_ended(&self) -> bool {
         let mut code = 0;
-        // SAFETY: an open handle (invariant); the code is written to a place for it.
+        // SAFETY: the handle is open (invariant), and `code` is writable.
         let known = unsafe { GetExitCodeProcess(self.handle, &mut code) };
         known != 0 && code != STILL_ACTIVE as u32
     }
@@ -129,7 +132,7 @@ impl Process {
     ) -> Result<(), Error> {
         const LARGE_PAGE: usize = 1 << 23;
         let page = elbowroom::page_size() as u64;
-        // As many at once as a modest buffer holds.
+        // In parts, so that the buffer stays small.
         for from in (start..end).step_by(4096 * page as usize) {
             let some = (from..end).step_by(page as usize).take(4096);
             let entry = |address: u64| PSAPI_WORKING_SET_EX_INFORMATION {
@@ -139,7 +142,7 @@ impl Process {
             let mut entries: Vec<PSAPI_WORKING_SET_EX_INFORMATION> =
                 some.clone().map(entry).collect();
             let size = size_of_val(entries.as_slice()) as u32;
-            // SAFETY: an open handle (invariant); the entries are readable and writable for `size` bytes.
+            // SAFETY: the handle is open (invariant), and the entries are readable and writable for `size` bytes.
             if unsafe { K32QueryWorkingSetEx(self.handle, entries.as_mut_ptr().cast(), size) } == 0
             {
                 return Err(explain(self.pid, &io::Error::last_os_error()));
@@ -157,13 +160,13 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if !self.is_own {
-            // SAFETY: opened by `open`, and closed only here.
+            // SAFETY: the handle was opened by `open` and is closed only here.
             unsafe { CloseHandle(self.handle) };
         }
     }
 }
 
-/// Returns an error that says what to do.
+/// Returns an error with a remedy.
 fn explain(pid: u32, error: &io::Error) -> Error {
     match error.raw_os_error().map(|code| code as u32) {
         Some(ERROR_INVALID_PARAMETER) => {
@@ -214,7 +217,7 @@ pub(crate) fn snapshot(pid: u32) -> Result<Snapshot, Error> {
 /// Returns the addresses of this process's heaps. Each is the start of the heap's first allocation.
 fn heaps() -> Vec<usize> {
     let mut heaps = [ptr::null_mut(); 64];
-    // SAFETY: the array has room for as many handles as it says.
+    // SAFETY: the array is writable and has room for the number of handles that is passed.
     let count = unsafe { GetProcessHeaps(heaps.len() as u32, heaps.as_mut_ptr()) } as usize;
     heaps[..count.min(heaps.len())]
         .iter()

@@ -7,7 +7,8 @@ use std::io;
 use super::proc;
 use crate::pages::Pages;
 
-/// Makes committed memory consist of this kind of pages, and brings them in if the kind says so (madvise(2)).
+/// Makes committed memory consist of this kind of pages, and makes them resident unless the kind is on demand
+/// (madvise(2)).
 ///
 /// # Safety
 /// `base..base + len` are whole committed pages that belong to the caller.

@@ -2,9 +2,9 @@
 //!
 //! - `cpu_time()`, `thread_cpu_time()`: the processor time of this process and of this thread, including the kernel's;
 //!   `None` if there is no fine clock.
-//! - `ending(status)`: how a child process ended that gave no answer.
-//! - `bring_in(base, len, pages)`: makes committed memory consist of this kind of pages, and brings them in if the kind
-//!   says so.
+//! - `ending(status)`: how a child process without an answer has ended.
+//! - `bring_in(base, len, pages)`: makes committed memory consist of this kind of pages, and makes them resident unless
+//!   the kind is on demand.
 //! - `proc`: reading the text files of /proc and /sys.
 
 pub mod proc;

@@ -20,7 +20,7 @@ fn time(clock: ClockId) -> Option<Duration> {
     clock_gettime(clock).ok().map(Duration::from)
 }
 
-/// Returns how a child process ended that gave no answer.
+/// Returns how a child process without an answer has ended.
 pub fn ending(status: ExitStatus) -> String {
     match status.signal() {
         Some(libc::SIGSYS) => "a seccomp filter ends the process that asks".to_owned(),

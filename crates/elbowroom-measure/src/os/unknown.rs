@@ -4,7 +4,7 @@
 
 use crate::pages::Pages;
 
-/// Returns an error for pages that this system cannot bring in.
+/// Returns an error for pages that this system cannot make resident.
 ///
 /// # Safety
 /// None: it touches nothing.

@@ -17,12 +17,12 @@ pub fn thread_cpu_time() -> Option<Duration> {
     None
 }
 
-/// Returns how a child process ended that gave no answer.
+/// Returns how a child process without an answer has ended.
 pub fn ending(status: ExitStatus) -> String {
     status.to_string()
 }
 
-/// Returns an error for pages that this system cannot bring in.
+/// Returns an error for pages that this system cannot make resident.
 ///
 /// # Safety
 /// None: it touches nothing.

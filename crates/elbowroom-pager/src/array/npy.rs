@@ -9,8 +9,8 @@ use crate::error::Error;
 use crate::npy::{NpyHeader, NpyType, Refusal};
 use crate::store::Store;
 
-/// A `.npy` file of NumPy, for a program that does not know the type of the elements before. If the type is known,
-/// [`PagedOptions::open_npy`] does all at once.
+/// A `.npy` file of NumPy, for a program that does not know the element type in advance. If the type is known, use
+/// [`PagedOptions::open_npy`].
 ///
 /// ```
 /// # let path = std::env::temp_dir().join(format!("elbowroom-pager-npy-file-{}.npy", std::process::id()));
@@ -40,7 +40,7 @@ impl Npy {
     /// Opens a location for reading, and reads the header.
     ///
     /// # Errors
-    /// `is_invalid()` if it is no such file; otherwise as [`PagedOptions::open`].
+    /// Fails with `is_invalid()` if it is not a `.npy` file; otherwise as [`PagedOptions::open`] does.
     pub fn open(location: impl AsRef<OsStr>) -> Result<Npy, Error> {
         Npy::with(location.as_ref(), false, false)
     }
@@ -68,12 +68,12 @@ impl Npy {
         &self.header
     }
 
-    /// Returns the elements, in the order of the file. An offset, a length and
-    /// [`page_cache`](PagedOptions::page_cache) in the options do not matter.
+    /// Returns the elements, in the order of the file. The offset, the length and
+    /// [`page_cache`](PagedOptions::page_cache) in the options have no effect.
     ///
     /// # Errors
-    /// `is_invalid()` if the elements are of another type or byte order, or if the file is shorter than its header
-    /// says; otherwise as [`PagedOptions::open_store`].
+    /// Fails with `is_invalid()` if the elements are of another type or byte order, or if the file is shorter than its
+    /// header says; otherwise as [`PagedOptions::open_store`] does.
     pub fn array<T: NpyType>(self, options: PagedOptions<T>) -> Result<PagedArray<T>, Error> {
         let invalid = |reason| Err(Error::invalid(&self.location, reason));
         if let Err(reason) = self.header.check::<T>() {

@@ -16,9 +16,8 @@ use crate::table::Pin;
 
 /// Exclusive access to a part of an array. Indices start at the part's first element.
 ///
-/// Writers of different parts may be used by different threads at once, also where the parts meet inside a page.
-/// Returned by [`PagedArray::writer`](crate::PagedArray::writer) and
-/// [`PagedArray::writers`](crate::PagedArray::writers).
+/// Different threads may use writers of different parts at once, even if the parts meet inside a page. Returned by
+/// [`PagedArray::writer`](crate::PagedArray::writer) and [`PagedArray::writers`](crate::PagedArray::writers).
 pub struct Writer<'a, T> {
     fetch: &'a Fetch,
     // Invariant: inside the array, and no other writer has any of them.
@@ -36,10 +35,10 @@ impl<'a, T: AnyBitPattern + NoUninit> Writer<'a, T> {
         }
     }
 
-    /// Splits the part: the first `mid` elements, and the rest.
+    /// Splits the part into its first `mid` elements and the rest.
     ///
     /// # Panics
-    /// If `mid` is more than the length, as `split_at_mut` of a slice does.
+    /// Panics if `mid` is more than the length.
     pub fn split_at(self, mid: usize) -> (Writer<'a, T>, Writer<'a, T>) {
         assert!(mid <= self.len(), "mid {mid} of {} elements", self.len());
         let Range { start, end } = self.elements;
@@ -68,7 +67,7 @@ impl<'a, T: AnyBitPattern + NoUninit> Writer<'a, T> {
     /// Returns the element at `index`.
     ///
     /// # Errors
-    /// As [`PagedArray::get`](crate::PagedArray::get).
+    /// Fails as [`PagedArray::get`](crate::PagedArray::get) does.
     pub fn get(&self, index: usize) -> Result<T, Error> {
         let place = self.part(Operation::Read, &(index..index.saturating_add(1)))?;
         copy_out(self.fetch, place.start)
@@ -77,21 +76,22 @@ impl<'a, T: AnyBitPattern + NoUninit> Writer<'a, T> {
     /// Changes the element at `index`.
     ///
     /// # Errors
-    /// As [`PagedArray::set`](crate::PagedArray::set).
+    /// Fails as [`PagedArray::set`](crate::PagedArray::set) does.
     pub fn set(&mut self, index: usize, value: T) -> Result<(), Error> {
         let element = self.part(Operation::Write, &(index..index.saturating_add(1)))?;
         let bytes = bytes_of::<T>(&element);
         let pages = self.fetch.pool.frames.pages_of(bytes.clone());
-        // A visit pins one page, so that it waits for nothing while it pins.
+        // A visit pins only one page, so it never waits while it holds a pin.
         let is_one = pages.len() == 1;
         let pin = if is_one { Pin::VisitMut } else { Pin::Write };
         self.fetch.pin(pages.clone(), pin)?;
-        // SAFETY: inside the reservation, since the element is inside the array (invariant of `elements`).
+        // SAFETY: the offset is inside the reservation, because the element is inside the array (invariant of
+        // `elements`).
         let place = unsafe { self.fetch.pool.frames.base().add(bytes.start) }.cast::<T>();
         // SAFETY: the pages are committed and writable while they are pinned, and neither loaded nor written back. The
-        // base is aligned to a page, of which the alignment of `T` is a divisor (checked at opening). Nothing else
-        // touches the element: this writer alone has it, and is borrowed exclusively. The value has no uninitialised
-        // bytes (`NoUninit`), so the memory stays initialised.
+        // base is aligned to a page, and the alignment of `T` divides the size of a page (checked at opening). No other
+        // code accesses the element: only this writer has it, and the writer is borrowed exclusively. The value has no
+        // uninitialised bytes (`NoUninit`), so the memory stays initialised.
         unsafe { place.write(value) };
         self.fetch.unpin(pages, pin);
         Ok(())
@@ -100,7 +100,7 @@ impl<'a, T: AnyBitPattern + NoUninit> Writer<'a, T> {
     /// Brings the elements of `range` into memory and lends them.
     ///
     /// # Errors
-    /// As [`PagedArray::slice`](crate::PagedArray::slice).
+    /// Fails as [`PagedArray::slice`](crate::PagedArray::slice) does.
     pub fn slice(&self, range: impl RangeBounds<usize>) -> Result<Slice<'_, T>, Error> {
         Slice::new(self.fetch, self.part(Operation::Read, &range)?)
     }
@@ -108,7 +108,7 @@ impl<'a, T: AnyBitPattern + NoUninit> Writer<'a, T> {
     /// Brings the elements of `range` into memory and lends them for writing.
     ///
     /// # Errors
-    /// As [`PagedArray::slice_mut`](crate::PagedArray::slice_mut).
+    /// Fails as [`PagedArray::slice_mut`](crate::PagedArray::slice_mut) does.
     pub fn slice_mut(&mut self, range: impl RangeBounds<usize>) -> Result<SliceMut<'_, T>, Error> {
         SliceMut::new(self.fetch, self.part(Operation::Write, &range)?)
     }

@@ -20,25 +20,26 @@ use super::url::build;
 use super::{Store, StoreError};
 
 const DEADLINE_DEFAULT: Duration = Duration::from_secs(120);
-/// How often a body that breaks off is continued.
+/// The number of times that a body that breaks off is continued.
 const BODIES_MAX: usize = 4;
-/// What a response takes besides the buffer that it fills: the client's own buffer, of 408 KiB at most, and that of the
+/// The memory of a response besides the buffer that it fills: the client's own buffer, at most 408 KiB, and that of the
 /// encryption.
 const RESPONSE_BYTES: usize = 512 << 10;
 
 /// An object in S3, Google Cloud Storage, Azure or behind HTTP, or in any other store of the crate `object_store`. It
-/// is read-only. Needs the feature `remote`.
+/// is read-only. It needs the feature `remote`.
 ///
-/// The object keeps the version it had at opening, which its entity tag (ETag) names. Each request asks for that
-/// version (`If-Match`), and each response must name it, so an object that is overwritten meanwhile is a
+/// The store reads the version that the object had at opening, which its entity tag (ETag) names. Each request asks for
+/// that version (`If-Match`), and each response must name it, so an object that is overwritten meanwhile is a
 /// [`StoreError::Changed`], and no read mixes two versions. An object without an entity tag is refused.
 ///
 /// A request that fails is repeated as the store was configured: by default at most 10 times, with growing pauses,
 /// after a status of 429 or 5xx and after a lost connection. A body that breaks off is continued where it ended. A read
-/// that takes longer than the [deadline](RemoteStore::deadline), with all of this, is an error of the kind `TimedOut`.
+/// that takes longer than the [deadline](RemoteStore::deadline), including repetitions, is an error of the kind
+/// `TimedOut`.
 ///
-/// Two threads of the process do the work of all remote stores. The memory that responses take while they are read
-/// counts against the limit of the array: 512 KiB for each request, of which up to 16 run at once.
+/// Two threads of the process do the work of all remote stores. The memory of responses counts against the limit of the
+/// array: 512 KiB for each request, of which up to 16 run at once.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -66,12 +67,12 @@ pub struct RemoteStore {
 impl RemoteStore {
     /// Opens an object of a store of the crate `object_store`, whose configuration and retries apply.
     ///
-    /// This crate uses `object_store` with its feature `ring`. A program that builds a store itself either turns a
-    /// feature of `object_store` on that brings a provider of cryptography (`aws`, `azure`, `gcp` or `http`), or
-    /// gives the crate `rustls` one first: `rustls::crypto::ring::default_provider().install_default()`.
+    /// This crate uses `object_store` with its feature `ring`. A program that builds a store itself either enables a
+    /// feature of `object_store` that has a provider of cryptography (`aws`, `azure`, `gcp` or `http`), or installs one
+    /// for the crate `rustls` first: `rustls::crypto::ring::default_provider().install_default()`.
     ///
     /// # Errors
-    /// If there is no such object, or it has no entity tag; otherwise what the store says.
+    /// Fails if there is no such object, or if it has no entity tag. Otherwise returns the errors of the store.
     pub fn new(store: Arc<dyn ObjectStore>, path: &str) -> io::Result<RemoteStore> {
         let path = Path::parse(path).map_err(|error| refused(error.into()))?;
         RemoteStore::with_path(store, path)
@@ -87,8 +88,8 @@ impl RemoteStore {
     /// another one installs it first.
     ///
     /// # Errors
-    /// As [`new`](RemoteStore::new); also if the URL is malformed or has a query. A server that no connection can be
-    /// made to is an error at once.
+    /// Fails as [`new`](RemoteStore::new) does, and if the URL is malformed or has a query. If no connection to the
+    /// server can be made, it fails at once.
     pub fn open(url: &str) -> io::Result<RemoteStore> {
         let invalid = |reason: String| io::Error::new(io::ErrorKind::InvalidInput, reason);
         let url = Url::parse(url).map_err(|error| invalid(format!("it is no URL: {error}")))?;
@@ -96,7 +97,7 @@ impl RemoteStore {
             let reason = "a URL with ? or # is not supported; give keys in the environment";
             return Err(invalid(reason.into()));
         }
-        // A server that is not there will not be there soon, so the first request finds out without repetitions.
+        // The first request is not repeated, so that an unreachable server is an error at once.
         let (store, path) = build(
             &url,
             RetryConfig {
@@ -113,7 +114,7 @@ impl RemoteStore {
         RemoteStore::with_path(store, path)
     }
 
-    /// Sets how long one read may take, with all repetitions. The default is two minutes.
+    /// Sets the longest time of one read, including repetitions. The default is two minutes.
     #[must_use = "the store is returned"]
     pub fn deadline(mut self, deadline: Duration) -> RemoteStore {
         self.deadline = deadline;
@@ -173,7 +174,7 @@ impl RemoteStore {
         Ok(())
     }
 
-    /// Reads the body of one response, and adds to `done` what came.
+    /// Reads the body of one response, and adds the number of bytes received to `done`.
     async fn read_body(
         &self,
         range: Range<u64>,
@@ -218,7 +219,7 @@ impl RemoteStore {
         Ok(())
     }
 
-    /// Finds out whether a read failed because the object is another one now.
+    /// Returns the error of a failed read: [`StoreError::Changed`] if the object is another one now, otherwise `error`.
     async fn explain(&self, error: io::Error) -> StoreError {
         match self.store.head(&self.path).await {
             Ok(meta) => self.check(&meta).err().unwrap_or(StoreError::Io(error)),
@@ -228,7 +229,7 @@ impl RemoteStore {
     }
 }
 
-/// Why a response did not fill the buffer.
+/// The reason why a response did not fill the buffer.
 enum Failure {
     /// The object is another version.
     Changed(StoreError),
@@ -291,7 +292,7 @@ fn runtime() -> io::Result<&'static Runtime> {
         .thread_name("elbowroom-remote")
         .enable_all();
     let runtime = builder.build()?;
-    // Of two threads that come here at once, one loses. Its runtime must not wait for its threads, as a drop does.
+    // If two threads come here at once, one runtime is given up. A plain drop would wait for its threads.
     if let Err(spare) = RUNTIME.set(runtime) {
         spare.shutdown_background();
     }
@@ -300,7 +301,7 @@ fn runtime() -> io::Result<&'static Runtime> {
         .ok_or_else(|| io::Error::other("there is no runtime"))
 }
 
-/// Waits on this thread. It may itself belong to a runtime of the program's.
+/// Waits on this thread, which may itself belong to a runtime of the program.
 fn wait<T>(runtime: &Runtime, deadline: Duration, work: impl Future<Output = T>) -> io::Result<T> {
     // So that timers and connections are those of this runtime.
     let _entered = runtime.enter();
@@ -319,7 +320,7 @@ fn wrong_length(asked: &Range<u64>, came: &Range<u64>) -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, text)
 }
 
-/// Whether no connection to the server could be made.
+/// Returns whether no connection to the server could be made.
 fn is_unreachable(error: &ObjectError) -> bool {
     causes(error).any(|cause| {
         let http = cause.downcast_ref::<HttpError>();
@@ -327,7 +328,7 @@ fn is_unreachable(error: &ObjectError) -> bool {
     })
 }
 
-/// Returns the error, with what the system says at the end.
+/// Returns the error, with the system's error at the end.
 fn unreachable(error: ObjectError) -> io::Error {
     let cause = causes(&error)
         .last()
@@ -338,7 +339,7 @@ fn unreachable(error: ObjectError) -> io::Error {
     io::Error::new(io::ErrorKind::NotConnected, text)
 }
 
-/// Returns what an error was caused by, the last being the first that went wrong.
+/// Returns the causes of an error, from the outermost to the innermost.
 fn causes(error: &ObjectError) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
     std::iter::successors(std::error::Error::source(error), |error| error.source())
 }

@@ -1,4 +1,4 @@
-//! From URLs to stores of the crate `object_store`.
+//! Makes stores of the crate `object_store` from URLs.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use object_store::{Error, ObjectStore, ObjectStoreScheme, RetryConfig};
 use rustls::crypto::{CryptoProvider, ring};
 use url::{Position, Url};
 
-/// Variables of the environment that are options of a store: those of the vendors' own tools.
+/// The prefixes of environment variables that are options of a store, as in the vendors' own tools.
 const OPTION_PREFIXES: [&str; 3] = ["AWS_", "AZURE_", "GOOGLE_"];
 
 macro_rules! store {
@@ -32,7 +32,7 @@ macro_rules! store {
 /// Returns the store of a URL, configured by the environment, and the path of the object in it.
 pub(super) fn build(url: &Url, retry: RetryConfig) -> Result<(Arc<dyn ObjectStore>, Path), Error> {
     if CryptoProvider::get_default().is_none() {
-        // Fails if another thread is quicker, whose provider is as good.
+        // Fails if another thread has installed a provider meanwhile, which serves as well.
         let _ = ring::default_provider().install_default();
     }
     let (scheme, path) = ObjectStoreScheme::parse(url)?;

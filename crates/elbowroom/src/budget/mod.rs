@@ -20,7 +20,7 @@ mod models;
 /// decommitted or the region is dropped. It is exact: the limit holds at every moment, and no commit is refused because
 /// of another charge that is later taken back.
 ///
-/// A clone is the same budget. A charge looks at every budget up to the topmost, so nest by tens, not by thousands.
+/// A clone is the same budget. A charge checks every budget up to the root, so keep the nesting to tens of levels.
 ///
 /// ```
 /// use elbowroom::{Budget, Growth, Region, page_size};
@@ -100,12 +100,12 @@ impl Budget {
         Budget::builder(bytes).child_of(self).build()
     }
 
-    /// Returns a budget of what the system's limits still leave to this process: the least of what the
-    /// [`system_limits`](crate::system_limits) leave at this moment.
+    /// Returns a budget of the memory that the system's limits leave to this process at this moment: the smallest
+    /// remainder among the [`system_limits`](crate::system_limits).
     ///
-    /// The budget has the name of that limit.
+    /// Its name is the name of that limit.
     ///
-    /// The budget does not follow what other processes take later, so leave room for them: use
+    /// The budget does not change when other processes take memory later, so leave room for them: use
     /// `Budget::for_process().child(bytes)` for a part of it, or calculate with
     /// [`available_bytes`](Budget::available_bytes).
     pub fn for_process() -> Budget {
@@ -133,22 +133,23 @@ impl Budget {
         &self.node.name
     }
 
-    /// Returns how many bytes may be committed at once.
+    /// Returns the limit in bytes.
     pub fn limit_bytes(&self) -> usize {
         self.node.limit.bytes()
     }
 
-    /// Returns how many bytes are committed now, including those of the budgets below.
+    /// Returns the number of bytes committed now, including those of the budgets below.
     pub fn committed_bytes(&self) -> usize {
         self.committed().bytes()
     }
 
-    /// Returns the largest number of bytes that was ever charged at once, including commits that were then refused.
+    /// Returns the largest number of bytes that was ever charged at once, including charges for commits that the system
+    /// then refused.
     pub fn peak_bytes(&self) -> usize {
         PageCount::new(self.node.peak.load(Ordering::Relaxed)).bytes()
     }
 
-    /// Returns how many bytes may still be committed before this budget or one above it refuses.
+    /// Returns the number of bytes that may still be committed before this budget or one above it refuses.
     ///
     /// Other threads may take them first.
     pub fn available_bytes(&self) -> usize {
@@ -272,7 +273,19 @@ impl fmt::Debug for Budget {
     }
 }
 
-/// A description of a budget to build; made by [`Budget::builder`].
+/// Builds a budget. Returned by [`Budget::builder`].
+///
+/// ```
+/// use elbowroom::Budget;
+///
+/// let process = Budget::new(1 << 30);
+/// let tenant = Budget::builder(64 << 20)
+///     .name("tenant 7")
+///     .child_of(&process)
+///     .on_reaching(48 << 20, |budget| eprintln!("{} has reached 48 MiB", budget.name()))
+///     .build();
+/// assert_eq!(tenant.limit_bytes(), 64 << 20);
+/// ```
 #[must_use = "a builder makes no budget until `build` is called"]
 pub struct BudgetBuilder {
     bytes: usize,

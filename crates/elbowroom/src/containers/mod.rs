@@ -34,6 +34,14 @@ pub use reserved_vec::ReservedVec;
 /// The memory of a container, and the number of its growths.
 ///
 /// Containers commit before they touch, so they have no faults to count.
+///
+/// ```
+/// let mut vec = elbowroom::ReservedVec::with_max_len(1 << 20);
+/// vec.push(1u64);
+/// let stats = vec.stats();
+/// assert!(stats.committed_bytes >= 8);
+/// assert!(stats.committed_bytes <= stats.reserved_bytes);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ContainerStats {
@@ -57,7 +65,7 @@ impl ContainerStats {
     };
 }
 
-/// A description of a container to build; made by the container's own `builder`, such as [`ReservedVec::builder`].
+/// Builds a container. Returned by the container's own `builder`, such as [`ReservedVec::builder`].
 ///
 /// ```
 /// use elbowroom::{Budget, ReservedVec};
@@ -70,7 +78,7 @@ impl ContainerStats {
 /// ```
 #[must_use = "a builder makes no container until `build` is called"]
 pub struct ContainerBuilder<C> {
-    // In elements or bytes, as the container counts.
+    // In elements; for an arena in bytes.
     max: usize,
     options: Options,
     container: PhantomData<fn() -> C>,
@@ -128,9 +136,9 @@ impl<C> ContainerBuilder<C> {
 
     /// Sets how far ahead of need the container commits when it grows.
     ///
-    /// By default, it commits as much again as it has, up to 2 MiB, and brings it in at once. This has the shortest
-    /// total time, but the operation that grows waits until the system has zeroed the memory. If no single operation
-    /// may wait so long, choose a smaller largest window: there are more pauses then, and shorter ones.
+    /// By default, it commits as much again as it has, up to 2 MiB, and makes it resident at once. This has the
+    /// shortest total time, but the operation that grows waits until the system has zeroed the memory. If no single
+    /// operation may wait so long, choose a smaller largest window: there are more pauses then, and shorter ones.
     ///
     /// ```
     /// use elbowroom::{Growth, ReservedVec};

@@ -7,7 +7,7 @@ use crate::plain::OsCode;
 /// Declares the reasons once: the enum, and the array that maps a number back to its reason.
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// Why an operation or a touch was refused.
+        /// The reason why an operation or a touch was refused.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
         pub(crate) enum Reason {
@@ -37,9 +37,9 @@ reasons! {
     Held,
     /// The commit limit leaves no room.
     Limit,
-    /// A budget leaves no room. The number is how many steps it lies above the region's own budget.
+    /// A budget leaves no room. The number is its distance in steps above the region's own budget.
     Budget,
-    /// A container holds as many elements as it was made for.
+    /// A container is at its maximum.
     Full,
     /// The filter of the region declined.
     Filter,
@@ -53,13 +53,13 @@ reasons! {
     InOwnFilter,
     /// No thread is left to run the filter.
     FilterThreadGone,
-    /// As many filters run at once as can, and this touch is in one of them.
+    /// The maximum number of filters runs at once, and this touch is in one of them.
     TooManyFilters,
-    /// The process has as many mappings as the system allows. The number is the system's code.
+    /// The process has the maximum number of mappings. The number is the system's code.
     Mappings,
-    /// The system gives no userfaultfd that raises signals. The number is its code.
+    /// The system offers no userfaultfd that raises signals. The number is its code.
     Userfault,
-    /// The system gives no userfaultfd that reports events. The number is its code.
+    /// The system offers no userfaultfd that reports events. The number is its code.
     UserfaultEvents,
     /// The operating system refused. The number is its code.
     Os,
@@ -129,7 +129,7 @@ impl Cause {
         u64::from(self.number) << 32 | (self.reason as u64 + 1)
     }
 
-    /// Returns the cause that [`to_register`](Cause::to_register) made this word of.
+    /// Returns the cause that [`to_register`](Cause::to_register) packed into this word.
     pub(crate) fn from_register(word: u64) -> Cause {
         let index = (word & 0xff) as usize;
         let reason = Reason::ALL.get(index.wrapping_sub(1));

@@ -1,4 +1,4 @@
-//! The one error type: the operation, its bytes, what refused it, and the system's error.
+//! The one error type: the operation, its bytes, the cause of the refusal, and the system's error.
 
 use std::fmt;
 use std::io;
@@ -66,13 +66,13 @@ enum Quoted {
     Code(OsCode),
     /// The length in bytes, for a range outside it.
     Len(usize),
-    /// What the address must be a multiple of, in bytes.
+    /// The required alignment of the address, in bytes.
     Alignment(usize),
     Limit {
         limit_bytes: usize,
         committed_bytes: usize,
     },
-    /// The number of elements or bytes that a container was made for.
+    /// The maximum of a container, in elements or bytes.
     Maximum {
         max: usize,
         unit: &'static str,
@@ -81,10 +81,10 @@ enum Quoted {
     Budget(Budget),
 }
 
-/// A refused operation: what was asked, for which bytes, and why it was refused.
+/// A refused operation: the operation, its bytes, and the cause of the refusal.
 ///
-/// The predicates (`is_limit()`, `is_out_of_memory()` and so on) tell the causes apart. The text says what to try.
-/// If the operating system refused, [`source`](std::error::Error::source) returns its error and
+/// The predicates (`is_limit()`, `is_out_of_memory()` and so on) tell the causes apart. The text suggests a remedy. If
+/// the operating system refused, [`source`](std::error::Error::source) returns its error and
 /// [`os_code`](Error::os_code) its number. Creating an error allocates nothing.
 ///
 /// ```
@@ -149,7 +149,7 @@ impl Error {
         Error::new(operation, range, Reason::Budget).quoting(Quoted::Budget(budget.clone()))
     }
 
-    /// Returns the refusal by a container that holds as much as it was made for.
+    /// Returns the refusal by a container that is at its maximum.
     pub(crate) fn full(
         operation: Operation,
         range: Range<usize>,
@@ -226,7 +226,7 @@ impl Error {
         )
     }
 
-    /// Returns whether the operating system has no more to give: memory, commit charge, address space, or (on Linux)
+    /// Returns whether the operating system has run out of memory, commit charge, address space, or (on Linux)
     /// mappings.
     pub fn is_out_of_memory(&self) -> bool {
         matches!(self.cause.reason(), Reason::Os | Reason::Mappings)
@@ -291,7 +291,7 @@ impl Error {
     ///
     /// `OutOfMemory` for a limit of the program or of the system, `InvalidInput` for a range or an alignment,
     /// `PermissionDenied` where a filter or a protection refused, `AddrInUse`, `Unsupported`, and otherwise `Other`.
-    /// The predicates tell more.
+    /// The predicates are more precise.
     pub fn kind(&self) -> io::ErrorKind {
         if self.is_limit() || self.is_out_of_memory() {
             io::ErrorKind::OutOfMemory
@@ -309,7 +309,7 @@ impl Error {
         }
     }
 
-    /// Returns the part of the text that says why the operation was refused, and what to try.
+    /// Returns the part of the text with the cause of the refusal and a remedy.
     pub(crate) fn why(&self) -> impl fmt::Display + '_ {
         struct Why<'a>(&'a Error);
         impl fmt::Display for Why<'_> {

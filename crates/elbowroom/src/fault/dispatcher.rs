@@ -78,7 +78,7 @@ impl Armed {
             os::sort_table();
             report::prepare();
         }
-        // Done each time: a handler that forwards nothing may have been installed in front of ours.
+        // Installed again for each region: a handler that forwards nothing may be in front of ours.
         if let Err(code) = os::install_handler(decide) {
             if *armed == 0 {
                 // One of the two signals may already have our handler.
@@ -105,6 +105,12 @@ impl Drop for Armed {
 ///
 /// Call it after the program has installed a handler that does not forward faults it does not recognise. Creating a
 /// region has the same effect. Without a living region it does nothing.
+///
+/// ```
+/// // The program has just installed its crash handler.
+/// elbowroom::fault::reinstall()?;
+/// # Ok::<(), elbowroom::Error>(())
+/// ```
 ///
 /// # Errors
 /// Returns the system's error. The handler then keeps its place.

@@ -1,11 +1,11 @@
 //! Prepares the library for fork(2): in the child every lock is free, every region is at rest, and
 //! the state of threads that the child lacks is forgotten.
 //!
-//! Whatever has locks implements [`AtFork`] and registers itself on first use. Before the fork, the
-//! forking thread takes all locks in the order of their [`Rank`], which is the order in which they
-//! nest, and so waits until no other thread is in the middle of a change. After the fork, parent and
-//! child each give the locks back. The child has one thread: it frees the frames of the others and
-//! takes their pins off, because a release in the child would wait for them.
+//! Each piece of state with locks implements [`AtFork`] and registers itself on first use. Before the fork, the forking
+//! thread takes all locks in the order of their [`Rank`], which is the order in which they nest, and so waits until no
+//! other thread is in the middle of a change. After the fork, parent and child each give the locks back. The child has
+//! one thread: it frees the frames of the others and takes their pins off, because a release in the child would wait
+//! for them.
 
 #![allow(
     unsafe_code,
@@ -27,17 +27,17 @@ pub(crate) trait AtFork: Sync {
     /// Takes the locks of this state, before the fork.
     fn hold(&self);
 
-    /// Forgets in the child, while the locks are held, what belongs to threads that the child lacks.
+    /// Removes the state of threads that the child lacks. Runs in the child, while the locks are held.
     fn forget_other_threads(&self) {}
 
-    /// Gives back what [`hold`](AtFork::hold) took, in parent and child.
+    /// Gives back the locks that [`hold`](AtFork::hold) took. Runs in parent and child.
     ///
     /// # Safety
     /// The calling thread, or the thread that it is a copy of, called `hold`, and nothing was given
     /// back since.
     unsafe fn let_go(&self);
 
-    /// Restores in the child what a fork does not copy. No lock is held.
+    /// Restores state that a fork does not copy. Runs in the child, while no lock is held.
     fn in_child(&self) {}
 }
 
@@ -49,7 +49,7 @@ pub(crate) enum Rank {
     Guards,
     /// Installing the fault handler.
     Dispatcher,
-    /// What a backend shares between regions.
+    /// The state that a backend shares between regions.
     Backend,
     /// The registry, the owners in it, and their budgets.
     Registry,
@@ -61,8 +61,8 @@ const RANKS: usize = Rank::Registry as usize + 1;
 static STATES: [AtomicPtr<&'static dyn AtFork>; RANKS] =
     [const { AtomicPtr::new(ptr::null_mut()) }; RANKS];
 
-/// Held while STATES changes, and by a fork from before the first lock is taken until the last is
-/// given back: so a fork gives back what it took.
+/// Held while STATES changes, and by a fork from before it takes the first lock until it has given back the last. So a
+/// fork gives back exactly the locks that it took.
 #[cfg(not(loom))]
 static REGISTERING: Lock<()> = Lock::new(());
 
@@ -76,8 +76,8 @@ pub(crate) fn register(rank: Rank, state: &'static &'static dyn AtFork) {
     let place = &STATES[rank as usize];
     if place.load(Ordering::Relaxed).is_null() {
         if REGISTERING.is_held_by_this_thread() {
-            // This runs in a program's own fork handler, inside a fork that gives back what it took. The next use
-            // registers.
+            // This runs in a program's own fork handler, inside a fork, which gives back only locks of states
+            // registered before. The next use registers.
             return;
         }
         let _registering = REGISTERING.lock();
@@ -110,6 +110,8 @@ impl<T> Kept<T> {
         Kept(UnsafeCell::new(None))
     }
 
+    /// Keeps a value.
+    ///
     /// # Safety
     /// The calling thread holds a lock that every other caller of these methods takes first.
     pub(crate) unsafe fn keep(&self, value: T) {
@@ -117,6 +119,8 @@ impl<T> Kept<T> {
         unsafe { *self.0.get() = Some(value) };
     }
 
+    /// Returns the kept value.
+    ///
     /// # Safety
     /// The calling thread, or the thread that it is a copy of, called `keep`.
     pub(crate) unsafe fn get(&self) -> Option<&T> {
@@ -124,6 +128,8 @@ impl<T> Kept<T> {
         unsafe { &*self.0.get() }.as_ref()
     }
 
+    /// Takes the kept value out.
+    ///
     /// # Safety
     /// The calling thread, or the thread that it is a copy of, called `keep`, and no reference from
     /// `get` lives.
@@ -185,8 +191,8 @@ impl Prepared {
     }
 }
 
-/// The blocked asynchronous signals. A signal handler that touched a region during the fork would wait for the very
-/// thread that it interrupted.
+/// The blocked asynchronous signals. A signal handler that touched a region during the fork would wait for the thread
+/// that it interrupted.
 static SIGNALS: Kept<SignalsBlocked> = Kept::new();
 
 extern "C" fn before() {

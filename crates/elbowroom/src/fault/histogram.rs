@@ -58,6 +58,19 @@ impl Tally {
 }
 
 /// A distribution of durations, exact to within a quarter.
+///
+/// ```
+/// use elbowroom::Region;
+/// use elbowroom::fault::Outcome;
+///
+/// let region = Region::builder(1 << 30).timed().build()?;
+/// region.try_write(0, 1u8)?;
+/// let stats = region.stats();
+/// let times = stats.latency(Outcome::Committed).expect("the region is timed");
+/// assert_eq!(times.count(), stats.faults_of(Outcome::Committed));
+/// println!("half of the faults took less than {:?}", times.percentile(0.5));
+/// # Ok::<(), elbowroom::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Histogram {
     counts: Box<[u64]>,

@@ -47,13 +47,13 @@ pub(crate) trait Owner: Send + Sync {
     /// Takes the owner's lock and keeps it across a fork. Asynchronous signals are blocked.
     fn hold(&self);
 
-    /// Gives back what [`hold`](Owner::hold) took.
+    /// Gives back the lock that [`hold`](Owner::hold) took.
     ///
     /// # Safety
     /// The calling thread took it, or is the copy of that thread in a forked child.
     unsafe fn let_go(&self);
 
-    /// Restores in a forked child what a fork does not copy. No lock is held.
+    /// Restores state that a fork does not copy. Runs in the forked child, while no lock is held.
     fn in_child(&self);
 }
 

@@ -89,7 +89,7 @@ pub(crate) fn pin(address: usize) -> Option<Pin> {
 pub(crate) struct Entered {
     slot: &'static Slot<Entry>,
     addresses: Range<usize>,
-    // Invariant: leaked by `enter`, and what `slot` holds; freed by `remove`.
+    // Invariant: leaked by `enter`, and the value of `slot`; freed by `remove`.
     entry: NonNull<Entry>,
 }
 

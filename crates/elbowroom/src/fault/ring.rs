@@ -46,7 +46,7 @@ impl<const WORDS: usize> Ring<WORDS> {
     fn claim(&self, end: &AtomicUsize, offset: usize) -> Option<usize> {
         let mut position = end.load(Ordering::Relaxed);
         loop {
-            // Acquire: sees what the slot's previous user did.
+            // Acquire: sees the writes of the slot's previous user.
             let turn = self.slot(position).turn.load(Ordering::Acquire);
             let ahead = turn.wrapping_sub(position.wrapping_add(offset)) as isize;
             if ahead < 0 {

@@ -45,7 +45,7 @@ impl<T> Slot<T> {
     /// There is one writer at a time, and the slot is not live.
     pub(super) unsafe fn fill(&self, value: *mut T) {
         self.value.store(value, Ordering::Relaxed);
-        // Release: a thread that sees LIVE sees the value and what it points to.
+        // Release: a thread that sees LIVE sees the value and the object that it points to.
         self.state.fetch_or(LIVE, Ordering::Release);
     }
 

@@ -16,7 +16,7 @@ pub struct Handler {
     pub place: Place,
 }
 
-/// What may prevent a touch from reaching its region. Made by [`status()`].
+/// The place of the library's handlers, and other conditions for a touch to reach its region. Returned by [`status()`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {
@@ -41,7 +41,7 @@ impl Status {
     }
 }
 
-/// Returns where the library's fault handler stands, and what may keep faults from it.
+/// Returns the place of the library's fault handler, and the threads that block its signals.
 ///
 /// ```
 /// use elbowroom::{Region, fault};

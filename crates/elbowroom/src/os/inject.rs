@@ -49,7 +49,7 @@ pub enum Call {
     Release,
     /// Installing the fault handler.
     InstallHandler,
-    /// Bringing in committed pages ahead of use. This only saves time, so its refusal is not an error.
+    /// Making committed pages resident ahead of use. This only saves time, so its refusal is not an error.
     Populate,
     /// Opening a userfaultfd.
     OpenUserfault,

@@ -48,8 +48,8 @@
 //! the faulting thread, with a `Trap` that describes it. `handler::uninstall()` restores the previous handlers. If
 //! `decide` passes a fault on, the previous handlers get it unchanged. One thread at a time calls these two and
 //! `handler::places()`, which returns the places of our handler. `threads_that_block_faults()` and
-//! `alternate_stack_bytes()` return what may keep faults from it. `sort_table()` prepares the exception table that the
-//! accessors' asm has written; `resume_after(address)` looks an instruction up in it.
+//! `alternate_stack_bytes()` return conditions that may keep faults from it. `sort_table()` prepares the exception
+//! table that the accessors' asm has written; `resume_after(address)` looks an instruction up in it.
 //!
 //! **Threads.** `thread_token()` identifies a thread and is never 0. `wait(word, expected)` sleeps while the word has
 //! that value, and may wake early. `wake_one(word)` wakes one thread that waits on the word. It uses the address only

@@ -69,17 +69,24 @@ impl Region {
         }
         let base = self.base;
         let refusal = match *bytemuck::bytes_of(&value) {
-            // SAFETY: the address is in reach, and no Rust reference points into a region.
+            // SAFETY: the byte is in the data or the guard page of this live region (`reaches`). No reference points
+            // there: `commit_slice`, the only safe way to one, borrows the region exclusively.
             [a] => unsafe { access::store_1(base, offset, a) },
-            // SAFETY: the address is in reach and aligned, and no Rust reference points into a region.
+            // SAFETY: the address is aligned, and the bytes are in the data or the guard page of this live region
+            // (`reaches`). No reference points there: `commit_slice`, the only safe way to one, borrows the region
+            // exclusively.
             [a, b] => unsafe { access::store_2(base, offset, u16::from_ne_bytes([a, b])) },
-            // SAFETY: the address is in reach and aligned, and no Rust reference points into a region.
+            // SAFETY: the address is aligned, and the bytes are in the data or the guard page of this live region
+            // (`reaches`). No reference points there: `commit_slice`, the only safe way to one, borrows the region
+            // exclusively.
             [a, b, c, d] => unsafe {
                 access::store_4(base, offset, u32::from_ne_bytes([a, b, c, d]))
             },
             [a, b, c, d, e, f, g, h] => {
                 let value = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
-                // SAFETY: the address is in reach and aligned, and no Rust reference points into a region.
+                // SAFETY: the address is aligned, and the bytes are in the data or the guard page of this live region
+                // (`reaches`). No reference points there: `commit_slice`, the only safe way to one, borrows the region
+                // exclusively.
                 unsafe { access::store_8(base, offset, value) }
             }
             _ => return self.write_in_pieces(offset, value),
@@ -91,8 +98,8 @@ impl Region {
         }
     }
 
-    /// Writes a value that needs more than one store. Takes the value and not its address, so that the caller can keep
-    /// it in a register.
+    /// Writes a value that needs more than one store. Its argument is the value and not its address, so that the caller
+    /// can keep it in a register.
     #[inline(never)]
     fn write_in_pieces<T: NoUninit>(&self, offset: usize, value: T) -> Result<(), Error> {
         self.try_copy_from_slice(offset, bytemuck::bytes_of(&value))
@@ -115,7 +122,8 @@ impl Region {
         let to = value.as_mut_ptr();
         macro_rules! load {
             ($load:ident, $type:ty) => {{
-                // SAFETY: the address is in reach and aligned.
+                // SAFETY: the address is aligned, and the bytes are in the data or the guard page of this live region
+                // (`reaches`).
                 let (loaded, refusal) = unsafe { access::$load(self.base, offset) };
                 // SAFETY: `value` has as many bytes as were loaded, and `to` points to it.
                 unsafe { to.cast::<$type>().write_unaligned(loaded) };
@@ -141,7 +149,8 @@ impl Region {
         let size = size_of::<T>();
         let from = self.within_reach(Operation::Read, offset, size)?;
         let mut value = MaybeUninit::<T>::uninit();
-        // SAFETY: the address is in reach, and `value` is writable for the size of its type.
+        // SAFETY: the bytes are in the data or the guard page of this live region (`within_reach`), and `value` is
+        // writable for the size of its type.
         let copied = unsafe { access::copy_from_region(from, value.as_mut_ptr().cast(), size) };
         if copied.refusal != 0 {
             let end = offset + size;
@@ -159,7 +168,8 @@ impl Region {
         self.check_order(Operation::Write, &range)?;
         let len = range.len();
         let to = self.within_reach(Operation::Write, range.start, len)?;
-        // SAFETY: the range is in reach, and no Rust reference points into a region.
+        // SAFETY: the bytes are in the data or the guard page of this live region (`within_reach`). No reference points
+        // there: `commit_slice`, the only safe way to one, borrows the region exclusively.
         let filled = unsafe { access::fill(to, byte, len) };
         if filled.refusal == 0 {
             return Ok(());
@@ -184,7 +194,9 @@ impl Region {
     /// Copies `bytes` to `offset`. The caller has checked that they are in reach.
     fn copy_in(&self, offset: usize, bytes: &[u8]) -> Result<(), Error> {
         let to = self.base.wrapping_add(offset);
-        // SAFETY: `bytes` is readable, `to` is in reach, and no Rust reference points into a region.
+        // SAFETY: `bytes` is readable. From `to` on, as many bytes are in the data or the guard page of this live
+        // region, as the caller has checked. No reference points there: `commit_slice`, the only safe way to one,
+        // borrows the region exclusively.
         let copied = unsafe { access::copy_to_region(bytes.as_ptr(), to, bytes.len()) };
         if copied.refusal == 0 {
             return Ok(());
@@ -200,7 +212,8 @@ impl Region {
     /// on.
     pub fn try_copy_to_slice(&self, offset: usize, bytes: &mut [u8]) -> Result<(), Error> {
         let from = self.within_reach(Operation::Read, offset, bytes.len())?;
-        // SAFETY: `from` is in reach, and `bytes` writable.
+        // SAFETY: `bytes` is writable. From `from` on, as many bytes are in the data or the guard page of this live
+        // region (`within_reach`).
         let copied = unsafe { access::copy_from_region(from, bytes.as_mut_ptr(), bytes.len()) };
         if copied.refusal == 0 {
             return Ok(());

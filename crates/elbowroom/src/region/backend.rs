@@ -28,6 +28,15 @@ use crate::sync::{QuietGuard, QuietMutex};
 /// | system's commit limit | charged, can refuse | not charged | not charged |
 /// | huge pages | yes | no | no |
 /// | a filter can [fill](crate::Fault::fill) | no | yes | yes |
+///
+/// ```
+/// use elbowroom::{Backend, Region};
+///
+/// let region = Region::builder(1 << 30).backend(Backend::Auto).build()?;
+/// region.try_write(1 << 29, 7u8)?;
+/// assert_ne!(region.backend(), Backend::Auto); // the one that was chosen
+/// # Ok::<(), elbowroom::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Backend {

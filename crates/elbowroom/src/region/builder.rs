@@ -51,6 +51,21 @@ impl Region {
 }
 
 /// Builds a region. Returned by [`Region::builder`].
+///
+/// ```
+/// use elbowroom::{Budget, Growth, Region, page_size};
+///
+/// let budget = Budget::new(64 << 20);
+/// let region = Region::builder(1 << 30)
+///     .name("cache")
+///     .commit_limit(16 << 20)
+///     .budget(&budget)
+///     .growth(Growth::Pages(4))
+///     .build()?;
+/// region.try_write(0, 1u8)?;
+/// assert_eq!(budget.committed_bytes(), 4 * page_size());
+/// # Ok::<(), elbowroom::Error>(())
+/// ```
 #[must_use = "a builder makes no region until `build` is called"]
 pub struct RegionBuilder {
     len: usize,
@@ -97,9 +112,9 @@ impl RegionBuilder {
     /// Sets whether windows of at least a huge page ask the system for huge pages, where it has them for private memory
     /// (Linux).
     ///
-    /// The default is yes. Huge pages make memory faster to bring in and to access. Only windows of
+    /// The default is yes. Huge pages make memory faster to populate and to access. Only windows of
     /// [`Growth::Adaptive`] for a write ask for them, so a region that stays small or is touched sparsely has none.
-    /// With `false`, the region asks for none; a system that gives huge pages to all memory does so all the same.
+    /// With `false`, the region asks for none. A system that gives huge pages to all memory still does so.
     pub fn huge_pages(mut self, huge_pages: bool) -> RegionBuilder {
         self.huge_pages = huge_pages;
         self
@@ -147,10 +162,10 @@ impl RegionBuilder {
     ///
     /// The filter runs on the faulting thread, in the middle of the touch, on a separate stack of at least 128 KiB (on
     /// Windows, on the thread's own). It is ordinary Rust code and may touch other regions, within these rules. It is
-    /// called from the place of the touch. For an accessor, that is the accessor's call: locks that the caller holds
-    /// are held. For a plain pointer, the code around it may be anything: if it may be the allocator, the filter must
-    /// not allocate. Asynchronous signals are blocked until the filter returns. A thread that the filter starts
-    /// inherits this, so start threads elsewhere.
+    /// like a function that the touching code calls. For an accessor, that is the accessor's caller, which may hold
+    /// locks. For a plain pointer, the code around it may be anything: if it may be the allocator, the filter must not
+    /// allocate. Asynchronous signals are blocked until the filter returns. A thread that the filter starts inherits
+    /// this, so start threads elsewhere.
     ///
     /// If two threads touch the same page at once, the filter may be asked twice. A panic in the filter aborts the
     /// process with its message.
@@ -170,9 +185,10 @@ impl RegionBuilder {
 
     /// Runs the filter on `threads` threads that belong to the region, while the faulting thread sleeps.
     ///
-    /// The filter may then take locks, allocate, do I/O and block, whatever the faulting thread is doing. It must not
-    /// wait for that thread. Up to `threads` faults are filtered at once. With `0`, the default, the filter runs on the
-    /// faulting thread. Without a filter, this has no effect. Each fault costs two more thread switches.
+    /// The filter may then take locks, allocate, do I/O and block, even if the faulting thread is inside the allocator
+    /// or holds locks. It must not wait for that thread. Up to `threads` faults are filtered at once. With `0`, the
+    /// default, the filter runs on the faulting thread. Without a filter, this has no effect. Each fault costs two more
+    /// thread switches.
     ///
     /// If the filter panics, its thread ends, and this fault and every later one are refused with `is_declined()`. The
     /// same holds in a forked child, which has no such threads. Two regions whose filters touch each other can

@@ -40,6 +40,24 @@ pub(super) trait Faulted: Sync {
 }
 
 /// A touch of an uncommitted page of a region, as its filter sees it.
+///
+/// ```
+/// use elbowroom::{Region, Verdict, page_size};
+///
+/// let region = Region::builder(1 << 30)
+///     .commit_limit(page_size())
+///     .filter(|fault| match fault.commit() {
+///         Ok(_) => Verdict::Commit,
+///         Err(error) => {
+///             eprintln!("{:?} of byte {}: {error}", fault.access(), fault.offset());
+///             Verdict::Decline
+///         }
+///     })
+///     .build()?;
+/// region.try_write(0, 1u8)?;
+/// assert!(region.try_write(1 << 20, 2u8).unwrap_err().is_declined());
+/// # Ok::<(), elbowroom::Error>(())
+/// ```
 pub struct Fault<'a> {
     region: &'a dyn Faulted,
     touch: Touch,
@@ -93,10 +111,10 @@ impl<'a> Fault<'a> {
 
     /// Returns whether it is a page fault, which a commit resolves.
     ///
-    /// Page faults are `EXCEPTION_ACCESS_VIOLATION`, SIGSEGV for memory that is not mapped or not
-    /// accessible, and with [`Backend::Userfault`](crate::Backend::Userfault) SIGBUS for memory that is
-    /// missing. Other faults in a region's addresses, such as a bus error of a file that the program
-    /// has mapped there, reach the filter as well. They are refused whatever the filter answers.
+    /// Page faults are `EXCEPTION_ACCESS_VIOLATION`, SIGSEGV for memory that is not mapped or not accessible, and with
+    /// [`Backend::Userfault`](crate::Backend::Userfault) SIGBUS for memory that is missing. Other faults in a region's
+    /// addresses, such as a bus error of a file that the program has mapped there, reach the filter as well. They are
+    /// refused in any case.
     pub fn is_page_fault(&self) -> bool {
         self.is_page_fault
     }
@@ -106,7 +124,7 @@ impl<'a> Fault<'a> {
         self.region.name()
     }
 
-    /// Returns how many bytes of the region are committed.
+    /// Returns the number of committed bytes of the region.
     pub fn committed_bytes(&self) -> usize {
         self.region.committed_bytes()
     }

@@ -175,7 +175,7 @@ impl Region {
         self.inner().decommit(range)
     }
 
-    /// Commits what a fault on the first byte of `range` would commit, without asking the filter. `range` is inside the
+    /// Commits the window of a fault on the first byte of `range`, without asking the filter. `range` is inside the
     /// region. Returns the committed pages, or the one page if it was committed already. An error names `range`.
     pub(crate) fn commit_ahead(&self, range: Range<usize>) -> Result<page::PageRange, Error> {
         self.inner().commit_ahead(range)

@@ -53,8 +53,8 @@ impl Region {
     ///
     /// # Errors
     /// Returns the reader's errors, and the refusal of a touch (see [`try_write`](Region::try_write)) as an
-    /// [`io::Error`] around an [`Error`]. Pages are committed before their bytes are read, so bytes that find no room
-    /// stay in the reader. Bytes read before the error are in the region.
+    /// [`io::Error`] around an [`Error`]. Pages are committed before their bytes are read, so bytes without room stay
+    /// in the reader. Bytes read before the error are in the region.
     pub fn read_from(&self, range: Range<usize>, reader: &mut impl Read) -> io::Result<usize> {
         self.check_order(Operation::Write, &range)?;
         if range.end > self.len() {
@@ -85,7 +85,7 @@ impl Region {
     /// Commits the pages of `range`, which is inside the region, as writes would. Returns the number of bytes from its
     /// start that are committed then, and the refusal of the page behind them, if it was refused.
     fn committable(&self, range: Range<usize>) -> (usize, Option<Error>) {
-        // The filter of a served region runs on the threads that serve it, which only a touch reaches.
+        // The filter of a served region runs on the threads that serve it, and only a touch wakes these.
         let is_served = self.backend() == Backend::UserfaultMonitor;
         let mut next = range.start;
         while next < range.end {

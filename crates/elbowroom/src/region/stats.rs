@@ -3,6 +3,18 @@
 use crate::fault::{Histogram, Outcome};
 
 /// The memory and the faults of a region.
+///
+/// ```
+/// use elbowroom::Region;
+/// use elbowroom::fault::Outcome;
+///
+/// let region = Region::new(1 << 30)?;
+/// region.try_write(0, 1u8)?;
+/// let stats = region.stats();
+/// assert_eq!(stats.faults_of(Outcome::Committed), 1);
+/// assert!(stats.committed_bytes >= elbowroom::page_size());
+/// # Ok::<(), elbowroom::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -16,7 +28,7 @@ pub struct Stats {
     /// The number of faults in the region's addresses, including those that were refused and those that
     /// lost a race.
     pub faults: u64,
-    /// How many times pages were committed, by a fault or by [`Region::commit`](crate::Region::commit).
+    /// The number of times that pages were committed, by a fault or by [`Region::commit`](crate::Region::commit).
     pub commits: u64,
     /// The number of faults that were refused, for any cause.
     pub refused: u64,

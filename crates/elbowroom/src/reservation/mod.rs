@@ -85,6 +85,11 @@ impl Reservation {
     }
 
     /// Returns the address of the first byte, which never changes.
+    ///
+    /// # Aliasing
+    ///
+    /// The caller may make references to committed bytes. Each must end before its bytes are decommitted or released,
+    /// and before [`protect`](Reservation::protect) changes the access to them.
     pub fn as_ptr(&self) -> *mut u8 {
         self.mapping.base().as_ptr()
     }
@@ -106,7 +111,7 @@ impl Reservation {
     ///
     /// # Errors
     /// `is_invalid_range()` outside the reservation; `is_limit()` if a [budget](ReservationBuilder::budget) has no
-    /// room; `is_out_of_memory()` if the system has no more to commit. Nothing has changed then.
+    /// room; `is_out_of_memory()` if the system's commit limit is reached. Nothing has changed then.
     pub fn commit(&self, range: Range<usize>) -> Result<(), Error> {
         let pages = self.pages(Operation::Commit, &range)?;
         let mut held = self.lock();
@@ -118,11 +123,11 @@ impl Reservation {
             refused.map_err(|error| error.about(range.clone()).during(Operation::Commit))?;
         }
         for (done, &gap) in gaps.iter().enumerate() {
-            // SAFETY: the pages are in this mapping and reserved: the map does not contain them, and stays locked.
+            // SAFETY: the pages are reserved: the map of committed pages does not contain them, and stays locked.
             if let Err(code) = unsafe { self.mapping.commit(gap) } {
                 for &gap in &gaps[..done] {
-                    // SAFETY: the pages are in this mapping, and were committed a moment ago without being announced:
-                    // the map of committed pages stays locked, and has not changed.
+                    // SAFETY: the pages were committed a moment ago and not announced: the map of committed pages has
+                    // not changed, and stays locked.
                     unsafe { self.mapping.uncommit(gap) };
                 }
                 if let Some(charge) = charge {
@@ -158,8 +163,8 @@ impl Reservation {
         if gaps == [pages] || pages.is_empty() {
             return Ok(());
         }
-        // SAFETY: the pages are in this mapping, and the memory is only accessed through raw pointers, at their users'
-        // risk.
+        // SAFETY: no reference points into the pages: the library makes none, and the program has ended those that it
+        // made from `as_ptr` (its contract).
         unsafe { self.mapping.decommit(pages) }
             .map_err(|code| Error::new(Operation::Decommit, range, Cause::os(code)))?;
         set(committed, pages, None);
@@ -185,8 +190,8 @@ impl Reservation {
         if pages.is_empty() {
             return Ok(());
         }
-        // SAFETY: the pages are committed and in this mapping, and the memory is only accessed through raw pointers, at
-        // their users' risk.
+        // SAFETY: the pages are committed, as checked above under the lock. No reference points into them: the library
+        // makes none, and the program has ended those that it made from `as_ptr` (its contract).
         if let Err(code) = unsafe { self.mapping.protect(pages, access) } {
             return refuse(Cause::os(code));
         }
@@ -231,7 +236,8 @@ impl Reservation {
     pub fn release(self) -> Result<(), Error> {
         let range = 0..self.len();
         let Reservation { mapping, held } = self;
-        // SAFETY: the reservation ends here, and pointers from `as_ptr` are used at their users' risk.
+        // SAFETY: the reservation ends here, and nothing uses the memory afterwards: the library has no other pointer
+        // to it, and a later use of a pointer from `as_ptr` is an error of the program's unsafe code.
         let released = unsafe { mapping.release() };
         if let Err((_, false)) = released {
             // Memory that the system keeps stays charged.
@@ -262,6 +268,14 @@ impl fmt::Debug for Reservation {
 }
 
 /// Builds a reservation. Returned by [`Reservation::builder`].
+///
+/// ```
+/// use elbowroom::Reservation;
+///
+/// let reservation = Reservation::builder(1 << 20).align(2 << 20).name("table").build()?;
+/// assert_eq!(reservation.as_ptr().addr() % (2 << 20), 0);
+/// # Ok::<(), elbowroom::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder reserves nothing until `build` is called"]
 pub struct ReservationBuilder {

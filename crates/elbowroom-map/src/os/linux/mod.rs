@@ -61,7 +61,7 @@ fn process_folder(pid: u32) -> PathBuf {
 }
 
 /// Returns the folder that describes the memory of a process: its own, or if its first thread has ended, that of a
-/// thread which goes on. The folder of a thread that has ended shows no memory.
+/// thread that still runs. The folder of a thread that has ended shows no memory.
 fn folder(pid: u32) -> PathBuf {
     let process = process_folder(pid);
     let has_ended = |folder: &Path| {
@@ -88,7 +88,7 @@ fn stat(folder: &Path) -> Option<impl Iterator<Item = String>> {
     Some(fields.into_iter())
 }
 
-/// Returns an error that says what to do.
+/// Returns an error with a remedy.
 fn explain(pid: u32, error: &io::Error) -> Error {
     let code = error.raw_os_error();
     // If /proc is mounted with hidepid, it does not show processes of other users.
@@ -198,7 +198,7 @@ fn kind_and_name(entry: &Entry, programs: &HashSet<&str>) -> (Kind, String) {
         // The kernel's name for mappings of MAP_HUGETLB, which no file has.
         "/anon_hugepage (deleted)" if entry.access.ends_with('s') => own(Kind::Shared),
         "/anon_hugepage (deleted)" => own(Kind::Anonymous),
-        // The neighbours decide later.
+        // `classify_private` decides later, from the neighbours.
         "" => own(Kind::Anonymous),
         _ if programs.contains(name) => own(Kind::Image),
         _ if ["/dev/shm/", "/memfd:", "/SYSV", "/dev/zero"]

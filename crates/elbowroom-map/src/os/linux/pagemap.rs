@@ -78,8 +78,9 @@ fn scan_some(
         return_mask: categories,
         ..ScanArg::default()
     };
-    // SAFETY: the request takes a pointer to this structure, which says its own size; the kernel writes to it and to
-    // at most `vec_len` entries of `vec`, which is live and writable, and whose provenance was exposed.
+    // SAFETY: the request takes a pointer to this structure, which contains its own size. The kernel writes to the
+    // structure and to at most `vec_len` entries of `vec`, which is live and writable, and whose provenance was
+    // exposed.
     let found = unsafe { libc::ioctl(pagemap.as_raw_fd(), PAGEMAP_SCAN as _, &raw mut arg) };
     if found < 0 {
         return Err(io::Error::last_os_error()
@@ -93,7 +94,7 @@ fn scan_some(
 pub(super) struct Pagemap {
     file: File,
     page_size_bytes: u64,
-    // What PAGEMAP_SCAN is asked for; `None` if it is not known.
+    // The categories to request from PAGEMAP_SCAN; `None` if the kernel lacks the request.
     categories: Option<u64>,
 }
 
@@ -101,7 +102,7 @@ impl Pagemap {
     /// Opens the pagemap in this folder of /proc.
     ///
     /// # Errors
-    /// Fails if the process is gone, or may not be looked at.
+    /// Fails if the process is gone, or if this program may not read it.
     pub(super) fn open(folder: &Path, page_size_bytes: u64) -> io::Result<Pagemap> {
         let file = File::open(folder.join("pagemap"))?;
         let all = PAGE_IS_PRESENT | PAGE_IS_SWAPPED | PAGE_IS_HUGE;
@@ -209,7 +210,7 @@ fn entry_flags(entry: u64) -> PageFlags {
 mod tests {
     use super::*;
 
-    /// Both ways of asking agree, where the kernel has both.
+    /// Both ways of reading agree, if the kernel has both.
     #[test]
     fn scanning_and_reading_agree() {
         let page = elbowroom::page_size();

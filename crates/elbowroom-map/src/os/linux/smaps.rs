@@ -200,7 +200,7 @@ VmFlags: rd ex mr mw me
         ] {
             assert_eq!(parse(text), None, "{text}");
         }
-        // No byte of it makes it panic, wherever it ends.
+        // The parser does not panic, wherever the text ends.
         for end in 0..TEXT.len() {
             parse(&TEXT[..end]);
         }

@@ -1,4 +1,4 @@
-//! The memory of an arena: what is handed out, and how it grows.
+//! The memory of an arena: handing out blocks, and growth.
 
 #![allow(unsafe_code, reason = "hands out memory that it commits itself")]
 
@@ -41,8 +41,8 @@ use crate::plain::Span;
 /// # Nothing is dropped
 ///
 /// The arena does not know its contents, so a value in it is never dropped, neither when the arena is reset nor when
-/// the arena is dropped. What such a value owns elsewhere (the memory of a `String`, a file) leaks. Use values that own
-/// nothing, or keep them as an [`ArenaBox`](crate::arena::ArenaBox), which drops its value:
+/// the arena is dropped. Resources that such a value owns elsewhere (the buffer of a `String`, a file) leak. Use values
+/// that own nothing, or keep them as an [`ArenaBox`](crate::arena::ArenaBox), which drops its value:
 ///
 /// ```
 /// let arena = elbowroom::Arena::new();

@@ -32,7 +32,7 @@ impl Drop for Room<'_> {
 
 #[expect(clippy::mut_from_ref, reason = "each call lends another place")]
 impl Arena {
-    /// Makes room for a value, and stores what `make` returns.
+    /// Makes room for a value, and stores the value that `make` returns.
     ///
     /// If `make` returns an error or panics, the room is freed, unless `make` allocated in the arena itself.
     ///
@@ -90,7 +90,7 @@ impl Arena {
         }))
     }
 
-    /// Makes room for `len` values, and stores what `make` returns for 0, 1 and so on.
+    /// Makes room for `len` values, and stores the values that `make` returns for 0, 1 and so on.
     ///
     /// If `make` returns an error or panics, the values already made are dropped and the room is freed, unless `make`
     /// allocated in the arena itself.

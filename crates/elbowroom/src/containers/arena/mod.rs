@@ -52,7 +52,7 @@ impl Arena {
         self.try_alloc_with(|| value)
     }
 
-    /// Makes room for a value, and then stores what `make` returns.
+    /// Makes room for a value, and then stores the value that `make` returns.
     ///
     /// The optimiser can usually avoid a copy on the stack. `make` may allocate in the arena itself.
     ///
@@ -110,7 +110,7 @@ impl Arena {
         Ok(slice.finish())
     }
 
-    /// Makes room for `len` values, and then stores what `make` returns for 0, 1 and so on.
+    /// Makes room for `len` values, and then stores the values that `make` returns for 0, 1 and so on.
     ///
     /// If it panics, the values already made are dropped.
     ///
@@ -204,7 +204,7 @@ impl Arena {
 impl Arena {
     /// Calls `f` with a part of the arena, and then frees that part, in a few instructions.
     ///
-    /// What `f` allocates there cannot leave it. See [`Scope`].
+    /// Values that `f` allocates there cannot leave it. See [`Scope`].
     pub fn scope<R>(&mut self, f: impl FnOnce(&mut Scope<'_>) -> R) -> R {
         Scope::open(self, f)
     }

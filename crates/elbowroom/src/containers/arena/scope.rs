@@ -10,7 +10,7 @@ use crate::error::Error;
 
 /// A part of an [`Arena`] that is freed when a call ends.
 ///
-/// [`Arena::scope`] opens a scope and lends it to a closure, and [`Scope::scope`] opens one within it. What is
+/// [`Arena::scope`] opens a scope and lends it to a closure, and [`Scope::scope`] opens one within it. A value
 /// allocated in a scope lasts until the scope ends. It stays usable while inner scopes are open, but the outer scope
 /// cannot allocate then. The compiler checks all of this, at no cost at run time.
 ///
@@ -58,7 +58,7 @@ pub struct Scope<'a> {
     arena: &'a Arena,
 }
 
-/// Frees what was handed out since it was made, when it is dropped.
+/// Frees, when it is dropped, the blocks that were handed out since it was made.
 struct Mark<'a> {
     arena: &'a Arena,
     allocated_bytes: usize,
@@ -76,7 +76,7 @@ impl<'a> Scope<'a> {
         whole.scope(f)
     }
 
-    /// Calls `f` with a scope within this one. What was allocated in this one stays, and can be used meanwhile.
+    /// Calls `f` with a scope within this one. Values allocated in this one stay usable meanwhile.
     pub fn scope<R>(&mut self, f: impl FnOnce(&mut Scope<'_>) -> R) -> R {
         let mark = Mark {
             arena: self.arena,

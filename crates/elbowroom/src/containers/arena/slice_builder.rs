@@ -50,8 +50,8 @@ impl<'a, T> SliceBuilder<'a, T> {
             .map_err(|_| Error::new(Operation::Commit, 0..usize::MAX, Reason::TooLarge))
     }
 
-    /// Writes what `make` returns for each index that has room, until `make` returns `None`. Returns whether every
-    /// place was filled.
+    /// Writes the element that `make` returns for each index that has room, until `make` returns `None`. Returns
+    /// whether every place was filled.
     #[inline]
     pub(super) fn fill(&mut self, mut make: impl FnMut(usize) -> Option<T>) -> bool {
         for index in self.len..self.capacity {
@@ -64,8 +64,8 @@ impl<'a, T> SliceBuilder<'a, T> {
         true
     }
 
-    /// Adds what `next` returns until it returns `None`, and makes room if needed. `next` is not called again after
-    /// that.
+    /// Adds the elements that `next` returns, until it returns `None`, and makes room if needed. `next` is not called
+    /// again after that.
     #[inline]
     pub(super) fn fill_from(&mut self, mut next: impl FnMut() -> Option<T>) -> Result<(), Error> {
         while self.fill(|_| next()) {

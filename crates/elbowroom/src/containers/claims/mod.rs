@@ -1,4 +1,4 @@
-//! Which thread writes which element, and which elements are finished: the part of an `AppendVec` where threads meet.
+//! Distributes the indices of an `AppendVec` among threads, and records which elements are finished.
 //!
 //! ```text
 //!          published            next      open = capacity
@@ -149,7 +149,7 @@ impl Claims {
         self.settle(holes, slots);
     }
 
-    /// Sets `next` back over the tickets given out last if they are holes, and sets `open` to what the remaining holes
+    /// Sets `next` back over the tickets given out last if they are holes, and sets `open` as the remaining holes
     /// allow.
     fn settle<S: Slots>(&self, mut holes: LockedHoles<'_>, slots: &S) {
         if let Some(Range { start, end }) = holes.highest() {
@@ -235,7 +235,8 @@ impl Claims {
             .find(|&index| !is_flagged(slots, index))
             .unwrap_or(capacity);
         // Tried once: if another thread has advanced `published`, the flags seen here will be seen again. Release:
-        // passes on what the flags and `published` gave to this thread. If it fails, none of the values read is used.
+        // passes on the writes that this thread has seen through the flags and `published`. If it fails, none of the
+        // values read is used.
         let _ =
             self.published
                 .0

@@ -57,7 +57,7 @@ pub(super) struct Growing {
     // Invariant: pages `0..backed` are committed, readable and writable; at least `committed`. `bin` counts the pages
     // from `committed` to `backed`.
     pub(super) backed: PageCount,
-    // Pages `0..ready` are resident, or bringing them in at once would gain nothing.
+    // Pages `0..ready` are resident, or prefaulting them would gain nothing.
     pub(super) ready: PageCount,
     // The bin that counts the warm pages. Set while there are any or after there were; `None` while the cache keeps the
     // prefix.
@@ -157,7 +157,7 @@ impl Inner {
         PageCount::new(self.committed.load(Ordering::Acquire))
     }
 
-    /// Commits and accounts, and returns what to prefault. The caller holds the lock of `growing` or an exclusive
+    /// Commits and accounts, and returns the pages to prefault. The caller holds the lock of `growing` or an exclusive
     /// borrow. `inside` is the fork guard, which is entered here if needed.
     pub(super) fn commit_to(
         &self,
@@ -309,7 +309,8 @@ impl Inner {
     ) -> Prefault {
         let committed = self.committed();
         let Growth::Adaptive { .. } = self.options.growth else {
-            // A fixed window says what to commit, not what will be used: the program brings the pages in itself.
+            // A fixed window says which pages to commit, and not which will be used. The program's own touches make
+            // them resident.
             growing.ready = committed;
             return Prefault::NOTHING;
         };
@@ -335,7 +336,7 @@ impl Inner {
         Prefault { ready, huge }
     }
 
-    /// Prefaults pages. A single page is left to the program's next write, which brings it in as well.
+    /// Prefaults pages. A single page is left to the program's next write, which makes it resident as well.
     pub(super) fn prefault(&self, pages: Prefault) {
         if !pages.huge.is_empty() {
             self.mapping.advise_huge(pages.huge);

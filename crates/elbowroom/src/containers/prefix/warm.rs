@@ -20,6 +20,11 @@ pub(super) static CACHE: Cache<Inner> = Cache::new();
 /// yet grown into them holds them, within the 16 MiB, until it ends or shrinks.
 ///
 /// [`Budget`]: crate::Budget
+///
+/// ```
+/// drop(elbowroom::ReservedVec::from([1, 2, 3]));
+/// println!("{} bytes were kept", elbowroom::trim());
+/// ```
 pub fn trim() -> usize {
     CACHE.give_back_all().committed_bytes
 }

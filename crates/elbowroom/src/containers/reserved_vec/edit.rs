@@ -275,7 +275,7 @@ impl<T> ReservedVec<T> {
         Ok(other)
     }
 
-    /// Drops elements, or appends what `make` returns, until the length is `len`.
+    /// Drops elements, or appends elements that `make` returns, until the length is `len`.
     ///
     /// # Panics
     /// Panics with the text of the error that [`try_resize_with`](ReservedVec::try_resize_with) would return.
@@ -284,7 +284,7 @@ impl<T> ReservedVec<T> {
         accept(self.try_resize_with(len, make));
     }
 
-    /// Drops elements, or appends what `make` returns, until the length is `len`.
+    /// Drops elements, or appends elements that `make` returns, until the length is `len`.
     ///
     /// # Errors
     /// See [`try_reserve`](ReservedVec::try_reserve).
@@ -310,6 +310,12 @@ impl<T> ReservedVec<T> {
     ///
     /// Dropping the iterator drops those that were not taken and closes the gap. If it is forgotten, elements behind
     /// the range may be lost.
+    ///
+    /// ```
+    /// let mut vec = elbowroom::ReservedVec::from([1, 2, 3, 4]);
+    /// assert!(vec.drain(1..3).eq([2, 3]));
+    /// assert_eq!(vec, [1, 4]);
+    /// ```
     ///
     /// # Panics
     /// Panics if the range is inverted or ends beyond the length.

@@ -32,7 +32,7 @@ impl Drop for Filling<'_> {
 }
 
 impl<T> ReservedVec<T> {
-    /// Appends what `make` returns, `count` times. There is room for them.
+    /// Appends `count` elements that `make` returns. There is room for them.
     #[inline]
     pub(super) fn fill_ready(&mut self, count: usize, mut make: impl FnMut() -> T) {
         self.extend_ready((0..count).map(|_| make()));

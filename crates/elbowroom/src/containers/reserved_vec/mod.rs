@@ -435,7 +435,8 @@ impl<T> ReservedVec<T> {
         self.owned.ptr.cast::<T>().as_ptr().wrapping_add(index)
     }
 
-    /// Consumes the vector and returns its elements for `'a`. Their memory and their charge are never given back.
+    /// Consumes the vector and returns its elements for `'a`. Their memory is never released, and their charge never
+    /// refunded.
     pub fn leak<'a>(self) -> &'a mut [T]
     where
         T: 'a,

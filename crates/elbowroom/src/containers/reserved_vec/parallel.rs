@@ -42,9 +42,9 @@ impl<T: Send> IntoParallelIterator for ReservedVec<T> {
 }
 
 impl<T: Send> ParallelExtend<T> for ReservedVec<T> {
-    /// Appends all elements, in order. If their number is known in advance (for a range, a slice, or what is mapped
-    /// from them), several threads make the elements in place. Otherwise, for example after a `filter`, they are
-    /// collected on the heap first and then moved in.
+    /// Appends all elements, in order. If their number is known in advance (for a range, a slice, or a `map` of them),
+    /// several threads make the elements in place. Otherwise, for example after a `filter`, they are collected on the
+    /// heap first and then moved in.
     ///
     /// # Panics
     /// Panics with the text of the error that [`try_reserve`](ReservedVec::try_reserve) would return; nothing is

@@ -149,6 +149,12 @@ impl<T> ReservedVec<T> {
     /// The other elements stay, in order, and so do all that the iterator has not reached. If the iterator is
     /// forgotten, all elements may be lost.
     ///
+    /// ```
+    /// let mut vec = elbowroom::ReservedVec::from([1, 2, 3, 4]);
+    /// assert!(vec.extract_if(.., |n| *n % 2 == 0).eq([2, 4]));
+    /// assert_eq!(vec, [1, 3]);
+    /// ```
+    ///
     /// # Panics
     /// Panics if the range is inverted or ends beyond the length.
     #[track_caller]

@@ -18,6 +18,12 @@ impl<T> ReservedVec<T> {
     /// Dropping the iterator puts the elements of `replacement` in their place. If it is forgotten, elements behind the
     /// range may be lost.
     ///
+    /// ```
+    /// let mut vec = elbowroom::ReservedVec::from([1, 2, 3]);
+    /// assert!(vec.splice(1..2, [20, 21]).eq([2]));
+    /// assert_eq!(vec, [1, 20, 21, 3]);
+    /// ```
+    ///
     /// # Panics
     /// Panics if the range is inverted or ends beyond the length. Dropping the iterator panics with the text of the
     /// error that [`try_splice`](ReservedVec::try_splice) would return; a part of the replacement is then in place.

@@ -115,6 +115,8 @@ single!(store_2, load_2, u16, reg, "{value:x}", "word");
 single!(store_4, load_4, u32, reg, "{value:e}", "dword");
 single!(store_8, load_8, u64, reg, "{value:r}", "qword");
 
+/// Copies `len` bytes into or out of a region.
+///
 /// # Safety
 /// One of `from` and `to` is among a live region's addresses (guard page included) for `len` bytes. `from` is readable,
 /// or in the region; `to` is writable, or in the region, where no reference points.

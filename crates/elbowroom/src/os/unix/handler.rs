@@ -325,7 +325,7 @@ extern "C" fn on_signal<const LEVEL: usize>(
 /// leave out some of the others.
 const COMPARED: Mask = Mask((1 << 31) - 1).with(MARK);
 
-/// Does what the next handler or disposition after this level would have done.
+/// Acts as the next handler or disposition after this level would.
 ///
 /// # Safety
 /// Called from our signal handler with its own arguments.

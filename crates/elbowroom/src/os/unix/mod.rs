@@ -1,4 +1,4 @@
-//! Linux and macOS: what both have from POSIX, and the choice between the two for the rest.
+//! Linux and macOS: the common part, from POSIX, and the choice between the two for the rest.
 
 #![allow(unsafe_code, reason = "memory mappings and signals are C interfaces")]
 

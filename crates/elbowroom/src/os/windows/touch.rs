@@ -1,7 +1,7 @@
-//! Brings pages in by touching them.
+//! Makes pages resident by touching them.
 //!
-//! Windows has no call for it. PrefetchVirtualMemory reads pages from disk, adds nothing to the working set, and may do
-//! nothing. VirtualLock is bound by the working set's quota, and undoing it would undo the program's own locks.
+//! Windows has no call for this. PrefetchVirtualMemory reads pages from disk, adds nothing to the working set, and may
+//! do nothing. VirtualLock is bound by the working set's quota, and undoing it would undo the program's own locks.
 //!
 //! No lock is held meanwhile, so a page may be decommitted or protected just when it is touched. Such a fault must not
 //! be handled as a fault of its region. The handler recognises it by a mark in the first result register, where

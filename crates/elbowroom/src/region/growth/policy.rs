@@ -2,10 +2,19 @@
 
 use crate::page::{self, PageCount};
 
-/// How many pages a fault commits: the *window*.
+/// The number of pages that a fault commits: the *window*.
 ///
-/// Every window is clamped to the region, to pages that are still reserved, and to what the commit limit and the
-/// budgets leave. It always contains the touched page.
+/// Every window is clamped to the region, to pages that are still reserved, and to the room that the commit limit and
+/// the budgets leave. It always contains the touched page.
+///
+/// ```
+/// use elbowroom::{Growth, Region, page_size};
+///
+/// let region = Region::builder(1 << 30).growth(Growth::Pages(4)).build()?;
+/// region.try_write(5 * page_size(), 1u8)?;
+/// assert_eq!(region.stats().committed_bytes, 4 * page_size()); // pages 4 to 7
+/// # Ok::<(), elbowroom::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Growth {

@@ -68,7 +68,7 @@ impl RegionInner {
         Ok(run)
     }
 
-    /// Commits what a fault on the first byte of `range` would commit, without asking the filter. `range` is inside the
+    /// Commits the window of a fault on the first byte of `range`, without asking the filter. `range` is inside the
     /// data. Returns the committed pages, or the one page if it was committed already.
     pub(in super::super) fn commit_ahead(&self, range: Range<usize>) -> Result<PageRange, Error> {
         let page = PageIndex::holding(range.start);
@@ -131,7 +131,7 @@ impl RegionInner {
         if access != FaultAccess::Write {
             return;
         }
-        // A fixed window says what to commit, not what is written next.
+        // A fixed window says which pages to commit, and not which are written next.
         let run = match self.policy.growth {
             Growth::Adaptive { .. } => run,
             _ => page.alone(),

@@ -54,7 +54,7 @@ impl RegionInner {
         Ok(())
     }
 
-    /// Returns that nothing was changed: the access will work because of an earlier commit.
+    /// Returns the result of a fault that changed nothing: the access will work because of an earlier commit.
     pub(super) fn no_progress(&self) -> Progress {
         Progress::None {
             epoch: self

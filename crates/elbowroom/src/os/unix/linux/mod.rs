@@ -1,4 +1,4 @@
-//! Linux: the context of a fault, futexes, and what /proc says about an address.
+//! Linux: names, core dumps, futexes, and information about handlers and threads from the kernel and /proc.
 
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! macOS: the context of a fault, and what Mach says about an address.
+//! macOS: the context of a fault, and Mach's information about an address.
 
 use std::ffi::c_void;
 use std::sync::atomic::AtomicU32;
