@@ -61,9 +61,9 @@ impl UpFront {
     }
 }
 
-/// Touches and releases `len` bytes, so that the system has free memory at hand. The host of a virtual machine may have
-/// taken back memory that was free for a while (free page reporting). It then needs milliseconds to provide a huge
-/// page, and they count as the program's time. Does nothing if the memory is not available.
+/// Touches and releases `len` bytes, so that the system has free memory. The host of a virtual machine may have taken
+/// back memory that was free for a while (free page reporting). It then needs milliseconds to provide a huge page, and
+/// they count as the program's time. Does nothing if the memory is not available.
 pub fn warm(len: usize) {
     if UpFront::with_pages(len, Pages::HugePopulated).is_err() {
         if let Ok(mut block) = UpFront::new(len) {

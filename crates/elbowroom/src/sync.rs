@@ -146,7 +146,7 @@ impl<T> Lock<T> {
         self.forking.load(Ordering::Relaxed) == thread_token()
     }
 
-    /// Gives back what [`hold`](Lock::hold) took.
+    /// Gives back the lock that [`hold`](Lock::hold) took.
     ///
     /// # Safety
     /// The calling thread holds the lock by `hold`, or is the copy of such a thread in a forked child.

@@ -123,7 +123,7 @@ pub(crate) use sys::{
 pub(crate) use table::{access_anchor, access_entry, access_section, resume_after, sort_table};
 pub(crate) use types::Decision;
 
-/// Returns whether `code` says that this system lacks what was asked.
+/// Returns whether `code` says that this system lacks the operation.
 pub(crate) fn is_unsupported(code: OsCode) -> bool {
     code == OsCode::UNSUPPORTED || sys::is_unsupported(code)
 }

@@ -78,7 +78,7 @@ pub(super) fn parse(text: &str) -> Option<Vec<Entry>> {
 }
 
 /// Resolves entries that lie over another, of a process that changed while it was read. The kernel writes a part of the
-/// text at a time, and goes on with the mapping that has the next address. If that mapping was merged with its
+/// text at a time, and continues with the mapping that has the next address. If that mapping was merged with its
 /// neighbour or split meanwhile, it also has addresses of an earlier entry, and the later entry is right.
 fn consistent(entries: Vec<Entry>) -> Vec<Entry> {
     let mut consistent: Vec<Entry> = Vec::with_capacity(entries.len());

@@ -176,7 +176,8 @@ impl Prefixes {
         let bytes = max_len.checked_mul(size);
         let bytes =
             bytes.ok_or_else(|| Error::new(Operation::Reserve, 0..usize::MAX, Reason::TooLarge))?;
-        // The commit limit is divided between the two prefixes, by what each needs when the limit is used up.
+        // The commit limit is divided in the ratio in which the two prefixes use it: `size` bytes for an element, one
+        // byte for its flag.
         let limit = PageCount::inside(options.commit_limit_bytes);
         let for_flags = PageCount::new(limit.get().div_ceil(size.saturating_add(1)));
         let limited = |pages: PageCount| Options {

@@ -137,11 +137,11 @@ impl<T> ReservedVec<T> {
     /// Returns an empty vector whose maximum depends on the free address space.
     ///
     /// Nothing is reserved before the first element. Then the vector reserves 64 GiB. It reserves less if the address
-    /// space is limited or if there are hundreds of such vectors, but at least twice what it needs at that moment, if
-    /// the system has it. [`max_len`](ReservedVec::max_len) returns the result. The rule: half of the address space is
-    /// left to the rest of the process. Of the part of the other half that containers without a maximum have not taken,
-    /// the next such container takes one part in 16 + 2n, where n is their number, rounded down to a power of two.
-    /// Memory that is kept for a new container (see [`trim`](crate::trim)) counts as a container.
+    /// space is limited or if there are hundreds of such vectors, but at least twice the bytes that it needs at that
+    /// moment, if the system has them. [`max_len`](ReservedVec::max_len) returns the result. The rule: half of the
+    /// address space is left to the rest of the process. Of the part of the other half that containers without a
+    /// maximum have not taken, the next such container takes one part in 16 + 2n, where n is their number, rounded down
+    /// to a power of two. Memory that is kept for a new container (see [`trim`](crate::trim)) counts as a container.
     pub const fn new() -> ReservedVec<T> {
         ReservedVec::unreserved(share::NO_MAX)
     }

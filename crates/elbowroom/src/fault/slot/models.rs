@@ -49,7 +49,7 @@ fn no_reader_gets_a_removed_value() {
             .into_iter()
             .for_each(|reader| reader.join().unwrap());
         assert_eq!(read(&slot), None);
-        // SAFETY: leaked above, and no longer used.
+        // SAFETY: this model leaked the value, and nothing uses it any more.
         drop(unsafe { Box::from_raw(value) });
     });
 }
@@ -71,7 +71,7 @@ fn a_reused_slot_shows_the_old_value_or_the_new() {
         reader.join().unwrap();
         assert_eq!(read(&slot), Some(2));
         for value in [old, new] {
-            // SAFETY: leaked above, and no longer used.
+            // SAFETY: this model leaked the value, and nothing uses it any more.
             drop(unsafe { Box::from_raw(value) });
         }
     });

@@ -90,7 +90,8 @@ impl Chain {
     /// Returns the action that a level forwards to.
     fn next(&self, level: usize) -> libc::sigaction {
         let action = self.next[level].load(Ordering::Acquire);
-        // SAFETY: null or leaked (invariant), so valid to read.
+        // SAFETY: the pointer is null, or to an action that was leaked and is never changed (invariant), so it is valid
+        // to read.
         match unsafe { action.as_ref() } {
             Some(action) => *action,
             None => default_action(),
@@ -283,7 +284,7 @@ extern "C" fn on_signal<const LEVEL: usize>(
     context: *mut c_void,
 ) {
     let errno = errno::location();
-    // SAFETY: errno_location points at this thread's errno for as long as the thread lives.
+    // SAFETY: the address is that of this thread's errno, which is valid while the thread lives.
     let saved = unsafe { *errno };
 
     let before = blocked().block();
@@ -307,9 +308,9 @@ extern "C" fn on_signal<const LEVEL: usize>(
             .is_some_and(|decide| matches!(decide(&mut trap), Decision::Resume));
     if !resolved {
         // The handler may leave by siglongjmp, so errno is restored before it is called.
-        // SAFETY: errno_location points at this thread's errno for as long as the thread lives.
+        // SAFETY: the address is that of this thread's errno, which is valid while the thread lives.
         unsafe { *errno = saved };
-        // SAFETY: these are the arguments of this handler, for the signal that it was called for.
+        // SAFETY: this is our signal handler, and these are its own arguments.
         unsafe { pass_on(signal, info, context, &trap, LEVEL, is_passed_on) };
     }
 
@@ -317,7 +318,7 @@ extern "C" fn on_signal<const LEVEL: usize>(
     if !resolved || is_passed_on {
         before.set();
     }
-    // SAFETY: errno_location points at this thread's errno for as long as the thread lives.
+    // SAFETY: the address is that of this thread's errno, which is valid while the thread lives.
     unsafe { *errno = saved };
 }
 

@@ -29,7 +29,7 @@ pub(crate) fn thread_token() -> usize {
 
 /// Returns the system's number of this process.
 pub(super) fn process_number() -> i32 {
-    // SAFETY: no preconditions; cannot fail (getpid(2)).
+    // SAFETY: getpid(2) has no preconditions and cannot fail.
     unsafe { libc::getpid() }
 }
 
@@ -42,11 +42,12 @@ pub(crate) fn write_stderr(mut bytes: &[u8]) {
             revents: 0,
         };
         // With a full pipe, the write would block while signals are blocked. The line is dropped instead.
-        // SAFETY: one live pollfd structure (poll(2)).
+        // SAFETY: poll(2) reads and writes one pollfd structure, which is live.
         if unsafe { libc::poll(&mut stderr, 1, 0) } != 1 || stderr.revents & libc::POLLOUT == 0 {
             return;
         }
-        // SAFETY: the pointer and length are those of a live slice.
+        // SAFETY: write(2) reads as many bytes as the length says, and the pointer and the length are those of a live
+        // slice.
         let written =
             unsafe { libc::write(libc::STDERR_FILENO, bytes.as_ptr().cast(), bytes.len()) };
         match usize::try_from(written) {

@@ -6,6 +6,6 @@ use crate::plain::OsCode;
 
 /// Returns the code of the call that has just failed.
 pub(super) fn last_error() -> OsCode {
-    // SAFETY: reads the thread's last-error value; no preconditions.
+    // SAFETY: GetLastError has no preconditions.
     OsCode(unsafe { GetLastError() } as i32)
 }

@@ -22,16 +22,18 @@ pub(crate) fn image_section(name: [u8; 8]) -> Option<(*const u8, usize)> {
     }
     // A module's handle is the address of its headers, which stay mapped while it is loaded; this code is part of it.
     let base: *const u8 = module.cast::<u8>().cast_const();
-    // SAFETY: a PE image starts with this header.
+    // SAFETY: a module is a PE image, which starts with this header and stays mapped while it is loaded; this code is
+    // part of it.
     let dos = unsafe { &*base.cast::<IMAGE_DOS_HEADER>() };
     let headers: *const IMAGE_NT_HEADERS64 = base.wrapping_offset(dos.e_lfanew as isize).cast();
-    // SAFETY: e_lfanew is the offset of the NT headers, which are the 64-bit kind on every supported target.
+    // SAFETY: `e_lfanew` is the offset of the NT headers in the mapped image. They are of the 64-bit kind on every
+    // supported target.
     let nt = unsafe { &*headers };
     let first = (&raw const nt.OptionalHeader)
         .cast::<u8>()
         .wrapping_add(nt.FileHeader.SizeOfOptionalHeader.into());
     let count = usize::from(nt.FileHeader.NumberOfSections);
-    // SAFETY: the section headers follow the optional header; the file header has their number.
+    // SAFETY: the section headers follow the optional header in the mapped image, and the file header has their number.
     let sections =
         unsafe { std::slice::from_raw_parts(first.cast::<IMAGE_SECTION_HEADER>(), count) };
     sections

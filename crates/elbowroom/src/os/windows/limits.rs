@@ -37,7 +37,7 @@ fn commit_limit() -> Option<SystemLimit> {
         dwLength: size_of::<MEMORYSTATUSEX>() as u32,
         ..MEMORYSTATUSEX::default()
     };
-    // SAFETY: the structure is writable and contains its own size.
+    // SAFETY: the call writes the structure, which is live and contains its own size.
     if unsafe { GlobalMemoryStatusEx(&mut status) } == 0 {
         return None;
     }

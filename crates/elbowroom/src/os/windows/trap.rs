@@ -9,8 +9,8 @@ use crate::plain::{FaultAccess, FaultCode};
 
 /// A fault, as Windows delivered it to the vectored handler.
 pub(crate) struct Trap {
-    // Invariant: both point to what Windows passed to the running handler. They are valid to read, and the context is
-    // valid to write, until that handler returns (EXCEPTION_POINTERS).
+    // Invariant: both point to the structures that Windows passed to the running handler. They are valid to read, and
+    // the context is valid to write, until that handler returns (EXCEPTION_POINTERS).
     pub(super) record: *const EXCEPTION_RECORD,
     pub(super) context: *mut CONTEXT,
 }

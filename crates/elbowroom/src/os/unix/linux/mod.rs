@@ -66,7 +66,7 @@ pub(crate) fn set_in_core_dumps(pages: Pages<'_>, in_dumps: bool) {
 /// Sleeps while `word` is `expected`; futex(2). May wake early.
 pub(crate) fn wait(word: &AtomicU32, expected: u32) {
     let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
-    // SAFETY: the word is a live, aligned u32; a null timeout means none. The kernel only reads the word.
+    // SAFETY: futex(2) only reads the word, which is a live, aligned u32. A null timeout means none.
     unsafe {
         libc::syscall(
             libc::SYS_futex,
@@ -171,12 +171,12 @@ fn look_for_threads_that_block_faults() -> Vec<u64> {
 /// Returns whether this process no longer has a thread with this number; tgkill(2). Does not change errno.
 pub(super) fn has_ended(thread: u64) -> bool {
     let errno = super::errno::location();
-    // SAFETY: points at this thread's errno, valid to read while the thread lives.
+    // SAFETY: the address is that of this thread's errno, which is valid to read while the thread lives.
     let saved = unsafe { *errno };
     let process = process_number();
     // SAFETY: signal 0 is never sent: the kernel only looks for the thread (kill(2)).
     let result = unsafe { libc::syscall(libc::SYS_tgkill, process, thread, 0) };
-    // SAFETY: points at this thread's errno, valid to read and write while the thread lives.
+    // SAFETY: the address is that of this thread's errno, which is valid to read and write while the thread lives.
     let error = unsafe { std::mem::replace(&mut *errno, saved) };
     result != 0 && error == libc::ESRCH
 }

@@ -10,7 +10,7 @@ use crate::plain::{FaultAccess, OsCode};
 
 /// Returns whether the program can make this access at `address` without a fault.
 ///
-/// For data, the kernel is asked to bring the page in as the access would (madvise(2), MADV_POPULATE_READ and
+/// For data, the kernel is asked to make the page resident as the access would (madvise(2), MADV_POPULATE_READ and
 /// MADV_POPULATE_WRITE, since 5.14). It knows about guard pages (MADV_GUARD_INSTALL) as well. Otherwise /proc is read.
 pub(crate) fn allows(address: usize, access: FaultAccess) -> Option<bool> {
     let advice = match access {
@@ -32,7 +32,8 @@ pub(crate) fn allows(address: usize, access: FaultAccess) -> Option<bool> {
 
 fn populate_page(address: usize, advice: i32) -> Result<(), OsCode> {
     let page = std::ptr::without_provenance_mut(address & !(page_size() - 1));
-    // SAFETY: the call brings a page in as a touch would, without changing contents; for an unmapped address it fails.
+    // SAFETY: the call makes a page resident as a touch would, without changing contents (madvise(2)). For an address
+    // that is not mapped it fails.
     let result = unsafe { libc::madvise(page, page_size(), advice) };
     if result == 0 {
         Ok(())
@@ -54,11 +55,11 @@ pub(crate) unsafe fn populate(pages: Pages<'_>) {
     let (base, len) = (pages.start().cast::<u8>(), pages.len());
     let mut done = 0;
     while done < len {
-        // Up to the next boundary between huge pages, so that each huge page is brought in at once.
+        // Up to the next boundary between huge pages, so that each huge page is populated at once.
         let start = base.wrapping_add(done);
         let bytes = (piece - start.addr() % piece).min(len - done);
-        // SAFETY: the pages belong to a live reservation (`Pages`), and are brought in as by a write, without changing
-        // their contents. If they cannot be written, the call fails (madvise(2), MADV_POPULATE_WRITE).
+        // SAFETY: the pages belong to a live reservation (`Pages`), and are made resident as by a write, without
+        // changing their contents. If they cannot be written, the call fails (madvise(2), MADV_POPULATE_WRITE).
         if unsafe { libc::madvise(start.cast(), bytes, libc::MADV_POPULATE_WRITE) } != 0 {
             return;
         }
@@ -67,7 +68,7 @@ pub(crate) unsafe fn populate(pages: Pages<'_>) {
 }
 
 /// Calls madvise(2) with MADV_HUGEPAGE. It has no effect if huge pages are enabled for all memory or for none. Not
-/// called on a kernel that cannot populate: if the program's touches bring huge pages in, their cost is erratic.
+/// called on a kernel that cannot populate: the cost of huge pages that the program's touches populate is erratic.
 pub(crate) fn advise_huge(pages: Pages<'_>) {
     if populates() {
         // SAFETY: whole pages of a live reservation (`Pages`); their contents and access do not change (madvise(2)).

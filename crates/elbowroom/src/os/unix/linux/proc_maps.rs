@@ -38,13 +38,13 @@ impl File {
     /// Opens a file for reading. Returns `None` if /proc is not mounted or the process has no descriptors left.
     /// Async-signal-safe.
     fn open(path: &CStr) -> Option<File> {
-        // SAFETY: the path is a zero-terminated string.
+        // SAFETY: open(2) reads the path, which is a zero-terminated string.
         let fd = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
         (fd >= 0).then_some(File(fd))
     }
 
     fn read(&self, buffer: &mut [u8]) -> usize {
-        // SAFETY: the descriptor is open and the buffer live and writable for its length.
+        // SAFETY: the descriptor is open, and read(2) writes at most the length of the buffer to it, which is live.
         let read = unsafe { libc::read(self.0, buffer.as_mut_ptr().cast(), buffer.len()) };
         usize::try_from(read).unwrap_or(0)
     }

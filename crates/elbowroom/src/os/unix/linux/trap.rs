@@ -7,8 +7,8 @@ use crate::plain::{FaultAccess, FaultCode};
 
 /// A fault, as the kernel delivered it to the signal handler.
 pub(crate) struct Trap {
-    // Invariant: both point to what the kernel passed to the running SA_SIGINFO handler. So they are valid to read, and
-    // the context is valid to write, until that handler returns (sigaction(2)).
+    // Invariant: both point to the structures that the kernel passed to the running SA_SIGINFO handler. So they are
+    // valid to read, and the context is valid to write, until that handler returns (sigaction(2)).
     info: *const libc::siginfo_t,
     context: *mut libc::ucontext_t,
 }

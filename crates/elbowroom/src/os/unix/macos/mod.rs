@@ -105,9 +105,9 @@ pub(crate) fn advise_huge(_pages: Pages<'_>) {}
 
 /// A fault, as the kernel delivered it to the signal handler.
 pub(crate) struct Trap {
-    // Invariant: both point to what the kernel passed to the running SA_SIGINFO handler. So they and the machine
-    // context behind the second are valid to read, and the machine context is valid to write, until that handler
-    // returns (sigaction(2)).
+    // Invariant: both point to the structures that the kernel passed to the running SA_SIGINFO handler. So they and the
+    // machine context behind the second are valid to read, and the machine context is valid to write, until that
+    // handler returns (sigaction(2)).
     info: *const libc::siginfo_t,
     context: *mut Context,
 }

@@ -41,12 +41,12 @@ impl Userfault {
     }
 
     pub(crate) fn open_for_events() -> Result<Userfault, OsCode> {
-        // Its drop closes what is open if a later step fails.
+        // Its drop closes the open descriptors if a later step fails.
         let mut userfault = Userfault {
             fd: AtomicI32::new(open_for_events()?),
             bell: -1,
         };
-        // SAFETY: no preconditions (eventfd(2)).
+        // SAFETY: eventfd(2) has no preconditions; its only effect is a new descriptor.
         userfault.bell = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         if userfault.bell >= 0 {
             Ok(userfault)
@@ -67,7 +67,8 @@ impl Userfault {
             if let Some(missing) = self.read() {
                 return Next::Missing(missing);
             }
-            // SAFETY: two live pollfd structures.
+            // SAFETY: poll(2) reads and writes as many pollfd structures as the second argument says: two, which are
+            // live.
             let ready = unsafe { libc::poll(descriptors.as_mut_ptr(), 2, time) };
             match (ready, descriptors.map(|descriptor| descriptor.revents)) {
                 (0, _) => return Next::TimeUp,
@@ -112,7 +113,8 @@ impl Userfault {
     /// Wakes the threads that wait for one of the pages.
     pub(crate) fn wake(&self, pages: Pages<'_>) {
         let mut range = abi::Range::of(pages);
-        // SAFETY: the request takes this structure, and only wakes threads. It fails only for an invalid range.
+        // SAFETY: UFFDIO_WAKE takes a structure of this type, and only wakes threads. It fails only for an invalid
+        // range.
         let _ = unsafe { self.control(abi::WAKE, &mut range) };
     }
 
@@ -162,7 +164,7 @@ impl Userfault {
             mode: abi::REGISTER_MISSING,
             ioctls: 0,
         };
-        // SAFETY: the request takes this structure, and changes no contents of pages.
+        // SAFETY: UFFDIO_REGISTER takes a structure of this type, and changes no contents of pages.
         unsafe { self.control(abi::REGISTER, &mut register) }
     }
 
@@ -177,8 +179,8 @@ impl Userfault {
                 mode: abi::DONT_WAKE,
                 zeroed: 0,
             };
-            // SAFETY: the request takes this structure. It maps zero pages at addresses of a live reservation (`Pages`)
-            // that have no page.
+            // SAFETY: UFFDIO_ZEROPAGE takes a structure of this type. It maps zero pages at addresses of a live
+            // reservation (`Pages`) that have no page.
             let result = unsafe { self.control(abi::ZEROPAGE, &mut zero) };
             done += step(result, zero.zeroed)?;
         }
@@ -212,8 +214,8 @@ impl Userfault {
                 mode: abi::DONT_WAKE,
                 copied: 0,
             };
-            // SAFETY: the request takes this structure. It reads `from`, which lives, and maps a copy if no page is at
-            // an address in a live reservation (`Pages`).
+            // SAFETY: UFFDIO_COPY takes a structure of this type. It reads a page from `from`, which is live and long
+            // enough, and maps a copy at an address of a live reservation (`Pages`) that has no page.
             let result = unsafe { self.control(abi::COPY, &mut copy) };
             done += step(result, copy.copied)?;
         }
@@ -311,13 +313,13 @@ fn open_for_kernel_mode() -> Result<i32, OsCode> {
         Err(OsCode(libc::EPERM)) => OsCode(libc::EPERM),
         result => return result,
     };
-    // SAFETY: the path is a zero-terminated string.
+    // SAFETY: open(2) reads the path, which is a zero-terminated string.
     let device =
         unsafe { libc::open(c"/dev/userfaultfd".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) };
     if device < 0 {
         return Err(refused);
     }
-    // SAFETY: the request takes flags and returns a new descriptor.
+    // SAFETY: USERFAULTFD_IOC_NEW takes flags; its only effect is a new descriptor.
     let fd = unsafe { libc::ioctl(device, abi::NEW as _, libc::O_CLOEXEC | libc::O_NONBLOCK) };
     close(device);
     if fd >= 0 { Ok(fd) } else { Err(refused) }
@@ -330,7 +332,7 @@ fn with_features(fd: i32, features: u64) -> Result<i32, OsCode> {
         features,
         ioctls: 0,
     };
-    // SAFETY: the request takes this structure.
+    // SAFETY: UFFDIO_API takes a structure of this type.
     unsafe { control(fd, abi::API, &mut api) }.inspect_err(|_| close(fd))?;
     Ok(fd)
 }
@@ -373,10 +375,11 @@ pub(crate) fn is_in_system_call(thread: u64) -> bool {
     let mut path = [0; 64];
     // It fits, with a zero at the end.
     let _ = write!(&mut path[..63], "/proc/self/task/{thread}/syscall");
-    // SAFETY: the path is a zero-terminated string.
+    // SAFETY: open(2) reads the path, which is a zero-terminated string.
     let fd = unsafe { libc::open(path.as_ptr().cast(), libc::O_RDONLY | libc::O_CLOEXEC) };
     let mut first = 0u8;
-    // SAFETY: `first` is one writable byte. Without a file the call fails.
+    // SAFETY: read(2) writes at most one byte, to `first`, which is live. If the file could not be opened, the call
+    // fails.
     let read = unsafe { libc::read(fd, (&raw mut first).cast(), 1) };
     close(fd);
     // The file has the number of the call; "-1 SP PC" if the thread is "blocked, but not in a system call"; "running"
@@ -412,7 +415,7 @@ pub(crate) unsafe fn poison(pages: Pages<'_>) -> Result<Poison, OsCode> {
 /// Undoes [`poison`] of pages that were poisoned in this way.
 pub(crate) fn cure(pages: Pages<'_>, poison: Poison) {
     let (start, len) = (pages.start(), pages.len());
-    // Neither call fails: both give back what `poison` took.
+    // Neither call fails: both undo the change that `poison` made.
     match poison {
         // SAFETY: whole pages of a live reservation (`Pages`). Only guard marks are removed (madvise(2),
         // MADV_GUARD_REMOVE).
