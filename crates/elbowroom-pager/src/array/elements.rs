@@ -58,6 +58,9 @@ pub(super) fn copy_out<T: AnyBitPattern>(fetch: &Fetch, index: usize) -> Result<
         Pin::Read
     };
     fetch.pin(pages.clone(), pin)?;
+    if !pin.is_visit() {
+        fetch.pool.source.counters.ask(bytes.len());
+    }
     let base = fetch.pool.frames.base();
     // SAFETY: inside the reservation, since the element is inside the array (contract of this function's callers, which
     // check the index against the length).

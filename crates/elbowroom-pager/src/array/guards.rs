@@ -32,6 +32,7 @@ impl<'a, T> Pinned<'a, T> {
         let bytes = bytes_of::<T>(&elements);
         let pages = fetch.pool.frames.pages_of(bytes.clone());
         fetch.pin(pages.clone(), pin)?;
+        fetch.pool.source.counters.ask(bytes.len());
         // The address of no element is any in the reservation. It is not null: a reservation starts at no null pointer,
         // and does not wrap.
         let start = fetch.pool.frames.base().wrapping_add(bytes.start);

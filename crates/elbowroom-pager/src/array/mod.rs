@@ -304,7 +304,7 @@ impl<T> PagedArray<T> {
             bytes_resident: frames.resident_bytes(),
             bytes_resident_max: frames.resident_bytes_max(),
             bytes_dirty: self.fetch.pool.table.dirty_pages() * frames.page_bytes(),
-            ..self.fetch.pool.source.counters.stats()
+            ..self.fetch.pool.source.counters.stats(size_of::<T>())
         }
     }
 

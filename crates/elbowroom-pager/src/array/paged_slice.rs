@@ -194,6 +194,8 @@ impl Cache {
     /// Fills the pages of a fault, up to the end of its block.
     fn fill(&self, fault: &Fault<'_>) -> Verdict {
         self.source.counters.misses.fetch_add(1, Relaxed);
+        let mut stall = self.source.counters.stall();
+        stall.begin();
         // As many threads run this as there are buffers.
         let Some(mut buffer) = self.state().buffers.pop() else {
             return Verdict::Decline;
@@ -221,7 +223,9 @@ impl Cache {
         }
         let contents = &mut buffer[..bytes.len().next_multiple_of(system)];
         let (read, rest) = contents.split_at_mut(bytes.len());
+        let load = self.source.counters.load(read.len());
         self.source.read(start, read)?;
+        drop(load);
         rest.fill(0);
         loop {
             self.state().moving += 1;
@@ -277,12 +281,12 @@ impl<T> PagedSlice<T> {
     }
 
     /// Returns what the slice has done since it was opened, and what it holds. Touches of resident pages are not
-    /// counted: they are plain loads.
+    /// counted: they are plain loads. So the bytes that were asked for are not known. A touch that waited is a stall.
     pub fn stats(&self) -> Stats {
         let charged = self.cache.charge.bytes();
         Stats {
             bytes_resident: self.region.stats().committed_bytes + charged,
-            ..self.cache.source.counters.stats()
+            ..self.cache.source.counters.stats(size_of::<T>())
         }
     }
 

@@ -85,6 +85,9 @@ impl<'a, T: AnyBitPattern + NoUninit> Writer<'a, T> {
         let is_one = pages.len() == 1;
         let pin = if is_one { Pin::VisitMut } else { Pin::Write };
         self.fetch.pin(pages.clone(), pin)?;
+        if !pin.is_visit() {
+            self.fetch.pool.source.counters.ask(bytes.len());
+        }
         // SAFETY: the offset is inside the reservation, because the element is inside the array (invariant of
         // `elements`).
         let place = unsafe { self.fetch.pool.frames.base().add(bytes.start) }.cast::<T>();

@@ -56,6 +56,8 @@ impl Fetch {
     /// `is_limit()` if there is no room, otherwise what the store says. Nothing is pinned then.
     pub(crate) fn pin(&self, pages: Range<usize>, pin: Pin) -> Result<(), Error> {
         let Pool { table, frames, .. } = &self.pool;
+        let counters = &self.pool.source.counters;
+        let mut stall = counters.stall();
         let mut pinned = Pinned {
             table,
             pin,
@@ -63,17 +65,25 @@ impl Fetch {
         };
         while pinned.pages.end < pages.end {
             let page = pinned.pages.end;
-            match table.enter(page, pin) {
+            match table.enter(page, pin, || stall.begin()) {
                 Entered::Pinned => {
-                    self.pool.source.counters.hit();
+                    if pin.is_visit() {
+                        counters.visit();
+                    } else {
+                        counters.hit();
+                    }
                     pinned.pages.end += 1;
                 }
                 Entered::Claimed => {
+                    stall.begin();
                     let wanted = pages.end - page;
                     let window = self.streams().note(page, wanted, self.read_ahead_pages);
                     let end = frames.pages().min(page + window);
                     let loaded = self.load(page..end, wanted, Some(pin), Patience::Wait)?;
                     pinned.pages.end += loaded.min(wanted);
+                    if pin.is_visit() {
+                        counters.missed_visit();
+                    }
                 }
                 Entered::Full => {
                     let bytes = frames.bytes_of(page..page + 1);
@@ -175,6 +185,7 @@ impl Fetch {
         // SAFETY: the pages are committed, and until they leave their transit, which only this thread can end, nothing
         // else touches or decommits them (`Table`). The slice is gone before that.
         let buffer = unsafe { self.pool.frames.bytes_mut(bytes) };
+        let _load = self.pool.source.counters.load(buffer.len());
         self.pool.source.read(start, buffer)
     }
 

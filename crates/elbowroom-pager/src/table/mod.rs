@@ -76,6 +76,10 @@ impl Pin {
         ((1 << width) - 1) << self.shift()
     }
 
+    pub(crate) const fn is_visit(self) -> bool {
+        matches!(self, Pin::Visit | Pin::VisitMut)
+    }
+
     pub(crate) const fn is_mut(self) -> bool {
         matches!(self, Pin::VisitMut | Pin::Write)
     }
@@ -166,8 +170,8 @@ impl Table {
     }
 
     /// Pins a resident page, or claims an absent one. Waits while another thread loads or evicts the page, and before a
-    /// pin for writing also while another thread writes it back.
-    pub(crate) fn enter(&self, page: usize, pin: Pin) -> Entered {
+    /// pin for writing also while another thread writes it back. Calls `waits` before each wait.
+    pub(crate) fn enter(&self, page: usize, pin: Pin, mut waits: impl FnMut()) -> Entered {
         let word = &self.words[page];
         let blocks = |seen: u64| match seen & STATE {
             ABSENT => false,
@@ -177,6 +181,7 @@ impl Table {
         let mut seen = word.load(Ordering::Relaxed);
         loop {
             if blocks(seen) {
+                waits();
                 self.wait_while(page, blocks);
                 seen = word.load(Ordering::Relaxed);
                 continue;

@@ -27,7 +27,7 @@ impl Page {
     }
 
     fn pin(&self, pin: Pin) {
-        match self.table.enter(0, pin) {
+        match self.table.enter(0, pin, || ()) {
             Entered::Pinned => {}
             Entered::Claimed => {
                 self.table.start_loading(0);

@@ -151,6 +151,37 @@ fn sequential_access_is_read_ahead_and_merged() {
 }
 
 #[test]
+fn what_was_asked_for_is_counted() {
+    let mut array = options(4)
+        .writable(true)
+        .read_ahead(0)
+        .open_store(pages(8))
+        .unwrap();
+    assert_eq!(array.stats().amplification(), None);
+    array.get(0).unwrap();
+    array.get(1).unwrap();
+    array.set(2, 9).unwrap();
+    drop(array.slice(5..10).unwrap());
+    assert!(array.get(8 * page_size()).is_err());
+    let stats = array.stats();
+    assert_eq!((stats.bytes_asked, stats.stalls.count()), (8, 1));
+    assert_eq!(stats.amplification(), Some(page_size() as f64 / 8.0));
+    array.flush().unwrap();
+    let moved = 2 * page_size();
+    assert_eq!(array.stats().amplification(), Some(moved as f64 / 8.0));
+
+    // An element on two pages.
+    let options = PagedArray::<[u8; 3]>::options().page_size(page_size());
+    let array = options
+        .open_store(MemoryStore::new(vec![0; 3 * page_size()]))
+        .unwrap();
+    array.get(page_size() / 3).unwrap();
+    array.get(0).unwrap();
+    let stats = array.stats();
+    assert_eq!((stats.bytes_asked, stats.misses, stats.hits), (6, 2, 1));
+}
+
+#[test]
 fn a_page_has_so_many_guards_and_no_more() {
     let array = options(1).open_store(pages(1)).unwrap();
     let guards: Vec<_> = (0..65535).map(|_| array.slice(..1).unwrap()).collect();

@@ -76,6 +76,57 @@ fn a_page_is_loaded_once_for_many_threads() {
         }
     });
     assert_eq!(store.reads.load(Ordering::Relaxed), 1);
+    // Each thread has waited, or came when the page was there.
+    let stats = array.stats();
+    assert_eq!((stats.misses, stats.hits, stats.bytes_asked), (1, 7, 8));
+    assert!((1..=8).contains(&stats.stalls.count()));
+    assert!(stats.stalls.percentile(1.0) >= Duration::from_millis(30));
+    let resident = stats.stalls.count();
+    array.get(1).unwrap();
+    assert_eq!(array.stats().stalls.count(), resident);
+}
+
+/// What is loaded is counted while it is loaded, and for as long as that.
+#[test]
+fn bytes_that_are_being_loaded() {
+    struct Gate(MemoryStore, Barrier);
+    impl Store for Gate {
+        fn len(&self) -> Result<u64, StoreError> {
+            self.0.len()
+        }
+        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), StoreError> {
+            self.1.wait();
+            self.1.wait();
+            self.0.read_at(offset, buffer)
+        }
+        fn write_at(&self, _: u64, _: &[u8]) -> Result<(), StoreError> {
+            unreachable!("it is read-only")
+        }
+        fn flush(&self) -> Result<(), StoreError> {
+            Ok(())
+        }
+        fn is_writable(&self) -> bool {
+            false
+        }
+        fn version(&self) -> Option<String> {
+            None
+        }
+    }
+    let memory = MemoryStore::new(vec![0; 4 * page_size()]);
+    let store = Arc::new(Gate(memory, Barrier::new(2)));
+    let options = PagedArray::<u8>::options().page_size(page_size());
+    let array = options.open_store(Arc::clone(&store)).unwrap();
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| array.slice(..2 * page_size()).map(|slice| slice.len()));
+        store.1.wait();
+        assert_eq!(array.stats().bytes_loading, 2 * page_size());
+        assert_eq!(array.stats().stalls.count(), 0);
+        store.1.wait();
+        assert_eq!(reader.join().unwrap().unwrap(), 2 * page_size());
+    });
+    let stats = array.stats();
+    assert_eq!((stats.bytes_loading, stats.stalls.count()), (0, 1));
+    assert_eq!(stats.amplification(), Some(1.0));
 }
 
 #[test]

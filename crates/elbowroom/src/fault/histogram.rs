@@ -1,4 +1,4 @@
-//! Durations of faults, in buckets.
+//! Durations, in buckets.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +14,10 @@ fn bucket_of(nanoseconds: u64) -> usize {
     let high = u64::from(n.ilog2());
     let part = (n >> (high - PARTS.ilog2() as u64)) - PARTS;
     (high * PARTS + part) as usize
+}
+
+fn bucket_of_time(time: Duration) -> usize {
+    bucket_of(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// Returns the shortest time above those in a bucket.
@@ -42,8 +46,7 @@ impl Tally {
 
     /// Adds a value. Async-signal-safe.
     pub(crate) fn add(&self, time: Duration) {
-        let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        self.buckets[bucket_of(nanoseconds)].fetch_add(1, Ordering::Relaxed);
+        self.buckets[bucket_of_time(time)].fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn read(&self) -> Histogram {
@@ -77,6 +80,11 @@ pub struct Histogram {
 }
 
 impl Histogram {
+    /// Adds a value.
+    pub fn add(&mut self, time: Duration) {
+        self.counts[bucket_of_time(time)] += 1;
+    }
+
     /// Returns the number of values.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
@@ -106,6 +114,15 @@ impl Histogram {
             seen >= wanted
         });
         found.map_or(Duration::ZERO, |(time, _)| time)
+    }
+}
+
+impl Default for Histogram {
+    /// Returns a histogram without values.
+    fn default() -> Histogram {
+        Histogram {
+            counts: vec![0; BUCKETS].into(),
+        }
     }
 }
 
@@ -140,6 +157,9 @@ mod tests {
         }
         let histogram = tally.read();
         assert_eq!(histogram.count(), 100);
+        let mut other = Histogram::default();
+        (1..=100).for_each(|n| other.add(Duration::from_micros(n)));
+        assert_eq!(other, histogram);
         for (part, least) in [(0.0, 1), (0.5, 50), (0.99, 99), (1.0, 100), (7.0, 100)] {
             let time = histogram.percentile(part);
             assert!(

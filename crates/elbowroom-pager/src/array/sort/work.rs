@@ -55,11 +55,13 @@ pub(super) fn read<T: AnyBitPattern + NoUninit>(
     start: usize,
     elements: &mut [T],
 ) -> Result<(), Error> {
+    from.counters.ask(size_of_val(elements));
     from.read(start * size_of::<T>(), cast_slice_mut(elements))
 }
 
 /// Writes elements from `start` on.
 pub(super) fn write<T: NoUninit>(to: &Source, start: usize, elements: &[T]) -> Result<(), Error> {
+    to.counters.ask(size_of_val(elements));
     to.write(
         Operation::Write,
         start * size_of::<T>(),
