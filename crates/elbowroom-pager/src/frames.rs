@@ -121,6 +121,13 @@ impl Frames {
         Ok(())
     }
 
+    /// Gives the memory of all pages back. What the system does not take goes with the reservation.
+    pub(crate) fn clear(&self) {
+        if self.reservation.decommit(0..self.reservation.len()).is_ok() {
+            self.resident.store(0, Relaxed);
+        }
+    }
+
     fn place(&self, page: usize) -> Range<usize> {
         page * self.page_bytes..(page + 1) * self.page_bytes
     }

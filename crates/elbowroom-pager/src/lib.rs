@@ -33,6 +33,7 @@
 //! |---|---|
 //! | addresses | Element `i` is at `as_ptr().add(i)`, always. It may be touched while a guard lends it. |
 //! | limit | Pages in memory, also while they are loaded or written, and buffers of requests never exceed it. |
+//! | shared limit | Arrays with one budget evict from each other what was not used lately. |
 //! | outside it | 8 bytes a touched page, 100 a resident one, page tables, stacks, the system's page cache. |
 //! | page cache | On Linux, reads of a file do not fill it: see [`FileStore`]. |
 //! | no room | `is_limit()` if guards pin everything. No call waits for a guard to be dropped. |

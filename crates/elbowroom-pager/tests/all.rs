@@ -22,6 +22,8 @@ mod remote;
 #[cfg(feature = "remote")]
 #[path = "all/s3.rs"]
 mod s3;
+#[path = "all/shared.rs"]
+mod shared;
 #[path = "all/sort.rs"]
 mod sort;
 #[path = "all/threads.rs"]

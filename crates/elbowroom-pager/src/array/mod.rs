@@ -106,10 +106,10 @@ impl<T: AnyBitPattern> PagedArray<T> {
     /// # Errors
     /// `is_out_of_range()`; `is_limit()` if there is no room because guards pin too much, or because the range alone
     /// takes more than the limit; `is_changed()` if the store shows that its contents are others; otherwise the failure
-    /// of the store. Making room can fail with that of a write-back.
+    /// of the store. Making room can fail with that of a write-back to the array's own store.
     ///
-    /// Threads that hold guards while they ask for more can leave no room for each other. Then each is refused; none
-    /// waits for ever.
+    /// Threads that hold guards while they ask for more can leave no room for each other, also in other arrays with the
+    /// same budget. Then each is refused; none waits for ever.
     pub fn slice(&self, range: impl RangeBounds<usize>) -> Result<Slice<'_, T>, Error> {
         let elements = resolve(&range, self.len);
         self.check(Operation::Read, elements.clone())?;

@@ -91,8 +91,9 @@ impl<T: AnyBitPattern> PagedOptions<T> {
         self
     }
 
-    /// Charges the pages in memory to a budget. If the budget has no room, the array evicts pages of its own, but not
-    /// those of others.
+    /// Charges the pages in memory to a budget. If the budget has no room, pages of all arrays that are charged to it
+    /// are evicted, as if they were of one array: the next ones that were not used lately. A dirty page of another
+    /// array is written to that array's store; if this fails, it stays, and the failure is left to that array.
     pub fn budget(mut self, budget: &Budget) -> PagedOptions<T> {
         self.budget = Some(budget.clone());
         self
@@ -264,6 +265,7 @@ impl<T: AnyBitPattern> PagedOptions<T> {
             frames,
             table,
             Source::new(store, location, self.offset, turns),
+            &budget,
         );
         let fetch = Fetch::new(pool, self.read_ahead_bytes, self.threads > 0);
         // Dropping it ends the threads.

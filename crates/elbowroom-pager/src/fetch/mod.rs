@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Cause, Error, Operation};
 use crate::evict::{Patience, Pool};
@@ -18,7 +18,7 @@ use streams::Streams;
 
 /// Pins pages, and loads those that are absent.
 pub(crate) struct Fetch {
-    pub(crate) pool: Pool,
+    pub(crate) pool: Arc<Pool>,
     pub(crate) queue: Queue,
     streams: Mutex<Streams>,
     // The most pages that one read takes beyond those that are wanted.
@@ -29,7 +29,7 @@ pub(crate) struct Fetch {
 
 impl Fetch {
     /// Returns the means to load pages. Read-ahead takes at most a quarter of the limit.
-    pub(crate) fn new(pool: Pool, read_ahead_bytes: usize, has_threads: bool) -> Fetch {
+    pub(crate) fn new(pool: Arc<Pool>, read_ahead_bytes: usize, has_threads: bool) -> Fetch {
         let pages_max = pool.frames.pages_max();
         let read_ahead_pages = read_ahead_bytes / pool.frames.page_bytes();
         Fetch {
@@ -55,7 +55,7 @@ impl Fetch {
     /// # Errors
     /// `is_limit()` if there is no room, otherwise what the store says. Nothing is pinned then.
     pub(crate) fn pin(&self, pages: Range<usize>, pin: Pin) -> Result<(), Error> {
-        let Pool { table, frames, .. } = &self.pool;
+        let Pool { table, frames, .. } = &*self.pool;
         let counters = &self.pool.source.counters;
         let mut stall = counters.stall();
         let mut pinned = Pinned {
@@ -136,7 +136,7 @@ impl Fetch {
         pin: Option<Pin>,
         patience: Patience,
     ) -> Result<usize, Error> {
-        let Pool { table, source, .. } = &self.pool;
+        let Pool { table, source, .. } = &*self.pool;
         let first = pages.start;
         let mut loading = Loading {
             pool: &self.pool,
@@ -191,6 +191,12 @@ impl Fetch {
 
     fn streams(&self) -> std::sync::MutexGuard<'_, Streams> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Fetch {
+    fn drop(&mut self) {
+        self.pool.leave();
     }
 }
 

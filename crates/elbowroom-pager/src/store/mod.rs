@@ -20,7 +20,7 @@ pub(crate) use source::{Source, Turns};
 /// Bytes that can be read and written at any offset, by any number of threads.
 ///
 /// Implement it to put an array over something else than a file. An implementation may block. It must not use the array
-/// that it is the store of, which would wait for itself.
+/// that it is the store of, nor one that shares a budget with that array: it would wait for itself.
 ///
 /// | method | contract |
 /// |---|---|

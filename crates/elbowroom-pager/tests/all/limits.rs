@@ -57,35 +57,6 @@ fn a_range_larger_than_the_limit_is_an_error_and_leaves_nothing_pinned() {
 }
 
 #[test]
-fn a_budget_is_shared_and_refunded() {
-    let budget = Budget::builder(4 * page_size()).name("process").build();
-    let open = || {
-        let options = PagedArray::<u8>::options()
-            .page_size(page_size())
-            .threads(0);
-        options.budget(&budget).open_store(pages(10)).unwrap()
-    };
-    let (one, other) = (open(), open());
-    let guard = one.slice(..3 * page_size()).unwrap();
-    assert_eq!(other.get(0).unwrap(), 0);
-    assert_eq!(budget.committed_bytes(), 4 * page_size());
-    // It evicts its own page.
-    assert_eq!(other.get(5 * page_size()).unwrap(), 5);
-    assert!(other.slice(..2 * page_size()).unwrap_err().is_limit());
-    drop(guard);
-    // Pages of another array are not evicted, although nothing pins them.
-    let error = other.slice(..2 * page_size()).unwrap_err();
-    assert_eq!(error.memory_error().unwrap().budget(), Some(&budget));
-    drop(one);
-    assert_eq!(
-        other.slice(..4 * page_size()).unwrap().len(),
-        4 * page_size()
-    );
-    drop(other);
-    assert_eq!(budget.committed_bytes(), 0);
-}
-
-#[test]
 fn a_limit_within_a_budget() {
     let budget = Budget::new(100 * page_size());
     let array = options(2).budget(&budget).open_store(pages(10)).unwrap();

@@ -34,6 +34,7 @@ mod models;
 /// assert_eq!(error.offset(), 10 * page_size());
 /// assert_eq!(error.budget().map(Budget::name), Some("tenant 7"));
 /// assert_eq!(process.committed_bytes(), 10 * page_size());
+/// assert_eq!(tenant.parent(), Some(&process));
 ///
 /// drop(region);
 /// assert_eq!(process.committed_bytes(), 0);
@@ -133,6 +134,11 @@ impl Budget {
         &self.node.name
     }
 
+    /// Returns the budget above this one, or `None` for a topmost one.
+    pub fn parent(&self) -> Option<&Budget> {
+        self.node.parent.as_ref()
+    }
+
     /// Returns the limit in bytes.
     pub fn limit_bytes(&self) -> usize {
         self.node.limit.bytes()
@@ -174,7 +180,7 @@ impl Budget {
 
     /// Returns this budget and the ones above it.
     fn path(&self) -> impl Iterator<Item = &Budget> {
-        iter::successors(Some(self), |budget| budget.node.parent.as_ref())
+        iter::successors(Some(self), |budget| budget.parent())
     }
 
     /// Returns the budget this many steps above this one.
