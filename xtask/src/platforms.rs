@@ -25,7 +25,8 @@ pub(crate) const ARM64: &str = "rustc-web rust-web-src gcc-aarch64-linux-gnu lib
 /// cryptography is in C, and no C compiler for most of these platforms is installed.
 pub(crate) const ALL: &str = "--workspace --exclude=xtask \
     --features=elbowroom/allocator-api2,elbowroom/inject,elbowroom/rayon,elbowroom/serde,elbowroom/tracing \
-    --features=elbowroom/zerocopy,elbowroom-map/serde,elbowroom-telemetry/metrics,elbowroom-c/capi";
+    --features=elbowroom/zerocopy,elbowroom-c/capi,elbowroom-map/serde,elbowroom-pager/rayon \
+    --features=elbowroom-telemetry/metrics";
 
 const WINDOWS_TARGET: &str = "x86_64-win7-windows-gnu";
 

@@ -64,8 +64,9 @@
 //!
 //! # Features
 //!
-//! `remote` opens `s3://`, `gs://`, `az://`, `http://` and `https://` for reading, by the crate `object_store`. It is
-//! off by default, because it multiplies the time of a build.
+//! - `rayon`: chunks of an array for many threads, by `into_par_iter()` of a [`Scan`] or a [`Writer`].
+//! - `remote`: `s3://`, `gs://`, `az://`, `http://` and `https://` for reading, by the crate `object_store`. It
+//!   multiplies the time of a build.
 
 #![cfg_attr(
     not(test),
@@ -84,6 +85,8 @@ mod store;
 mod sync;
 mod table;
 
+#[cfg(feature = "rayon")]
+pub use array::ParChunks;
 pub use array::{Npy, PagedArray, PagedOptions, PagedSlice, Scan, Slice, SliceMut, Sort, Writer};
 pub use error::{Error, Operation};
 pub use npy::{NpyHeader, NpyType};

@@ -16,6 +16,9 @@ mod model;
 mod page_cache;
 #[path = "all/paged_slice.rs"]
 mod paged_slice;
+#[cfg(feature = "rayon")]
+#[path = "all/parallel.rs"]
+mod parallel;
 #[cfg(feature = "remote")]
 #[path = "all/remote.rs"]
 mod remote;

@@ -20,6 +20,8 @@ mod location;
 mod npy;
 mod options;
 mod paged_slice;
+#[cfg(feature = "rayon")]
+mod parallel;
 mod resize;
 mod scan;
 mod sort;
@@ -30,6 +32,8 @@ pub use guards::{Slice, SliceMut};
 pub use npy::Npy;
 pub use options::PagedOptions;
 pub use paged_slice::PagedSlice;
+#[cfg(feature = "rayon")]
+pub use parallel::ParChunks;
 pub use scan::Scan;
 pub use sort::Sort;
 pub use writer::Writer;

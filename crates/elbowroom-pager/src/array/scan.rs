@@ -13,9 +13,9 @@ use crate::fetch::{Fetch, Job};
 
 /// Chunks of an array, in order. Returned by [`PagedArray::scan`](crate::PagedArray::scan).
 pub struct Scan<'a, T> {
-    fetch: &'a Fetch,
+    pub(super) fetch: &'a Fetch,
     // Invariant: inside the array.
-    rest: Range<usize>,
+    pub(super) rest: Range<usize>,
     borrow: PhantomData<&'a [T]>,
 }
 

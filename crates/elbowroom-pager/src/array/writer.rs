@@ -19,9 +19,9 @@ use crate::table::Pin;
 /// Different threads may use writers of different parts at once, even if the parts meet inside a page. Returned by
 /// [`PagedArray::writer`](crate::PagedArray::writer) and [`PagedArray::writers`](crate::PagedArray::writers).
 pub struct Writer<'a, T> {
-    fetch: &'a Fetch,
+    pub(super) fetch: &'a Fetch,
     // Invariant: inside the array, and no other writer has any of them.
-    elements: Range<usize>,
+    pub(super) elements: Range<usize>,
     borrow: PhantomData<&'a mut [T]>,
 }
 
