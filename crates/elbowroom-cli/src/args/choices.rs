@@ -15,6 +15,8 @@ pub(crate) enum Workload {
     Budget,
     /// Eight threads, each in its own part of one region
     Threads,
+    /// An array in a temporary file, eight times as large as its resident limit
+    Paged,
 }
 
 /// How pages are committed.

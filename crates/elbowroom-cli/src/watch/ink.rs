@@ -1,4 +1,6 @@
-//! Characters and colours. Colours only repeat what characters say.
+//! Characters, colours, and the text form of times.
+
+use std::time::Duration;
 
 use elbowroom_map::{Counts, Picture, State, bar};
 use ratatui::buffer::Buffer;
@@ -13,8 +15,8 @@ use crate::os;
 /// The abilities of the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ink {
-    /// Whether it shows Unicode.
     pub(super) is_unicode: bool,
+    /// Whether colours are shown. They only repeat what characters say.
     pub(super) is_coloured: bool,
 }
 
@@ -41,9 +43,7 @@ const ASCII_BARS: bars::Set<'static> = bars::Set {
     empty: " ",
 };
 
-pub(super) fn bold() -> Style {
-    Style::new().add_modifier(Modifier::BOLD)
-}
+pub(super) const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
 
 impl Ink {
     /// Returns the abilities according to the locale and NO_COLOR (no-color.org).
@@ -66,37 +66,32 @@ impl Ink {
         if self.is_unicode { unicode } else { ascii }
     }
 
-    /// Returns the character for the latest fault.
-    pub(super) fn latest(self) -> char {
-        if self.is_unicode { '◆' } else { '@' }
-    }
-
-    /// Returns blue and orange-like colours, which colour-blind people can also distinguish.
+    /// Returns the colour of a state: blue, or like orange, which colour-blind people can also distinguish.
     pub(super) fn style(self, state: State) -> Style {
         self.colour(match state {
             State::Reserved => Color::DarkGray,
             State::Committed => Color::Yellow,
-            State::Swapped => Color::Red,
+            State::Swapped | State::Guard => Color::Red,
             State::Resident => Color::Blue,
             State::Huge => Color::Cyan,
-            State::Guard => Color::Red,
         })
     }
 
     pub(super) fn colour(self, colour: Color) -> Style {
-        if self.is_coloured {
-            Style::new().fg(colour)
-        } else {
-            Style::new()
+        match self.is_coloured {
+            true => Style::new().fg(colour),
+            false => Style::new(),
         }
     }
 
-    pub(super) fn latest_style(self) -> Style {
-        self.colour(Color::Magenta).add_modifier(Modifier::BOLD)
+    /// Returns the character for the latest fault, and its style.
+    pub(super) fn latest(self) -> (char, Style) {
+        let glyph = if self.is_unicode { '◆' } else { '@' };
+        (glyph, self.colour(Color::Magenta).patch(BOLD))
     }
 
     /// Returns a frame around a part of the screen.
-    pub(super) fn block<'a>(self, title: impl Into<Line<'a>>) -> Block<'a> {
+    pub(super) fn block<'a>(self, title: &str) -> Block<'a> {
         let set = if self.is_unicode {
             border::PLAIN
         } else {
@@ -105,7 +100,7 @@ impl Ink {
         Block::bordered()
             .border_set(set)
             .border_style(self.colour(Color::DarkGray))
-            .title(title)
+            .title(Line::styled(format!(" {title} "), BOLD))
     }
 
     /// Returns the character of a cell of pages. Of one that is reserved in part, it shows how much is not.
@@ -114,7 +109,8 @@ impl Ink {
             true => &['▁', '▂', '▃', '▄', '▅', '▆', '▇'],
             false => &['-', '=', '+'],
         };
-        Picture::level(cell, levels.len()).map_or_else(
+        let level = Picture::level(cell, levels.len());
+        level.map_or_else(
             || self.glyph(Picture::foremost(cell)),
             |level| levels[level],
         )
@@ -127,24 +123,47 @@ impl Ink {
         bar + &if self.is_unicode { "░" } else { "." }.repeat(empty)
     }
 
-    /// Draws a column for each value, relative to the largest, from the left. A value above 0 is always visible.
+    /// Draws a column for each of the last values, relative to the largest, from the left. A value above 0 is visible.
     pub(super) fn sparks(self, values: &[u64], area: Rect, buffer: &mut Buffer) {
+        let values = &values[values.len().saturating_sub(area.width.into())..];
         let steps = 8 * u64::from(area.height);
-        let most = values.iter().copied().max().unwrap_or(0).max(1);
-        let step = |&value: &u64| {
-            (u128::from(value) * u128::from(steps)).div_ceil(u128::from(most)) as u64
-        };
-        let set = if self.is_unicode {
-            bars::NINE_LEVELS
-        } else {
-            ASCII_BARS
+        let most = u128::from(values.iter().copied().max().unwrap_or(0).max(1));
+        let step = |&value: &u64| (u128::from(value) * u128::from(steps)).div_ceil(most) as u64;
+        let bars = match self.is_unicode {
+            true => bars::NINE_LEVELS,
+            false => ASCII_BARS,
         };
         Sparkline::default()
             .data(values.iter().map(step).collect::<Vec<_>>())
             .max(steps)
-            .bar_set(set)
+            .bar_set(bars)
             .style(self.colour(Color::Cyan))
             .render(area, buffer);
+    }
+
+    /// Returns a time in the largest unit that leaves at least 1, with at least two digits.
+    pub(super) fn time(self, time: Duration) -> String {
+        let nanoseconds = time.as_nanos();
+        let (unit, name) = match nanoseconds {
+            0..1_000 => return format!("{nanoseconds} ns"),
+            1_000..1_000_000 => (1e3, if self.is_unicode { "µs" } else { "us" }),
+            1_000_000..1_000_000_000 => (1e6, "ms"),
+            _ => (1e9, "s"),
+        };
+        match nanoseconds as f64 / unit {
+            value if value < 9.95 => format!("{value:.1} {name}"),
+            value => format!("{value:.0} {name}"),
+        }
+    }
+
+    /// Returns a text cut to `columns` characters, with a mark if it was cut.
+    pub(super) fn cut(self, text: &str, columns: usize) -> String {
+        if text.chars().count() <= columns {
+            return text.to_owned();
+        }
+        let mark = if self.is_unicode { '…' } else { '~' };
+        let kept = text.chars().take(columns.saturating_sub(1));
+        kept.chain([mark]).take(columns).collect()
     }
 }
 
@@ -165,51 +184,55 @@ mod tests {
     use super::*;
 
     #[test]
-    fn states_are_told_apart_without_colours() {
+    fn states_differ_without_colours() {
         for ink in [Ink::UNICODE, Ink::ASCII] {
-            let mut glyphs: Vec<char> = State::ALL
-                .into_iter()
-                .map(|state| ink.glyph(state))
-                .collect();
-            glyphs.push(ink.latest());
-            glyphs.push(ink.cell(&[1, 0, 0, 1, 0, 0]));
+            let mut glyphs = State::ALL.map(|state| ink.glyph(state)).to_vec();
+            assert!(ink.is_unicode || glyphs.iter().all(char::is_ascii));
+            glyphs.extend([ink.latest().0, ink.cell(&[1, 0, 0, 1, 0, 0])]);
             let count = glyphs.len();
             glyphs.sort_unstable();
             glyphs.dedup();
             assert_eq!(glyphs.len(), count);
         }
-        assert!(
-            State::ALL
-                .into_iter()
-                .all(|state| Ink::ASCII.glyph(state).is_ascii())
-        );
         assert_eq!(Ink::ASCII.style(State::Committed), Style::new());
     }
 
     #[test]
     fn bars_and_diagrams_show_small_values() {
-        assert_eq!(
-            [Ink::ASCII.bar(0, 10, 4), Ink::ASCII.bar(20, 10, 4)],
-            ["....", "####"]
-        );
+        let bars = [Ink::ASCII.bar(0, 10, 4), Ink::ASCII.bar(20, 10, 4)];
+        assert_eq!(bars, ["....", "####"]);
         assert_eq!(Ink::UNICODE.bar(5, 10, 4), "██░░");
         let cell = |ink: Ink, reserved, resident| ink.cell(&[reserved, 0, 0, resident, 0, 0]);
-        assert_eq!(
-            [(127, 1), (64, 64), (1, 127)].map(|(a, b)| cell(Ink::UNICODE, a, b)),
-            ['▁', '▄', '▇']
-        );
-        assert_eq!(
-            [cell(Ink::ASCII, 127, 1), cell(Ink::ASCII, 1, 127)],
-            ['-', '+']
-        );
-        let sparks = |ink: Ink, values: &[u64], rows| {
+        let cells = [(127, 1), (64, 64), (1, 127)].map(|(a, b)| cell(Ink::UNICODE, a, b));
+        assert_eq!(cells, ['▁', '▄', '▇']);
+        assert_eq!([127, 1].map(|a| cell(Ink::ASCII, a, 128 - a)), ['-', '+']);
+        for (ink, values, rows, expected) in [
+            (Ink::UNICODE, &[9, 0, 1, 500, 1000][..], 1, " ▁▄█"),
+            (Ink::UNICODE, &[0, 1, 500, 1000], 2, "   █/ ▁██"),
+            (Ink::ASCII, &[1, 8], 1, ".@  "),
+            (Ink::ASCII, &[], 1, "    "),
+        ] {
             let mut buffer = Buffer::empty(Rect::new(0, 0, 4, rows));
             ink.sparks(values, buffer.area, &mut buffer);
-            crate::watch::rows(&buffer).join("/")
-        };
-        assert_eq!(sparks(Ink::UNICODE, &[0, 1, 500, 1000], 1), " ▁▄█");
-        assert_eq!(sparks(Ink::UNICODE, &[0, 1, 500, 1000], 2), "   █/ ▁██");
-        assert_eq!(sparks(Ink::ASCII, &[1, 8], 1), ".@  ");
-        assert_eq!(sparks(Ink::ASCII, &[], 1), "    ");
+            assert_eq!(crate::watch::rows(&buffer).join("/"), expected);
+        }
+    }
+
+    #[test]
+    fn texts_are_short() {
+        for (nanoseconds, text) in [
+            (0, "0 ns"),
+            (999, "999 ns"),
+            (9_949, "9.9 µs"),
+            (9_951, "10 µs"),
+            (12_345_678, "12 ms"),
+            (3_000_000_000, "3.0 s"),
+        ] {
+            assert_eq!(Ink::UNICODE.time(Duration::from_nanos(nanoseconds)), text);
+        }
+        assert_eq!(Ink::ASCII.time(Duration::from_micros(3)), "3.0 us");
+        let cut = |columns| Ink::UNICODE.cut("abcd", columns);
+        assert_eq!([cut(0), cut(3), cut(4)], ["", "ab…", "abcd"]);
+        assert_eq!(Ink::ASCII.cut("abcd", 3), "ab~");
     }
 }

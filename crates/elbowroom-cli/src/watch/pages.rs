@@ -2,16 +2,15 @@
 
 use std::cmp::Reverse;
 
+use elbowroom_map::{Picture, Run, State};
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
-use ratatui::style::{Modifier, Style};
+use ratatui::layout::{Margin, Rect};
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use super::format::cut;
 use super::ink::Ink;
 use crate::size::{count, grouped, human};
-use elbowroom_map::{Picture, Run, State};
 
 /// The columns to the left of the cells, at least: the number of a page may need more.
 const LABEL: u16 = 8;
@@ -24,14 +23,31 @@ pub(super) struct Strip<'a> {
     pub(super) latest: Option<u64>,
 }
 
+impl<'a> Strip<'a> {
+    /// Returns the only region of a picture, without a mark.
+    pub(super) fn new(runs: &'a [Run]) -> Strip<'a> {
+        Strip {
+            name: "",
+            runs,
+            latest: None,
+        }
+    }
+}
+
 /// A frame with the pages of regions, and a legend below.
 pub(super) struct Pages<'a> {
     pub(super) title: String,
     pub(super) strips: Vec<Strip<'a>>,
     pub(super) page_size_bytes: u64,
-    /// Whether the system reports which pages are in memory.
-    pub(super) knows_resident: bool,
+    /// The states that the legend lists even if no page has them.
+    pub(super) listed: &'static [State],
     pub(super) ink: Ink,
+}
+
+/// Returns the states of a region's pages that a legend always lists.
+pub(super) fn listed(knows_resident: bool) -> &'static [State] {
+    let all = &[State::Reserved, State::Committed, State::Resident];
+    if knows_resident { all } else { &all[..2] }
 }
 
 /// The layout of cells.
@@ -48,8 +64,7 @@ struct Grid {
 }
 
 impl Grid {
-    /// Returns the layout for regions of at most `pages` pages, each in `rows` rows. Cells are as large as the room
-    /// allows.
+    /// Returns the layout for regions of at most `pages` pages, each in `rows` rows.
     fn new(pages: u64, columns: u16, rows: u16) -> Grid {
         let label = Grid::label(pages);
         let columns = columns.saturating_sub(label + 1);
@@ -72,96 +87,96 @@ impl Grid {
                 rows: height,
             }
         };
-        // Whatever there is room for; then lines that begin at round numbers; then few cells in a line.
-        (16..=most)
-            .step_by(16)
-            .filter(|&per_line| cells <= u64::from(per_line) * u64::from(rows))
-            .map(grid)
-            .min_by_key(|grid| {
-                let (size, per_line) = (grid.columns * grid.rows, grid.per_line);
-                (Reverse(size), !per_line.is_power_of_two(), per_line)
-            })
-            .unwrap_or_else(|| grid(most))
+        // The largest cells; then lines that begin at round numbers; then few cells in a line.
+        let fits = |per_line: &u16| cells <= u64::from(*per_line) * u64::from(rows);
+        let grids = (16..=most).step_by(16).filter(fits).map(grid);
+        let best = grids.min_by_key(|grid| {
+            let (size, per_line) = (grid.columns * grid.rows, grid.per_line);
+            (Reverse(size), !per_line.is_power_of_two(), per_line)
+        });
+        best.unwrap_or_else(|| grid(most))
     }
 
     /// Returns the columns that the number of any page needs.
     fn label(pages: u64) -> u16 {
         LABEL.max(pages.to_string().len() as u16 + 1)
     }
-
-    fn cells(self) -> u64 {
-        (self.per_line * self.lines) as u64
-    }
 }
 
 impl Widget for Pages<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
         let ink = self.ink;
-        let inner = Rect {
-            x: area.x + 1,
-            y: area.y + 1,
-            width: area.width.saturating_sub(2),
-            height: area.height.saturating_sub(2),
-        };
+        let inner = area.inner(Margin::new(1, 1));
         let pages = |strip: &Strip<'_>| {
-            let (first, last) = (
-                strip.runs.first().map_or(0, |run| run.start),
-                strip.runs.last().map_or(0, |run| run.end),
-            );
-            (last - first) / self.page_size_bytes
+            let first = strip.runs.first().map_or(0, |run| run.start);
+            let end = strip.runs.last().map_or(first, |run| run.end);
+            (end - first) / self.page_size_bytes
         };
         let most = self.strips.iter().map(pages).max().unwrap_or(0);
-        let strips = self.strips.len().max(1) as u16;
-        let grid = Grid::new(most, inner.width, inner.height / strips);
+        let rows = inner.height / self.strips.len().max(1) as u16;
+        let grid = Grid::new(most, inner.width, rows);
+        let cells = (grid.per_line * grid.lines).max(1) as u64;
 
         let mut totals = [0u64; State::ALL.len()];
         let mut scale = 1;
-        let is_marked = self.strips.iter().any(|strip| strip.latest.is_some());
-        let height = grid.lines as u16 * grid.rows;
         for (at, strip) in self.strips.iter().enumerate() {
-            let picture = Picture::new(strip.runs, self.page_size_bytes, grid.cells().max(1));
+            let picture = Picture::new(strip.runs, self.page_size_bytes, cells);
             scale = scale.max(picture.pages_per_cell);
             for (total, pages) in totals.iter_mut().zip(picture.totals()) {
                 *total += pages;
             }
-            let top = inner.y + at as u16 * (inner.height / strips);
             let room = Rect {
-                y: top,
-                height: height.min(inner.bottom().saturating_sub(top)),
+                y: inner.y + at as u16 * rows,
+                height: grid.lines as u16 * grid.rows,
                 ..inner
             };
             let is_named = self.strips.len() > 1;
-            draw_cells(strip, &picture, grid, is_named, ink, room, buffer);
+            draw_cells(
+                strip,
+                &picture,
+                grid,
+                is_named,
+                ink,
+                room.intersection(inner),
+                buffer,
+            );
         }
 
+        let page = human(self.page_size_bytes);
         let unit = match scale {
-            1 => format!(" a cell: a page of {} ", human(self.page_size_bytes)),
-            pages => format!(
-                " a cell: {} of {} ",
-                count(pages, "page"),
-                human(self.page_size_bytes)
-            ),
+            1 => format!(" a cell: a page of {page} "),
+            pages => format!(" a cell: {} of {page} ", count(pages, "page")),
         };
-        let bold = Style::new().add_modifier(Modifier::BOLD);
-        let title_columns = usize::from(inner.width).saturating_sub(unit.chars().count());
-        let title = Line::styled(
-            format!(
-                " {} ",
-                cut(&self.title, title_columns.saturating_sub(2), ink.is_unicode)
-            ),
-            bold,
-        );
-        let mut block = ink.block(title).title(Line::from(unit).right_aligned());
+        let room = usize::from(inner.width).saturating_sub(unit.chars().count() + 2);
+        let mut block = ink.block(&ink.cut(&self.title, room));
+        block = block.title(Line::from(unit).right_aligned());
         if totals != [0; State::ALL.len()] {
-            block = block.title_bottom(legend(
-                &totals,
-                self.knows_resident,
-                scale > 1,
-                is_marked,
-                ink,
-            ));
+            block = block.title_bottom(self.legend(&totals, scale > 1));
         }
         block.render(area, buffer);
+    }
+}
+
+impl Pages<'_> {
+    fn legend(&self, totals: &[u64; State::ALL.len()], is_grouped: bool) -> Line<'static> {
+        let ink = self.ink;
+        let mut spans = vec![Span::raw(" ")];
+        for (&state, &pages) in State::ALL.iter().zip(totals) {
+            if pages > 0 || self.listed.contains(&state) {
+                spans.push(Span::styled(ink.glyph(state).to_string(), ink.style(state)));
+                spans.push(Span::raw(format!(" {} {}  ", state.word(), grouped(pages))));
+            }
+        }
+        if is_grouped {
+            let part = ink.cell(&[1, 0, 0, 1, 0, 0]);
+            spans.push(Span::raw(format!("{part} a part  ")));
+        }
+        if self.strips.iter().any(|strip| strip.latest.is_some()) {
+            let (glyph, style) = ink.latest();
+            spans.push(Span::styled(glyph.to_string(), style));
+            spans.push(Span::raw(" latest fault "));
+        }
+        Line::from(spans)
     }
 }
 
@@ -174,97 +189,44 @@ fn draw_cells(
     area: Rect,
     buffer: &mut Buffer,
 ) {
-    // A gap between cells that are large enough for one.
-    let width = if grid.columns >= 3 {
-        grid.columns - 1
-    } else {
-        grid.columns
-    };
-    let height = if grid.rows >= 3 {
-        grid.rows - 1
-    } else {
-        grid.rows
-    };
+    // There is a gap between cells that are large enough for one.
+    let gap = |size: u16| size - u16::from(size >= 3);
+    let (width, height) = (gap(grid.columns), gap(grid.rows));
     let latest = strip
         .latest
-        .map(|latest| ((latest - picture.start) / picture.cell_bytes()) as usize);
+        .map(|latest| (latest - picture.start) / picture.cell_bytes());
+    let columns = usize::from(grid.label);
     for (line, cells) in picture.cells.chunks(grid.per_line).enumerate() {
         let y = area.y + line as u16 * grid.rows;
         if y >= area.bottom() {
             return;
         }
-        let label = match is_named {
-            true if line == 0 => format!(
-                " {}",
-                cut(strip.name, usize::from(grid.label) - 2, ink.is_unicode)
-            ),
-            true => String::new(),
+        let first = line * grid.per_line;
+        let label = match (is_named, line) {
+            (true, 0) => format!(" {}", ink.cut(strip.name, columns - 2)),
+            (true, _) => String::new(),
             // The number of its first page.
-            false => format!(
-                "{:>1$}",
-                line as u64 * grid.per_line as u64 * picture.pages_per_cell,
-                usize::from(grid.label) - 1
-            ),
+            (false, _) => format!("{:>1$}", first as u64 * picture.pages_per_cell, columns - 1),
         };
         buffer.set_stringn(
             area.x,
             y,
             label,
-            usize::from(grid.label.min(area.width)),
+            columns.min(area.width.into()),
             Style::new(),
         );
         for (column, cell) in cells.iter().enumerate() {
-            let state = Picture::foremost(cell);
-            let (glyph, style) = match latest == Some(line * grid.per_line + column) {
-                true => (ink.latest(), ink.latest_style()),
-                false => (ink.cell(cell), ink.style(state)),
+            let (glyph, style) = match latest == Some((first + column) as u64) {
+                true => ink.latest(),
+                false => (ink.cell(cell), ink.style(Picture::foremost(cell))),
             };
-            for dx in 0..width {
-                for dy in 0..height {
-                    let at = (
-                        area.x + grid.label + column as u16 * grid.columns + dx,
-                        y + dy,
-                    );
-                    let is_inside = at.0 < area.right() && at.1 < area.bottom();
-                    if let Some(place) = buffer.cell_mut(at).filter(|_| is_inside) {
-                        place.set_char(glyph).set_style(style);
-                    }
-                }
+            let x = area.x + grid.label + column as u16 * grid.columns;
+            let place = Rect::new(x, y, width, height).intersection(area);
+            for position in place.positions() {
+                buffer[position].set_char(glyph).set_style(style);
             }
         }
     }
-}
-
-fn legend(
-    totals: &[u64; State::ALL.len()],
-    knows_resident: bool,
-    is_grouped: bool,
-    is_marked: bool,
-    ink: Ink,
-) -> Line<'static> {
-    let mut spans = vec![Span::raw(" ")];
-    for (&state, &pages) in State::ALL.iter().zip(totals) {
-        let is_always_told = match state {
-            State::Reserved | State::Committed => true,
-            State::Resident => knows_resident,
-            _ => false,
-        };
-        if pages > 0 || is_always_told {
-            spans.push(Span::styled(ink.glyph(state).to_string(), ink.style(state)));
-            spans.push(Span::raw(format!(" {} {}  ", state.word(), grouped(pages))));
-        }
-    }
-    if is_grouped {
-        spans.push(Span::raw(format!(
-            "{} a part  ",
-            ink.cell(&[1, 0, 0, 1, 0, 0])
-        )));
-    }
-    if is_marked {
-        spans.push(Span::styled(ink.latest().to_string(), ink.latest_style()));
-        spans.push(Span::raw(" latest fault "));
-    }
-    Line::from(spans)
 }
 
 #[cfg(test)]
@@ -273,8 +235,13 @@ mod tests {
     use crate::watch::rows;
 
     const PAGE: u64 = 4096;
-    fn strip<'a>(name: &'a str, runs: &'a [Run], latest: Option<u64>) -> Strip<'a> {
-        Strip { name, runs, latest }
+
+    fn strip(runs: &[Run], latest: Option<u64>) -> Strip<'_> {
+        Strip {
+            name: "region",
+            runs,
+            latest,
+        }
     }
 
     fn pages(strips: Vec<Strip<'_>>, ink: Ink) -> Pages<'_> {
@@ -282,7 +249,7 @@ mod tests {
             title: "pages".to_owned(),
             strips,
             page_size_bytes: PAGE,
-            knows_resident: true,
+            listed: listed(true),
             ink,
         }
     }
@@ -323,11 +290,7 @@ mod tests {
             Run::new(0, PAGE, State::Resident),
             Run::new(PAGE, 4096 * PAGE, State::Reserved),
         ];
-        let lines = drawn(
-            pages(vec![strip("large", &runs, None)], Ink::UNICODE),
-            80,
-            10,
-        );
+        let lines = drawn(pages(vec![strip(&runs, None)], Ink::UNICODE), 80, 10);
         let line = |y: usize| &lines[y];
         assert!(line(0).contains("a cell: 8 pages of 4 KiB"), "{}", line(0));
         assert!(
@@ -343,7 +306,7 @@ mod tests {
         let first = 0x7000_0000_0000;
         for (bytes, columns) in [(1u64 << 40, 80), (1 << 46, 80), (1 << 40, 60)] {
             let runs = [Run::new(first, first + bytes, State::Reserved)];
-            let lines = drawn(pages(vec![strip("", &runs, None)], Ink::ASCII), columns, 10);
+            let lines = drawn(pages(vec![strip(&runs, None)], Ink::ASCII), columns, 10);
             let label = |line: &String| line[1..].trim_start().split(' ').next()?.parse().ok();
             let labels: Vec<u64> = lines[1..9].iter().filter_map(label).collect();
             let step = bytes / PAGE / 8;
@@ -353,27 +316,25 @@ mod tests {
 
     /// Whatever the size: nothing is written outside, and all that fits is there.
     #[test]
-    fn any_size_will_do() {
+    fn every_size_is_drawn() {
         let mut runs = Vec::new();
         Run::new(0, 40 * PAGE, State::Resident).push(&mut runs);
         Run::new(40 * PAGE, 80 * PAGE, State::Reserved).push(&mut runs);
         for width in [2, 3, 9, 20, 60, 80, 200] {
-            for height in [2, 3, 4, 8, 40] {
-                for strips in [0, 1, 3] {
-                    let strips = (0..strips).map(|_| strip("region", &runs, Some(39 * PAGE)));
-                    let pages = pages(strips.collect(), Ink::ASCII);
-                    let mut buffer = Buffer::empty(Rect::new(0, 0, 220, 60));
-                    let area = Rect::new(5, 5, width, height);
-                    pages.render(area, &mut buffer);
-                    for y in 0..60 {
-                        for x in 0..220 {
-                            assert!(
-                                area.contains((x, y).into()) || buffer[(x, y)].symbol() == " ",
-                                "{width}x{height}"
-                            );
-                        }
-                    }
-                }
+            for (height, strips) in [2, 3, 4, 8, 40]
+                .into_iter()
+                .flat_map(|height| [0, 1, 3].map(|strips| (height, strips)))
+            {
+                let strips = (0..strips).map(|_| strip(&runs, Some(39 * PAGE)));
+                let pages = pages(strips.collect(), Ink::ASCII);
+                let mut buffer = Buffer::empty(Rect::new(0, 0, 220, 60));
+                let area = Rect::new(5, 5, width, height);
+                pages.render(area, &mut buffer);
+                let outside = { buffer.area }.positions().filter(|&at| !area.contains(at));
+                assert!(
+                    outside.into_iter().all(|at| buffer[at].symbol() == " "),
+                    "{width}x{height}"
+                );
             }
         }
     }
@@ -384,7 +345,7 @@ mod tests {
         Run::new(0, 17 * PAGE, State::Resident).push(&mut runs);
         Run::new(17 * PAGE, 20 * PAGE, State::Committed).push(&mut runs);
         Run::new(20 * PAGE, 80 * PAGE, State::Reserved).push(&mut runs);
-        let strips = vec![strip("seed", &runs, Some(17 * PAGE + 5))];
+        let strips = vec![strip(&runs, Some(17 * PAGE + 5))];
         let lines = drawn(pages(strips, Ink::ASCII), 80, 8);
         assert!(
             lines[0].contains(" pages ") && lines[0].contains("a cell: a page of 4 KiB"),
@@ -405,8 +366,8 @@ mod tests {
     fn unknown_states_are_not_shown() {
         let legend = |runs: &[Run]| {
             let pages = Pages {
-                knows_resident: false,
-                ..pages(vec![strip("seed", runs, None)], Ink::ASCII)
+                listed: listed(false),
+                ..pages(vec![strip(runs, None)], Ink::ASCII)
             };
             drawn(pages, 60, 8).remove(7)
         };

@@ -1,21 +1,29 @@
-//! The displayed state of another process, and the effects of keys. It knows neither threads nor terminals.
+//! Another process. A thread reads it twice a second, so that the screen does not wait for a large process.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::process;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use elbowroom_map::{FigureColumns, Figures, Kind, Region, Run, escaped};
+use elbowroom_map::{FigureColumns, Figures, Kind, Region, Run, Snapshot, Wanted, escaped};
 use ratatui::buffer::Buffer;
+use ratatui::crossterm::event::KeyCode;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Padding, Paragraph, Widget};
 use serde::Serialize;
 
-use super::ink::{Ink, bold};
-use super::keys::{self, Key};
-use super::pages::{Pages, Strip};
-use super::view::{draw_footer, draw_help, draw_title, is_too_small};
+use super::ink::{BOLD, Ink};
+use super::pages::{Pages, Strip, listed};
+use super::scene::{Frame, Scene, View};
+use super::screen;
+use crate::output;
 use crate::size::{Sizes, count, human};
+
+const INTERVAL: Duration = Duration::from_millis(500);
 
 /// The points of the history that are kept.
 const SAMPLES: usize = 256;
@@ -27,14 +35,87 @@ const CHANGE_COLUMNS: usize = 12;
 
 /// A process at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct Seen {
-    pub(super) program: String,
-    pub(super) page_size_bytes: u64,
-    pub(super) total: Figures,
-    pub(super) regions: Vec<Region>,
-    /// The pages of the region that starts here, or why they are not known.
+struct Seen {
+    program: String,
+    page_size_bytes: u64,
+    total: Figures,
+    regions: Vec<Region>,
+    /// The pages of the region that starts here, or the reason why they are not known.
     #[serde(skip)]
-    pub(super) pages: Option<(u64, Result<Vec<Run>, String>)>,
+    pages: Option<(u64, Result<Vec<Run>, String>)>,
+}
+
+impl Seen {
+    /// Reads a process, and the pages of its region that starts at `wanted`.
+    fn read(pid: u32, wanted: Option<u64>) -> Result<Seen, String> {
+        let snapshot = Snapshot::of_process(pid).map_err(|error| error.to_string())?;
+        let pages = wanted.and_then(|start| {
+            let region = snapshot.find(&Wanted::Address(start)).ok()?;
+            let pages = snapshot.pages((region.start == start).then_some(region)?);
+            Some((
+                start,
+                pages
+                    .map(|pages| pages.runs)
+                    .map_err(|error| error.to_string()),
+            ))
+        });
+        Ok(Seen {
+            total: snapshot.total(),
+            regions: snapshot.regions(),
+            program: snapshot.program,
+            page_size_bytes: snapshot.page_size_bytes,
+            pages,
+        })
+    }
+}
+
+/// The JSON object.
+#[derive(Serialize)]
+struct Json {
+    pid: u32,
+    #[serde(flatten)]
+    seen: Seen,
+}
+
+/// Returns one snapshot as a JSON object.
+pub(super) fn json(pid: u32) -> Result<String, String> {
+    let seen = Seen::read(pid, None)?;
+    Ok(output::json(&Json { pid, seen }))
+}
+
+pub(super) fn run(pid: u32) -> Result<i32, String> {
+    let mut process = Process::read(pid)?;
+    let (wanted, wanted_here) = mpsc::channel();
+    let (seen_here, seen) = mpsc::channel();
+    let first = process.chosen;
+    let read = move || read(pid, first, &wanted_here, &seen_here);
+    // The thread is not joined: it ends when its channels are closed, and has no effect otherwise.
+    let thread = thread::Builder::new().name("reader".to_owned()).spawn(read);
+    thread.map_err(|error| format!("cannot start a thread: {error}"))?;
+    process.reader = Some((wanted, seen));
+    screen::run(&mut process)
+}
+
+/// Reads the process at intervals, and at once if another region is wanted.
+fn read(
+    pid: u32,
+    mut start: Option<u64>,
+    wanted: &Receiver<Option<u64>>,
+    seen: &Sender<Result<Seen, String>>,
+) {
+    loop {
+        match wanted.recv_timeout(INTERVAL) {
+            // Only the latest of many.
+            Ok(first) => start = wanted.try_iter().last().unwrap_or(first),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        let read = Seen::read(pid, start);
+        let is_end = read.is_err();
+        if seen.send(read).is_err() || is_end {
+            return;
+        }
+    }
 }
 
 /// The displayed state.
@@ -43,39 +124,49 @@ pub(super) struct Process {
     seen: Seen,
     /// The reason why nothing new comes any more.
     end: Option<String>,
-    pub(super) is_paused: bool,
-    is_helping: bool,
+    is_paused: bool,
     /// The start of the region whose pages are shown.
-    pub(super) chosen: Option<u64>,
+    chosen: Option<u64>,
     /// The resident size of each region when it was first seen, by start address.
     first: BTreeMap<u64, u64>,
     /// The resident size of all regions, from old to new.
-    resident: VecDeque<u64>,
+    resident: Vec<u64>,
+    /// The channels of the thread: to it, the region whose pages are wanted.
+    reader: Option<(Sender<Option<u64>>, Receiver<Result<Seen, String>>)>,
 }
 
-const KEYS: [&str; 4] = ["q quit", "? help", "space pause", "up/down choose a region"];
-
 impl Process {
-    pub(super) fn new(pid: u32, seen: Seen) -> Process {
+    /// Reads the process twice, the second time with the pages of the region that was chosen.
+    ///
+    /// # Errors
+    /// Fails if the process cannot be read. The message says how to solve that.
+    pub(super) fn read(pid: u32) -> Result<Process, String> {
+        if pid == process::id() {
+            let why = "this is the process itself; without a PID it shows regions of its own";
+            return Err(why.to_owned());
+        }
+        let mut process = Process::new(pid, Seen::read(pid, None)?);
+        process.see(Ok(Seen::read(pid, process.chosen)?));
+        Ok(process)
+    }
+
+    fn new(pid: u32, seen: Seen) -> Process {
         let mut process = Process {
             pid,
-            seen: Seen {
-                regions: Vec::new(),
-                ..seen.clone()
-            },
+            seen: seen.clone(),
             end: None,
             is_paused: false,
-            is_helping: false,
             chosen: None,
             first: BTreeMap::new(),
-            resident: VecDeque::new(),
+            resident: Vec::new(),
+            reader: None,
         };
         process.see(Ok(seen));
         process
     }
 
     /// Takes in the present state, or the reason why there is none.
-    pub(super) fn see(&mut self, seen: Result<Seen, String>) {
+    fn see(&mut self, seen: Result<Seen, String>) {
         let mut seen = match seen {
             Ok(seen) => seen,
             Err(why) => {
@@ -83,186 +174,84 @@ impl Process {
                 return;
             }
         };
+        // Reservations come first, with or without a name, and keep their places in the list.
         seen.regions.sort_by_key(|region| {
-            // Reservations, named or not, are what this is about; they stay where they are in the list.
-            let group = match region.kind {
-                Kind::Named => 0,
-                Kind::Reservation => 1,
-                _ => 2,
-            };
-            (
-                group,
-                Reverse(if group < 2 {
-                    None
-                } else {
-                    region.figures.resident_bytes
-                }),
-                region.start,
-            )
+            let resident = Some(Reverse(region.figures.resident_bytes));
+            match region.kind {
+                Kind::Named => (0, None, region.start),
+                Kind::Reservation => (1, None, region.start),
+                _ => (2, resident, region.start),
+            }
         });
         for region in &seen.regions {
-            self.first
-                .entry(region.start)
-                .or_insert(region.figures.resident_bytes.unwrap_or(0));
+            let resident = region.figures.resident_bytes.unwrap_or(0);
+            self.first.entry(region.start).or_insert(resident);
         }
-        self.resident
-            .push_back(seen.total.resident_bytes.unwrap_or(0));
-        if self.resident.len() > SAMPLES {
-            self.resident.pop_front();
-        }
+        self.resident.push(seen.total.resident_bytes.unwrap_or(0));
+        let old = self.resident.len().saturating_sub(SAMPLES);
+        self.resident.drain(..old);
         let is_there = |start| seen.regions.iter().any(|region| region.start == start);
         if !self.chosen.is_some_and(is_there) {
-            // Of the first kind, the one that most is going on in.
-            let first = seen.regions.first().map(|region| region.kind);
-            let of_first = seen
+            // Of the first kind, the region with the most resident memory.
+            let kind = seen.regions.first().map(|region| region.kind);
+            let size = |region: &&Region| {
+                let is_first = Some(region.kind) == kind;
+                (
+                    is_first,
+                    region.figures.resident_bytes,
+                    region.end - region.start,
+                )
+            };
+            self.chosen = seen
                 .regions
                 .iter()
-                .filter(|region| Some(region.kind) == first);
-            self.chosen = of_first
-                .max_by_key(|region| (region.figures.resident_bytes, region.end - region.start))
+                .max_by_key(size)
                 .map(|region| region.start);
         }
         self.seen = seen;
     }
 
-    /// Handles a key. Returns false to quit.
-    pub(super) fn key(&mut self, key: Key) -> bool {
-        if self.is_helping && key != Key::Interrupt {
-            self.is_helping = false;
-            return true;
-        }
-        match key {
-            Key::Quit | Key::Interrupt => return false,
-            Key::Help => self.is_helping = true,
-            Key::Pause => self.is_paused = !self.is_paused,
-            Key::Up => self.choose(|at| at.saturating_sub(1)),
-            Key::Down => self.choose(|at| at + 1),
-            _ => {}
-        }
-        true
-    }
-
-    /// Returns whether the pages of the chosen region are known.
-    pub(super) fn has_pages(&self) -> bool {
-        self.seen
-            .pages
-            .as_ref()
-            .is_some_and(|pages| Some(pages.0) == self.chosen)
+    /// Returns the pages of the chosen region, if they are known.
+    fn pages(&self) -> Option<&Result<Vec<Run>, String>> {
+        let (start, pages) = self.seen.pages.as_ref()?;
+        (Some(*start) == self.chosen).then_some(pages)
     }
 
     fn chosen_at(&self) -> Option<usize> {
-        self.seen
-            .regions
-            .iter()
-            .position(|region| Some(region.start) == self.chosen)
+        let mut regions = self.seen.regions.iter();
+        regions.position(|region| Some(region.start) == self.chosen)
     }
 
-    fn choose(&mut self, step: impl Fn(usize) -> usize) {
-        let at = step(self.chosen_at().unwrap_or(0));
-        if let Some(region) = self.seen.regions.get(at) {
-            self.chosen = Some(region.start);
-        }
-    }
-
-    fn state(&self) -> &'static str {
-        match () {
-            () if self.end.is_some() => "ENDED",
-            () if self.is_paused => "PAUSED",
-            () => "FOLLOWING",
-        }
-    }
-
-    fn status(&self) -> String {
-        match (&self.end, &self.seen.pages) {
-            (Some(why), _) => format!("{why}; this is the last snapshot"),
-            (None, Some((_, Err(why)))) => why.clone(),
-            _ => String::new(),
-        }
-    }
-
-    /// Draws the whole screen.
-    pub(super) fn draw(&self, ink: Ink, area: Rect, buffer: &mut Buffer) {
-        if is_too_small(area, buffer) {
-            return;
-        }
-        self.draw_parts(&KEYS, ink, area, buffer);
-        if self.is_helping {
-            draw_help(&keys::PROCESS, ink, area, buffer);
-        }
-    }
-
-    /// Draws the whole screen with other words in place of the keys.
-    pub(super) fn draw_parts(&self, keys: &[&str], ink: Ink, area: Rect, buffer: &mut Buffer) {
-        let table = (area.height * 2 / 5).max(6);
-        let [header, pages, table, footer] = Layout::vertical([
-            Constraint::Length(2),
-            Constraint::Min(3),
-            Constraint::Length(table),
-            Constraint::Length(2),
-        ])
-        .areas(area);
-        self.draw_header(ink, header, buffer);
-        self.draw_pages(ink, pages, buffer);
-        self.draw_table(ink, table, buffer);
-        draw_footer(&self.status(), keys, ink, footer, buffer);
-    }
-
-    fn draw_header(&self, ink: Ink, area: Rect, buffer: &mut Buffer) {
-        let [title, sums] = Layout::vertical([Constraint::Length(1); 2]).areas(area);
-        let program = escaped(&self.seen.program);
-        let words = format!("elbowroom watch  process {} {program}", self.pid);
-        draw_title(&words, self.state(), ink, title, buffer);
+    fn draw_sums(&self, ink: Ink, area: Rect, buffer: &mut Buffer) {
         let total = &self.seen.total;
-        let size = |bytes: Option<u64>| bytes.map_or("?".to_owned(), human);
-        let text = format!(
-            "reserved {}, committed {}, resident {}  ",
-            human(total.reserved_bytes),
-            human(total.committed_bytes),
-            size(total.resident_bytes)
-        );
-        let used = (text.len() as u16).min(sums.width);
-        let room = Rect {
-            x: sums.x + used,
-            width: sums.width - used,
-            ..sums
-        };
+        let resident = total.resident_bytes.map_or("?".to_owned(), human);
+        let (reserved, committed) = (human(total.reserved_bytes), human(total.committed_bytes));
+        let text = format!("reserved {reserved}, committed {committed}, resident {resident}  ");
+        let length = Constraint::Length(text.len() as u16);
+        let [sums, sparks] = Layout::horizontal([length, Constraint::Min(0)]).areas(area);
         Line::raw(text).render(sums, buffer);
-        // What changes is little beside what is there.
+        // The change is little beside the whole.
         let least = self.resident.iter().min().copied().unwrap_or(0);
-        let points = self.resident.len().saturating_sub(usize::from(room.width));
-        let rises: Vec<u64> = self
-            .resident
-            .iter()
-            .skip(points)
-            .map(|bytes| bytes - least)
-            .collect();
-        ink.sparks(&rises, room, buffer);
+        let rises: Vec<u64> = self.resident.iter().map(|bytes| bytes - least).collect();
+        ink.sparks(&rises, sparks, buffer);
     }
 
     fn draw_pages(&self, ink: Ink, area: Rect, buffer: &mut Buffer) {
         let region = self.chosen_at().and_then(|at| self.seen.regions.get(at));
-        let runs = match &self.seen.pages {
-            Some((start, Ok(runs))) if Some(*start) == self.chosen => &runs[..],
+        let runs = match self.pages() {
+            Some(Ok(runs)) => &runs[..],
             _ => &[],
         };
-        let title = match region {
-            Some(region) => {
-                let size = human(region.end - region.start);
-                format!("{}, {size} at {:x}", region.label(escaped), region.start)
-            }
-            None => "no region".to_owned(),
-        };
-        let strips = vec![Strip {
-            name: "",
-            runs,
-            latest: None,
-        }];
+        let title = region.map_or("no region".to_owned(), |region| {
+            let size = human(region.end - region.start);
+            format!("{}, {size} at {:x}", region.label(escaped), region.start)
+        });
         let knows_resident = region.is_some_and(|region| region.figures.resident_bytes.is_some());
         Pages {
             title,
-            strips,
+            strips: vec![Strip::new(runs)],
             page_size_bytes: self.seen.page_size_bytes,
-            knows_resident,
+            listed: listed(knows_resident),
             ink,
         }
         .render(area, buffer);
@@ -272,65 +261,135 @@ impl Process {
         let rows = usize::from(area.height.saturating_sub(3)).max(1);
         let columns = usize::from(area.width.saturating_sub(4));
         let chosen = self.chosen_at().unwrap_or(0);
-        // The chosen one is in view.
+        // The chosen region is in view.
         let top = (chosen + 1).saturating_sub(rows);
-        let first_of = |region: &Region| self.first.get(&region.start).copied().unwrap_or(0);
-        let change =
-            |region: &Region| Some(region.figures.resident_bytes? as i64 - first_of(region) as i64);
         let shown = || self.seen.regions.iter().enumerate().skip(top).take(rows);
+        let change = |region: &Region| {
+            let first = self.first.get(&region.start).copied().unwrap_or(0);
+            Some(region.figures.resident_bytes? as i64 - first as i64)
+        };
         // Beside the mark, the kind, the change, and a name.
         let names = if columns < 100 { 14 } else { 40 };
+        let others = 2 + KIND_COLUMNS + CHANGE_COLUMNS + 2 + names;
         let total = self.seen.total.bytes();
-        let figures = FigureColumns::fitting(
-            std::array::from_fn(|at| at < 2 || total[at] != Some(0)),
-            FIGURE_COLUMNS,
-            columns.saturating_sub(2 + KIND_COLUMNS + CHANGE_COLUMNS + 2 + names),
-        );
+        let wanted = std::array::from_fn(|at| at < 2 || total[at] != Some(0));
+        let room = columns.saturating_sub(others);
+        let figures = FigureColumns::fitting(wanted, FIGURE_COLUMNS, room);
         let sizes = Sizes::of(shown().flat_map(|(_, region)| {
-            let change = change(region).map(i64::unsigned_abs);
             let bytes: Vec<u64> = figures.of(region.figures.bytes()).flatten().collect();
+            let change = change(region).map(i64::unsigned_abs);
             bytes.into_iter().chain(change)
         }));
         let line = |mark: &str, kind: &str, figures: String, change: &str| {
             format!("{mark} {kind:<KIND_COLUMNS$}{figures}{change:>CHANGE_COLUMNS$}  ")
         };
         let header = line(" ", "kind", figures.line(Figures::NAMES), "change") + "name";
-        let mut lines = vec![Line::styled(header, bold())];
+        let mut lines = vec![Line::styled(header, BOLD)];
         for (at, region) in shown() {
-            let is_chosen = at == chosen;
-            let text = line(
-                if is_chosen { ">" } else { " " },
-                region.kind.word(),
-                figures.line(region.figures.bytes().map(|bytes| sizes.cell(bytes))),
-                &sizes.change_cell(change(region)),
-            );
-            let room = columns.saturating_sub(text.chars().count());
-            let name = region.title(room);
-            let name = if ink.is_unicode {
-                name
-            } else {
-                name.replace('…', "~")
+            let (mark, style) = match at == chosen {
+                true => (">", Style::new().add_modifier(Modifier::REVERSED)),
+                false => (" ", Style::new()),
             };
-            let style = match is_chosen {
-                true => Style::new().add_modifier(Modifier::REVERSED),
-                false => Style::new(),
-            };
+            let cells = figures.line(region.figures.bytes().map(|bytes| sizes.cell(bytes)));
+            let change = sizes.change_cell(change(region));
+            let text = line(mark, region.kind.word(), cells, &change);
+            let mut name = region.title(columns.saturating_sub(text.chars().count()));
+            if !ink.is_unicode {
+                name = name.replace('…', "~");
+            }
             lines.push(Line::styled(text + &name, style));
         }
-        let title = format!(
-            " {}, and how resident memory has changed ",
-            count(self.seen.regions.len() as u64, "region")
-        );
-        let block = ink
-            .block(Line::styled(title, bold()))
-            .padding(Padding::horizontal(1));
-        Paragraph::new(lines).block(block).render(area, buffer);
+        let regions = count(self.seen.regions.len() as u64, "region");
+        let block = ink.block(&format!("{regions}, and how resident memory has changed"));
+        let table = Paragraph::new(lines).block(block.padding(Padding::horizontal(1)));
+        table.render(area, buffer);
+    }
+}
+
+impl Scene for Process {
+    fn view(&self) -> &dyn View {
+        self
+    }
+
+    fn tick(&mut self, _: Instant) {
+        let reader = self.reader.iter();
+        let read: Vec<_> = reader.flat_map(|(_, seen)| seen.try_iter()).collect();
+        for seen in read {
+            // While paused, only the end of the process and pages that were asked for are shown.
+            let are_asked_for = |seen: &Seen| {
+                let start = seen.pages.as_ref().map(|pages| pages.0);
+                start == self.chosen && self.pages().is_none()
+            };
+            if !self.is_paused || seen.as_ref().map_or(true, are_asked_for) {
+                self.see(seen);
+            }
+        }
+    }
+
+    fn press(&mut self, key: KeyCode, _: Instant) {
+        let at = self.chosen_at().unwrap_or(0);
+        let at = match key {
+            KeyCode::Up | KeyCode::Char('k') => at.saturating_sub(1),
+            KeyCode::Down | KeyCode::Char('j') => at + 1,
+            _ => {
+                self.is_paused ^= key == KeyCode::Char(' ');
+                return;
+            }
+        };
+        let Some(region) = self.seen.regions.get(at) else {
+            return;
+        };
+        self.chosen = Some(region.start);
+        if let Some((wanted, _)) = &self.reader {
+            // The end of the thread is reported by the other channel.
+            let _ = wanted.send(self.chosen);
+        }
+    }
+}
+
+impl View for Process {
+    fn frame(&self) -> Frame {
+        let program = escaped(&self.seen.program);
+        Frame {
+            title: format!("elbowroom watch  process {} {program}", self.pid),
+            state: match (&self.end, self.is_paused) {
+                (Some(_), _) => "ENDED",
+                (None, true) => "PAUSED",
+                (None, false) => "FOLLOWING",
+            },
+            status: match (&self.end, self.pages()) {
+                (Some(why), _) => format!("{why}; this is the last snapshot"),
+                (None, Some(Err(why))) => why.clone(),
+                _ => String::new(),
+            },
+            keys: "q quit  ? help  space pause  up/down choose a region",
+            help: "\
+up, down  choose the region whose pages are shown
+space     pause or continue
+?, h, F1  this help
+q, Esc    quit
+Ctrl-C    quit",
+        }
+    }
+
+    fn draw(&self, ink: Ink, area: Rect, buffer: &mut Buffer) {
+        let table = (area.height * 2 / 5 + 1).max(6);
+        let [sums, pages, table] = Layout::vertical([
+            Constraint::Length(1),
+            Constraint::Min(3),
+            Constraint::Length(table),
+        ])
+        .areas(area);
+        self.draw_sums(ink, sums, buffer);
+        self.draw_pages(ink, pages, buffer);
+        self.draw_table(ink, table, buffer);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::watch::scene;
     use elbowroom_map::State;
 
     const PAGE: u64 = 4096;
@@ -380,96 +439,76 @@ mod tests {
 
     fn screen(process: &Process, columns: u16, rows: u16) -> Vec<String> {
         let mut buffer = Buffer::empty(Rect::new(0, 0, columns, rows));
-        process.draw(Ink::UNICODE, buffer.area, &mut buffer);
+        scene::draw(process, false, Ink::UNICODE, buffer.area, &mut buffer);
         crate::watch::rows(&buffer)
     }
 
     #[test]
-    fn regions_of_this_kind_come_first_and_changes_are_told() {
+    fn named_regions_come_first_and_changes_are_shown() {
         let mut process = Process::new(7, seen(0));
         process.see(Ok(seen(16)));
         for (columns, rows) in [(80, 24), (160, 48)] {
             let lines = screen(&process, columns, rows);
             let text = lines.join("\n");
-            assert!(
-                lines[0].contains("process 7 /bin/some\\u{a}thing")
-                    && lines[0].contains(" FOLLOWING "),
-                "{text}"
-            );
-            assert!(text.contains("sparse (named), 8 MiB at 900000"), "{text}");
-            assert!(text.contains("> named"), "{text}");
+            for part in [
+                "process 7 /bin/some\\u{a}thing",
+                " FOLLOWING ",
+                "sparse (named), 8 MiB at 900000",
+                "> named",
+                "· reserved 2,047  ▒ committed 0  █ resident 1",
+            ] {
+                assert!(text.contains(part), "{part}: {text}");
+            }
             let at = |name: &str| lines.iter().position(|line| line.contains(name)).unwrap();
-            assert!(
-                at("+64 KiB  log") < at("-  sparse") && at("-  sparse") < at("mthing"),
-                "{text}"
-            );
-            assert!(
-                text.contains("· reserved 2,047  ▒ committed 0  █ resident 1"),
-                "{text}"
-            );
+            let (log, sparse) = (at("+64 KiB  log"), at("-  sparse"));
+            assert!(log < sparse && sparse < at("mthing"), "{text}");
             assert!(!text.contains('\x1b'));
         }
     }
 
     #[test]
-    fn keys_choose_and_the_chosen_one_stays_in_view() {
+    fn keys_choose_and_the_chosen_region_stays_in_view() {
         let mut process = Process::new(7, seen(0));
         assert_eq!(process.chosen, Some(0x90_0000));
-        assert!(process.key(Key::Up) && process.key(Key::Up));
-        assert_eq!(process.chosen, Some(0x10_0000));
-        for _ in 0..10 {
-            assert!(process.key(Key::Down));
+        for (key, chosen) in [(KeyCode::Up, 0x10_0000), (KeyCode::Down, 0xf0_0000)] {
+            (0..10).for_each(|_| process.press(key, Instant::now()));
+            assert_eq!(process.chosen, Some(chosen));
         }
-        assert_eq!(process.chosen, Some(0xf0_0000));
-        let lines = screen(&process, 60, 18);
-        assert!(
-            lines.iter().any(|line| line.contains("> heap")),
-            "{lines:#?}"
-        );
-        // Gone, another is chosen.
+        let text = screen(&process, 60, 18).join("\n");
+        assert!(text.contains("> heap"), "{text}");
+        // Without it, another is chosen.
         let mut later = seen(0);
         later.regions.pop();
         process.see(Ok(later));
         assert_eq!(process.chosen, Some(0x90_0000));
-        assert!(!process.key(Key::Quit));
+        process.press(KeyCode::Char(' '), Instant::now());
+        assert_eq!(process.frame().state, "PAUSED");
     }
 
     #[test]
-    fn the_end_is_told_and_what_was_seen_last_stays() {
+    fn the_last_snapshot_stays_after_the_end() {
         let mut process = Process::new(7, seen(0));
-        process.see(Err("there is no process 7, or it has just ended".to_owned()));
+        process.see(Err("there is no process 7".to_owned()));
         let text = screen(&process, 80, 24).join("\n");
-        assert!(
-            text.contains(" ENDED ") && text.contains("there is no process 7"),
-            "{text}"
-        );
-        assert!(text.contains("sparse"), "{text}");
-        process.key(Key::Help);
-        assert!(
-            screen(&process, 80, 24)
-                .join("\n")
-                .contains("choose the region")
-        );
+        for part in [" ENDED ", "there is no process 7; this is", "sparse"] {
+            assert!(text.contains(part), "{text}");
+        }
     }
 
     #[test]
-    fn the_table_has_what_there_is_room_for() {
+    fn the_table_has_as_many_columns_as_fit() {
         let mut seen = seen(3);
         seen.total.dirty_bytes = Some(PAGE);
         seen.regions[0].name = "/a/long/path/".repeat(20) + "libthing.so";
         let mut process = Process::new(7, seen);
-        process.key(Key::Down);
-        process.key(Key::Down);
+        process.press(KeyCode::Down, Instant::now());
+        process.press(KeyCode::Down, Instant::now());
         for (columns, rows) in [(60, 18), (80, 24), (200, 50)] {
             let text = screen(&process, columns, rows).join("\n");
-            assert!(text.contains("change  name"), "{text}");
-            assert!(text.contains("libthing.so"), "{text}");
-            assert_eq!(
-                text.contains("reserved  committed"),
-                columns >= 80,
-                "{text}"
-            );
-            assert_eq!(text.contains(" dirty "), columns >= 200, "{text}");
+            let has = |part| text.contains(part);
+            assert!(has("change  name") && has("libthing.so"), "{text}");
+            assert_eq!(has("reserved  committed"), columns >= 80, "{text}");
+            assert_eq!(has(" dirty "), columns >= 200, "{text}");
         }
     }
 }

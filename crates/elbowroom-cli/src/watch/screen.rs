@@ -9,27 +9,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ratatui::DefaultTerminal;
-use ratatui::buffer::Buffer;
 use ratatui::crossterm::cursor::Show;
-use ratatui::crossterm::{event, execute};
-use ratatui::layout::Rect;
+use ratatui::crossterm::event::{self, KeyCode, KeyModifiers};
+use ratatui::crossterm::execute;
 
-use super::keys::Key;
+use super::ink::Ink;
+use super::scene::{self, Scene};
 use crate::os;
 
 /// The interval between updates.
 const TICK: Duration = Duration::from_millis(100);
-
-/// The contents of the screen.
-pub(super) trait Scene {
-    /// Takes in the present state.
-    fn tick(&mut self, now: Instant);
-
-    /// Handles a key. Returns false to quit.
-    fn key(&mut self, key: Key, now: Instant) -> bool;
-
-    fn draw(&self, area: Rect, buffer: &mut Buffer);
-}
 
 /// Checks that there is a terminal to draw on.
 ///
@@ -110,10 +99,8 @@ fn guard(asked: &Arc<AtomicUsize>) -> io::Result<()> {
         thread::sleep(GRACE);
         std::process::exit(status);
     };
-    thread::Builder::new()
-        .name("guard".to_owned())
-        .spawn(watch)
-        .map(drop)
+    let thread = thread::Builder::new().name("guard".to_owned());
+    thread.spawn(watch).map(drop)
 }
 
 fn show_all(
@@ -122,26 +109,40 @@ fn show_all(
     asked: &AtomicUsize,
     has_panicked: &AtomicBool,
 ) -> io::Result<i32> {
-    let mut next = Instant::now();
+    let (ink, mut next, mut is_helping) = (Ink::for_output(), Instant::now(), false);
     loop {
         match asked.load(Ordering::Relaxed) {
+            0 if has_panicked.load(Ordering::Relaxed) => return Ok(101),
             0 => {}
             signal => return Ok(128 + signal as i32),
-        }
-        if has_panicked.load(Ordering::Relaxed) {
-            return Ok(101);
         }
         let now = Instant::now();
         if now >= next {
             scene.tick(now);
             next = now + TICK;
         }
-        terminal.draw(|frame| scene.draw(frame.area(), frame.buffer_mut()))?;
+        terminal.draw(|frame| {
+            scene::draw(
+                scene.view(),
+                is_helping,
+                ink,
+                frame.area(),
+                frame.buffer_mut(),
+            );
+        })?;
         // A signal ends the waiting.
         while event::poll(next.saturating_duration_since(Instant::now()))? {
-            let key = event::read()?.as_key_event().and_then(Key::of);
-            if key.is_some_and(|key| !scene.key(key, Instant::now())) {
-                return Ok(0);
+            // Only if a key was pressed: Windows also reports its release.
+            if let Some(key) = event::read()?.as_key_press_event() {
+                let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
+                match key.code {
+                    KeyCode::Char('c') if is_control => return Ok(0),
+                    _ if is_helping => is_helping = false,
+                    _ if is_control => {}
+                    KeyCode::Char('q') | KeyCode::Esc => return Ok(0),
+                    KeyCode::Char('?' | 'h') | KeyCode::F(1) => is_helping = true,
+                    code => scene.press(code, Instant::now()),
+                }
             }
             // Several keys at once are one drawing.
             if !event::poll(Duration::ZERO)? {
@@ -155,53 +156,72 @@ fn show_all(
 mod tests {
     //! A panic in a real terminal: of this test program, run again in tmux.
 
+    use ratatui::buffer::Buffer;
+    use ratatui::layout::Rect;
+    use ratatui::text::Line;
+    use ratatui::widgets::{Paragraph, Widget};
+
     use super::super::terminal::Terminal;
     use super::*;
+    use crate::watch::scene::{Frame, View};
 
     const ROLE: &str = "ELBOWROOM_PANICS_ON";
 
-    /// A screen full of words, and a panic of this thread or another when it has been seen for a while.
+    /// A screen full of words, and a panic of this thread or another when it has been shown for a while.
     struct Doomed {
         ticks: usize,
         is_other_thread: bool,
     }
 
     impl Scene for Doomed {
+        fn view(&self) -> &dyn View {
+            self
+        }
+
         fn tick(&mut self, _: Instant) {
             self.ticks += 1;
-            if self.ticks == 10 {
-                if self.is_other_thread {
-                    let _ = thread::spawn(|| panic!("it was to be")).join();
-                } else {
-                    panic!("it was to be");
-                }
+            let panic = || panic!("on purpose");
+            match self.ticks {
+                10 if self.is_other_thread => drop(thread::spawn(panic).join()),
+                10 => panic(),
+                _ => {}
             }
         }
 
-        fn key(&mut self, _: Key, _: Instant) -> bool {
-            true
+        fn press(&mut self, _: KeyCode, _: Instant) {}
+    }
+
+    impl View for Doomed {
+        fn frame(&self) -> Frame {
+            Frame {
+                title: "elbowroom watch".to_owned(),
+                state: "RUNNING",
+                status: "elbowroom watch".to_owned(),
+                keys: "elbowroom watch",
+                help: "",
+            }
         }
 
-        fn draw(&self, area: Rect, buffer: &mut Buffer) {
-            for y in 0..area.height {
-                buffer.set_string(0, y, "elbowroom watch", ratatui::style::Style::new());
-            }
+        fn draw(&self, _: Ink, area: Rect, buffer: &mut Buffer) {
+            let lines = vec![Line::raw("elbowroom watch"); area.height.into()];
+            Paragraph::new(lines).render(area, buffer);
         }
     }
 
-    /// What runs in the terminal; as a test by itself it does nothing.
+    /// Runs in the terminal. As a test by itself it does nothing.
     #[test]
     fn panics() {
         let Ok(role) = env::var(ROLE) else { return };
+        let is_other_thread = role == "another thread";
         let status = run(&mut Doomed {
             ticks: 0,
-            is_other_thread: role == "another thread",
+            is_other_thread,
         });
         std::process::exit(status.unwrap());
     }
 
     #[test]
-    fn a_panic_gives_the_terminal_back_and_then_tells_of_itself() {
+    fn a_panic_restores_the_terminal_and_is_then_reported() {
         if env::var("ELBOWROOM_TEST_RUNNER").is_ok_and(|runner| !runner.trim().is_empty()) {
             return;
         }
@@ -220,7 +240,7 @@ mod tests {
             });
             assert_eq!(terminal.end(), 101, "{role}");
             let screen = terminal.screen();
-            assert!(screen.contains("it was to be"), "{role}: {screen}");
+            assert!(screen.contains("on purpose"), "{role}: {screen}");
         }
     }
 }

@@ -93,6 +93,51 @@ fn what_ends_a_workload_is_told() {
     assert!(ended.iter().any(|ended| refused(&ended)), "{json}");
 }
 
+#[test]
+fn threads_share_a_region() {
+    let json = run("watch --workload threads --json").json();
+    let region = &json["regions"][0];
+    assert_eq!(region["committed_bytes"], region["reserved_bytes"]);
+    assert_eq!(json["ended"].as_array().unwrap().len(), 8);
+}
+
+/// An array of eight times its limit stays within the limit, and works.
+#[test]
+fn an_array_is_paged() {
+    let json = run("watch --workload paged --json").json();
+    let array = &json["array"];
+    let figure = |name: &str| array[name].as_u64().unwrap();
+    assert!(figure("resident_bytes") <= figure("limit_bytes"), "{json}");
+    assert_eq!(figure("bytes"), 8 * figure("limit_bytes"));
+    let pages = array["pages"].as_array().unwrap();
+    let resident = pages.iter().filter(|run| run["state"] == "resident");
+    let size =
+        |run: &serde_json::Value| run["end"].as_u64().unwrap() - run["start"].as_u64().unwrap();
+    assert_eq!(resident.map(size).sum::<u64>(), figure("resident_bytes"));
+    // Each page is written, and so read and evicted.
+    let all = figure("bytes") / figure("page_bytes");
+    assert!(
+        figure("hits") > all && figure("misses") > all / 20,
+        "{json}"
+    );
+    assert!(figure("evictions") > all / 2, "{json}");
+    assert!(figure("read_bytes") >= figure("bytes"), "{json}");
+    assert!(figure("written_bytes") > figure("bytes") / 2, "{json}");
+    for ended in json["ended"].as_array().unwrap() {
+        assert!(ended["refused"].is_null(), "{json}");
+    }
+    let text = run("watch --workload paged --once").stdout;
+    for part in [
+        "resident limit 4 MiB",
+        "dirty",
+        "in flight",
+        "evictions",
+        "all touches are done",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
 /// All workloads run, or fail with an error that names the feature that the system lacks.
 #[test]
 fn backends_are_chosen() {
@@ -134,7 +179,7 @@ fn without_a_terminal_it_says_what_to_do() {
         ("watch x", "invalid digit"),
         (
             "watch --workload none",
-            "possible values: seed, sequential, random, budget, threads",
+            "possible values: seed, sequential, random, budget, threads, paged",
         ),
         ("watch --once --json", "cannot be used with"),
         ("watch --once --svg a.svg", "cannot be used with"),

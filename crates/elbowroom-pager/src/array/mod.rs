@@ -22,6 +22,7 @@ mod options;
 mod paged_slice;
 #[cfg(feature = "rayon")]
 mod parallel;
+mod resident;
 mod resize;
 mod scan;
 mod sort;

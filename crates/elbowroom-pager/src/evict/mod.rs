@@ -18,7 +18,7 @@ use elbowroom::Budget;
 use crate::error::{Cause, Error, Operation};
 use crate::frames::Frames;
 use crate::store::Source;
-use crate::table::Table;
+use crate::table::{Look, Table};
 
 mod clock;
 mod pace;
@@ -421,11 +421,20 @@ impl Pool {
 
     /// Returns the pages that are dirty now, in order.
     fn dirty_pages(&self) -> Vec<usize> {
+        self.pages(Look::is_dirty)
+    }
+
+    /// Returns the pages that are resident now, in order.
+    pub(crate) fn resident_pages(&self) -> Vec<usize> {
+        self.pages(Look::is_resident)
+    }
+
+    fn pages(&self, is_wanted: fn(Look) -> bool) -> Vec<usize> {
         let mut clock = self.sharers.clock();
         let ring = clock.ring(self.name).into_iter();
         let pages = ring.flat_map(|ring| ring.pages());
         let mut pages: Vec<usize> = pages
-            .filter(|&page| self.table.look(page).is_dirty())
+            .filter(|&page| is_wanted(self.table.look(page)))
             .collect();
         drop(clock);
         pages.sort_unstable();

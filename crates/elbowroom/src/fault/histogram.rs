@@ -115,6 +115,13 @@ impl Histogram {
         });
         found.map_or(Duration::ZERO, |(time, _)| time)
     }
+
+    /// Adds the values of another histogram, such as that of another region.
+    pub fn merge(&mut self, other: &Histogram) {
+        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
+            *count += more;
+        }
+    }
 }
 
 impl Default for Histogram {
@@ -168,5 +175,18 @@ mod tests {
                 "{time:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_merge_has_all_values() {
+        let (a, b, both) = (Tally::new(), Tally::new(), Tally::new());
+        for n in 1..=100 {
+            let time = Duration::from_nanos(n * n * n);
+            if n % 3 == 0 { &a } else { &b }.add(time);
+            both.add(time);
+        }
+        let mut merged = a.read();
+        merged.merge(&b.read());
+        assert_eq!(merged, both.read());
     }
 }

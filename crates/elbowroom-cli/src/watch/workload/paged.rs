@@ -1,0 +1,153 @@
+//! The workload of an array that is larger than its memory.
+
+use std::fs::{self, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use elbowroom::fault::Histogram;
+use elbowroom_map::{Run, State};
+use elbowroom_pager::{Error, PagedArray};
+
+use super::look::ArrayLook;
+use super::plan::{SOME_SECONDS, scattered};
+use super::stage::{Batch, Stage};
+
+/// The memory of the array, unless a key makes it less.
+pub(super) const LIMIT: usize = 4 << 20;
+/// The size of the file.
+const BYTES: usize = 8 * LIMIT;
+const LEN: usize = BYTES / size_of::<u64>();
+/// The unit of loading. A page of every system fits in it.
+const PAGE: usize = 64 << 10;
+/// The number of elements that a touch reads or writes.
+const CHUNK: usize = PAGE / size_of::<u64>() / 2;
+
+/// An array over a temporary file.
+pub(super) struct Paged {
+    array: RwLock<PagedArray<u64>>,
+    limit: usize,
+}
+
+impl Paged {
+    /// Opens the array, and removes the name of the file, so that it is gone however the process ends.
+    fn open(path: &Path, limit: usize) -> Result<Paged, String> {
+        let options = PagedArray::options().writable(true).page_size(PAGE);
+        let array = options.resident_limit(limit).open(path);
+        // A failure leaves a file in the folder for temporary files.
+        let _ = fs::remove_file(path);
+        Ok(Paged {
+            array: RwLock::new(array.map_err(|error| error.to_string())?),
+            limit,
+        })
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, PagedArray<u64>> {
+        self.array.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, PagedArray<u64>> {
+        self.array.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the state of the array, and how long accesses have waited.
+    pub(super) fn look(&self) -> (ArrayLook, Histogram) {
+        let array = self.read();
+        let stats = array.stats();
+        let byte = |element: usize| (element * size_of::<u64>()) as u64;
+        let (mut pages, mut end) = (Vec::new(), 0);
+        for range in array.resident_ranges() {
+            Run::new(end, byte(range.start), State::Reserved).push(&mut pages);
+            end = byte(range.end);
+            Run::new(byte(range.start), end, State::Resident).push(&mut pages);
+        }
+        Run::new(end, BYTES as u64, State::Reserved).push(&mut pages);
+        let look = ArrayLook {
+            bytes: BYTES as u64,
+            page_bytes: array.page_bytes() as u64,
+            limit_bytes: self.limit as u64,
+            resident_bytes: stats.bytes_resident as u64,
+            dirty_bytes: stats.bytes_dirty as u64,
+            in_flight_bytes: stats.bytes_loading as u64,
+            hits: stats.hits,
+            misses: stats.misses,
+            evictions: stats.evictions,
+            read_bytes: stats.bytes_read,
+            written_bytes: stats.bytes_written,
+            pages,
+        };
+        (look, stats.stalls)
+    }
+}
+
+/// Creates a file of zeros with a name that no other file has.
+fn create() -> Result<PathBuf, String> {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("elbowroom-watch-{}-{number}", process::id());
+    let path = std::env::temp_dir().join(name);
+    let file = OpenOptions::new().write(true).create_new(true).open(&path);
+    let made = file.and_then(|file| file.set_len(BYTES as u64));
+    made.map_err(|error| format!("cannot create {}: {error}", path.display()))?;
+    Ok(path)
+}
+
+/// Makes the array, and starts its threads: a writer from the start to the end, a reader in random order, and a reader
+/// of one small part.
+pub(super) fn start(stage: &mut Stage, limit: usize) -> Result<(), String> {
+    let paged = Arc::new(Paged::open(&create()?, limit)?);
+    stage.array = Some(Arc::clone(&paged));
+    let write = |paged: &Paged, at: usize| {
+        let elements = at * CHUNK..(at + 1) * CHUNK;
+        paged.write().slice_mut(elements)?.fill(at as u64);
+        Ok(())
+    };
+    let read = |paged: &Paged, at: usize| paged.read().get(at).map(drop);
+    let chunks = LEN / CHUNK;
+    work(stage, &paged, "writer", 0..chunks, chunks, write)?;
+    work(stage, &paged, "scattered", scattered(LEN), 400, read)?;
+    let part = LIMIT / 8 / size_of::<u64>();
+    let near = scattered(part).map(|at| LEN / 2 + at);
+    work(stage, &paged, "near", near, 2000, read)
+}
+
+/// Starts a thread that makes `count` touches.
+fn work(
+    stage: &mut Stage,
+    paged: &Arc<Paged>,
+    name: &str,
+    items: impl Iterator<Item = usize> + Send + 'static,
+    count: usize,
+    touch: fn(&Paged, usize) -> Result<(), Error>,
+) -> Result<(), String> {
+    let (counted, paged) = (Arc::clone(paged), Arc::clone(paged));
+    let misses = move || counted.read().stats().misses;
+    let touch = move |item| touch(&paged, item).map_err(|error| format!("with an error: {error}"));
+    let batch = Batch::within(SOME_SECONDS, 1, count);
+    stage.work(name, items.take(count), batch, misses, touch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_picture_is_of_all_pages_and_the_file_is_gone() {
+        let path = create().unwrap();
+        let paged = Paged::open(&path, LIMIT).unwrap();
+        assert!(!path.exists() || cfg!(windows));
+        paged.write().slice_mut(LEN / 2..LEN / 2 + 1).unwrap()[0] = 7;
+        let (look, stalls) = paged.look();
+        let sum = |state| {
+            let runs = look.pages.iter().filter(|run| run.state == state);
+            runs.map(|run| run.end - run.start).sum::<u64>()
+        };
+        assert!(
+            look.resident_bytes >= PAGE as u64 && look.misses == 1 && stalls.count() == 1,
+            "{look:?}"
+        );
+        assert_eq!(sum(State::Resident), look.resident_bytes);
+        assert_eq!(sum(State::Reserved), look.bytes - look.resident_bytes);
+    }
+}
