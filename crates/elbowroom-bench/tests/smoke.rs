@@ -9,17 +9,7 @@ use serde_json::Value;
 
 /// Returns the command for the program with these arguments, under an emulator if one is needed.
 fn bench(args: &[&str]) -> Command {
-    let program = env!("CARGO_BIN_EXE_elbowroom-bench");
-    let runner = env::var("ELBOWROOM_TEST_RUNNER").unwrap_or_default();
-    let mut words = runner.split_whitespace();
-    let mut command = match words.next() {
-        Some(emulator) => {
-            let mut command = Command::new(emulator);
-            command.args(words).arg(program);
-            command
-        }
-        None => Command::new(program),
-    };
+    let mut command = elbowroom_testing::command(env!("CARGO_BIN_EXE_elbowroom-bench"));
     command.args(args);
     command
 }
@@ -30,7 +20,7 @@ fn list(value: &Value) -> &[Value] {
 
 #[test]
 fn a_quick_report_is_whole() {
-    if env::var("ELBOWROOM_TEST_RUNNER").is_ok_and(|runner| runner.contains("qemu")) {
+    if elbowroom_testing::is_emulated() {
         return eprintln!(
             "an emulator's figures mean nothing, because its clocks and threads are not the machine's"
         );

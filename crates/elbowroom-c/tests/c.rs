@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;
 
+use elbowroom_testing::is_emulated;
+
 const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
 const SCRATCH: &str = env!("CARGO_TARGET_TMPDIR");
 
@@ -22,10 +24,6 @@ fn is_there(program: &str, arguments: &[&str]) -> bool {
         eprintln!("skipped: {program} {} does not work", arguments.join(" "));
     }
     is_there
-}
-
-fn is_emulated() -> bool {
-    std::env::var_os("ELBOWROOM_TEST_RUNNER").is_some()
 }
 
 /// Returns whether programs can be compiled and run here. In continuous integration they must be.

@@ -15,8 +15,7 @@ use elbowroom_map::{Kind, Snapshot, State, Wanted};
 
 /// Returns whether address spaces can be read on this platform. An emulator's /proc shows parts of the host's.
 fn is_known_here() -> bool {
-    let runner = std::env::var("ELBOWROOM_TEST_RUNNER").unwrap_or_default();
-    runner.trim().is_empty() && cfg!(any(target_os = "linux", windows))
+    !elbowroom_testing::is_emulated() && cfg!(any(target_os = "linux", windows))
 }
 
 /// Returns a region of 64 pages: 8 touched, 4 more committed, and reserved ones at both ends.

@@ -31,7 +31,7 @@ mod unix {
     use elbowroom::{Growth, Region, Verdict, fault, page_size};
     use libtest_mimic::{Arguments, Failed, Trial};
 
-    use crate::common::{child, emulated, times};
+    use crate::common::{child, is_emulated, times};
 
     /// Every role, and the signal that its process must die of; 0 if it must exit normally.
     const ROLES: &[(&str, fn(), i32)] = &[
@@ -272,7 +272,7 @@ mod unix {
     }
 
     fn full_stderr() {
-        if emulated() {
+        if is_emulated() {
             // The emulator reports the signal on the same standard error, and waits for room.
             install(&action(libc::SIG_DFL));
             // SAFETY: raise(3) has no preconditions.
@@ -473,7 +473,7 @@ mod unix {
         assert_eq!(result, 0);
         let error = region.try_write(page_size(), 1u8).unwrap_err();
         assert!(error.is_protected(), "{error}");
-        if !emulated() {
+        if !is_emulated() {
             assert_eq!(region.stats().faults, faults + 1);
         }
         // Maps something there again, so that the region's release only unmaps its own memory.
@@ -511,7 +511,7 @@ mod unix {
         let program = std::env::current_exe().unwrap();
         let examples = program.parent()?.parent()?.join("examples");
         let path = examples.join(format!("lib{name}{}", std::env::consts::DLL_SUFFIX));
-        if emulated() || !path.exists() {
+        if is_emulated() || !path.exists() {
             eprintln!("skipped: {} is not there", path.display());
             return None;
         }
@@ -608,7 +608,7 @@ mod unix {
 
     /// A signal handler forks while the thread that it interrupts makes and releases regions.
     fn forking_signal_handler() {
-        if emulated() {
+        if is_emulated() {
             // A fork takes an emulator's own locks, which the interrupted thread may hold.
             return;
         }
@@ -678,7 +678,7 @@ mod unix {
     /// allocator whose lock a waiting thread holds.
     fn reader_allocates_nothing() {
         use elbowroom::Backend;
-        let threads = if emulated() { 20 } else { 300 };
+        let threads = if is_emulated() { 20 } else { 300 };
         let arrived = std::sync::Arc::new(AtomicUsize::new(0));
         let all = std::sync::Arc::clone(&arrived);
         let region = Region::builder(1000 * page_size())

@@ -1,7 +1,5 @@
 //! A short run finds nothing, and the same seed repeats the same operations.
 
-use std::process::Command;
-
 /// How a run ended.
 #[derive(Debug)]
 struct Outcome {
@@ -10,22 +8,8 @@ struct Outcome {
     stderr: String,
 }
 
-/// Returns the words of ELBOWROOM_TEST_RUNNER, the emulator that programs for this platform need.
-fn runner() -> Vec<String> {
-    let runner = std::env::var("ELBOWROOM_TEST_RUNNER").unwrap_or_default();
-    runner.split_whitespace().map(str::to_owned).collect()
-}
-
 fn run(args: &str) -> Outcome {
-    let program = env!("CARGO_BIN_EXE_elbowroom-stress");
-    let mut command = match runner().split_first() {
-        Some((first, rest)) => {
-            let mut command = Command::new(first);
-            command.args(rest).arg(program);
-            command
-        }
-        None => Command::new(program),
-    };
+    let mut command = elbowroom_testing::command(env!("CARGO_BIN_EXE_elbowroom-stress"));
     let output = command.args(args.split_whitespace()).output().unwrap();
     Outcome {
         status: output.status.code().expect("ended by itself"),
@@ -50,7 +34,11 @@ fn done(table: &str) -> Vec<(String, u64)> {
 
 #[test]
 fn a_short_stress_finds_nothing_and_does_the_same_again() {
-    let steps = if !runner().is_empty() { 300 } else { 3000 };
+    let steps = if elbowroom_testing::is_emulated() {
+        300
+    } else {
+        3000
+    };
     let again = format!("--threads 3 --seed 11 --steps {steps}");
     let outcomes = [run(&again), run(&again)];
     for outcome in &outcomes {

@@ -1,6 +1,7 @@
 //! `elbowroom bench`: every mechanism has its line, measured or with a reason, however little there is to measure.
 
-use crate::common::{self, Outcome, elbowroom, run};
+use crate::common::{Outcome, elbowroom, run};
+use elbowroom_testing::is_emulated;
 use serde_json::Value;
 
 /// The smallest measurement, because faults are slow under an emulator.
@@ -18,7 +19,7 @@ const EVERYWHERE: [&str; 6] = [
 
 /// Returns whether faults or processes are slow on this platform.
 fn is_slow() -> bool {
-    common::runner().is_some() || cfg!(windows)
+    is_emulated() || cfg!(windows)
 }
 
 fn mechanisms(table: &Value) -> &Vec<Value> {
@@ -208,7 +209,7 @@ fn more_than_there_is_is_refused_before_it_is_taken() {
 #[test]
 fn with_little_memory_it_measures_less_or_refuses() {
     use std::process::Command;
-    if common::runner().is_some() {
+    if is_emulated() {
         return;
     }
     let limited = |kib: u64| {

@@ -1,7 +1,8 @@
 //! `elbowroom compare`: both ways work where there is memory, and on touch where there is not.
 
-use crate::common::{self, run};
+use crate::common::run;
 use elbowroom::page_size;
+use elbowroom_testing::is_emulated;
 
 #[test]
 fn small_sizes_work_both_ways() {
@@ -29,7 +30,7 @@ fn small_sizes_work_both_ways() {
 /// The claim of Microsoft's page, without arguments: committing up front fails if the system limits commits.
 #[test]
 fn without_sizes_it_takes_more_than_can_be_committed() {
-    if common::runner().is_some() {
+    if is_emulated() {
         return;
     }
     let json = run("compare --json").json();
@@ -51,7 +52,7 @@ fn without_sizes_it_takes_more_than_can_be_committed() {
 #[cfg(target_os = "linux")]
 #[test]
 fn the_figures_are_those_of_each_way() {
-    if common::runner().is_some() {
+    if is_emulated() {
         return;
     }
     let json = run("compare --reserve 32MiB --touch 8MiB --growth 16 --json").json();
@@ -94,11 +95,7 @@ fn the_table_is_aligned() {
 #[test]
 fn a_size_too_large_up_front_is_committed_on_touch() {
     // An emulator takes long for the bookkeeping of 1 TiB.
-    let reserve: u64 = if common::runner().is_some() {
-        1 << 30
-    } else {
-        1 << 40
-    };
+    let reserve: u64 = if is_emulated() { 1 << 30 } else { 1 << 40 };
     let outcome = run(&format!("compare --reserve {reserve} --touch 2MiB --json"));
     assert_eq!(outcome.status, 0, "{outcome:?}");
     let json = outcome.json();
@@ -114,7 +111,7 @@ fn a_size_too_large_up_front_is_committed_on_touch() {
         && outcome.stderr.contains(&format!("iB ({reserve} bytes): "));
     assert_eq!(told, !json["up_front"]["error"].is_null(), "{outcome:?}");
 
-    if common::runner().is_none() && refuses_a_tebibyte() {
+    if !is_emulated() && refuses_a_tebibyte() {
         assert_eq!(json["up_front"]["error"]["os_code"], 12, "{json}");
     }
 }

@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use crate::common::{self, Outcome, elbowroom, run};
 use elbowroom::page_size;
+use elbowroom_testing::is_emulated;
 
 const PAGE_FAULT: &str = "Exception is a page fault.\n";
 const COMMITTED: &str = "Exception is a page fault.\nAllocating another page.\n";
@@ -83,11 +84,7 @@ fn the_page_limit_can_be_chosen() {
 
 #[test]
 fn reserving_more_changes_nothing() {
-    let reserve = if common::runner().is_some() {
-        "64MiB"
-    } else {
-        "64GiB"
-    };
+    let reserve = if is_emulated() { "64MiB" } else { "64GiB" };
     succeeds(
         &format!("demo --reserve {reserve}"),
         &transcript(80, "Release succeeded.\n"),
@@ -311,7 +308,7 @@ fn drawings_are_written() {
 #[test]
 fn json_tells_what_was_charged() {
     // An emulator's own memory is in the figures, and Wine has no commit charge.
-    if common::runner().is_some() || cfg!(not(target_os = "linux")) {
+    if is_emulated() || cfg!(not(target_os = "linux")) {
         return;
     }
     let cost = &run("demo --json").json()["cost"];

@@ -1,10 +1,11 @@
 //! `elbowroom map`: its figures, compared with known regions and other tools, and its errors.
 
 use crate::common::{self, run};
+use elbowroom_testing::is_emulated;
 
 /// Returns whether address spaces can be read on this platform. An emulator's /proc shows parts of the host's.
 fn is_known_here() -> bool {
-    common::runner().is_none() && cfg!(any(target_os = "linux", windows))
+    !is_emulated() && cfg!(any(target_os = "linux", windows))
 }
 
 #[test]

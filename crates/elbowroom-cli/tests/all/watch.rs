@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use crate::common::{self, run};
+use crate::common::run;
+use elbowroom_testing::is_emulated;
 
 #[test]
 fn a_snapshot_needs_no_terminal() {
@@ -31,7 +32,7 @@ fn a_snapshot_needs_no_terminal() {
     let json = run("watch --workload seed --json").json();
     assert_eq!(json["regions"][0]["committed_bytes"], 80 * page);
     assert_eq!(json["regions"][0]["faults"], 80);
-    if common::runner().is_none() && cfg!(any(target_os = "linux", windows)) {
+    if !is_emulated() && cfg!(any(target_os = "linux", windows)) {
         assert_eq!(json["regions"][0]["resident_bytes"], 80 * page);
     }
     assert_eq!(json["largest_window_bytes"], page);
@@ -194,7 +195,7 @@ fn without_a_terminal_it_says_what_to_do() {
 
 /// Returns whether another process can be read, natively.
 fn can_follow() -> bool {
-    cfg!(target_os = "linux") && common::runner().is_none()
+    cfg!(target_os = "linux") && !is_emulated()
 }
 
 #[test]
@@ -239,7 +240,7 @@ mod in_a_terminal {
 
     /// Starts `elbowroom watch` in a terminal.
     fn watch(columns: u16, rows: u16, args: &str, environment: &str) -> Option<Terminal> {
-        if common::runner().is_some() {
+        if is_emulated() {
             eprintln!("skipped: an emulator is in between");
             return None;
         }

@@ -5,21 +5,11 @@ pub(crate) mod terminal;
 
 pub(crate) mod files;
 
-use std::env;
 use std::process::{Command, Output};
 
 /// Returns the command with these arguments, separated by spaces.
 pub(crate) fn elbowroom(args: &str) -> Command {
-    let program = env!("CARGO_BIN_EXE_elbowroom");
-    let mut command = match runner() {
-        Some(runner) => {
-            let mut words = runner.split_whitespace();
-            let mut command = Command::new(words.next().unwrap());
-            command.args(words).arg(program);
-            command
-        }
-        None => Command::new(program),
-    };
+    let mut command = elbowroom_testing::command(env!("CARGO_BIN_EXE_elbowroom"));
     command.args(args.split_whitespace());
     command
 }
@@ -31,13 +21,6 @@ pub(crate) fn run(args: &str) -> Outcome {
         .output()
         .or_else(|_| elbowroom(args).output());
     Outcome::new(output.unwrap())
-}
-
-/// Returns the emulator that programs for this platform need.
-pub(crate) fn runner() -> Option<String> {
-    env::var("ELBOWROOM_TEST_RUNNER")
-        .ok()
-        .filter(|runner| !runner.trim().is_empty())
 }
 
 /// The output and the status of a run.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use elbowroom_pager::{Error, MemoryStore, Store, StoreError};
+pub(crate) use elbowroom_testing::is_emulated;
 
 /// How a call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,11 +182,6 @@ impl Random {
     pub(crate) fn below(&mut self, end: usize) -> usize {
         (self.number() % end as u64) as usize
     }
-}
-
-/// Whether the tests run under an emulator, which shows another process's memory.
-pub(crate) fn is_emulated() -> bool {
-    std::env::var("ELBOWROOM_TEST_RUNNER").is_ok_and(|runner| !runner.trim().is_empty())
 }
 
 /// Gives rustls a provider of cryptography, which stores that a program builds itself need.

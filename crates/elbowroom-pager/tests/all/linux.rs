@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use elbowroom_pager::PagedArray;
+use elbowroom_testing::ControlGroup;
 
 use crate::common::{Random, TempFile, is_emulated};
 
@@ -53,7 +54,10 @@ fn the_limit_holds_for_the_process() {
 #[ignore = "run by the_limit_holds_for_the_process in a process of its own"]
 fn in_a_small_control_group() {
     const THREADS: usize = 8;
-    let group = ControlGroup::enter(LIMIT + OTHER);
+    let group = ControlGroup::new(LIMIT + OTHER);
+    if let Some(group) = &group {
+        group.enter().unwrap();
+    }
     println!(
         "control group: {}",
         if group.is_some() {
@@ -120,48 +124,6 @@ fn in_a_small_control_group() {
             .find_map(|line| line.strip_prefix(name))
             .unwrap();
         println!("{name} {}", line.trim());
-    }
-}
-
-/// A control group with a memory limit, with this process in it, where one can be made.
-struct ControlGroup {
-    group: PathBuf,
-    home: PathBuf,
-}
-
-impl ControlGroup {
-    fn enter(limit: usize) -> Option<ControlGroup> {
-        for (home, file) in [
-            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
-            ("/sys/fs/cgroup", "memory.max"),
-        ] {
-            let home = PathBuf::from(home);
-            let group = home.join(format!("elbowroom-pager-{}", std::process::id()));
-            if fs::create_dir(&group).is_err() {
-                continue;
-            }
-            let id = std::process::id().to_string();
-            let put = fs::write(group.join(file), limit.to_string());
-            if put
-                .and_then(|()| fs::write(group.join("cgroup.procs"), id))
-                .is_ok()
-            {
-                return Some(ControlGroup { group, home });
-            }
-            let _ = fs::remove_dir(&group);
-        }
-        None
-    }
-}
-
-impl Drop for ControlGroup {
-    fn drop(&mut self) {
-        // A group that is in use cannot be removed.
-        let _ = fs::write(
-            self.home.join("cgroup.procs"),
-            std::process::id().to_string(),
-        );
-        let _ = fs::remove_dir(&self.group);
     }
 }
 

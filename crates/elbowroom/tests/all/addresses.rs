@@ -19,7 +19,7 @@ fn limit_addresses(bytes: u64) {
 #[test]
 fn address_space_is_shared() {
     // An emulator's own addresses count, too.
-    if common::emulated() {
+    if common::is_emulated() {
         return;
     }
     for case in [

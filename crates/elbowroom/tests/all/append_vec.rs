@@ -694,7 +694,7 @@ const _: () = {
 
 #[test]
 fn a_vector_that_is_told_no_maximum() {
-    if common::emulated() {
+    if common::is_emulated() {
         return;
     }
     let mut vec: AppendVec<u16> = (0..3000).collect();

@@ -748,7 +748,7 @@ fn small_arenas_take_over_each_other_s_pages() {
 #[allow(unsafe_code, reason = "asks the kernel which pages are in memory")]
 fn a_gap_for_an_alignment_stays_out_of_memory() {
     use std::alloc::Layout;
-    if common::emulated() {
+    if common::is_emulated() {
         return;
     }
     const ALIGNMENT: usize = 1 << 30;

@@ -213,7 +213,7 @@ fn a_boxed_value_is_dropped_where_its_owner_is() {
 
 #[test]
 fn an_arena_that_begins_with_a_capacity() {
-    if crate::common::emulated() {
+    if crate::common::is_emulated() {
         return;
     }
     let arena = Arena::with_capacity(100_000);

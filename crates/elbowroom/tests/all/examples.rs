@@ -10,7 +10,7 @@ fn output(name: &str) -> Option<String> {
     let tests = std::env::current_exe().unwrap();
     let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
     let path = tests.parent()?.parent()?.join("examples").join(file);
-    if common::emulated() || !path.exists() {
+    if common::is_emulated() || !path.exists() {
         eprintln!("skipped: {} is not there", path.display());
         return None;
     }

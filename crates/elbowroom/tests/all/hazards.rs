@@ -62,7 +62,7 @@ mod linux {
     fn a_commit_beyond_all_memory_is_refused_by_name() {
         // Mode 1 grants everything; the others refuse one commit of more than memory and swap.
         let mode = fs::read_to_string("/proc/sys/vm/overcommit_memory").unwrap_or_default();
-        if common::emulated() || mode.trim() == "1" {
+        if common::is_emulated() || mode.trim() == "1" {
             return;
         }
         let kib = |text: &str| {
@@ -93,7 +93,7 @@ mod linux {
 
     #[test]
     fn a_data_limit_is_a_named_error() {
-        if common::emulated() {
+        if common::is_emulated() {
             return;
         }
         let output = apart("all::hazards::linux::with_a_data_limit");
@@ -139,7 +139,7 @@ mod linux {
             // SAFETY: a page of the region, which nothing refers to.
             unsafe { libc::madvise(page.cast(), page_size(), advice) }
         };
-        if common::emulated() || advise(MADV_GUARD_INSTALL) != 0 {
+        if common::is_emulated() || advise(MADV_GUARD_INSTALL) != 0 {
             eprintln!("this kernel has no guard regions (Linux 6.13)");
             return;
         }

@@ -7,6 +7,7 @@ use crate::common;
 use std::fs;
 
 use elbowroom::{Backend, Budget, Growth, Region, RegionBuilder, Reservation, page_size};
+use elbowroom_testing::ControlGroup;
 
 /// The lines of /proc/self/smaps for the mappings that overlap `len` bytes at `address`.
 fn smaps(address: usize, len: usize) -> Vec<Vec<String>> {
@@ -48,7 +49,7 @@ fn charged(address: usize, len: usize) -> usize {
 
 /// Under an emulator, smaps shows the emulator's own view.
 fn skip() -> bool {
-    common::emulated()
+    common::is_emulated()
 }
 
 #[test]
@@ -245,9 +246,12 @@ fn with_a_tight_limit() {
             set(libc::RLIMIT_DATA, limit);
             None
         }
-        _ => match control_group(limit) {
-            Some(group) => Some(group),
-            None => return println!("no control group can be made here"),
+        _ => match ControlGroup::new(limit) {
+            Some(group) => {
+                group.enter().unwrap();
+                Some(group)
+            }
+            None => return,
         },
     };
     if group.is_some() {
@@ -276,34 +280,7 @@ fn with_a_tight_limit() {
         .build()
         .unwrap();
     assert!(tight.try_fill(0..1 << 26, 1).unwrap_err().is_limit());
-    drop((region, tight));
-    if let Some((group, home)) = group {
-        // A group in use cannot be removed, so the process leaves it.
-        fs::write(home.join("cgroup.procs"), std::process::id().to_string()).unwrap();
-        fs::remove_dir(group).unwrap();
-    }
-}
-
-/// Moves this process into a new control group with this much memory, if it may. Returns the group and the previous
-/// one.
-fn control_group(limit: usize) -> Option<(std::path::PathBuf, std::path::PathBuf)> {
-    for (root, file) in [
-        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
-        ("/sys/fs/cgroup", "memory.max"),
-    ] {
-        let home = std::path::PathBuf::from(root);
-        let group = home.join(format!("elbowroom-test-{}", std::process::id()));
-        if fs::create_dir(&group).is_err() {
-            continue;
-        }
-        let put = fs::write(group.join(file), limit.to_string())
-            .and_then(|()| fs::write(group.join("cgroup.procs"), std::process::id().to_string()));
-        match put {
-            Ok(()) => return Some((group, home)),
-            Err(_) => drop(fs::remove_dir(&group)),
-        }
-    }
-    None
+    drop((region, tight, group));
 }
 
 #[test]

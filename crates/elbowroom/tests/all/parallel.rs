@@ -124,7 +124,7 @@ fn vectors_are_filled_in_parallel_and_in_order() {
         .chain(serial().filter(|n| n % 2 == 0));
     assert!(vec.iter().copied().eq(expected));
     // The default maximum is too much for an emulator.
-    if !common::emulated() {
+    if !common::is_emulated() {
         assert!(
             squares()
                 .collect::<ReservedVec<_>>()

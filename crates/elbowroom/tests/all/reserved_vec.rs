@@ -34,7 +34,7 @@ fn panic_of<R>(deed: impl FnOnce() -> R) -> String {
 #[test]
 fn grows_without_moving() {
     // Less under an emulator, which brings in each page by itself.
-    let bytes: usize = if common::emulated() || cfg!(windows) {
+    let bytes: usize = if common::is_emulated() || cfg!(windows) {
         64 << 20
     } else {
         1 << 30

@@ -199,7 +199,7 @@ fn filters_nest_until_there_are_too_many() {
             .build()
             .unwrap();
         // On Windows filters nest on the thread's own stack.
-        if common::emulated() || cfg!(windows) {
+        if common::is_emulated() || cfg!(windows) {
             break;
         }
     }
@@ -207,7 +207,7 @@ fn filters_nest_until_there_are_too_many() {
     // committed and ends in the same way. No thread waits for a frame that only it could give back.
     assert_eq!(
         chain.try_write(0, 1u8).is_err(),
-        !(common::emulated() || cfg!(windows))
+        !(common::is_emulated() || cfg!(windows))
     );
 }
 

@@ -386,7 +386,7 @@ mod linux {
 
     #[test]
     fn a_sandbox_that_forbids_it_is_named() {
-        if !common::emulated() && !common::userfault_backends().is_empty() {
+        if !common::is_emulated() && !common::userfault_backends().is_empty() {
             let text = alone("all::userfault::linux::where_seccomp_forbids_it");
             assert!(
                 text.contains("seccomp") && text.contains("cannot set up userfaultfd"),
@@ -760,7 +760,7 @@ mod linux {
 
     #[test]
     fn without_privilege_it_says_what_is_needed() {
-        if !common::emulated() && served(1).is_some() {
+        if !common::is_emulated() && served(1).is_some() {
             let text = alone("all::userfault::linux::where_privilege_is_missing");
             assert!(
                 text.contains("CAP_SYS_PTRACE") && text.contains("Backend::Userfault"),

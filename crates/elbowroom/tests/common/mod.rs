@@ -1,25 +1,13 @@
 //! Helpers that several test programs share.
 
-#![allow(dead_code, reason = "each test program uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test program uses its part")]
 
 use std::env;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use elbowroom::{Backend, Region};
-
-/// The words of ELBOWROOM_TEST_RUNNER, through which programs are started under an emulator.
-fn runner() -> Vec<String> {
-    let runner = env::var("ELBOWROOM_TEST_RUNNER").unwrap_or_default();
-    runner.split_whitespace().map(str::to_owned).collect()
-}
-
-/// Whether the tests run under a user-mode emulator, whose own tables grow with every page that is reserved.
-pub(crate) fn emulated() -> bool {
-    runner()
-        .first()
-        .is_some_and(|program| program.contains("qemu"))
-}
+pub(crate) use elbowroom_testing::is_emulated;
 
 /// Returns the bytes of `count` pages.
 pub(crate) fn page(count: usize) -> usize {
@@ -29,7 +17,7 @@ pub(crate) fn page(count: usize) -> usize {
 /// Returns a very large size: 16 TiB, or less if an emulator keeps data for every reserved page.
 pub(crate) fn vast() -> usize {
     match () {
-        () if emulated() => 4 << 30,
+        () if is_emulated() => 4 << 30,
         // Wine keeps a byte for each page.
         () if cfg!(windows) => 1 << 40,
         () => 16 << 40,
@@ -38,7 +26,7 @@ pub(crate) fn vast() -> usize {
 
 /// Returns how many times to try something: fewer under an emulator, which is about fifty times slower.
 pub(crate) fn times(natively: u32) -> u32 {
-    if emulated() {
+    if is_emulated() {
         natively.div_ceil(10)
     } else {
         natively
@@ -57,14 +45,7 @@ impl Drop for SetWhenDropped<'_> {
 /// Returns a command that runs this test program again with ROLE set.
 pub(crate) fn child(role: &str) -> Command {
     let program = env::current_exe().expect("the test program's own path");
-    let mut command = match runner().split_first() {
-        Some((runner, arguments)) => {
-            let mut command = Command::new(runner);
-            command.args(arguments).arg(program);
-            command
-        }
-        None => Command::new(program),
-    };
+    let mut command = elbowroom_testing::command(program);
     command.env("ROLE", role).env_remove("RUST_BACKTRACE");
     command
 }

@@ -48,7 +48,7 @@ pub(super) fn map_empty_file(region: &Region, page: usize) {
 }
 
 pub(super) fn bus_error() {
-    if crate::common::emulated() {
+    if crate::common::is_emulated() {
         // QEMU 7 does not pass on the address of a bus error.
         return;
     }

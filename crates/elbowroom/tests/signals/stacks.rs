@@ -143,7 +143,7 @@ pub(super) fn refused_by_the_system(region: &Region) {
 }
 
 pub(super) fn small_alternate_stack() {
-    if crate::common::emulated() {
+    if crate::common::is_emulated() {
         return;
     }
     install(

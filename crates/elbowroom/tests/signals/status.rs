@@ -21,7 +21,7 @@ pub(super) fn status() {
     assert_eq!(places(), [Place::First; 2]);
     // A thread of an emulator's own may block them.
     assert!(
-        status().is_good() || crate::common::emulated(),
+        status().is_good() || crate::common::is_emulated(),
         "{}",
         status()
     );
@@ -50,7 +50,7 @@ pub(super) fn status() {
     first.try_write(2 * page_size(), 1u8).unwrap();
     assert_eq!(places(), [Place::Behind, Place::First]);
     assert!(
-        status().is_good() || crate::common::emulated(),
+        status().is_good() || crate::common::is_emulated(),
         "{}",
         status()
     );
@@ -91,7 +91,7 @@ pub(super) fn blocked_for_a_moment() {
 
 pub(super) fn status_of_threads() {
     // Under an emulator, /proc shows the emulator's masks.
-    if crate::common::emulated() {
+    if crate::common::is_emulated() {
         return;
     }
     let _region = region();

@@ -7,10 +7,11 @@
 
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::process::Command;
 
 use super::*;
-use crate::common::{self, Outcome, elbowroom};
+use crate::common::{Outcome, elbowroom};
+use elbowroom_testing::{ControlGroup, is_emulated};
 
 mod system_calls;
 
@@ -20,7 +21,7 @@ use system_calls::{filter, install};
 fn in_a_place(
     prepare: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
 ) -> Option<(Value, i32)> {
-    if common::runner().is_some() {
+    if is_emulated() {
         return None;
     }
     let mut command = elbowroom("doctor --json");
@@ -127,7 +128,7 @@ fn a_limit_on_data_is_found() {
 #[test]
 fn without_privileges_there_is_less_of_userfaultfd() {
     // SAFETY: no preconditions.
-    if common::runner().is_some() || unsafe { libc::geteuid() } != 0 {
+    if is_emulated() || unsafe { libc::geteuid() } != 0 {
         return;
     }
     let nobody = 65_534;
@@ -152,63 +153,23 @@ fn without_privileges_there_is_less_of_userfaultfd() {
     assert_eq!(finding(&json, "commit_on_touch")["level"], "ok");
 }
 
-/// The folder of this process's memory group, and the name of its limit, where a group can be made inside.
-fn memory_group() -> Option<(PathBuf, &'static str)> {
-    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let path = |of: &str| {
-        groups
-            .lines()
-            .find_map(|line| line.split_once(of))
-            .map(|(_, path)| path.to_owned())
-    };
-    let (root, path, file) = match (path(":memory:"), path("0::")) {
-        (Some(path), _) => ("/sys/fs/cgroup/memory", path, "memory.limit_in_bytes"),
-        (None, path) => ("/sys/fs/cgroup", path?, "memory.max"),
-    };
-    Some((PathBuf::from(format!("{root}{path}")), file))
-}
-
-/// A control group that is removed when it is dropped.
-struct Group(PathBuf);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir(&self.0);
-    }
-}
-
 /// Needs the right to make control groups: root's, or a delegated group.
 #[test]
 fn a_small_control_group_is_found() {
-    if common::runner().is_some() {
+    if is_emulated() {
         return;
     }
-    let Some((folder, file)) = memory_group() else {
+    let Some(group) = ControlGroup::new(192 << 20) else {
         return;
     };
-    let folder = folder.join(format!("elbowroom-doctor-{}", std::process::id()));
-    if std::fs::create_dir(&folder).is_err() {
-        eprintln!("skipped: no group can be made in {}", folder.display());
-        return;
-    }
-    let group = Group(folder);
-    let limit_file = group.0.join(file);
-    if std::fs::write(&limit_file, format!("{}", 192 << 20)).is_err() {
-        eprintln!("skipped: {} cannot be written", limit_file.display());
-        return;
-    }
-    let processes = std::ffi::CString::new(group.0.join("cgroup.procs").to_str().unwrap()).unwrap();
-    let place = in_a_place(move || {
-        // SAFETY: the path ends with a zero byte.
-        let file = unsafe { libc::open(processes.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) };
-        // SAFETY: the pointer is to one readable byte. "0" stands for the writing process (cgroups(7)).
-        match unsafe { libc::write(file, c"0".as_ptr().cast(), 1) } {
-            1 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
-    });
-    let Some((json, status)) = place else { return };
-    assert_eq!(status, 0);
+    let (processes, program) = (group.processes(), env!("CARGO_BIN_EXE_elbowroom"));
+    let script = format!(
+        "echo 0 > {} && exec {program} doctor --json",
+        processes.display()
+    );
+    let outcome = Outcome::new(Command::new("sh").args(["-c", &script]).output().unwrap());
+    let json = outcome.json();
+    assert_eq!(outcome.status, 0);
     let limits = finding(&json, "cgroup_memory");
     let ours = limits["value"]
         .as_array()
@@ -216,7 +177,7 @@ fn a_small_control_group_is_found() {
         .iter()
         .find(|limit| limit["limit_bytes"] == 192 << 20);
     assert!(
-        ours.is_some_and(|ours| ours["file"] == limit_file.to_str().unwrap()),
+        ours.is_some_and(|ours| ours["file"] == group.limit_file.to_str().unwrap()),
         "{limits}"
     );
     let budget = finding(&json, "process_budget");
@@ -326,7 +287,7 @@ fn on_a_terminal(variables: &[(&str, &str)]) -> Option<String> {
 
 #[test]
 fn terminals_get_colours_unless_they_are_unwanted() {
-    if common::runner().is_some() {
+    if is_emulated() {
         return;
     }
     let Some(colourful) = on_a_terminal(&[]) else {

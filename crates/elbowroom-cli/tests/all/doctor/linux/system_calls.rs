@@ -2,12 +2,11 @@
 
 #![allow(unsafe_code, reason = "a filter of system calls, in a child")]
 
+use elbowroom_testing::is_emulated;
 use std::io;
 
 use elbowroom::inject::{self, Call};
 use elbowroom::{Backend, Growth, Region, Verdict, page_size};
-
-use crate::common;
 
 /// Lines of `USE: CALL CALL …`. The calls of the first use belong to every other.
 const LIST: &str = include_str!("../../../../src/os/linux/doctor/system_calls.txt");
@@ -173,7 +172,7 @@ fn signal_of(use_: &str, calls: &[libc::c_long]) -> i32 {
 #[test]
 fn the_list_is_what_the_library_calls() {
     // Another C library may make other system calls for its own memory.
-    if common::runner().is_some() || !cfg!(target_env = "gnu") {
+    if is_emulated() || !cfg!(target_env = "gnu") {
         return;
     }
     let number = |name: &str| {
