@@ -27,28 +27,22 @@ impl Usage {
     }
 
     pub(crate) fn since(&self, before: &Usage) -> Change {
-        let change = |now: Option<u64>, then: Option<u64>| Some(now?.wrapping_sub(then?) as i64);
+        let change = |figure: fn(&Usage) -> Option<u64>| {
+            Some(figure(self)?.wrapping_sub(figure(before)?) as i64)
+        };
         Change {
-            system_commit_growth_bytes: change(
-                self.system_commit_bytes,
-                before.system_commit_bytes,
-            ),
-            process_commit_growth_bytes: change(
-                self.process_commit_bytes,
-                before.process_commit_bytes,
-            ),
-            resident_growth_bytes: change(self.resident_bytes, before.resident_bytes),
-            kernel_faults: change(self.kernel_faults, before.kernel_faults),
+            system_commit_growth_bytes: change(|usage| usage.system_commit_bytes),
+            process_commit_growth_bytes: change(|usage| usage.process_commit_bytes),
+            resident_growth_bytes: change(|usage| usage.resident_bytes),
+            kernel_faults: change(|usage| usage.kernel_faults),
         }
     }
 }
 
 /// Returns a figure as text, or text that says that it is not known.
 pub(crate) fn known<T, D: fmt::Display>(figure: Option<T>, show: impl FnOnce(T) -> D) -> String {
-    figure.map_or_else(
-        || "not known here".to_owned(),
-        |figure| show(figure).to_string(),
-    )
+    let shown = figure.map(|figure| show(figure).to_string());
+    shown.unwrap_or_else(|| "not known here".to_owned())
 }
 
 /// Returns a time for people.

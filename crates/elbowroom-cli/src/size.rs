@@ -13,20 +13,15 @@ const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 
 /// Reads a size, which is at least one byte.
 pub(crate) fn parse(text: &str) -> Result<usize, String> {
-    let unit_at = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (digits, unit) = text.split_at(unit_at);
+    let unit = text.trim_start_matches(|char: char| char.is_ascii_digit());
+    let digits = &text[..text.len() - unit.len()];
     if digits.is_empty() {
         return Err("a size starts with a whole number, as in 64MiB".to_owned());
     }
     let power = power_of(unit)?;
     // All digits, so that only the range can be wrong.
-    let bytes = digits
-        .parse::<usize>()
-        .ok()
-        .and_then(|number| number.checked_mul(1 << (10 * power)));
-    match bytes {
+    let number = digits.parse::<usize>().ok();
+    match number.and_then(|number| number.checked_mul(1 << (10 * power))) {
         Some(0) => Err("the size must be at least one byte".to_owned()),
         Some(bytes) => Ok(bytes),
         None => Err("that is more than can be addressed".to_owned()),
@@ -50,10 +45,8 @@ fn power_of(unit: &str) -> Result<usize, String> {
             ));
         }
     }
-    Err(format!(
-        "`{unit}` is not a unit; there are {}",
-        UNITS.join(", ")
-    ))
+    let units = UNITS.join(", ");
+    Err(format!("`{unit}` is not a unit; there are {units}"))
 }
 
 /// Returns a difference with its sign.

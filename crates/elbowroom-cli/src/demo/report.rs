@@ -97,7 +97,7 @@ impl CostReport {
             stats,
             before,
             held,
-            elapsed,
+            ..
         } = cost;
         CostReport {
             reserved_bytes: stats.reserved_bytes,
@@ -108,7 +108,7 @@ impl CostReport {
             system_commit_before_bytes: before.system_commit_bytes,
             system_commit_after_bytes: held.system_commit_bytes,
             change: held.since(before),
-            elapsed_ns: nanoseconds(*elapsed),
+            elapsed_ns: nanoseconds(cost.elapsed),
         }
     }
 }

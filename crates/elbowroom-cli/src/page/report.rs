@@ -1,6 +1,6 @@
 //! The common part of the JSON objects, and the progress of long work.
 
-use elbowroom_pager::{PagedArray, Stats};
+use elbowroom_pager::PagedArray;
 use serde::Serialize;
 
 use crate::progress::Progress;
@@ -19,23 +19,15 @@ pub(super) struct Cost {
 
 impl Cost {
     pub(super) fn of<T>(array: &PagedArray<T>) -> Cost {
-        let Stats {
-            reads,
-            bytes_read,
-            hits,
-            misses,
-            evictions,
-            bytes_resident_max,
-            ..
-        } = array.stats();
+        let stats = array.stats();
         Cost {
             page_bytes: array.page_bytes(),
-            reads,
-            bytes_read,
-            hits,
-            misses,
-            evictions,
-            bytes_resident_max,
+            reads: stats.reads,
+            bytes_read: stats.bytes_read,
+            hits: stats.hits,
+            misses: stats.misses,
+            evictions: stats.evictions,
+            bytes_resident_max: stats.bytes_resident_max,
         }
     }
 }

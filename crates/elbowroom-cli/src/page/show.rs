@@ -1,6 +1,5 @@
 //! The contents of a file: its description, its elements in order, and elements at indices.
 
-use std::fmt::Write as _;
 use std::io::{self, BufRead, BufWriter, Write};
 
 use elbowroom_pager::PagedArray;
@@ -70,31 +69,24 @@ fn describe<T: Number>(opened: Opened<'_>, dtype: Option<Dtype>) -> Result<i32, 
         return print(json(&info));
     }
     let mut text = format!("location  {}", info.location);
-    let mut row = |name: &str, value: String| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "\n{name:<8}  {value}");
-    };
+    let mut row = |name: &str, value: String| text += &format!("\n{name:<8}  {value}");
+    let elements = info.elements.map(|count| count.to_string());
     let unknown = || "not known without --dtype".to_owned();
-    row(
-        "elements",
-        info.elements
-            .map_or_else(unknown, |count| count.to_string()),
-    );
+    row("elements", elements.unwrap_or_else(unknown));
     if let Some(dtype) = info.dtype {
         row("type", dtype);
     }
     row("bytes", format!("{bytes} ({})", human(bytes as u64)));
     row("offset", info.offset.to_string());
     if let Some(npy) = &info.npy {
-        let order = if npy.fortran_order {
-            "the first axis"
-        } else {
-            "the last axis"
-        };
-        row("shape", format!("{:?}, {order} varies fastest", npy.shape));
+        let axis = if npy.fortran_order { "first" } else { "last" };
+        row(
+            "shape",
+            format!("{:?}, the {axis} axis varies fastest", npy.shape),
+        );
     }
-    if let Some(version) = &info.version {
-        row("version", version.clone());
+    if let Some(version) = info.version {
+        row("version", version);
     }
     print(text)
 }

@@ -9,26 +9,19 @@ use std::io::{self, pipe};
 use std::os::fd::AsRawFd;
 use std::ptr;
 
+use nix::errno::Errno;
+
 use crate::os::unix::isolate::{Failure, Probe, isolated};
 
 /// Maps a new page, which exists until the child ends.
 fn page() -> Result<*mut libc::c_void, i32> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    let access = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: a new mapping at an address that the kernel chooses replaces no existing memory.
-    let page = unsafe {
-        libc::mmap(
-            ptr::null_mut(),
-            size(),
-            libc::PROT_READ | libc::PROT_WRITE,
-            flags,
-            -1,
-            0,
-        )
-    };
-    if page == libc::MAP_FAILED {
-        Err(errno())
-    } else {
-        Ok(page)
+    let page = unsafe { libc::mmap(ptr::null_mut(), size(), access, flags, -1, 0) };
+    match page {
+        libc::MAP_FAILED => Err(Errno::last_raw()),
+        page => Ok(page),
     }
 }
 
@@ -36,20 +29,12 @@ fn size() -> usize {
     elbowroom::page_size()
 }
 
-/// Returns the error of the call that has just failed.
-fn errno() -> i32 {
-    io::Error::last_os_error()
-        .raw_os_error()
-        .unwrap_or(libc::EIO)
-}
-
 /// Returns the result of a system call: -1 is a failure.
 fn checked(result: libc::c_long) -> Result<u64, i32> {
-    if result == -1 {
-        Err(errno())
-    } else {
-        Ok(result as u64)
-    }
+    let result = Errno::result(result);
+    result
+        .map(|result| result as u64)
+        .map_err(|code| code as i32)
 }
 
 /// Gives advice on the page at this address.
@@ -78,8 +63,7 @@ pub(super) fn guard_install() -> Probe {
         let page = page()?;
         advise(page, MADV_GUARD_INSTALL)?;
         // The read end stays open, because writing to a pipe without readers raises a signal.
-        let (_read, write) =
-            pipe().map_err(|error| error.raw_os_error().unwrap_or(libc::EMFILE))?;
+        let (_read, write) = pipe().map_err(code)?;
         // SAFETY: the kernel reads one byte of the page on the program's behalf, and answers EFAULT where the program
         // would get a signal.
         match checked(unsafe { libc::write(write.as_raw_fd(), page, 1) } as libc::c_long) {
@@ -93,20 +77,12 @@ pub(super) fn guard_install() -> Probe {
 /// Names of anonymous mappings in /proc/PID/maps (PR_SET_VMA_ANON_NAME(2const), CONFIG_ANON_VMA_NAME).
 pub(super) fn anonymous_names() -> Probe {
     isolated(|| {
-        let name = c"elbowroom probe";
+        const VMA_NAME: i32 = libc::PR_SET_VMA_ANON_NAME;
+        let (page, name) = (page()?, c"elbowroom probe");
         // SAFETY: names the page that was just mapped; reads the zero-terminated name.
-        checked(
-            unsafe {
-                libc::prctl(
-                    libc::PR_SET_VMA,
-                    libc::PR_SET_VMA_ANON_NAME,
-                    page()?,
-                    size(),
-                    name.as_ptr(),
-                )
-            }
-            .into(),
-        )
+        let result =
+            unsafe { libc::prctl(libc::PR_SET_VMA, VMA_NAME, page, size(), name.as_ptr()) };
+        checked(result.into())
     })
 }
 
@@ -116,7 +92,7 @@ pub(super) fn procmap_query() -> Probe {
     const SIZE: u64 = 104;
     const PROCMAP_QUERY: u64 = (3 << 30) | (SIZE << 16) | ((b'f' as u64) << 8) | 17;
     // Opened here: the child may not open its own.
-    let maps = File::open("/proc/self/maps").map_err(lost)?;
+    let maps = File::open("/proc/self/maps").map_err(refused)?;
     isolated(|| {
         let mut query = [0u64; SIZE as usize / 8];
         query[0] = SIZE;
@@ -131,18 +107,12 @@ pub(super) fn procmap_query() -> Probe {
 
 /// PAGEMAP_SCAN: which pages are resident, huge or swapped, by ranges (since 6.7).
 pub(super) fn pagemap_scan() -> Probe {
-    let pagemap = File::open("/proc/self/pagemap").map_err(lost)?;
+    let pagemap = File::open("/proc/self/pagemap").map_err(refused)?;
     isolated(|| {
         // _IOWR('f', 16, struct pm_scan_arg), whose size is 96 bytes.
         const PAGEMAP_SCAN: u64 = (3 << 30) | (96 << 16) | ((b'f' as u64) << 8) | 16;
         // SAFETY: the kernel reads its argument first, and there is nothing at this address: it writes nowhere.
-        let result = unsafe {
-            libc::ioctl(
-                pagemap.as_raw_fd(),
-                PAGEMAP_SCAN as _,
-                ptr::null_mut::<u8>(),
-            )
-        };
+        let result = unsafe { libc::ioctl(pagemap.as_raw_fd(), PAGEMAP_SCAN as _, 0usize) };
         match checked(result.into()) {
             // A kernel without the request does not look at its argument, and refuses with ENOTTY.
             Err(libc::EFAULT) => Ok(0),
@@ -152,8 +122,12 @@ pub(super) fn pagemap_scan() -> Probe {
     })
 }
 
-fn lost(error: io::Error) -> Failure {
-    Failure::Refused(error.raw_os_error().unwrap_or(libc::EIO))
+fn code(error: io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(libc::EIO)
+}
+
+fn refused(error: io::Error) -> Failure {
+    Failure::Refused(code(error))
 }
 
 /// The ways to a userfaultfd.
@@ -179,24 +153,19 @@ pub(super) fn userfaultfd(door: Door) -> Probe {
     isolated(|| {
         let fd = match door {
             Door::Device => {
-                let opened = OpenOptions::new()
-                    .read(true)
-                    .write(true)
-                    .open("/dev/userfaultfd");
-                let device = opened.map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
+                let mut options = OpenOptions::new();
+                let options = options.read(true).write(true);
+                let device = options.open("/dev/userfaultfd").map_err(code)?;
                 // SAFETY: makes a descriptor; the argument is flags.
                 let fd =
                     unsafe { libc::ioctl(device.as_raw_fd(), USERFAULTFD_IOC_NEW as _, flags) };
                 checked(fd.into())?
             }
             Door::Full | Door::UserMode => {
-                let mode = if door == Door::UserMode {
-                    UFFD_USER_MODE_ONLY
-                } else {
-                    0
-                };
+                let is_user_mode = i32::from(door == Door::UserMode);
+                let flags = flags | is_user_mode * UFFD_USER_MODE_ONLY;
                 // SAFETY: makes a descriptor; the argument is flags (userfaultfd(2)).
-                checked(unsafe { libc::syscall(libc::SYS_userfaultfd, flags | mode) })?
+                checked(unsafe { libc::syscall(libc::SYS_userfaultfd, flags) })?
             }
         };
         let mut api = [UFFD_API, 0, 0];
@@ -219,7 +188,7 @@ pub(super) fn address_bits() -> Probe {
             // SAFETY: a new mapping of one page at an address where nothing is (MAP_FIXED_NOREPLACE; before 4.17 it is
             // a hint, and the answer another address), gone with the child.
             let found = unsafe { libc::mmap(at, size(), libc::PROT_NONE, flags, -1, 0) };
-            found == at || (found == libc::MAP_FAILED && errno() == libc::EEXIST)
+            found == at || (found == libc::MAP_FAILED && Errno::last_raw() == libc::EEXIST)
         };
         (32..=57)
             .rev()

@@ -36,9 +36,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Refused(code) => io::Error::from_raw_os_error(*code).fmt(f),
-            Failure::Killed(libc::SIGALRM) => {
-                write!(f, "no answer within {SECONDS_MAX} seconds")
-            }
+            Failure::Killed(libc::SIGALRM) => write!(f, "no answer within {SECONDS_MAX} seconds"),
             Failure::Killed(signal) => {
                 f.write_str(&elbowroom_measure::ending(ExitStatus::from_raw(*signal)))
             }
@@ -59,23 +57,15 @@ pub(crate) fn isolated(probe: impl FnOnce() -> Result<u64, i32>) -> Probe {
     };
     // So that the pipe ends when the child does.
     drop(question);
-    let mut bytes = [0; 12];
+    let mut bytes = [0; size_of::<i128>()];
     let read = answer.read_exact(&mut bytes);
-    let status = wait(child);
-    if read.is_ok() {
-        let (code, value) = bytes.split_at(4);
-        // PANIC: 4 bytes and 8 of an array of 12.
-        let code = i32::from_ne_bytes(code.try_into().expect("4 bytes"));
-        // PANIC: the other 8 bytes of an array of 12.
-        let value = u64::from_ne_bytes(value.try_into().expect("8 bytes"));
-        return if code == 0 {
-            Ok(value)
-        } else {
-            Err(Failure::Refused(code))
-        };
-    }
-    match status {
-        Some(WaitStatus::Signaled(_, signal, _)) => Err(Failure::Killed(signal as i32)),
+    match (read, wait(child)) {
+        // An error is sent as a negative number.
+        (Ok(()), _) => match i128::from_ne_bytes(bytes) {
+            code @ ..0 => Err(Failure::Refused(-code as i32)),
+            value => Ok(value as u64),
+        },
+        (_, Some(WaitStatus::Signaled(_, signal, _))) => Err(Failure::Killed(signal as i32)),
         _ => Err(Failure::Lost("the child gave no answer".to_owned())),
     }
 }
@@ -85,17 +75,14 @@ fn in_child(probe: impl FnOnce() -> Result<u64, i32>, mut question: PipeWriter) 
     leave_nothing_behind();
     // A panic must not unwind into what the parent was doing.
     if let Ok(answer) = catch_unwind(AssertUnwindSafe(probe)) {
-        let (code, value) = match answer {
-            Ok(value) => (0, value),
+        let answer = match answer {
+            Ok(value) => i128::from(value),
             // A refusal without an error number is still a refusal.
-            Err(0) => (libc::EFAULT, 0),
-            Err(code) => (code, 0),
+            Err(0) => -i128::from(libc::EFAULT),
+            Err(code) => -i128::from(code),
         };
-        let mut bytes = [0; 12];
-        bytes[..4].copy_from_slice(&i32::to_ne_bytes(code));
-        bytes[4..].copy_from_slice(&u64::to_ne_bytes(value));
         // If the parent has ended, the answer is not needed.
-        let _ = question.write_all(&bytes);
+        let _ = question.write_all(&answer.to_ne_bytes());
     }
     // SAFETY: _exit has no preconditions; it ends the process without running the parent's exit handlers (_exit(2)).
     unsafe { libc::_exit(0) }
@@ -138,10 +125,8 @@ mod tests {
     #[test]
     fn answers_come_back() {
         assert_eq!(isolated(|| Ok(u64::MAX - 1)), Ok(u64::MAX - 1));
-        assert_eq!(
-            isolated(|| Err(libc::EPERM)),
-            Err(Failure::Refused(libc::EPERM))
-        );
+        let refused = isolated(|| Err(libc::EPERM));
+        assert_eq!(refused, Err(Failure::Refused(libc::EPERM)));
     }
 
     #[test]
@@ -157,11 +142,8 @@ mod tests {
         };
         assert_eq!(end(libc::SIGSYS), Err(Failure::Killed(libc::SIGSYS)));
         assert_eq!(end(libc::SIGTERM), Err(Failure::Killed(libc::SIGTERM)));
-        assert!(
-            Failure::Killed(libc::SIGSYS)
-                .to_string()
-                .contains("seccomp")
-        );
+        let told = Failure::Killed(libc::SIGSYS).to_string();
+        assert!(told.contains("seccomp"), "{told}");
     }
 
     #[test]

@@ -56,20 +56,16 @@ pub(crate) fn terminal_is_gone() -> bool {
     let output = io::stdout();
     let mut output = [PollFd::new(output.as_fd(), PollFlags::empty())];
     let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
-    poll(&mut output, PollTimeout::ZERO).is_ok()
-        && output[0]
-            .revents()
-            .is_some_and(|told| told.intersects(gone))
+    let told = poll(&mut output, PollTimeout::ZERO).ok();
+    let told = told.and_then(|_| output[0].revents());
+    told.is_some_and(|told| told.intersects(gone))
 }
 
 /// By the locale (locale(7)): the first of these variables that says anything decides.
 pub(crate) fn is_utf8() -> bool {
     let set = |name| env::var(name).ok().filter(|value| !value.is_empty());
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
-        .into_iter()
-        .find_map(set)
-        .unwrap_or_default()
-        .to_lowercase();
+    let mut variables = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter();
+    let locale = variables.find_map(set).unwrap_or_default().to_lowercase();
     locale.contains("utf-8") || locale.contains("utf8")
 }
 
@@ -80,19 +76,11 @@ pub(crate) fn plant_other_fault(region: &Region, page: usize) -> io::Result<()> 
     // An empty file cannot be mapped everywhere: QEMU, for one, refuses when its pages are larger than the host's.
     file.set_len(len as u64)?;
     let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_SHARED | libc::MAP_FIXED;
     // SAFETY: MAP_FIXED replaces what is mapped at `address..address + len`: one page of the region, which belongs to
     // this program alone, and which Rust has no reference into: it is only reached through accessors. The region's own
     // handling of the page, mprotect and munmap, works on any mapping.
-    let mapped = unsafe {
-        libc::mmap(
-            address.cast(),
-            len,
-            protection,
-            libc::MAP_SHARED | libc::MAP_FIXED,
-            file.as_raw_fd(),
-            0,
-        )
-    };
+    let mapped = unsafe { libc::mmap(address.cast(), len, protection, flags, file.as_raw_fd(), 0) };
     if mapped == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
@@ -103,7 +91,8 @@ pub(crate) fn plant_other_fault(region: &Region, page: usize) -> io::Result<()> 
 /// Creates a file without a name.
 fn nameless_file() -> io::Result<File> {
     let path = env::temp_dir().join(format!("elbowroom-{}", process::id()));
-    let file = OpenOptions::new()
+    let mut options = OpenOptions::new();
+    let file = options
         .read(true)
         .write(true)
         .create_new(true)

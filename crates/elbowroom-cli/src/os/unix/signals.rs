@@ -188,16 +188,13 @@ mod tests {
         assert_eq!(disposition(-1), Disposition::Unknown);
         // std's, for stack overflows.
         let handler = disposition(libc::SIGSEGV);
-        assert!(
-            matches!(
-                handler,
-                Disposition::Handler {
-                    on_alternate_stack: true,
-                    ..
-                }
-            ),
-            "{handler:?}"
-        );
+        let Disposition::Handler {
+            on_alternate_stack, ..
+        } = handler
+        else {
+            panic!("{handler:?}");
+        };
+        assert!(on_alternate_stack);
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub(crate) fn examine() -> Report {
     let change = "Make the paging file larger, or let the system manage its size";
     let large = probe::large_page_bytes();
     let error = probe::large_page_error(large as usize);
+    let privilege = probe::large_page_privilege();
     let mut all = findings::usual(super::resident_bytes, probe::touch());
     all.extend([
         address_bits(probe::highest_address()),
@@ -28,7 +29,7 @@ pub(crate) fn examine() -> Report {
         ),
         job(probe::job_limits()),
         debugger(probe::is_debugged()),
-        large_pages(large, probe::large_page_privilege(), error),
+        large_pages(large, privilege.unwrap_or(Privilege::Absent), error),
     ]);
     Report::new(probe::system(), all)
 }

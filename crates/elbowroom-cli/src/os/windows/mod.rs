@@ -8,7 +8,6 @@ mod usage;
 
 pub(crate) use usage::usage;
 
-use std::ffi::c_void;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::windows::ffi::OsStrExt;
@@ -113,21 +112,14 @@ pub(crate) fn accounting() -> Accounting {
 
 /// Commits the page with PAGE_GUARD: the next touch raises EXCEPTION_GUARD_PAGE.
 pub(crate) fn plant_other_fault(region: &Region, page: usize) -> io::Result<()> {
+    const GUARDED: u32 = PAGE_READWRITE | PAGE_GUARD;
     let (address, len) = super::plain::page_of(region, page)?;
     // SAFETY: one page of the region's reservation, which belongs to this program alone, and which Rust has no
     // reference into: it is only reached through accessors. Committing it does not affect other memory, and the
     // region's own handling of the page works on a committed one too.
-    let committed = unsafe {
-        VirtualAlloc(
-            address.cast::<c_void>(),
-            len,
-            MEM_COMMIT,
-            PAGE_READWRITE | PAGE_GUARD,
-        )
-    };
-    if committed.is_null() {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
+    let committed = unsafe { VirtualAlloc(address.cast(), len, MEM_COMMIT, GUARDED) };
+    match committed.is_null() {
+        true => Err(io::Error::last_os_error()),
+        false => Ok(()),
     }
 }

@@ -8,6 +8,7 @@ use std::io;
 use std::process::{Command, Stdio};
 use std::ptr;
 
+use windows_sys::Wdk::System::SystemServices::RtlGetVersion;
 use windows_sys::Win32::Foundation::{CloseHandle, HANDLE, LUID};
 use windows_sys::Win32::Security::{
     GetTokenInformation, LookupPrivilegeValueW, SE_LOCK_MEMORY_NAME, SE_PRIVILEGE_ENABLED,
@@ -60,57 +61,37 @@ impl Privilege {
 /// Returns the name and version of the system, and of Wine.
 pub(crate) fn system() -> String {
     let arch = env::consts::ARCH;
-    let version = version()
-        .map(|version| format!(" {version}"))
-        .unwrap_or_default();
-    match wine_version() {
-        Some(wine) => format!("Windows{version}, {arch}, by Wine {wine}"),
-        None => format!("Windows{version}, {arch}"),
-    }
-}
-
-/// Returns a function of ntdll.
-fn of_ntdll(name: &CStr) -> Option<unsafe extern "system" fn() -> isize> {
-    // SAFETY: a zero-terminated name; ntdll is in every process and stays.
-    let ntdll = unsafe { GetModuleHandleW(w!("ntdll.dll")) };
-    // SAFETY: a module that stays loaded, and a zero-terminated name.
-    unsafe { GetProcAddress(ntdll, name.as_ptr().cast()) }
+    let version = version().map_or_else(String::new, |version| format!(" {version}"));
+    let wine = wine_version().map_or_else(String::new, |wine| format!(", by Wine {wine}"));
+    format!("Windows{version}, {arch}{wine}")
 }
 
 /// Returns the version by RtlGetVersion. GetVersionEx reports the version that the program was made for.
 fn version() -> Option<String> {
-    type RtlGetVersion = unsafe extern "system" fn(*mut OSVERSIONINFOW) -> i32;
-    let function = of_ntdll(c"RtlGetVersion")?;
-    // SAFETY: that is the type of the function of this name.
-    let function: RtlGetVersion = unsafe { std::mem::transmute(function) };
     let mut info = OSVERSIONINFOW {
         dwOSVersionInfoSize: size_of::<OSVERSIONINFOW>() as u32,
         ..OSVERSIONINFOW::default()
     };
     // SAFETY: the structure is writable and says its own size.
-    let status = unsafe { function(&mut info) };
-    (status == 0).then(|| {
-        format!(
-            "{}.{}.{}",
-            info.dwMajorVersion, info.dwMinorVersion, info.dwBuildNumber
-        )
-    })
+    let status = unsafe { RtlGetVersion(&mut info) };
+    let (major, minor) = (info.dwMajorVersion, info.dwMinorVersion);
+    (status == 0).then(|| format!("{major}.{minor}.{}", info.dwBuildNumber))
 }
 
 /// Returns Wine's version, by a function that only Wine has.
 fn wine_version() -> Option<String> {
     type WineGetVersion = unsafe extern "C" fn() -> *const std::ffi::c_char;
-    let function = of_ntdll(c"wine_get_version")?;
+    // SAFETY: a zero-terminated name; ntdll is in every process and stays.
+    let ntdll = unsafe { GetModuleHandleW(w!("ntdll.dll")) };
+    // SAFETY: a module that stays loaded, and a zero-terminated name.
+    let function = unsafe { GetProcAddress(ntdll, c"wine_get_version".as_ptr().cast()) }?;
     // SAFETY: that is the type of the function of this name.
     let function: WineGetVersion = unsafe { std::mem::transmute(function) };
     // SAFETY: no preconditions.
     let version = unsafe { function() };
     // SAFETY: a zero-terminated string that lives as long as ntdll.
-    Some(
-        unsafe { CStr::from_ptr(version) }
-            .to_string_lossy()
-            .into_owned(),
-    )
+    let version = unsafe { CStr::from_ptr(version) };
+    Some(version.to_string_lossy().into_owned())
 }
 
 pub(super) fn highest_address() -> u64 {
@@ -125,19 +106,12 @@ struct Allocation(*mut c_void);
 
 impl Allocation {
     fn new(bytes: usize, flags: u32) -> io::Result<Allocation> {
+        let flags = MEM_RESERVE | MEM_COMMIT | flags;
         // SAFETY: a new allocation, wherever there is room.
-        let memory = unsafe {
-            VirtualAlloc(
-                ptr::null(),
-                bytes,
-                MEM_RESERVE | MEM_COMMIT | flags,
-                PAGE_READWRITE,
-            )
-        };
-        if memory.is_null() {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(Allocation(memory))
+        let memory = unsafe { VirtualAlloc(ptr::null(), bytes, flags, PAGE_READWRITE) };
+        match memory.is_null() {
+            true => Err(io::Error::last_os_error()),
+            false => Ok(Allocation(memory)),
         }
     }
 }
@@ -187,13 +161,8 @@ pub(super) fn job_limits() -> Option<JobLimits> {
     // SAFETY: a null handle means the job of this process; the structure is writable, of the class asked for, and
     // `size` its size; the length returned is not wanted.
     let succeeded = unsafe {
-        QueryInformationJobObject(
-            ptr::null_mut(),
-            JobObjectExtendedLimitInformation,
-            (&raw mut job).cast(),
-            size,
-            ptr::null_mut(),
-        )
+        let (class, job) = (JobObjectExtendedLimitInformation, (&raw mut job).cast());
+        QueryInformationJobObject(ptr::null_mut(), class, job, size, ptr::null_mut())
     };
     if succeeded == 0 || (known != 0 && is_in_job == 0) {
         return None;
@@ -228,16 +197,12 @@ pub(super) fn large_page_error(bytes: usize) -> Option<String> {
     if bytes == 0 {
         return None;
     }
-    Allocation::new(bytes, MEM_LARGE_PAGES)
-        .err()
-        .map(|error| error.to_string())
+    let allocated = Allocation::new(bytes, MEM_LARGE_PAGES);
+    allocated.err().map(|error| error.to_string())
 }
 
-pub(super) fn large_page_privilege() -> Privilege {
-    privilege().unwrap_or(Privilege::Absent)
-}
-
-fn privilege() -> Option<Privilege> {
+/// Returns whether this process may lock pages in memory, if the system reports it.
+pub(super) fn large_page_privilege() -> Option<Privilege> {
     let mut wanted = LUID::default();
     // SAFETY: a null system is this one; the name is zero-terminated; the answer is written to a place for it.
     if unsafe { LookupPrivilegeValueW(ptr::null(), SE_LOCK_MEMORY_NAME, &mut wanted) } == 0 {
@@ -254,13 +219,8 @@ fn privilege() -> Option<Privilege> {
     let mut written = 0;
     // SAFETY: an open token; the buffer is writable for `size` bytes and aligned as the structure is.
     let known = unsafe {
-        GetTokenInformation(
-            token,
-            TokenPrivileges,
-            words.as_mut_ptr().cast(),
-            size,
-            &mut written,
-        )
+        let words = words.as_mut_ptr().cast();
+        GetTokenInformation(token, TokenPrivileges, words, size, &mut written)
     };
     // SAFETY: opened above, and not used any more.
     unsafe { CloseHandle(token) };

@@ -4,7 +4,7 @@ use std::mem::size_of_val;
 
 use windows_sys::Win32::System::ProcessStatus::{
     K32GetPerformanceInfo, K32GetProcessMemoryInfo, PERFORMANCE_INFORMATION,
-    PROCESS_MEMORY_COUNTERS, PROCESS_MEMORY_COUNTERS_EX,
+    PROCESS_MEMORY_COUNTERS_EX,
 };
 use windows_sys::Win32::System::Threading::GetCurrentProcess;
 
@@ -51,12 +51,6 @@ pub(super) fn process_counters() -> Option<PROCESS_MEMORY_COUNTERS_EX> {
     let process = unsafe { GetCurrentProcess() };
     // SAFETY: the handle is this process's; the pointer is to a writable structure of `size` bytes, and the function
     // fills the extended one when it is told its size.
-    let succeeded = unsafe {
-        K32GetProcessMemoryInfo(
-            process,
-            (&raw mut counters).cast::<PROCESS_MEMORY_COUNTERS>(),
-            size,
-        )
-    };
+    let succeeded = unsafe { K32GetProcessMemoryInfo(process, (&raw mut counters).cast(), size) };
     (succeeded != 0).then_some(counters)
 }
