@@ -5,6 +5,7 @@
 //! compares with this file.
 
 use std::env::consts::ARCH;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use xshell::{Shell, cmd};
@@ -12,6 +13,9 @@ use xshell::{Shell, cmd};
 use crate::workspace::{shell, target_folder};
 
 const FILE: &str = "benches/COUNTS.md";
+
+/// The operations that are counted without optimisation as well, as a debug build of a program compiles the library.
+const UNOPTIMISED: [&str; 2] = ["vec", "vec-std"];
 
 /// An operation: its name, its instructions and its description.
 type Count = (String, f64, String);
@@ -35,37 +39,49 @@ pub(crate) fn run(is_check: bool) -> Result<()> {
 }
 
 fn count(sh: &Shell) -> Result<Vec<Count>> {
-    cmd!(sh, "cargo build --release -p elbowroom-bench").run()?;
-    let program = target_folder().join("release/elbowroom-bench");
-    let count = |line: &str| {
-        let [name, times, what] = line.split('\t').collect::<Vec<_>>()[..] else {
-            bail!("odd line: {line}")
-        };
-        let times: u32 = times.parse().with_context(|| format!("odd line: {line}"))?;
-        let collected = |times: u32| -> Result<u64> {
-            let times = times.to_string();
-            let valgrind = cmd!(
-                sh,
-                "valgrind --tool=callgrind --callgrind-out-file=/dev/null"
-            );
-            // All registers must be exact when a fault is resumed.
-            let registers = "--vex-iropt-register-updates=allregs-at-mem-access";
-            let valgrind = valgrind.arg(registers).arg(&program);
-            let said = valgrind
-                .args(["count", name, &times])
-                .quiet()
-                .read_stderr()?;
-            let figure = said.lines().find_map(|line| line.split_once("Collected :"));
-            let (_, figure) = figure.with_context(|| format!("no count: {said}"))?;
-            Ok(figure.trim().parse()?)
-        };
-        let more = collected(2 * times)?.checked_sub(collected(times)?);
-        let more = more.context("twice as many took less")?;
-        let instructions = (more as f64 / f64::from(times) * 10.0).round() / 10.0;
-        Ok((name.to_owned(), instructions, what.to_owned()))
+    let mut counts = Vec::new();
+    for (profile, folder) in [("release", "release"), ("dev", "debug")] {
+        cmd!(sh, "cargo build --profile {profile} -p elbowroom-bench").run()?;
+        let program = target_folder().join(folder).join("elbowroom-bench");
+        for line in cmd!(sh, "{program} count").read()?.lines() {
+            let [name, times, what] = line.split('\t').collect::<Vec<_>>()[..] else {
+                bail!("odd line: {line}")
+            };
+            let times = times.parse().with_context(|| format!("odd line: {line}"))?;
+            let counted = || count_of(sh, &program, name, times);
+            if profile == "release" {
+                counts.push((name.to_owned(), counted()?, what.to_owned()));
+            } else if UNOPTIMISED.contains(&name) {
+                let what = format!("{what}, without optimisation");
+                counts.push((format!("{name}-debug"), counted()?, what));
+            }
+        }
+    }
+    Ok(counts)
+}
+
+/// Returns the instructions of one operation of a program.
+fn count_of(sh: &Shell, program: &Path, name: &str, times: u32) -> Result<f64> {
+    let collected = |times: u32| -> Result<u64> {
+        let times = times.to_string();
+        let valgrind = cmd!(
+            sh,
+            "valgrind --tool=callgrind --callgrind-out-file=/dev/null"
+        );
+        // All registers must be exact when a fault is resumed.
+        let registers = "--vex-iropt-register-updates=allregs-at-mem-access";
+        let valgrind = valgrind.arg(registers).arg(program);
+        let said = valgrind
+            .args(["count", name, &times])
+            .quiet()
+            .read_stderr()?;
+        let figure = said.lines().find_map(|line| line.split_once("Collected :"));
+        let (_, figure) = figure.with_context(|| format!("no count: {said}"))?;
+        Ok(figure.trim().parse()?)
     };
-    let list = cmd!(sh, "{program} count").read()?;
-    list.lines().map(count).collect()
+    let more = collected(2 * times)?.checked_sub(collected(times)?);
+    let more = more.context("twice as many took less")?;
+    Ok((more as f64 / f64::from(times) * 10.0).round() / 10.0)
 }
 
 fn text(compiler: &str, counts: &[Count]) -> String {

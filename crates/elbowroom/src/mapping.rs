@@ -43,10 +43,12 @@ impl Mapping {
         Ok(mapping)
     }
 
+    #[inline(always)]
     pub(crate) fn base(&self) -> NonNull<u8> {
         self.base
     }
 
+    #[inline(always)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -294,7 +296,8 @@ pub(crate) fn whole_pages(len: usize) -> Result<usize, Error> {
         return Err(refuse(Reason::Empty));
     }
     // No object may be larger than isize::MAX bytes (std::ptr, "Allocation").
-    page::round_up(len)
-        .filter(|&len| len <= isize::MAX as usize)
-        .ok_or(refuse(Reason::TooLarge))
+    match page::round_up(len) {
+        Some(whole) if whole <= isize::MAX as usize => Ok(whole),
+        _ => Err(refuse(Reason::TooLarge)),
+    }
 }

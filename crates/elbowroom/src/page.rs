@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::os;
 
 /// Returns the page size in bytes, a power of two. Async-signal-safe.
-#[inline]
+#[inline(always)]
 pub(crate) fn size() -> usize {
     os::page_size()
 }
@@ -15,7 +15,7 @@ pub(crate) fn huge_size() -> usize {
     os::huge_page_size()
 }
 
-#[inline]
+#[inline(always)]
 fn shift() -> u32 {
     size().trailing_zeros()
 }
@@ -26,42 +26,52 @@ pub(crate) fn round_up(bytes: usize) -> Option<usize> {
 }
 
 /// A number of pages.
+///
+/// The methods are inlined in unoptimised builds as well, where they would otherwise cost most of the time of a small
+/// container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PageCount(usize);
 
 impl PageCount {
     pub(crate) const ZERO: PageCount = PageCount(0);
 
+    #[inline(always)]
     pub(crate) const fn new(pages: usize) -> PageCount {
         PageCount(pages)
     }
 
     /// Returns the number of pages that fit wholly into `bytes`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn inside(bytes: usize) -> PageCount {
         PageCount(bytes >> shift())
     }
 
     /// Returns the number of pages needed to hold `bytes`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn holding(bytes: usize) -> PageCount {
         // By a shift, because the compiler does not know that the size is a power of two.
-        PageCount((bytes >> shift()) + usize::from(bytes % (1 << shift()) != 0))
+        PageCount((bytes >> shift()) + (bytes & (size() - 1) != 0) as usize)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn get(self) -> usize {
         self.0
     }
 
     /// Returns the size in bytes. It saturates, so that a count beyond the address space stays beyond it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn bytes(self) -> usize {
         self.0.saturating_mul(size())
     }
 
+    #[inline(always)]
     pub(crate) const fn saturating_sub(self, other: PageCount) -> PageCount {
         PageCount(self.0.saturating_sub(other.0))
+    }
+
+    #[inline(always)]
+    pub(crate) const fn min(self, other: PageCount) -> PageCount {
+        if self.0 <= other.0 { self } else { other }
     }
 }
 

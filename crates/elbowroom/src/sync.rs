@@ -128,6 +128,7 @@ impl<T> Lock<T> {
     }
 
     /// Returns the value. The exclusive borrow shows that no other thread can lock it.
+    #[inline(always)]
     pub(crate) fn get_mut(&mut self) -> &mut T {
         self.value.get_mut()
     }

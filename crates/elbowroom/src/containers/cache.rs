@@ -17,9 +17,8 @@
 #![allow(unsafe_code, reason = "a bin is shared by threads")]
 
 use std::cell::UnsafeCell;
-use std::ops::{Deref, DerefMut};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::page::PageCount;
 use crate::sync::thread_hash;
@@ -36,26 +35,28 @@ const AGE_MAX: u64 = 1000;
 
 /// Memory that the cache keeps.
 pub(super) trait Cached: Send + Sized + 'static {
-    /// Returns the length in bytes.
-    fn len(&self) -> usize;
+    /// Returns what the owner leaves behind.
+    fn left(&mut self) -> Left<Self>;
 
-    /// Returns how many pages are committed.
-    fn backed(&mut self) -> PageCount;
-
-    /// Returns whether it has no property that the next owner would notice, such as a name.
-    fn is_plain(&mut self) -> bool;
-
-    /// Returns how many pages are committed without an owner, and the bin that counts them.
-    fn warm(&mut self) -> Option<(PageCount, Bin<Self>)>;
-
-    /// Ends the owner's use: no page has an owner, and `warm` returns `None`.
+    /// Ends the owner's use: no page has an owner, and none is warm.
     fn end(&mut self);
-
-    /// Stores the bin that counts the warm pages.
-    fn set_bin(&mut self, bin: Bin<Self>);
 
     /// Gives the memory back to the system. Returns whether no page of it is committed any more.
     fn release(self: Box<Self>) -> bool;
+}
+
+/// The state of memory whose owner has ended.
+pub(super) struct Left<T: 'static> {
+    /// The length in bytes.
+    pub(super) len: usize,
+    /// The number of committed pages.
+    pub(super) backed: PageCount,
+    /// The number of them that have no owner, at most `backed`.
+    pub(super) warm: PageCount,
+    /// The bin that counts the warm pages.
+    pub(super) bin: Option<Bin<T>>,
+    /// Whether it has no property that the next owner would notice, such as a name.
+    pub(super) is_plain: bool,
 }
 
 /// The memory that was given back to the system.
@@ -67,40 +68,36 @@ pub(super) struct GivenBack {
 
 /// The prefixes of a bin; the latest one is at the end.
 struct Places<T> {
-    // Invariant: exactly the first `len` are occupied.
+    // Invariant: exactly the first ones are occupied, as many as `Shared::state` says while the bin is free, and
+    // `Locked::len` while it is locked.
     prefixes: [Option<Kept<T>>; PLACES],
-    len: usize,
     // The committed pages of the prefixes.
-    pages: PageCount,
+    pages: usize,
     // The number of prefixes that were put here so far.
     clock: u64,
 }
 
 struct Kept<T> {
     inner: Box<T>,
+    // The number of committed pages.
+    pages: usize,
     since: u64,
-}
-
-impl<T: Cached> Kept<T> {
-    fn release(old: Option<Kept<T>>) {
-        if let Some(kept) = old {
-            kept.inner.release();
-        }
-    }
 }
 
 /// A bin, on cache lines of its own.
 #[repr(align(128))]
 struct Shared<T> {
-    is_busy: AtomicBool,
-    // Invariant: accessed only by the thread that set `is_busy`.
+    // The number of prefixes, or BUSY while a thread has the bin.
+    state: AtomicUsize,
+    // Invariant: accessed only by the thread that changed `state` to BUSY.
     places: UnsafeCell<Places<T>>,
-    // The number of prefixes, to be read without `is_busy`.
-    len: AtomicUsize,
     // The warm pages of containers whose memory was here. Invariant: together with the pages of `places`, at most
-    // `BIN_BYTES`; increased only under `is_busy`.
+    // `BIN_BYTES`; increased only by the thread that has the bin.
     warm_pages: AtomicUsize,
 }
+
+/// The state of a bin that a thread has.
+const BUSY: usize = usize::MAX;
 
 // SAFETY: one thread at a time accesses `places` (invariant), and its contents are Send.
 unsafe impl<T: Send> Sync for Shared<T> {}
@@ -119,20 +116,17 @@ impl<T> Clone for Bin<T> {
 
 impl<T> Copy for Bin<T> {}
 
-impl<T> PartialEq for Bin<T> {
-    fn eq(&self, other: &Bin<T>) -> bool {
-        ptr::eq(self.0, other.0)
-    }
-}
-
 impl<T> Bin<T> {
+    /// Takes the bin, unless it is busy. This takes the cache line away from other threads, so a caller that runs often
+    /// looks at the state first.
+    #[inline(always)]
     fn try_lock(self) -> Option<Locked<T>> {
         let Bin(shared) = self;
-        // A plain load first: it does not take the cache line away from the thread that holds the bin.
-        let is_free = !shared.is_busy.load(Ordering::Relaxed)
-            && !shared.is_busy.swap(true, Ordering::Acquire);
-        // `Locked` is constructed only if the bin was taken, because its drop releases the bin.
-        is_free.then(|| Locked { shared })
+        match shared.state.swap(BUSY, Ordering::Acquire) {
+            BUSY => None,
+            // `Locked` is constructed only if the bin was taken, because its drop releases the bin.
+            len => Some(Locked { shared, len }),
+        }
     }
 
     /// Removes pages from the count, because they have an owner now or are no longer committed.
@@ -144,160 +138,187 @@ impl<T> Bin<T> {
 /// Exclusive access to the contents of a bin.
 struct Locked<T: 'static> {
     shared: &'static Shared<T>,
-}
-
-impl<T> Deref for Locked<T> {
-    type Target = Places<T>;
-
-    fn deref(&self) -> &Places<T> {
-        // SAFETY: this value exists only while its thread is the one that set `is_busy` (invariant of `places`). It is
-        // borrowed, so no `&mut` obtained from it is alive.
-        unsafe { &*self.shared.places.get() }
-    }
-}
-
-impl<T> DerefMut for Locked<T> {
-    fn deref_mut(&mut self) -> &mut Places<T> {
-        // SAFETY: this value exists only while its thread is the one that set `is_busy` (invariant of `places`). It is
-        // borrowed exclusively, so no other reference obtained from it is alive.
-        unsafe { &mut *self.shared.places.get() }
-    }
+    // The number of prefixes.
+    len: usize,
 }
 
 impl<T> Drop for Locked<T> {
+    #[inline(always)]
     fn drop(&mut self) {
-        self.shared.len.store(self.len, Ordering::Relaxed);
-        self.shared.is_busy.store(false, Ordering::Release);
+        self.shared.state.store(self.len, Ordering::Release);
     }
 }
 
-impl<T: Cached> Places<T> {
-    /// Takes out the oldest prefix if it has been here for too long. Called for each prefix that could be put here. The
-    /// result must be released after the bin is unlocked.
-    fn grow_older(&mut self) -> Option<Kept<T>> {
-        self.clock += 1;
-        let oldest = self.prefixes.first()?.as_ref()?;
-        if oldest.since + AGE_MAX < self.clock {
-            self.remove(0)
-        } else {
-            None
-        }
+impl<T> Locked<T> {
+    #[inline(always)]
+    fn places(&mut self) -> &mut Places<T> {
+        // SAFETY: this value exists only while its thread is the one that changed `state` to BUSY (invariant of
+        // `Shared::places`). It is borrowed exclusively, so no other reference obtained from it is alive.
+        unsafe { &mut *self.shared.places.get() }
     }
 
-    /// Takes out one prefix and closes the gap.
-    fn remove(&mut self, index: usize) -> Option<Kept<T>> {
-        let rest = self.prefixes.get_mut(index..self.len)?;
-        let mut kept = rest.first_mut()?.take()?;
-        if rest.len() > 1 {
-            rest.rotate_left(1);
+    /// Takes out the oldest prefix if it has been here for too long. Called for each prefix that could be put here. The
+    /// result must be released after the bin is unlocked.
+    #[inline(always)]
+    fn grow_older(&mut self) -> Option<Kept<T>> {
+        let places = self.places();
+        places.clock += 1;
+        if let Some(oldest) = &places.prefixes[0] {
+            if oldest.since + AGE_MAX < places.clock {
+                return self.remove(0);
+            }
+        }
+        None
+    }
+
+    /// Takes out one prefix, if there is one at this index, and closes the gap.
+    fn remove(&mut self, mut index: usize) -> Option<Kept<T>> {
+        if index >= self.len {
+            return None;
         }
         self.len -= 1;
-        self.pages = self.pages.saturating_sub(kept.inner.backed());
-        Some(kept)
+        let last = self.len;
+        let places = self.places();
+        let kept = places.prefixes[index].take();
+        while index < last {
+            places.prefixes.swap(index, index + 1);
+            index += 1;
+        }
+        if let Some(kept) = &kept {
+            places.pages -= kept.pages;
+        }
+        kept
     }
 
     /// Puts a prefix at the end. There must be a free place.
-    fn push(&mut self, mut inner: Box<T>) {
-        if let Some(place) = self.prefixes.get_mut(self.len) {
-            self.len += 1;
-            self.pages = PageCount::new(self.pages.get() + inner.backed().get());
-            let since = self.clock;
-            *place = Some(Kept { inner, since });
-        }
+    #[inline(always)]
+    fn push(&mut self, inner: Box<T>, pages: PageCount) {
+        let (index, pages) = (self.len, pages.get());
+        let places = self.places();
+        places.pages += pages;
+        let since = places.clock;
+        places.prefixes[index] = Some(Kept {
+            inner,
+            pages,
+            since,
+        });
+        self.len += 1;
     }
 }
 
+// Making and dropping a small container spends most of its time in `take` and `put`. They are written for unoptimised
+// builds too, where each call of an iterator's method or of a closure costs more than the work itself.
 impl<T: Cached> Cache<T> {
     pub(super) const fn new() -> Cache<T> {
         Cache(
             [const {
                 Shared {
-                    is_busy: AtomicBool::new(false),
+                    state: AtomicUsize::new(0),
                     places: UnsafeCell::new(Places {
                         prefixes: [const { None }; PLACES],
-                        len: 0,
-                        pages: PageCount::ZERO,
+                        pages: 0,
                         clock: 0,
                     }),
-                    len: AtomicUsize::new(0),
                     warm_pages: AtomicUsize::new(0),
                 }
             }; BIN_COUNT],
         )
     }
 
-    /// Returns every bin once, beginning with this thread's.
-    fn all(&'static self) -> impl Iterator<Item = Bin<T>> {
-        let (Cache(bins), first) = (self, thread_hash());
-        (first..first + BIN_COUNT).filter_map(|number| bins.get(number % BIN_COUNT).map(Bin))
+    /// Returns a bin; numbers that follow each other have different ones.
+    #[inline(always)]
+    fn bin(&'static self, number: usize) -> Bin<T> {
+        // PANIC: the remainder of a division by the length is an index.
+        Bin(&self.0[number % BIN_COUNT])
     }
 
-    /// Takes the most recent prefix that fits. `begin` gives it an owner, under the bin's lock, and returns how many of
-    /// its pages are still warm.
+    /// Takes the most recent prefix that fits. `begin` gives it an owner and the bin that counts its warm pages, under
+    /// the bin's lock, and returns how many there are.
+    #[inline(always)]
     pub(super) fn take(
         &'static self,
         fits: impl Fn(&T) -> bool,
-        begin: impl FnOnce(&mut T) -> PageCount,
+        begin: impl FnOnce(&mut T, Bin<T>) -> PageCount,
     ) -> Option<Box<T>> {
-        for bin in self.all() {
-            if bin.0.len.load(Ordering::Relaxed) == 0 {
+        let first = thread_hash();
+        let mut passed = 0;
+        while passed < BIN_COUNT {
+            let bin = self.bin(first + passed);
+            passed += 1;
+            let state = bin.0.state.load(Ordering::Relaxed);
+            if state == 0 || state == BUSY {
                 continue;
             }
-            let Some(mut places) = bin.try_lock() else {
+            let Some(mut locked) = bin.try_lock() else {
                 continue;
             };
-            let (kept, _) = places.prefixes.split_at(places.len);
-            let index = kept
-                .iter()
-                .rposition(|place| place.as_ref().is_some_and(|kept| fits(&kept.inner)));
-            let Some(Kept { mut inner, .. }) = index.and_then(|index| places.remove(index)) else {
-                continue;
-            };
-            inner.set_bin(bin);
-            let warm = begin(&mut inner);
-            if warm != PageCount::ZERO {
-                bin.0.warm_pages.fetch_add(warm.get(), Ordering::Relaxed);
+            let mut index = locked.len;
+            while index > 0 {
+                index -= 1;
+                let is_fit = match &locked.places().prefixes[index] {
+                    Some(kept) => fits(&kept.inner),
+                    None => false,
+                };
+                if !is_fit {
+                    continue;
+                }
+                if let Some(Kept { mut inner, .. }) = locked.remove(index) {
+                    let warm = begin(&mut inner, bin).get();
+                    if warm != 0 {
+                        bin.0.warm_pages.fetch_add(warm, Ordering::Relaxed);
+                    }
+                    return Some(inner);
+                }
             }
-            return Some(inner);
         }
         None
     }
 
     /// Keeps a prefix that its owner no longer uses, or returns it.
     pub(super) fn put(&'static self, mut inner: Box<T>) -> Result<(), Box<T>> {
-        let (backed, pages_max) = (inner.backed(), PageCount::inside(BIN_BYTES));
-        if !inner.is_plain() || inner.len() > MAPPING_BYTES_MAX || backed > pages_max {
+        let left = inner.left();
+        let pages_max = PageCount::inside(BIN_BYTES).get();
+        let backed = left.backed.get();
+        if !left.is_plain || left.len > MAPPING_BYTES_MAX || backed > pages_max {
             return Err(inner);
         }
-        let (warm, counted_on) = match inner.warm() {
-            Some((pages, bin)) => (pages, Some(bin)),
-            None => (PageCount::ZERO, None),
-        };
-        for bin in self.all() {
-            let Some(mut places) = bin.try_lock() else {
+        let first = thread_hash();
+        let mut passed = 0;
+        while passed < BIN_COUNT {
+            let bin = self.bin(first + passed);
+            passed += 1;
+            if bin.0.state.load(Ordering::Relaxed) == BUSY {
+                continue;
+            }
+            let Some(mut locked) = bin.try_lock() else {
                 continue;
             };
-            let old = places.grow_older();
+            let old = locked.grow_older();
             // The bin may already count its warm pages.
-            let more = if counted_on == Some(bin) {
-                backed.saturating_sub(warm)
-            } else {
-                backed
+            let more = match left.bin {
+                Some(counted_on) if ptr::eq(counted_on.0, bin.0) => backed - left.warm.get(),
+                _ => backed,
             };
-            let counted = places.pages.get() + bin.0.warm_pages.load(Ordering::Relaxed);
-            let is_kept = counted + more.get() <= pages_max.get() && places.len < PLACES;
+            let counted = locked.places().pages + bin.0.warm_pages.load(Ordering::Relaxed);
+            let is_kept = counted + more <= pages_max && locked.len < PLACES;
             if is_kept {
-                if let Some(counted_on) = counted_on.filter(|_| warm != PageCount::ZERO) {
-                    counted_on.uncount(warm);
+                if left.warm.get() != 0 {
+                    if let Some(counted_on) = left.bin {
+                        counted_on.uncount(left.warm);
+                    }
                 }
                 inner.end();
-                places.push(inner);
-                drop(places);
-                Kept::release(old);
+                locked.push(inner, left.backed);
+                drop(locked);
+                if let Some(old) = old {
+                    old.inner.release();
+                }
                 return Ok(());
             }
-            drop(places);
-            Kept::release(old);
+            drop(locked);
+            if let Some(old) = old {
+                old.inner.release();
+            }
         }
         Err(inner)
     }
@@ -305,10 +326,15 @@ impl<T: Cached> Cache<T> {
     /// Gives all prefixes back to the system, except those that a thread is taking or putting at the moment.
     pub(super) fn give_back_all(&'static self) -> GivenBack {
         let mut given_back = GivenBack::default();
-        for bin in self.all() {
-            while let Some(mut kept) = bin.try_lock().and_then(|mut places| places.remove(0)) {
+        let first = thread_hash();
+        for number in first..first + BIN_COUNT {
+            while let Some(kept) = self
+                .bin(number)
+                .try_lock()
+                .and_then(|mut bin| bin.remove(0))
+            {
                 given_back.prefixes += 1;
-                given_back.committed_bytes += kept.inner.backed().bytes();
+                given_back.committed_bytes += PageCount::new(kept.pages).bytes();
                 kept.inner.release();
             }
         }

@@ -11,6 +11,17 @@ use crate::budget::Budget;
 use crate::error::{Error, Operation};
 use crate::region::{Backend, Growth};
 
+/// Returns the value of a result, or returns its error from the function, as `?` does. The operator takes calls in an
+/// unoptimised build, and this is for the path of every small container.
+macro_rules! tried {
+    ($result:expr) => {
+        match $result {
+            Ok(value) => value,
+            Err(error) => return Err(error),
+        }
+    };
+}
+
 #[cfg(not(loom))]
 pub mod append_vec;
 pub mod arena;

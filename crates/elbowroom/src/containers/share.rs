@@ -49,6 +49,7 @@ impl Share {
         Share { bytes }
     }
 
+    #[inline(always)]
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

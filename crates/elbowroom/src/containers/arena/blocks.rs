@@ -343,10 +343,10 @@ impl Arena {
         if self.prefix.borrow().is_none() {
             // The alignment may need a gap of up to its own size.
             let needed = layout.size().saturating_add(layout.align());
-            self.reserve_addresses(self.options(), needed, needed)?;
+            tried!(self.reserve_addresses(self.options(), needed, needed));
         }
         let (start, end) = self.next_of(layout, Fit::Any);
-        let pending = self.get_ready(start, end, Extent::Ahead)?;
+        let pending = tried!(self.get_ready(start, end, Extent::Ahead));
         let place = self.take(start, end);
         // Called last: a callback may allocate in this arena.
         pending.run();
@@ -355,7 +355,10 @@ impl Arena {
 
     /// Returns the options of the prefix of an arena without a builder, or `None` for the default.
     pub(super) fn options(&self) -> Option<Options> {
-        (self.commit_limit_bytes != usize::MAX).then(|| Options {
+        if self.commit_limit_bytes == usize::MAX {
+            return None;
+        }
+        Some(Options {
             commit_limit_bytes: self.commit_limit_bytes,
             ..Options::default()
         })
@@ -369,19 +372,17 @@ impl Arena {
         needed: usize,
         written: usize,
     ) -> Result<(), Error> {
-        let prefix = match self.max_bytes {
+        let reserved = match self.max_bytes {
             0 => return Err(Error::full(Operation::Commit, 0..0, 0, "bytes")),
-            share::NO_MAX => Prefix::reserve_share(needed, written, 1, options)?,
-            max_bytes => Prefix::reserve(max_bytes, 1, options, written)?,
+            share::NO_MAX => Prefix::reserve_share(needed, written, 1, options),
+            max_bytes => Prefix::reserve(max_bytes, 1, options, written),
         };
+        let prefix = tried!(reserved);
         let base = prefix.base();
         // Establishes the invariant of `end`. No 64-bit system gives programs the upper half of the addresses.
-        if base
-            .addr()
-            .get()
-            .checked_add(prefix.usable_bytes())
-            .is_none_or(|end| end > isize::MAX as usize)
-        {
+        const ADDRESS_MAX: usize = isize::MAX as usize;
+        let usable = prefix.usable_bytes();
+        if usable > ADDRESS_MAX || base.addr().get() > ADDRESS_MAX - usable {
             return Err(Error::new(
                 Operation::Reserve,
                 0..prefix.usable_bytes(),
@@ -409,9 +410,13 @@ impl Arena {
             return Err(Error::new(Operation::Commit, 0..0, Reason::NotCommitted));
         };
         let base = prefix.base().addr().get();
-        let (ready, pending) = prefix.grow_from(start - base, end - base, extent)?;
-        self.end.set(self.end.get().max(base + ready));
-        Ok(pending)
+        match prefix.grow_from(start - base, end - base, extent) {
+            Ok((ready, pending)) => {
+                self.end.set(self.end.get().max(base + ready));
+                Ok(pending)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Frees everything except the first `allocated_bytes`. The freed bytes are no longer used.

@@ -44,10 +44,11 @@ fn end(bins: &'static Cache<Inner>, prefix: Prefix) {
 impl Cache<Inner> {
     /// Returns the number of committed pages without an owner, and the number of prefixes.
     fn counts(&'static self) -> (usize, usize) {
-        self.all().fold((0, 0), |(pages, prefixes), bin| {
-            let places = bin.try_lock().unwrap();
+        (0..BIN_COUNT).fold((0, 0), |(pages, prefixes), number| {
+            let bin = self.bin(number);
+            let mut locked = bin.try_lock().unwrap();
             let warm = bin.0.warm_pages.load(Ordering::Relaxed);
-            (pages + places.pages.get() + warm, prefixes + places.len)
+            (pages + locked.places().pages + warm, prefixes + locked.len)
         })
     }
 }
@@ -239,7 +240,7 @@ fn names_huge_pages_and_long_mappings_are_not_kept() {
     assert_eq!(bins.counts(), (0, 0));
     // A long prefix is not given to a container that needs little, nor a short one to a container that needs more.
     end(bins, committed(bins, 1));
-    let take = |len, align| bins.take(|inner| inner.fits(len, align), |_| PageCount::ZERO);
+    let take = |len, align| bins.take(|inner| inner.fits(len, align), |_, _| PageCount::ZERO);
     assert!(take(LEN / 5, 1).is_none());
     assert!(take(LEN + page::size(), 1).is_none());
     assert!(take(LEN, 1 << 46).is_none());
@@ -313,9 +314,11 @@ fn a_busy_bin_is_passed_by() {
     let bins = bins();
     end(bins, committed(bins, 1));
     // The state in the child of a fork while other threads hold the bins.
-    let locked: Vec<Locked<Inner>> = bins.all().filter_map(Bin::try_lock).collect();
+    let locked: Vec<Locked<Inner>> = (0..BIN_COUNT)
+        .filter_map(|number| bins.bin(number).try_lock())
+        .collect();
     assert_eq!(locked.len(), BIN_COUNT);
-    assert!(bins.take(|_| true, |_| PageCount::ZERO).is_none());
+    assert!(bins.take(|_| true, |_, _| PageCount::ZERO).is_none());
     end(bins, committed(bins, 1));
     assert_eq!(bins.give_back_all().prefixes, 0);
     drop(locked);

@@ -44,7 +44,7 @@ pub(in super::super) struct Inner {
     // Invariant: pages `0..committed` are committed, readable and writable, and charged to the budget. None was
     // committed beyond the `commit_limit` of that moment. Grows under the lock of `growing` or an exclusive borrow;
     // shrinks under an exclusive borrow.
-    committed: AtomicUsize,
+    pub(super) committed: AtomicUsize,
     pub(super) growing: Lock<Growing>,
     pub(super) commits: AtomicU64,
     // The share of the address space of a container without a maximum.
@@ -109,27 +109,36 @@ impl Inner {
             commits: AtomicU64::new(0),
             share: None,
         };
-        inner.begin(usable, Some(options), PageCount::ZERO);
+        inner.begin(usable, &mut Some(options), PageCount::ZERO);
         inner
     }
 
-    /// Gives the prefix to a new owner, with options or the defaults. The first `written` pages are about to be
-    /// written. Returns the number of warm pages.
+    /// Gives the prefix to a new owner, with the options that it takes out of `options`, or the defaults. The first
+    /// `written` pages are about to be written. Returns the number of warm pages.
+    #[inline(always)]
     pub(super) fn begin(
         &mut self,
         usable: PageCount,
-        options: Option<Options>,
+        options: &mut Option<Options>,
         written: PageCount,
     ) -> PageCount {
         self.usable = usable;
         self.commit_limit = usable;
-        if let Some(options) = options {
-            self.set_commit_limit(options.commit_limit_bytes);
-            self.options = options;
+        if options.is_some() {
+            self.set_options(options.take().unwrap_or_default());
         }
         let backed = self.growing.get_mut().backed;
-        let taken = self.take_over(backed, written);
-        backed.saturating_sub(taken)
+        let few = self.wanted_of(backed, written);
+        if few.get() != 0 {
+            *self.committed.get_mut() = few.get();
+            *self.commits.get_mut() = 1;
+        }
+        backed.saturating_sub(few)
+    }
+
+    fn set_options(&mut self, options: Options) {
+        self.set_commit_limit(options.commit_limit_bytes);
+        self.options = options;
     }
 
     pub(super) fn set_commit_limit(&mut self, bytes: usize) {
@@ -138,21 +147,27 @@ impl Inner {
         self.has_options = true;
     }
 
+    /// Returns whether the owner may have options other than the defaults.
+    #[inline(always)]
+    pub(super) fn has_options(&self) -> bool {
+        self.has_options
+    }
+
     /// Takes the options away from the owner. Returns the budget, if there is one.
     pub(super) fn end_options(&mut self) -> Option<Budget> {
-        if !mem::take(&mut self.has_options) {
-            return None;
-        }
+        self.has_options = false;
         mem::take(&mut self.options).budget
     }
 
     /// Takes all pages away from the owner.
+    #[inline(always)]
     pub(super) fn end(&mut self) {
         *self.committed.get_mut() = 0;
         *self.commits.get_mut() = 0;
         self.growing.get_mut().bin = None;
     }
 
+    #[inline(always)]
     pub(super) fn committed(&self) -> PageCount {
         PageCount::new(self.committed.load(Ordering::Acquire))
     }
@@ -195,22 +210,30 @@ impl Inner {
         Ok(self.get_ready(growing, before, needed_pages, extent))
     }
 
-    /// Returns how many warm pages a new owner takes over at once, if it needs some of the first few and no others.
-    /// Taking them over commits nothing, and a return for each page would cost more than a push.
+    /// Takes over some of the warm pages if no page has an owner yet, and returns their number.
     fn take_over(&self, backed: PageCount, needed: PageCount) -> PageCount {
-        let few = backed.min(PageCount::inside(WARM_BYTES));
-        let few = few.min(self.commit_limit);
-        let is_wanted = PageCount::ZERO < needed
-            && needed <= few
-            && self.committed() == PageCount::ZERO
-            && self.options.budget.is_none()
-            && matches!(self.options.growth, Growth::Adaptive { .. });
-        if !is_wanted {
+        let few = self.wanted_of(backed, needed);
+        if few == PageCount::ZERO || self.committed() != PageCount::ZERO {
             return PageCount::ZERO;
         }
         self.committed.store(few.get(), Ordering::Release);
         self.commits.store(1, Ordering::Relaxed);
         few
+    }
+
+    /// Returns how many of `backed` pages a new owner takes over at once: the first few, if it needs some of them and
+    /// no others. Taking them over commits nothing, and a return for each page would cost more than a push.
+    #[inline(always)]
+    fn wanted_of(&self, backed: PageCount, needed: PageCount) -> PageCount {
+        let few = backed.min(PageCount::inside(WARM_BYTES));
+        let few = few.min(self.commit_limit);
+        if needed.get() == 0 || needed.get() > few.get() {
+            return PageCount::ZERO;
+        }
+        match (&self.options.budget, &self.options.growth) {
+            (None, Growth::Adaptive { .. }) => few,
+            _ => PageCount::ZERO,
+        }
     }
 
     /// Returns how many pages to commit if `needed` are needed.

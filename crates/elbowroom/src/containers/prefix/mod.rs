@@ -61,7 +61,7 @@ pub(crate) struct Prefix {
 
 impl Prefix {
     /// Returns the address of the first byte, with the provenance of the whole reservation. It never changes.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn base(&self) -> NonNull<u8> {
         self.inner.mapping.base()
     }
@@ -74,7 +74,7 @@ impl Prefix {
     }
 
     /// Returns the largest number of bytes that can be committed, without regard to limits.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn usable_bytes(&self) -> usize {
         self.inner.usable.bytes()
     }
@@ -109,29 +109,44 @@ impl Prefix {
     }
 
     /// Returns the number of bytes that are ready to be written.
-    #[inline]
+    #[inline(always)]
     fn ready_bytes(&mut self) -> usize {
         let inner = &mut **self.inner;
         let ready = inner.growing.get_mut().ready;
-        ready.min(inner.committed()).bytes()
+        let committed = PageCount::new(*inner.committed.get_mut());
+        ready.min(committed).bytes()
     }
 
     /// Grows as [`grow`](Prefix::grow) does, without a lock. Returns the number of bytes that are ready to be written:
     /// at most as many as are committed, and at least `needed` if the extent asks for ready bytes.
     #[inline]
     pub(crate) fn grow_mut(&mut self, needed: usize, extent: Extent) -> Result<usize, Error> {
-        let ready = self.ready_bytes();
-        if needed <= ready {
-            return Ok(ready);
+        match self.grow_from(0, needed, extent) {
+            Ok((ready, pending)) => {
+                pending.run();
+                Ok(ready)
+            }
+            Err(error) => Err(error),
         }
-        let (ready, pending) = self.grow_from(0, needed, extent)?;
-        pending.run();
-        Ok(ready)
     }
 
     /// Grows as [`grow_mut`](Prefix::grow_mut) does, but runs no code of the program and prefaults no page before the
     /// byte `written_from`, because nothing is about to be written there.
+    #[inline(always)]
     pub(crate) fn grow_from(
+        &mut self,
+        written_from: usize,
+        needed: usize,
+        extent: Extent,
+    ) -> Result<(usize, PendingCallbacks), Error> {
+        let ready = self.ready_bytes();
+        if needed <= ready {
+            return Ok((ready, PendingCallbacks(None)));
+        }
+        self.commit_from(written_from, needed, extent)
+    }
+
+    fn commit_from(
         &mut self,
         written_from: usize,
         needed: usize,
@@ -213,6 +228,12 @@ impl Prefix {
     pub(super) unsafe fn end_on(&mut self, cache: &'static Cache<Inner>) {
         // SAFETY: `inner` is taken once, because the prefix is neither used nor dropped afterwards (contract).
         let mut inner = unsafe { ManuallyDrop::take(&mut self.inner) };
+        if !inner.has_options() {
+            if let Err(inner) = cache.put(inner) {
+                inner.release();
+            }
+            return;
+        }
         let charged = inner.committed();
         let budget = inner.end_options();
         let is_gone = match cache.put(inner) {

@@ -23,13 +23,16 @@ impl Inner {
     /// Returns whether a container that needs `len` bytes at a multiple of `align` may take this prefix over. A prefix
     /// that is much too long is refused, because other containers would lack its addresses.
     pub(in super::super) fn fits(&self, len: usize, align: usize) -> bool {
-        let longest = len.max(1 << 20).saturating_mul(4);
+        const SHORT: usize = 1 << 20;
         let has = self.mapping.len();
-        self.is_aligned(align) && len <= has && has <= longest
+        let is_close = has <= 4 * SHORT || has / 4 <= len;
+        self.is_aligned(align) && len <= has && is_close
     }
 
+    /// Returns whether the base is a multiple of `align`, a power of two.
+    #[inline(always)]
     fn is_aligned(&self, align: usize) -> bool {
-        self.mapping.base().addr().trailing_zeros() >= align.trailing_zeros()
+        self.mapping.base().addr().get() & (align - 1) == 0
     }
 }
 
@@ -53,16 +56,18 @@ impl Prefix {
         mut options: Option<Options>,
         written: usize,
     ) -> Result<Prefix, Error> {
-        let len = mapping::whole_pages(max_bytes)?;
+        let len = tried!(mapping::whole_pages(max_bytes));
         // The name of a kept mapping would have to be removed again.
-        let is_plain = options
-            .as_ref()
-            .is_none_or(|options| options.name.is_empty());
+        let is_plain = match &options {
+            Some(options) => options.name.is_empty(),
+            None => true,
+        };
         if is_plain {
-            let begin = |inner: &mut Inner| {
+            let begin = |inner: &mut Inner, bin| {
                 inner.share = None;
+                inner.growing.get_mut().bin = Some(bin);
                 let usable = PageCount::inside(len);
-                inner.begin(usable, options.take(), PageCount::holding(written))
+                inner.begin(usable, &mut options, PageCount::holding(written))
             };
             if let Some(inner) = cache.take(|inner| inner.fits(len, align), begin) {
                 let inner = ManuallyDrop::new(inner);
@@ -83,14 +88,18 @@ impl Prefix {
         let least = needed.max(SHARE_BYTES_MIN);
         let mut bytes = share::next_bytes().max(least.saturating_mul(2));
         // The share of a dropped container is taken over whole, because its addresses are reserved in any case.
-        let fits = |inner: &Inner| {
-            let share = inner.share.as_ref();
-            share.is_some_and(|share| share.bytes() >= bytes) && inner.is_aligned(align)
+        let fits = |inner: &Inner| match &inner.share {
+            Some(share) => share.bytes() >= bytes && inner.is_aligned(align),
+            None => false,
         };
-        let begin = |inner: &mut Inner| {
-            let bytes = inner.share.as_ref().map_or(0, Share::bytes);
+        let begin = |inner: &mut Inner, bin| {
+            inner.growing.get_mut().bin = Some(bin);
+            let bytes = match &inner.share {
+                Some(share) => share.bytes(),
+                None => 0,
+            };
             let written = PageCount::holding(written);
-            inner.begin(PageCount::inside(bytes), options.take(), written)
+            inner.begin(PageCount::inside(bytes), &mut options, written)
         };
         if let Some(inner) = CACHE.take(fits, begin) {
             let inner = ManuallyDrop::new(inner);

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "releases a mapping that has no owner")]
 
-use super::super::cache::{Bin, Cache, Cached};
+use super::super::cache::{Cache, Cached, Left};
 use super::inner::Inner;
 use crate::error::Error;
 use crate::page::PageCount;
@@ -39,39 +39,29 @@ pub(super) fn try_twice<T>(mut deed: impl FnMut() -> Result<T, Error>) -> Result
 }
 
 impl Cached for Inner {
-    fn len(&self) -> usize {
-        self.mapping.len()
-    }
-
-    fn is_plain(&mut self) -> bool {
-        self.mapping.name().is_empty() && !self.growing.get_mut().is_advised
-    }
-
-    fn warm(&mut self) -> Option<(PageCount, Bin<Inner>)> {
-        let committed = self.committed();
+    fn left(&mut self) -> Left<Inner> {
+        let committed = PageCount::new(*self.committed.get_mut());
         let growing = self.growing.get_mut();
-        Some((growing.backed.saturating_sub(committed), growing.bin?))
-    }
-
-    fn backed(&mut self) -> PageCount {
-        self.growing.get_mut().backed
+        Left {
+            len: self.mapping.len(),
+            backed: growing.backed,
+            warm: growing.backed.saturating_sub(committed),
+            bin: growing.bin,
+            is_plain: !growing.is_advised && self.mapping.name().is_empty(),
+        }
     }
 
     fn end(&mut self) {
         self.end();
     }
 
-    fn set_bin(&mut self, bin: Bin<Inner>) {
-        self.growing.get_mut().bin = Some(bin);
-    }
-
     fn release(mut self: Box<Self>) -> bool {
-        let warm = self.warm();
+        let Left { warm, bin, .. } = self.left();
         let Inner { mapping, .. } = *self;
         // SAFETY: the owner of the prefix is gone, and with it everything that referred to the memory.
         let released = unsafe { mapping.release() };
-        if let Some((pages, bin)) = warm {
-            bin.uncount(pages);
+        if let Some(bin) = bin {
+            bin.uncount(warm);
         }
         !matches!(released, Err((_, false)))
     }

@@ -1,11 +1,19 @@
 //! Sizes of pages.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+/// Returns the page size in bytes. It is the same on every x86-64 processor, so that code compiled for it need not ask.
+/// Async-signal-safe.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(crate) const fn page_size() -> usize {
+    4096
+}
 
 /// Returns the page size in bytes: a power of two, at least 4096. Read from the system once;
 /// async-signal-safe after that.
+#[cfg(not(target_arch = "x86_64"))]
 #[inline]
 pub(crate) fn page_size() -> usize {
+    use std::sync::atomic::{AtomicUsize, Ordering};
     // 0 before the first call. Two threads that ask at once store the same number.
     static SIZE: AtomicUsize = AtomicUsize::new(0);
     match SIZE.load(Ordering::Relaxed) {
@@ -25,6 +33,7 @@ pub(crate) fn huge_page_size() -> usize {
     page_size() * (page_size() / ENTRY_BYTES)
 }
 
+#[cfg(not(target_arch = "x86_64"))]
 #[cold]
 fn ask() -> usize {
     // SAFETY: sysconf reads a number and has no preconditions (sysconf(3)).
