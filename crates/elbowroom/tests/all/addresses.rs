@@ -26,6 +26,7 @@ fn address_space_is_shared() {
         "one_of_each",
         "many_under_8_gib",
         "ten_thousand",
+        "ten_thousand_under_8_gib",
         "more_than_a_share",
         "an_error_names_addresses",
     ] {
@@ -100,6 +101,22 @@ fn ten_thousand() {
     let mut vec = ReservedVec::new();
     vec.push(1u8);
     assert_eq!(vec.max_len(), 64 << 30);
+}
+
+#[test]
+#[ignore = "run by address_space_is_shared in a process of its own"]
+fn ten_thousand_under_8_gib() {
+    limit_addresses(8 << 30);
+    let mut vecs: Vec<ReservedVec<u8>> = (0..10_000).map(|_| ReservedVec::new()).collect();
+    vecs.iter_mut().for_each(|vec| vec.push(1));
+    assert!(vecs.iter().all(|vec| vec.max_len() >= page_size()));
+    // The last ones have a page or two. What needs more at once gets twice as much.
+    let mut last = ReservedVec::<u8>::new();
+    last.reserve(1 << 20);
+    assert!(last.max_len() >= 2 << 20);
+    // With pages of 64 KiB, ten thousand of them take more than is left of half.
+    let left = (4 << 30) - 10_000 * page_size();
+    assert!(Vec::<u8>::new().try_reserve_exact(left).is_ok());
 }
 
 #[test]

@@ -53,6 +53,7 @@ fn converts_from_what_vec_converts_from() {
     assert_eq!(heap, [1, 2, 3]);
     assert_eq!(ReservedVec::from("abc"), b"abc");
     assert_eq!(ReservedVec::from("abc".to_owned()), b"abc");
+    assert_eq!(ReservedVec::from(c"abc".to_owned()), b"abc");
 }
 
 #[test]
@@ -66,8 +67,12 @@ fn converts_into_what_vec_converts_into() {
     assert_eq!(VecDeque::from(texts()), expected);
     assert_eq!(BinaryHeap::from(texts()).into_sorted_vec(), expected);
     assert_eq!(*Cow::<[String]>::from(texts()), expected);
+    let lent = texts();
+    assert!(matches!(Cow::from(&lent), Cow::Borrowed(slice) if slice.as_ptr() == lent.as_ptr()));
     assert_eq!(<[String; 2]>::try_from(texts()).unwrap(), expected);
     assert_eq!(<[String; 3]>::try_from(texts()).unwrap_err(), expected);
+    assert_eq!(*Box::<[String; 2]>::try_from(texts()).unwrap(), expected);
+    assert_eq!(Box::<[String; 1]>::try_from(texts()).unwrap_err(), expected);
     assert_eq!(<[(); 2]>::try_from(reserved_vec![(); 2]).unwrap(), [(); 2]);
 }
 
@@ -77,6 +82,10 @@ fn compares_with_what_may_be_borrowed() {
     assert_eq!(reserved_vec![1, 2], cow);
     assert_eq!(cow, reserved_vec![1, 2]);
     assert_ne!(reserved_vec![1], cow);
+    let mut deque = VecDeque::from([2]);
+    deque.push_front(1);
+    assert_eq!(deque, reserved_vec![1, 2]);
+    assert_ne!(deque, reserved_vec![2, 1]);
 }
 
 #[test]

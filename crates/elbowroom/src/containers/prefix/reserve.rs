@@ -15,8 +15,7 @@ use crate::page::{self, PageCount};
 use crate::plain::Placement;
 use crate::region::Growth;
 
-/// The smallest share that is tried again when the system refuses, and the divisor for the next try.
-const SHARE_BYTES_MIN: usize = 1 << 20;
+/// The divisor of a share that the system has refused, for the next try.
 const GIVE_WAY: usize = 16;
 
 impl Inner {
@@ -85,8 +84,7 @@ impl Prefix {
         align: usize,
         mut options: Option<Options>,
     ) -> Result<Prefix, Error> {
-        let least = needed.max(SHARE_BYTES_MIN);
-        let mut bytes = share::next_bytes().max(least.saturating_mul(2));
+        let mut bytes = share::next_bytes().max(needed.saturating_mul(2));
         // The share of a dropped container is taken over whole, because its addresses are reserved in any case.
         let fits = |inner: &Inner| match &inner.share {
             Some(share) => share.bytes() >= bytes && inner.is_aligned(align),
@@ -113,11 +111,11 @@ impl Prefix {
                 }
                 Err(error) => error,
             };
-            if !refused.is_out_of_memory() || bytes <= least {
+            if !refused.is_out_of_memory() || bytes <= needed {
                 return Err(refused);
             }
             // In large steps, because the rest of the process may need the remaining addresses.
-            bytes = (bytes / GIVE_WAY).max(least);
+            bytes = (bytes / GIVE_WAY).max(needed);
         }
     }
 

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BinaryHeap, VecDeque};
+use std::ffi::CString;
 use std::mem;
 use std::ptr;
 use std::rc::Rc;
@@ -161,6 +162,7 @@ move_from! {
     [T] BinaryHeap<T>, T;
     [] String, u8;
     [] &str, u8;
+    [] CString, u8;
 }
 
 impl<T, const N: usize> From<[T; N]> for ReservedVec<T> {
@@ -192,6 +194,24 @@ move_into! {
     [T] VecDeque<T>;
     [T: Ord] BinaryHeap<T>;
     ['a, T: Clone] Cow<'a, [T]>;
+}
+
+impl<'a, T: Clone> From<&'a ReservedVec<T>> for Cow<'a, [T]> {
+    fn from(elements: &'a ReservedVec<T>) -> Cow<'a, [T]> {
+        Cow::Borrowed(elements)
+    }
+}
+
+impl<T, const N: usize> TryFrom<ReservedVec<T>> for Box<[T; N]> {
+    type Error = ReservedVec<T>;
+
+    /// Returns the elements as an array, or returns the vector if its length differs.
+    fn try_from(elements: ReservedVec<T>) -> Result<Box<[T; N]>, ReservedVec<T>> {
+        if elements.owned.len != N {
+            return Err(elements);
+        }
+        Box::try_from(Vec::from(elements)).map_err(ReservedVec::from)
+    }
 }
 
 impl<T, const N: usize> TryFrom<ReservedVec<T>> for [T; N] {

@@ -2,6 +2,7 @@
 
 use std::borrow::{Borrow, BorrowMut, Cow};
 use std::cmp::Ordering;
+use std::collections::VecDeque;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::io;
@@ -130,6 +131,12 @@ impl<T: PartialEq<U> + Clone, U> PartialEq<ReservedVec<U>> for Cow<'_, [T]> {
     #[inline]
     fn eq(&self, other: &ReservedVec<U>) -> bool {
         self[..] == other[..]
+    }
+}
+
+impl<T: PartialEq<U>, U> PartialEq<ReservedVec<U>> for VecDeque<T> {
+    fn eq(&self, other: &ReservedVec<U>) -> bool {
+        *self == other.as_slice()
     }
 }
 
