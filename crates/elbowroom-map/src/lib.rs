@@ -31,6 +31,9 @@
 //!
 //! `serde` implements `Serialize` and `Deserialize` for a snapshot and its parts.
 
+// Shows which items need a feature, when docs.rs builds the documentation with nightly Rust.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod bar;
 mod cells;
 mod columns;

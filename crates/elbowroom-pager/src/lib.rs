@@ -68,6 +68,8 @@
 //! - `remote`: `s3://`, `gs://`, `az://`, `http://` and `https://` for reading, by the crate `object_store`. It
 //!   multiplies the time of a build.
 
+// Shows which items need a feature, when docs.rs builds the documentation with nightly Rust.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(test),
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)

@@ -8,6 +8,9 @@
 //! Neither runs while a fault is handled. Ordinary code calls them, and they read the library's counts and recorded
 //! events.
 
+// Shows which items need a feature, when docs.rs builds the documentation with nightly Rust.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(feature = "metrics")]
 pub mod gauges;
 mod trace;
