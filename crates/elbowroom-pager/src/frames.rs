@@ -106,18 +106,22 @@ impl Frames {
         self.resident_max.load(Relaxed)
     }
 
-    /// Commits a page: zeros.
-    pub(crate) fn commit(&self, page: usize) -> Result<(), elbowroom::Error> {
-        self.reservation.commit(self.place(page))?;
-        let resident = self.resident.fetch_add(self.page_bytes, Relaxed) + self.page_bytes;
+    /// Commits pages, all or none: zeros.
+    pub(crate) fn commit(&self, pages: Range<usize>) -> Result<(), elbowroom::Error> {
+        let place = self.place(pages);
+        let bytes = place.len();
+        self.reservation.commit(place)?;
+        let resident = self.resident.fetch_add(bytes, Relaxed) + bytes;
         self.resident_max.fetch_max(resident, Relaxed);
         Ok(())
     }
 
-    /// Gives the memory of a page back.
-    pub(crate) fn decommit(&self, page: usize) -> Result<(), elbowroom::Error> {
-        self.reservation.decommit(self.place(page))?;
-        self.resident.fetch_sub(self.page_bytes, Relaxed);
+    /// Gives the memory of pages back, of all or of none.
+    pub(crate) fn decommit(&self, pages: Range<usize>) -> Result<(), elbowroom::Error> {
+        let place = self.place(pages);
+        let bytes = place.len();
+        self.reservation.decommit(place)?;
+        self.resident.fetch_sub(bytes, Relaxed);
         Ok(())
     }
 
@@ -128,8 +132,8 @@ impl Frames {
         }
     }
 
-    fn place(&self, page: usize) -> Range<usize> {
-        page * self.page_bytes..(page + 1) * self.page_bytes
+    fn place(&self, pages: Range<usize>) -> Range<usize> {
+        pages.start * self.page_bytes..pages.end * self.page_bytes
     }
 
     /// Lends bytes of the memory.

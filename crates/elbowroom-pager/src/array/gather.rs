@@ -6,7 +6,7 @@ use bytemuck::AnyBitPattern;
 
 use super::elements::{bytes_of, copy_out};
 use crate::error::Error;
-use crate::fetch::{Fetch, Job};
+use crate::fetch::Fetch;
 
 /// Copies elements that are inside the array.
 pub(super) fn gather<T: AnyBitPattern>(fetch: &Fetch, indices: &[usize]) -> Result<Vec<T>, Error> {
@@ -43,17 +43,15 @@ pub(super) fn gather<T: AnyBitPattern>(fetch: &Fetch, indices: &[usize]) -> Resu
         }
         (rest.len(), runs)
     };
-    let load = |runs: Vec<Range<usize>>| {
-        runs.into_iter()
-            .for_each(|run| fetch.queue.push(Job::Load(run)));
-    };
     let (mut taken, runs) = batch(&order);
-    load(runs);
+    let mut loading = fetch.load_ahead(runs);
     let mut rest = &order[..];
     while !rest.is_empty() {
+        // This thread loads as well, and so waits for few of the pages.
+        fetch.help(loading);
         let (now, later) = rest.split_at(taken);
         let (next_taken, runs) = batch(later);
-        load(runs);
+        loading = fetch.load_ahead(runs);
         for &position in now {
             values[position] = copy_out(fetch, indices[position])?;
         }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt;
+use std::iter;
 use std::marker::PhantomData;
 use std::ops::{Range, RangeBounds};
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::thread::JoinHandle;
 use bytemuck::{AnyBitPattern, NoUninit};
 
 use crate::error::{Cause, Error, Operation};
-use crate::fetch::{Fetch, Job};
+use crate::fetch::Fetch;
 use crate::stats::Stats;
 
 mod elements;
@@ -178,13 +179,7 @@ impl<T: AnyBitPattern> PagedArray<T> {
             if self.threads.is_empty() {
                 continue;
             }
-            // In pieces, which several threads load at once.
-            let mut next = pages.start;
-            while next < pages.end {
-                let end = pages.end.min(next + self.fetch.chunk_pages());
-                self.fetch.queue.push(Job::Load(next..end));
-                next = end;
-            }
+            self.fetch.load_ahead(iter::once(pages));
         }
         Ok(())
     }

@@ -22,7 +22,8 @@ const PAGE_BYTES_DEFAULT: usize = 64 << 10;
 /// Larger pages would make an access to one element slow.
 const PAGE_BYTES_DEFAULT_MAX: usize = 1 << 20;
 const READ_AHEAD_DEFAULT: usize = 1 << 20;
-const THREADS_DEFAULT: usize = 4;
+/// Scattered reads need many at once: a disk that serves 16 is busy, and one that serves fewer does not mind.
+const THREADS_DEFAULT: usize = 16;
 
 /// More pages at once would be more mappings than Linux gives a process by default (65,530, two for each page that has
 /// no resident neighbour).
@@ -140,7 +141,7 @@ impl<T: AnyBitPattern> PagedOptions<T> {
     }
 
     /// Sets how many threads load ahead ([`scan`](PagedArray::scan), [`gather`](PagedArray::gather),
-    /// [`prefetch`](PagedArray::prefetch)) and write behind. The default is 4. With 0, the calling threads do
+    /// [`prefetch`](PagedArray::prefetch)) and write behind. The default is 16. With 0, the calling threads do
     /// everything, and [`prefetch`](PagedArray::prefetch) nothing.
     pub fn threads(mut self, count: usize) -> PagedOptions<T> {
         self.threads = count;

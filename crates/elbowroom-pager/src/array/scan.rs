@@ -1,6 +1,7 @@
 //! Elements in order, in chunks.
 
 use std::fmt;
+use std::iter;
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -9,13 +10,15 @@ use bytemuck::AnyBitPattern;
 use super::elements::bytes_of;
 use super::guards::Slice;
 use crate::error::Error;
-use crate::fetch::{Fetch, Job};
+use crate::fetch::Fetch;
 
 /// Chunks of an array, in order. Returned by [`PagedArray::scan`](crate::PagedArray::scan).
 pub struct Scan<'a, T> {
     pub(super) fetch: &'a Fetch,
     // Invariant: inside the array.
     pub(super) rest: Range<usize>,
+    // The first page that no thread was asked to load.
+    ahead: usize,
     borrow: PhantomData<&'a [T]>,
 }
 
@@ -25,6 +28,7 @@ impl<'a, T> Scan<'a, T> {
         Scan {
             fetch,
             rest: elements,
+            ahead: 0,
             borrow: PhantomData,
         }
     }
@@ -37,6 +41,16 @@ impl<'a, T> Scan<'a, T> {
         // The element on the border belongs to the chunk where it starts.
         start..chunk_end.div_ceil(size_of::<T>()).min(end)
     }
+
+    /// Lets threads of the array load what comes after this chunk.
+    fn load_ahead(&mut self, chunk: &Range<usize>) {
+        let frames = &self.fetch.pool.frames;
+        let next = frames.pages_of(bytes_of::<T>(chunk)).end;
+        let end = frames.pages_of(bytes_of::<T>(&self.rest)).end;
+        let start = self.ahead.max(next);
+        self.ahead = end.min(next + self.fetch.ahead_pages()).max(start);
+        self.fetch.load_ahead(iter::once(start..self.ahead));
+    }
 }
 
 impl<'a, T: AnyBitPattern> Iterator for Scan<'a, T> {
@@ -48,16 +62,10 @@ impl<'a, T: AnyBitPattern> Iterator for Scan<'a, T> {
         }
         let chunk = self.chunk();
         self.rest.start = chunk.end;
+        self.load_ahead(&chunk);
         let slice = Slice::new(self.fetch, chunk);
         if slice.is_err() {
             self.rest.start = self.rest.end;
-        } else if !self.rest.is_empty() {
-            let next = self
-                .fetch
-                .pool
-                .frames
-                .pages_of(bytes_of::<T>(&self.chunk()));
-            self.fetch.queue.push(Job::Load(next));
         }
         Some(slice)
     }

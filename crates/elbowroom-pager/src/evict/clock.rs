@@ -124,6 +124,22 @@ impl<P> Ring<P> {
         Some(slot)
     }
 
+    /// Moves the hand over the next slot if it has a page that is to be taken.
+    pub(super) fn step_if(&mut self, takes: impl FnOnce(usize) -> bool) -> bool {
+        let next = self.slots.get(self.hand);
+        let is_taken = next.is_some_and(|&page| page != VACANT && takes(page));
+        self.hand += usize::from(is_taken);
+        is_taken
+    }
+
+    /// Makes the slots from this one up to the hand vacant.
+    pub(super) fn vacate_to_hand(&mut self, slot: usize) {
+        // The first is filled first, so that pages that come in together are in order.
+        for slot in (slot..self.hand).rev() {
+            self.vacate(slot);
+        }
+    }
+
     /// Returns the page in a slot.
     pub(super) fn page(&self, slot: usize) -> Option<usize> {
         Some(self.slots[slot]).filter(|&page| page != VACANT)

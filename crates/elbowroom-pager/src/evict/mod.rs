@@ -9,7 +9,6 @@
 )]
 
 use std::ops::{Deref, Range};
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 
@@ -22,6 +21,7 @@ use crate::table::{Look, Table};
 
 mod clock;
 mod pace;
+mod run;
 
 use clock::{Clock, Ring, root};
 use pace::Pace;
@@ -233,10 +233,10 @@ impl Pool {
             // As a fresh page is, also behind the end of the array.
             memory.fill(0);
         } else {
-            while let Err(mut refusal) = self.frames.commit(page) {
+            while let Err(mut refusal) = self.frames.commit(page..page + 1) {
                 // Evictions help against these. Mappings count as memory.
                 let evicted = if refusal.is_limit() || refusal.is_out_of_memory() {
-                    self.evict(&mut clock, &mut refusal, writes_others)
+                    self.evict(&mut clock, &mut refusal, 1, writes_others)
                 } else {
                     Err(Found::Nothing)
                 };
@@ -253,12 +253,13 @@ impl Pool {
     }
 
     /// Evicts the next clean page that was not touched since the hand was there, of an array that is charged to the
-    /// budget that refused. In the second round, no page counts as touched that was not touched meanwhile. If the
+    /// budget that refused; with it as many pages next to it as are wanted. In the second round, no page counts as touched that was not touched meanwhile. If the
     /// system does not take a page back, `refusal` says why.
     fn evict(
         &self,
         clock: &mut Clock<Pool>,
         refusal: &mut elbowroom::Error,
+        wanted: usize,
         writes_others: bool,
     ) -> Result<(), Found> {
         let budget = refusal.budget().cloned();
@@ -290,7 +291,7 @@ impl Pool {
                     was_visited = true;
                     continue;
                 };
-                let Pool { table, frames, .. } = &**pool;
+                let table = &pool.table;
                 let look = table.look(page);
                 if look.is_busy() {
                     busy = Some((Arc::clone(pool), page));
@@ -304,14 +305,10 @@ impl Pool {
                     }
                 } else if !table.try_leave(page) {
                     was_visited = true;
-                } else if let Err(kept) = frames.decommit(page) {
+                } else if let Err(kept) = pool.evict_run(ring, slot, page, wanted) {
                     // The kernel has no mapping left to split this run of pages with. Another page may need none.
-                    table.stay(page);
                     *refusal = kept;
                 } else {
-                    ring.vacate(slot);
-                    table.abandon(page);
-                    pool.source.counters.evictions.fetch_add(1, Relaxed);
                     return Ok(());
                 }
             }
@@ -331,7 +328,7 @@ impl Pool {
     pub(crate) fn expel(&self, pages: Range<usize>) {
         let mut clock = self.sharers.clock();
         for page in pages {
-            let is_kept = self.frames.decommit(page).is_err();
+            let is_kept = self.frames.decommit(page..page + 1).is_err();
             if let Some(ring) = clock.ring(self.name) {
                 if let Some(slot) = ring.slot_of(page) {
                     ring.vacate(slot);
@@ -457,7 +454,7 @@ fn reclaim(ring: &mut Ring<Pool>) -> bool {
         return false;
     };
     let mut stranded = ring.stranded.iter();
-    let taken = stranded.position(|&page| pool.frames.decommit(page).is_ok());
+    let taken = stranded.position(|&page| pool.frames.decommit(page..page + 1).is_ok());
     taken
         .map(|index| ring.stranded.swap_remove(index))
         .is_some()

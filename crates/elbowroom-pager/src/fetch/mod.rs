@@ -16,6 +16,9 @@ mod streams;
 pub(crate) use queue::{Job, Queue};
 use streams::Streams;
 
+/// How many pieces are loaded at once ahead of a sequential reader. Fewer do not keep a fast disk busy.
+const CHUNKS_AHEAD: usize = 8;
+
 /// Pins pages, and loads those that are absent.
 pub(crate) struct Fetch {
     pub(crate) pool: Arc<Pool>,
@@ -23,6 +26,7 @@ pub(crate) struct Fetch {
     streams: Mutex<Streams>,
     // The most pages that one read takes beyond those that are wanted.
     read_ahead_pages: usize,
+    has_threads: bool,
     // More dirty pages than this are written behind, if there are threads for it.
     dirty_pages_max: usize,
 }
@@ -39,6 +43,7 @@ impl Fetch {
             } else {
                 usize::MAX
             },
+            has_threads,
             pool,
             queue: Queue::default(),
             streams: Mutex::default(),
@@ -48,6 +53,32 @@ impl Fetch {
     /// Returns how many pages a sequential reader is given at once.
     pub(crate) fn chunk_pages(&self) -> usize {
         self.read_ahead_pages.max(1)
+    }
+
+    /// Returns how many pages threads of the array load ahead of a sequential reader, beyond what it is given.
+    pub(crate) fn ahead_pages(&self) -> usize {
+        if !self.has_threads {
+            return 0;
+        }
+        let half = self.pool.frames.pages_max() / 2;
+        half.min(CHUNKS_AHEAD * self.chunk_pages())
+    }
+
+    /// Lets threads of the array load pages, in pieces of what a sequential reader is given. Returns the number of pieces
+    /// that are not resident.
+    pub(crate) fn load_ahead(&self, runs: impl IntoIterator<Item = Range<usize>>) -> usize {
+        let pieces = runs.into_iter().flat_map(|run| {
+            let starts = run.clone().step_by(self.chunk_pages());
+            starts.map(move |start| start..run.end.min(start + self.chunk_pages()))
+        });
+        let is_absent = |page: usize| !self.pool.table.look(page).is_resident();
+        let absent = pieces.filter(|piece| piece.clone().any(is_absent));
+        self.queue.push(absent.map(Job::Load))
+    }
+
+    /// Does jobs that load, at most `count`, on the calling thread.
+    pub(crate) fn help(&self, count: usize) {
+        self.queue.help(count, |job| self.work(job));
     }
 
     /// Pins pages, all or none.
@@ -94,7 +125,7 @@ impl Fetch {
         }
         std::mem::forget(pinned);
         if pin.is_mut() && table.dirty_pages() > self.dirty_pages_max && self.pool.pace.is_due() {
-            self.queue.push(Job::WriteBehind);
+            self.queue.push([Job::WriteBehind]);
         }
         Ok(())
     }
@@ -140,25 +171,24 @@ impl Fetch {
         let first = pages.start;
         let mut loading = Loading {
             pool: &self.pool,
-            claimed: Some(first),
+            claimed: first..first + 1,
             pages: first..first,
         };
-        if !self.pool.admit(first, patience)? {
-            return Ok(0);
+        while loading.claimed.end < pages.end && table.try_claim(loading.claimed.end) {
+            loading.claimed.end += 1;
         }
-        loading.admitted();
-        for page in first + 1..pages.end {
-            if !table.try_claim(page) {
-                break;
+        let mut admitted = self.pool.admit_run(loading.claimed.clone());
+        if admitted == 0 {
+            // Others may wait for a claimed page while this thread waits for room, so it waits for the wanted one only.
+            loading.unclaim(first + 1);
+            if !self.pool.admit(first, patience)? {
+                return Ok(0);
             }
-            loading.claimed = Some(page);
-            // A thread with pages in transit waits for nothing: others wait for it.
-            match self.pool.admit(page, Patience::None) {
-                Ok(true) => loading.admitted(),
-                Ok(false) | Err(_) => break,
-            }
+            admitted = 1;
         }
-        loading.unclaim();
+        // A thread with pages in transit waits for nothing: others wait for it.
+        loading.admitted(admitted);
+        loading.unclaim(first + admitted);
         if let Err(error) = self.read(loading.pages.clone()) {
             if loading.pages.len() == 1 {
                 return Err(error);
@@ -170,9 +200,10 @@ impl Fetch {
         let loaded = loading.pages.len();
         let misses = loaded.min(wanted) as u64;
         source.counters.misses.fetch_add(misses, Relaxed);
+        // The last first: a thread that waits for the first then finds the others as well.
         while !loading.pages.is_empty() {
-            let page = loading.pages.start;
-            loading.pages.start += 1;
+            loading.pages.end -= 1;
+            let page = loading.pages.end;
             table.publish(page, pin.filter(|_| page - first < wanted));
         }
         Ok(loaded)
@@ -219,22 +250,23 @@ impl Drop for Pinned<'_> {
 struct Loading<'a> {
     pool: &'a Pool,
     // Invariant: claimed by this thread.
-    claimed: Option<usize>,
+    claimed: Range<usize>,
     // Invariant: put in transit by this thread.
     pages: Range<usize>,
 }
 
 impl Loading<'_> {
-    /// Says that the claimed page is in transit now.
-    fn admitted(&mut self) {
-        self.claimed = None;
-        self.pages.end += 1;
+    /// Says that the first claimed pages are in transit now.
+    fn admitted(&mut self, count: usize) {
+        self.claimed.start += count;
+        self.pages.end += count;
     }
 
-    fn unclaim(&mut self) {
-        if let Some(page) = self.claimed.take() {
-            self.pool.table.unclaim(page);
-        }
+    /// Gives up the claims from this page on.
+    fn unclaim(&mut self, from: usize) {
+        let rest = from..self.claimed.end;
+        self.claimed.end = from;
+        rest.for_each(|page| self.pool.table.unclaim(page));
     }
 
     /// Gives up the pages from this one on.
@@ -247,7 +279,7 @@ impl Loading<'_> {
 
 impl Drop for Loading<'_> {
     fn drop(&mut self) {
-        self.unclaim();
+        self.unclaim(self.claimed.start);
         if !self.pages.is_empty() {
             self.give_up(self.pages.start);
         }

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// The most jobs that wait. More are not worth remembering: they are advice.
-const JOBS_MAX: usize = 1024;
+/// The most jobs that wait, which take half a megabyte. More are not worth remembering: they are advice.
+const JOBS_MAX: usize = 16 << 10;
 
 /// What a thread is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ struct State {
     jobs: VecDeque<Job>,
     // Threads that have taken a job and are not done.
     working: usize,
+    // Threads of the array that wait for a job.
+    idle: usize,
     is_closed: bool,
 }
 
@@ -35,14 +37,22 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// Adds a job, unless too many wait already. A second write-behind is not added while one waits.
-    pub(crate) fn push(&self, job: Job) {
+    /// Adds jobs, unless too many wait already. A second write-behind is not added while one waits. Returns how many were
+    /// added.
+    pub(crate) fn push(&self, jobs: impl IntoIterator<Item = Job>) -> usize {
         let mut state = self.lock();
-        let is_known = job == Job::WriteBehind && state.jobs.contains(&job);
-        if !is_known && !state.is_closed && state.jobs.len() < JOBS_MAX {
-            state.jobs.push_back(job);
-            self.came.notify_one();
+        let before = state.jobs.len();
+        for job in jobs {
+            let is_known = job == Job::WriteBehind && state.jobs.contains(&job);
+            if !is_known && !state.is_closed && state.jobs.len() < JOBS_MAX {
+                state.jobs.push_back(job);
+            }
         }
+        let added = state.jobs.len() - before;
+        let woken = added.min(state.idle);
+        drop(state);
+        (0..woken).for_each(|_| self.came.notify_one());
+        added
     }
 
     /// Takes jobs and does them, until the queue is closed.
@@ -53,10 +63,10 @@ impl Queue {
                 return;
             }
             let Some(next) = state.jobs.pop_front() else {
-                state = self
-                    .came
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
+                state.idle += 1;
+                let came = self.came.wait(state);
+                state = came.unwrap_or_else(PoisonError::into_inner);
+                state.idle -= 1;
                 continue;
             };
             state.working += 1;
@@ -65,6 +75,24 @@ impl Queue {
             job(next);
             drop(done);
             state = self.lock();
+        }
+    }
+
+    /// Does jobs that load, on the calling thread, at most `count`.
+    pub(crate) fn help(&self, count: usize, mut job: impl FnMut(Job)) {
+        for _ in 0..count {
+            let mut state = self.lock();
+            if !matches!(state.jobs.front(), Some(Job::Load(_))) {
+                return;
+            }
+            let Some(next) = state.jobs.pop_front() else {
+                return;
+            };
+            state.working += 1;
+            drop(state);
+            let done = Done(self);
+            job(next);
+            drop(done);
         }
     }
 

@@ -133,7 +133,8 @@ impl Look {
 }
 
 struct Gate {
-    mutex: Mutex<()>,
+    // The number of threads that wait, so that a gate that no thread waits at opens without a system call.
+    waiting: Mutex<usize>,
     opened: Condvar,
 }
 
@@ -153,7 +154,7 @@ impl Table {
         Some(Table {
             words: zeroed_words(pages)?,
             gates: std::array::from_fn(|_| Gate {
-                mutex: Mutex::new(()),
+                waiting: Mutex::new(0),
                 opened: Condvar::new(),
             }),
             dirty: AtomicUsize::new(0),
@@ -331,20 +332,22 @@ impl Table {
 
     fn wait_while(&self, page: usize, blocks: impl Fn(u64) -> bool) {
         let gate = self.gate(page);
-        let mut guard = gate.mutex.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = gate.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        *waiting += 1;
         while blocks(self.words[page].load(Ordering::Acquire)) {
-            guard = gate
-                .opened
-                .wait(guard)
-                .unwrap_or_else(PoisonError::into_inner);
+            let opened = gate.opened.wait(waiting);
+            waiting = opened.unwrap_or_else(PoisonError::into_inner);
         }
+        *waiting -= 1;
     }
 
     /// Wakes the threads that wait for a page of this gate. The word has been changed before.
     fn open_gate(&self, page: usize) {
         let gate = self.gate(page);
         // A thread that has looked at the old word and does not wait yet holds the mutex.
-        drop(gate.mutex.lock().unwrap_or_else(PoisonError::into_inner));
-        gate.opened.notify_all();
+        let waiting = gate.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if *waiting > 0 {
+            gate.opened.notify_all();
+        }
     }
 }

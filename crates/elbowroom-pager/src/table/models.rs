@@ -130,6 +130,28 @@ fn a_claim_that_is_given_up_is_taken_over() {
 }
 
 #[test]
+fn threads_that_wait_at_one_gate_for_different_pages_are_woken() {
+    loom::model(|| {
+        let table = Arc::new(Table::new(2).unwrap());
+        assert!(table.try_claim(0) && table.try_claim(1));
+        table.start_loading(0);
+        table.start_loading(1);
+        let waiters = [0, 1].map(|page| {
+            let table = Arc::clone(&table);
+            thread::spawn(move || {
+                let entered = table.enter(page, Pin::Read, || ());
+                assert_eq!(entered, Entered::Pinned);
+            })
+        });
+        table.publish(1, None);
+        table.publish(0, None);
+        for waiter in waiters {
+            waiter.join().unwrap();
+        }
+    });
+}
+
+#[test]
 fn a_pinned_page_is_not_evicted() {
     loom::model(|| {
         let page = Page::new();

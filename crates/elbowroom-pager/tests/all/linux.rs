@@ -232,7 +232,11 @@ fn a_kill_during_write_back_leaves_pages_old_or_new() {
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains("flushed")));
-    std::thread::sleep(Duration::from_millis(150));
+    let is_new = |value: &[u8]| value != 1_u64.to_ne_bytes();
+    while !fs::read(&file).unwrap().chunks(8).any(is_new) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    std::thread::sleep(Duration::from_millis(50));
     child.kill().unwrap();
     child.wait().unwrap();
     let bytes = fs::read(&file).unwrap();
