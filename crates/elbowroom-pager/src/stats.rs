@@ -97,13 +97,13 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    pub(crate) fn hit(&self) {
-        self.stripe().hits.fetch_add(1, Relaxed);
+    pub(crate) fn hit(&self, count: usize) {
+        self.stripe().hits.fetch_add(count as u64, Relaxed);
     }
 
-    /// Counts a hit of one element, and its bytes.
-    pub(crate) fn visit(&self) {
-        self.stripe().visits.fetch_add(1, Relaxed);
+    /// Counts hits of one element, and its bytes.
+    pub(crate) fn visit(&self, count: usize) {
+        self.stripe().visits.fetch_add(count as u64, Relaxed);
     }
 
     /// Counts a miss of one element, and its bytes.

@@ -23,7 +23,7 @@ const PAGE_BYTES_DEFAULT: usize = 64 << 10;
 const PAGE_BYTES_DEFAULT_MAX: usize = 1 << 20;
 const READ_AHEAD_DEFAULT: usize = 1 << 20;
 /// Scattered reads need many at once: a disk that serves 16 is busy, and one that serves fewer does not mind.
-const THREADS_DEFAULT: usize = 16;
+pub(super) const THREADS_DEFAULT: usize = 16;
 
 /// More pages at once would be more mappings than Linux gives a process by default (65,530, two for each page that has
 /// no resident neighbour).
@@ -62,7 +62,7 @@ pub struct PagedOptions<T> {
     len: Option<usize>,
     max_len: Option<usize>,
     pub(super) is_writable: bool,
-    pub(super) threads: usize,
+    pub(super) threads: Option<usize>,
     fills_page_cache: bool,
     elements: PhantomData<fn() -> T>,
 }
@@ -78,7 +78,7 @@ impl<T: AnyBitPattern> PagedOptions<T> {
             len: None,
             max_len: None,
             is_writable: false,
-            threads: THREADS_DEFAULT,
+            threads: None,
             fills_page_cache: false,
             elements: PhantomData,
         }
@@ -144,7 +144,7 @@ impl<T: AnyBitPattern> PagedOptions<T> {
     /// [`prefetch`](PagedArray::prefetch)) and write behind. The default is 16. With 0, the calling threads do
     /// everything, and [`prefetch`](PagedArray::prefetch) nothing.
     pub fn threads(mut self, count: usize) -> PagedOptions<T> {
-        self.threads = count;
+        self.threads = Some(count);
         self
     }
 
@@ -268,7 +268,8 @@ impl<T: AnyBitPattern> PagedOptions<T> {
             Source::new(store, location, self.offset, turns),
             &budget,
         );
-        let fetch = Fetch::new(pool, self.read_ahead_bytes, self.threads > 0);
+        let threads = self.threads.unwrap_or(THREADS_DEFAULT);
+        let fetch = Fetch::new(pool, self.read_ahead_bytes, threads > 0);
         // Dropping it ends the threads.
         let mut array = PagedArray {
             fetch: Arc::new(fetch),
@@ -279,7 +280,7 @@ impl<T: AnyBitPattern> PagedOptions<T> {
             is_fixed: false,
             elements: PhantomData,
         };
-        for _ in 0..self.threads {
+        for _ in 0..threads {
             let fetch = Arc::clone(&array.fetch);
             let thread = std::thread::Builder::new().name("elbowroom-pager".into());
             let thread = thread.spawn(move || fetch.queue.work(|job| fetch.work(job)));

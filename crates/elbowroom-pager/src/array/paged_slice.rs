@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use bytemuck::AnyBitPattern;
 use elbowroom::{Backend, Charge, Fault, Region, Verdict};
 
-use super::options::{PagedOptions, refused};
+use super::options::{PagedOptions, THREADS_DEFAULT, refused};
 use crate::error::{Cause, Error, Operation};
 use crate::stats::Stats;
 use crate::store::{Source, Store};
@@ -79,7 +79,7 @@ struct Cache {
 }
 
 struct State {
-    // One for each thread that runs the filter.
+    // One for each thread that runs the filter: a block, and a page of the system to align it with.
     buffers: Vec<Box<[u8]>>,
     // The ranges that were filled and are committed, the oldest first.
     filled: VecDeque<Range<usize>>,
@@ -91,8 +91,8 @@ impl<T: AnyBitPattern> PagedOptions<T> {
     /// Opens a location as one plain slice. Locations are those of [`open`](PagedOptions::open).
     ///
     /// [`page_size`](PagedOptions::page_size) is the most that one touch reads. [`threads`](PagedOptions::threads), at
-    /// least one, read; each has a buffer of a page, which counts against the limit. The other options are as for an
-    /// array.
+    /// least one, read; each has a buffer of a page, which counts against the limit. The default is as many as take a
+    /// quarter of the limit, up to 16. The other options are as for an array.
     ///
     /// # Safety
     /// The bytes of the array in the store do not change while the slice lives. An object that is named by its version
@@ -149,10 +149,13 @@ impl<T: AnyBitPattern> PagedOptions<T> {
                 "elements are aligned to {align} bytes, more than a page of the system"
             )));
         }
-        let threads = self.threads.max(1);
+        let buffer_bytes = block_bytes + elbowroom::page_size();
+        let threads_max = (memory.limit_bytes / 4 / buffer_bytes).max(1);
+        let threads = self.threads.unwrap_or(THREADS_DEFAULT.min(threads_max));
+        let threads = threads.max(1);
         let no_room = |refusal| refuse(Cause::NoRoom(refusal));
         let turns = memory.turns().map_err(no_room)?;
-        let buffers = memory.budget.charge(threads * block_bytes);
+        let buffers = memory.budget.charge(threads * buffer_bytes);
         let charge = buffers.map_err(no_room)?;
         let cache = Arc::new(Cache {
             source: Source::new(store, location, self.offset, turns),
@@ -160,7 +163,7 @@ impl<T: AnyBitPattern> PagedOptions<T> {
             block_bytes,
             moved: Condvar::new(),
             state: Mutex::new(State {
-                buffers: vec![vec![0; block_bytes].into(); threads],
+                buffers: vec![vec![0; buffer_bytes].into(); threads],
                 filled: VecDeque::new(),
                 moving: 0,
             }),
@@ -221,7 +224,9 @@ impl Cache {
             let elements = Cause::OutOfRange(fault.offset()..fault.offset() + 1, self.len_bytes);
             return Err(self.source.error(Operation::Read, 0..0, elements));
         }
-        let contents = &mut buffer[..bytes.len().next_multiple_of(system)];
+        // A direct read fills only what is aligned.
+        let skipped = buffer.as_ptr().align_offset(system);
+        let contents = &mut buffer[skipped..][..bytes.len().next_multiple_of(system)];
         let (read, rest) = contents.split_at_mut(bytes.len());
         let load = self.source.counters.load(read.len());
         self.source.read(start, read)?;

@@ -85,32 +85,57 @@ impl Fetch {
     ///
     /// # Errors
     /// `is_limit()` if there is no room, otherwise what the store says. Nothing is pinned then.
+    #[inline]
     pub(crate) fn pin(&self, pages: Range<usize>, pin: Pin) -> Result<(), Error> {
+        let table = &self.pool.table;
+        let mut next = pages.start;
+        while next < pages.end && table.try_pin(next, pin) {
+            next += 1;
+        }
+        let hits = next - pages.start;
+        let counters = &self.pool.source.counters;
+        if pin.is_visit() {
+            counters.visit(hits);
+        } else {
+            counters.hit(hits);
+        }
+        if next < pages.end {
+            self.pin_rest(pages.start..next, pages.end, pin)?;
+        }
+        if pin.is_mut() && table.dirty_pages() > self.dirty_pages_max && self.pool.pace.is_due() {
+            self.queue.push([Job::WriteBehind]);
+        }
+        Ok(())
+    }
+
+    /// Pins the pages up to `end`. Those before them are pinned, and lose their pins if that fails.
+    #[cold]
+    fn pin_rest(&self, pinned: Range<usize>, end: usize, pin: Pin) -> Result<(), Error> {
         let Pool { table, frames, .. } = &*self.pool;
         let counters = &self.pool.source.counters;
         let mut stall = counters.stall();
         let mut pinned = Pinned {
             table,
             pin,
-            pages: pages.start..pages.start,
+            pages: pinned,
         };
-        while pinned.pages.end < pages.end {
+        while pinned.pages.end < end {
             let page = pinned.pages.end;
             match table.enter(page, pin, || stall.begin()) {
                 Entered::Pinned => {
                     if pin.is_visit() {
-                        counters.visit();
+                        counters.visit(1);
                     } else {
-                        counters.hit();
+                        counters.hit(1);
                     }
                     pinned.pages.end += 1;
                 }
                 Entered::Claimed => {
                     stall.begin();
-                    let wanted = pages.end - page;
+                    let wanted = end - page;
                     let window = self.streams().note(page, wanted, self.read_ahead_pages);
-                    let end = frames.pages().min(page + window);
-                    let loaded = self.load(page..end, wanted, Some(pin), Patience::Wait)?;
+                    let window = page..frames.pages().min(page + window);
+                    let loaded = self.load(window, wanted, Some(pin), Patience::Wait)?;
                     pinned.pages.end += loaded.min(wanted);
                     if pin.is_visit() {
                         counters.missed_visit();
@@ -124,13 +149,11 @@ impl Fetch {
             }
         }
         std::mem::forget(pinned);
-        if pin.is_mut() && table.dirty_pages() > self.dirty_pages_max && self.pool.pace.is_due() {
-            self.queue.push([Job::WriteBehind]);
-        }
         Ok(())
     }
 
     /// Takes pins off.
+    #[inline]
     pub(crate) fn unpin(&self, pages: Range<usize>, pin: Pin) {
         for page in pages {
             self.pool.table.unpin(page, pin);

@@ -54,6 +54,7 @@ pub(crate) enum Pin {
 }
 
 impl Pin {
+    #[inline]
     const fn shift(self) -> u32 {
         match self {
             Pin::Visit => 8,
@@ -63,11 +64,13 @@ impl Pin {
         }
     }
 
+    #[inline]
     const fn one(self) -> u64 {
         1 << self.shift()
     }
 
     /// The bits of the count. At most all of them are set, so a count never overflows into the next.
+    #[inline]
     const fn mask(self) -> u64 {
         let width = match self {
             Pin::Visit | Pin::VisitMut => 12,
@@ -80,6 +83,7 @@ impl Pin {
         matches!(self, Pin::Visit | Pin::VisitMut)
     }
 
+    #[inline]
     pub(crate) const fn is_mut(self) -> bool {
         matches!(self, Pin::VisitMut | Pin::Write)
     }
@@ -170,6 +174,23 @@ impl Table {
         Look(self.words[page].load(Ordering::Acquire))
     }
 
+    /// Pins a resident page that nothing is done with at the moment. Also `false` if another thread touches its word.
+    #[inline]
+    pub(crate) fn try_pin(&self, page: usize, pin: Pin) -> bool {
+        let word = &self.words[page];
+        let seen = word.load(Ordering::Relaxed);
+        let is_full = seen & pin.mask() == pin.mask();
+        if seen & (STATE | WRITING) != RESIDENT || is_full || pin.is_mut() && seen & DIRTY == 0 {
+            return false;
+        }
+        // Acquire: the contents were put there before the page was published or unpinned, and its memory is committed;
+        // what a writer stores comes after the end of the last write-back.
+        let next = (seen + pin.one()) | REFERENCED;
+        let order = Ordering::Acquire;
+        word.compare_exchange(seen, next, order, Ordering::Relaxed)
+            .is_ok()
+    }
+
     /// Pins a resident page, or claims an absent one. Waits while another thread loads or evicts the page, and before a
     /// pin for writing also while another thread writes it back. Calls `waits` before each wait.
     pub(crate) fn enter(&self, page: usize, pin: Pin, mut waits: impl FnMut()) -> Entered {
@@ -210,6 +231,7 @@ impl Table {
     }
 
     /// Takes a pin off.
+    #[inline]
     pub(crate) fn unpin(&self, page: usize, pin: Pin) {
         // Release: the accesses under the pin come before the eviction or the write-back that finds no pin.
         let before = self.words[page].fetch_sub(pin.one(), Ordering::Release);

@@ -106,7 +106,8 @@ fn threads_that_fill_wait_for_room() {
     let count = 64 * page_size() / 8;
     let options = PagedArray::<u64>::options()
         .page_size(page_size())
-        .resident_limit((4 + 2) * page_size())
+        // Each thread has a buffer of a page, and a page to align it with.
+        .resident_limit((4 * 2 + 2) * page_size())
         .threads(4);
     let Some(slice) = slice_of(options, numbers(count)) else {
         return;
