@@ -80,11 +80,14 @@ impl FileStore {
 
     /// Reads at most the buffer's length, by the means that fits.
     fn read_some(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let range = offset..offset + buffer.len() as u64;
-        if self.fills_page_cache || os::is_cached(&self.file, range) {
+        if self.fills_page_cache {
             return os::read_at(&self.file, buffer, offset);
         }
         if let Some(direct) = self.direct_for(offset, buffer) {
+            let range = offset..offset + buffer.len() as u64;
+            if os::is_cached(&self.file, range) {
+                return os::read_at(&self.file, buffer, offset);
+            }
             let whole = buffer.len() / DIRECT_ALIGN * DIRECT_ALIGN;
             match os::read_at(direct, &mut buffer[..whole], offset) {
                 Err(error)
