@@ -253,8 +253,8 @@ impl Pool {
     }
 
     /// Evicts the next clean page that was not touched since the hand was there, of an array that is charged to the
-    /// budget that refused; with it as many pages next to it as are wanted. In the second round, no page counts as touched that was not touched meanwhile. If the
-    /// system does not take a page back, `refusal` says why.
+    /// budget that refused; with it as many pages next to it as are wanted. In the second round, no page counts as
+    /// touched that was not touched meanwhile. If the system does not take a page back, `refusal` says why.
     fn evict(
         &self,
         clock: &mut Clock<Pool>,

@@ -41,8 +41,8 @@ impl Pool {
         count
     }
 
-    /// Evicts a page that was put in transit, and that the hand has just passed, together with the pages after it in the
-    /// ring that are next to it in memory and may go as well.
+    /// Evicts a page that was put in transit, and that the hand has just passed. The pages after it in the ring go as
+    /// well, as long as they are next to it in memory and may go.
     pub(super) fn evict_run(
         &self,
         ring: &mut Ring<Pool>,

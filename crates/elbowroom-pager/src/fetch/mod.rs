@@ -64,8 +64,8 @@ impl Fetch {
         half.min(CHUNKS_AHEAD * self.chunk_pages())
     }
 
-    /// Lets threads of the array load pages, in pieces of what a sequential reader is given. Returns the number of pieces
-    /// that are not resident.
+    /// Lets threads of the array load pages, in pieces of what a sequential reader is given. Returns the number of
+    /// pieces that are not resident.
     pub(crate) fn load_ahead(&self, runs: impl IntoIterator<Item = Range<usize>>) -> usize {
         let pieces = runs.into_iter().flat_map(|run| {
             let starts = run.clone().step_by(self.chunk_pages());

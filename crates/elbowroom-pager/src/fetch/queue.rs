@@ -37,8 +37,8 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// Adds jobs, unless too many wait already. A second write-behind is not added while one waits. Returns how many were
-    /// added.
+    /// Adds jobs, unless too many wait already. A second write-behind is not added while one waits. Returns how many
+    /// were added.
     pub(crate) fn push(&self, jobs: impl IntoIterator<Item = Job>) -> usize {
         let mut state = self.lock();
         let before = state.jobs.len();
