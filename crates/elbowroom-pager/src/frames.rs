@@ -1,7 +1,8 @@
 //! The memory: one reservation for the whole array, whose pages are committed and decommitted in place.
 //!
 //! So a page is always at the same address, pages that are next to each other in the store are next to each other in
-//! memory, and what is committed is exactly what a budget is charged for.
+//! memory, and what is committed is exactly what a budget is charged for. Where the system allows it, decommitted pages
+//! stay accessible, which saves most of the time of the two calls.
 
 #![allow(unsafe_code, reason = "lends parts of the memory as bytes")]
 
@@ -40,6 +41,7 @@ impl Frames {
         let reservation = Reservation::builder(len.unwrap_or(usize::MAX))
             .align(page_bytes)
             .budget(budget)
+            .keep_access(true)
             .name("elbowroom-pager")
             .build()?;
         Ok(Frames {

@@ -19,6 +19,8 @@ pub(crate) struct Mapping {
     name: Box<str>,
     // Whether core dumps include the committed pages.
     is_in_core_dumps: bool,
+    // Whether the system uses no huge pages here.
+    refuses_huge: bool,
 }
 
 // SAFETY: a mapping belongs to the process, not to a thread.
@@ -38,6 +40,7 @@ impl Mapping {
             len,
             name,
             is_in_core_dumps: true,
+            refuses_huge: false,
         };
         mapping.mark(mapping.all());
         Ok(mapping)
@@ -63,13 +66,24 @@ impl Mapping {
         self.mark(self.all());
     }
 
-    /// Applies the settings for core dumps to pages that are a new mapping.
+    /// Prepares a mapping, all of whose pages are reserved, for [`discard`](Mapping::discard). Returns whether the system
+    /// has it, and lets pages be accessible without memory at no cost.
+    pub(crate) fn keep_access(&mut self) -> bool {
+        self.refuses_huge = os::may_keep_access(self.all());
+        self.mark(self.all());
+        self.refuses_huge
+    }
+
+    /// Applies the settings to pages that are a new mapping.
     fn mark(&self, pages: Pages<'_>) {
         if !self.name.is_empty() {
             os::name(pages, &self.name);
         }
         if !self.is_in_core_dumps {
             os::set_in_core_dumps(pages, false);
+        }
+        if self.refuses_huge {
+            os::refuse_huge(pages);
         }
     }
 
@@ -149,6 +163,17 @@ impl Mapping {
         // Some platforms decommit by a new mapping, which lacks the settings.
         self.mark(pages);
         Ok(())
+    }
+
+    /// Gives the memory of pages back, which keep their access and are zero afterwards. Only after
+    /// [`keep_access`](Mapping::keep_access) has succeeded.
+    ///
+    /// # Safety
+    /// No reference points into the pages.
+    pub(crate) unsafe fn discard(&self, pages: PageRange) -> Result<(), OsCode> {
+        debug_assert!(self.refuses_huge);
+        // SAFETY: no reference points into the pages (contract).
+        unsafe { os::discard(self.part(pages)) }
     }
 
     /// Changes the access to committed pages.

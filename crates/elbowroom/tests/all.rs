@@ -24,6 +24,7 @@ mod all {
     mod growth;
     mod hazards;
     mod held;
+    mod keep_access;
     mod linux;
     mod model;
     #[cfg(feature = "rayon")]

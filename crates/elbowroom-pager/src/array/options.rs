@@ -25,8 +25,8 @@ const READ_AHEAD_DEFAULT: usize = 1 << 20;
 /// Scattered reads need many at once: a disk that serves 16 is busy, and one that serves fewer does not mind.
 pub(super) const THREADS_DEFAULT: usize = 16;
 
-/// More pages at once would be more mappings than Linux gives a process by default (65,530, two for each page that has
-/// no resident neighbour).
+/// More pages at once could be more mappings than Linux gives a process by default (65,530), where the system counts
+/// accessible memory: two for each page that has no resident neighbour.
 const PAGES_DEFAULT_MAX: usize = 16 << 10;
 /// The most reads at once, if each takes memory.
 const TURNS_MAX: usize = 16;

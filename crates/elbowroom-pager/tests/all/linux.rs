@@ -1,8 +1,10 @@
 //! What only Linux shows: the memory of a process under a limit, and a full disk.
 #![cfg(target_os = "linux")]
+#![allow(unsafe_code, reason = "sets a limit in a child")]
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -48,6 +50,33 @@ fn the_limit_holds_for_the_process() {
         .unwrap();
     assert!(peak << 10 <= LIMIT + OTHER, "{text}");
     assert!(peak << 10 >= LIMIT, "the limit is used: {text}");
+}
+
+/// With a limit on data, as with strict accounting, each page is committed and decommitted by a change of mappings.
+#[test]
+fn an_array_behaves_like_its_model_where_accessible_pages_are_counted() {
+    if is_emulated() {
+        return;
+    }
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.arg("model::").env("PROPTEST_CASES", "30");
+    let limit = libc::rlimit {
+        rlim_cur: 1 << 44,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // SAFETY: setrlimit(2) is a system call, which takes no lock and allocates nothing between fork and exec. `limit`
+    // is a copy in the closure.
+    unsafe {
+        child.pre_exec(move || match libc::setrlimit(libc::RLIMIT_DATA, &limit) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        });
+    }
+    let output = child.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let is_passed = output.status.success() && text.contains(" 2 passed");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(is_passed, "{text}{errors}");
 }
 
 #[test]

@@ -29,6 +29,12 @@
 //!   fault handler is installed. Async-signal-safe.
 //! - `advise_huge(pages)`: lets the system use huge pages for committed pages, if it has them and would not use them by
 //!   itself. Failure is silent. Async-signal-safe.
+//! - `may_keep_access(pages)`: whether `discard` works for these pages, and pages that are accessible and have no memory
+//!   cost nothing. Nothing has the address of the pages yet, and all of them are reserved.
+//! - `discard(pages)`: pages lose their contents and their memory, and keep their access. Those that are accessible read
+//!   as zero. Only for pages for which access may be kept.
+//! - `refuse_huge(pages)`: keeps the system from using huge pages, which have more memory than was touched. Failure is
+//!   silent.
 //! - `release(base, len)`: gives back a whole reservation, as `reserve` made it.
 //! - `allows(address, access)`: whether the system lets the program access an address right now without a fault;
 //!   `None` if it cannot be asked. Async-signal-safe.
@@ -116,9 +122,9 @@ pub(crate) use pages::Pages;
 pub(crate) use sys::{
     FilterStack, SignalsBlocked, Trap, address_space, addresses_left, advice, advise_huge, allows,
     alternate_stack_bytes, at_fork, fault_code, granularity, handler, huge_page_size,
-    is_address_in_use, is_out_of_mappings, is_out_of_memory, limits, name, page_size,
-    reserve_advice, set_in_core_dumps, thread_advice, thread_number, thread_token,
-    threads_that_block_faults, wait, wake_one, write_stderr,
+    is_address_in_use, is_out_of_mappings, is_out_of_memory, limits, may_keep_access, name,
+    page_size, refuse_huge, reserve_advice, set_in_core_dumps, thread_advice, thread_number,
+    thread_token, threads_that_block_faults, wait, wake_one, write_stderr,
 };
 pub(crate) use table::{access_anchor, access_entry, access_section, resume_after, sort_table};
 pub(crate) use types::Decision;
@@ -162,6 +168,13 @@ pub(crate) unsafe fn uncommit(pages: Pages<'_>) -> Result<(), OsCode> {
     refusable!(Decommit);
     // SAFETY: no reference points into the pages (contract).
     unsafe { sys::uncommit(pages) }
+}
+
+/// # Safety
+/// No reference points into the pages.
+pub(crate) unsafe fn discard(pages: Pages<'_>) -> Result<(), OsCode> {
+    // SAFETY: no reference points into the pages (contract).
+    unsafe { sys::discard(pages) }
 }
 
 /// # Safety

@@ -104,6 +104,18 @@ pub(crate) unsafe fn populate(_pages: Pages<'_>) {}
 
 pub(crate) fn advise_huge(_pages: Pages<'_>) {}
 
+pub(crate) fn refuse_huge(_pages: Pages<'_>) {}
+
+pub(crate) fn may_keep_access(_pages: Pages<'_>) -> bool {
+    false
+}
+
+/// # Safety
+/// See [`os::discard`](crate::os::discard). None: it does nothing.
+pub(crate) unsafe fn discard(_pages: Pages<'_>) -> Result<(), OsCode> {
+    Err(OsCode::UNSUPPORTED)
+}
+
 /// # Safety
 /// See [`os::release`](super::release). None: it refuses.
 pub(crate) unsafe fn release(_base: NonNull<u8>, _len: usize) -> Result<(), OsCode> {

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use self::committed::{Committed, gaps, set};
+use self::kept::Kept;
 use crate::budget::Budget;
 use crate::charge::Charge;
 use crate::error::{Cause, Error, Operation, Reason};
@@ -16,6 +17,7 @@ use crate::page::{self, PageCount, PageRange};
 use crate::plain::{Access, PageState, Placement, Span};
 
 mod committed;
+mod kept;
 
 /// An owned range of addresses whose pages are committed and decommitted explicitly.
 ///
@@ -59,6 +61,8 @@ pub struct Reservation {
 /// The committed pages of a reservation, and their charge.
 struct Held {
     committed: Committed,
+    // The pages that the system lets the program access, if decommitted ones are among them.
+    kept: Option<Kept>,
     // The charge for the committed pages, if there is a budget.
     charge: Option<Charge>,
 }
@@ -81,6 +85,7 @@ impl Reservation {
             placement: Placement::Anywhere,
             budget: None,
             name: Box::default(),
+            keeps_access: false,
         }
     }
 
@@ -115,7 +120,11 @@ impl Reservation {
     pub fn commit(&self, range: Range<usize>) -> Result<(), Error> {
         let pages = self.pages(Operation::Commit, &range)?;
         let mut held = self.lock();
-        let Held { committed, charge } = &mut *held;
+        let Held {
+            committed,
+            kept,
+            charge,
+        } = &mut *held;
         let gaps = gaps(committed, pages);
         let missing = PageCount::new(gaps.iter().map(|gap| gap.count().get()).sum());
         if let Some(charge) = charge {
@@ -123,9 +132,14 @@ impl Reservation {
             refused.map_err(|error| error.about(range.clone()).during(Operation::Commit))?;
         }
         for (done, &gap) in gaps.iter().enumerate() {
-            // SAFETY: the pages are reserved: the map of committed pages does not contain them, and stays locked.
-            if let Err(code) = unsafe { self.mapping.commit(gap) } {
-                for &gap in &gaps[..done] {
+            let committed = match kept {
+                Some(kept) => kept.open(&self.mapping, gap),
+                // SAFETY: the pages are reserved: the map of committed pages does not contain them, and stays locked.
+                None => unsafe { self.mapping.commit(gap) },
+            };
+            if let Err(code) = committed {
+                // Pages that a reservation keeps accessible stay so.
+                for &gap in gaps[..done].iter().filter(|_| kept.is_none()) {
                     // SAFETY: the pages were committed a moment ago and not announced: the map of committed pages has
                     // not changed, and stays locked.
                     unsafe { self.mapping.uncommit(gap) };
@@ -158,15 +172,29 @@ impl Reservation {
     pub fn decommit(&self, range: Range<usize>) -> Result<(), Error> {
         let pages = self.pages(Operation::Decommit, &range)?;
         let mut held = self.lock();
-        let Held { committed, charge } = &mut *held;
+        let Held {
+            committed,
+            kept,
+            charge,
+        } = &mut *held;
         let gaps = gaps(committed, pages);
         if gaps == [pages] || pages.is_empty() {
             return Ok(());
         }
-        // SAFETY: no reference points into the pages: the library makes none, and the program has ended those that it
-        // made from `as_ptr` (its contract).
-        unsafe { self.mapping.decommit(pages) }
-            .map_err(|code| Error::new(Operation::Decommit, range, Cause::os(code)))?;
+        let is_discarded = kept.as_ref().is_some_and(|kept| {
+            // SAFETY: no reference points into the pages: the library makes none, and the program has ended those that
+            // it made from `as_ptr` (its contract).
+            unsafe { kept.discard(&self.mapping, committed, pages) }
+        });
+        if !is_discarded {
+            // SAFETY: no reference points into the pages: the library makes none, and the program has ended those that
+            // it made from `as_ptr` (its contract).
+            unsafe { self.mapping.decommit(pages) }
+                .map_err(|code| Error::new(Operation::Decommit, range, Cause::os(code)))?;
+            if let Some(kept) = kept {
+                kept.close(pages);
+            }
+        }
         set(committed, pages, None);
         if let Some(charge) = charge {
             let reserved: usize = gaps.iter().map(|gap| gap.count().get()).sum();
@@ -284,6 +312,7 @@ pub struct ReservationBuilder {
     placement: Placement,
     budget: Option<Budget>,
     name: Box<str>,
+    keeps_access: bool,
 }
 
 impl ReservationBuilder {
@@ -324,6 +353,38 @@ impl ReservationBuilder {
         self
     }
 
+    /// Sets whether decommitted pages stay accessible, so that pages can be committed and decommitted one by one without
+    /// a change of the process's mappings. The default is no. It has an effect on Linux.
+    ///
+    /// Pages become accessible by blocks of at least 2 MiB, at the first commit inside a block. Decommitting gives their
+    /// memory back by madvise(2) with MADV_DONTNEED, which takes a fraction of the time, and no page without committed
+    /// neighbours takes mappings of its own (`vm.max_map_count`). Budgets are charged for exactly the committed pages, as
+    /// usual. The price:
+    ///
+    /// - A touch of a decommitted page may work instead of faulting. It takes memory that no budget counts, and breaks
+    ///   the promise that the page is zero when it is committed again.
+    /// - The system's own charge for a block is refunded when the reservation is released. So the setting has no effect
+    ///   where such charges are counted (`vm.overcommit_memory=2`, RLIMIT_DATA), and none in locked memory
+    ///   (mlockall(2)).
+    /// - The system uses no huge pages for the reservation.
+    ///
+    /// ```
+    /// use elbowroom::{Budget, Reservation, page_size};
+    ///
+    /// let budget = Budget::new(page_size());
+    /// let pool = Reservation::builder(1 << 40).budget(&budget).keep_access(true).build()?;
+    /// for page in 0..10 {
+    ///     let place = page * page_size()..(page + 1) * page_size();
+    ///     pool.commit(place.clone())?; // the budget has room for one
+    ///     pool.decommit(place)?;
+    /// }
+    /// # Ok::<(), elbowroom::Error>(())
+    /// ```
+    pub fn keep_access(mut self, is_kept: bool) -> ReservationBuilder {
+        self.keeps_access = is_kept;
+        self
+    }
+
     /// Builds the reservation.
     ///
     /// # Errors
@@ -345,12 +406,14 @@ impl ReservationBuilder {
                 return Err(refuse(Reason::TooLarge.into()));
             }
         }
-        let mapping = Mapping::reserve(len, align, self.placement, self.name)
+        let mut mapping = Mapping::reserve(len, align, self.placement, self.name)
             .map_err(|code| refuse(Cause::os(code)))?;
+        let kept = { self.keeps_access }.then(|| Kept::new(&mut mapping));
         Ok(Reservation {
             mapping,
             held: Mutex::new(Held {
                 committed: Committed::new(),
+                kept: kept.flatten(),
                 charge: self.budget.as_ref().map(Charge::none),
             }),
         })

@@ -85,8 +85,9 @@ fn zeros() -> Vec<u8> {
     vec![0; page_size()]
 }
 
-fn reservation_behaves(steps: Vec<Step>) -> Result<(), TestCaseError> {
-    let block = Reservation::new(PAGES * page_size()).unwrap();
+fn reservation_behaves(steps: Vec<Step>, keeps_access: bool) -> Result<(), TestCaseError> {
+    let block = Reservation::builder(PAGES * page_size());
+    let block = block.keep_access(keeps_access).build().unwrap();
     let mut model: Vec<Page> = vec![None; PAGES];
     for step in steps {
         let (range, result) = match &step {
@@ -345,8 +346,11 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(common::times(48)) })]
 
     #[test]
-    fn a_reservation_behaves_like_its_model(steps in prop::collection::vec(step(), 1..40)) {
-        reservation_behaves(steps)?;
+    fn a_reservation_behaves_like_its_model(
+        steps in prop::collection::vec(step(), 1..40),
+        keeps_access in any::<bool>(),
+    ) {
+        reservation_behaves(steps, keeps_access)?;
     }
 
     #[test]

@@ -26,8 +26,9 @@ pub(crate) use codes::{
     thread_advice,
 };
 pub(crate) use flavour::{
-    Trap, advise_huge, allows, is_out_of_mappings, limits, name, populate, set_in_core_dumps,
-    thread_number, threads_that_block_faults, wait, wake_one,
+    Trap, advise_huge, allows, discard, is_out_of_mappings, limits, may_keep_access, name,
+    populate, refuse_huge, set_in_core_dumps, thread_number, threads_that_block_faults, wait,
+    wake_one,
 };
 #[cfg(target_os = "linux")]
 pub(crate) use flavour::{

@@ -241,6 +241,20 @@ pub(crate) unsafe fn populate(pages: Pages<'_>) {
 /// (VirtualAlloc, MEM_LARGE_PAGES).
 pub(crate) fn advise_huge(_pages: Pages<'_>) {}
 
+/// Does nothing, because access is not kept.
+pub(crate) fn refuse_huge(_pages: Pages<'_>) {}
+
+/// Committed pages are charged, with and without memory.
+pub(crate) fn may_keep_access(_pages: Pages<'_>) -> bool {
+    false
+}
+
+/// # Safety
+/// See [`os::discard`](crate::os::discard). None: it does nothing.
+pub(crate) unsafe fn discard(_pages: Pages<'_>) -> Result<(), OsCode> {
+    Err(OsCode::UNSUPPORTED)
+}
+
 /// # Safety
 /// See [`os::release`](super::release).
 pub(crate) unsafe fn release(base: NonNull<u8>, _len: usize) -> Result<(), OsCode> {

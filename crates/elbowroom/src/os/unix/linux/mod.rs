@@ -8,12 +8,14 @@ use super::signals;
 use super::size::page_size;
 use crate::os::pages::Pages;
 
+mod discard;
 mod limits;
 mod prefault;
 mod proc_maps;
 mod trap;
 mod userfault;
 
+pub(crate) use discard::{discard, may_keep_access, refuse_huge};
 pub(crate) use limits::limits;
 pub(crate) use prefault::{advise_huge, allows, populate};
 pub(crate) use trap::Trap;

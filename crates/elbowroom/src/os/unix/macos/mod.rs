@@ -103,6 +103,20 @@ pub(crate) unsafe fn populate(_pages: Pages<'_>) {}
 /// Does nothing: macOS decides by itself.
 pub(crate) fn advise_huge(_pages: Pages<'_>) {}
 
+/// Does nothing, because access is not kept.
+pub(crate) fn refuse_huge(_pages: Pages<'_>) {}
+
+/// Only a new mapping is sure to be zero.
+pub(crate) fn may_keep_access(_pages: Pages<'_>) -> bool {
+    false
+}
+
+/// # Safety
+/// See [`os::discard`](crate::os::discard). None: it does nothing.
+pub(crate) unsafe fn discard(_pages: Pages<'_>) -> Result<(), OsCode> {
+    Err(OsCode::UNSUPPORTED)
+}
+
 /// A fault, as the kernel delivered it to the signal handler.
 pub(crate) struct Trap {
     // Invariant: both point to the structures that the kernel passed to the running SA_SIGINFO handler. So they and the
