@@ -112,6 +112,36 @@ fn a_failed_load_is_tried_again_by_the_thread_that_waited() {
     });
 }
 
+/// Three threads: one whose load fails, one that evicts, and one that reads.
+#[test]
+fn a_reader_beside_a_failing_load_and_an_eviction() {
+    loom::model(|| {
+        let page = Page::new();
+        let failing = {
+            let page = Arc::clone(&page);
+            thread::spawn(move || match page.table.enter(0, Pin::Read, || ()) {
+                Entered::Claimed => {
+                    page.table.start_loading(0);
+                    // Half of a read, and then the failure.
+                    // SAFETY: the checker objects if another thread is here.
+                    page.memory.with_mut(|memory| unsafe { *memory = 1 });
+                    page.table.abandon(0);
+                }
+                Entered::Pinned => page.table.unpin(0, Pin::Read),
+                Entered::Full => unreachable!("three threads"),
+            })
+        };
+        let evicting = {
+            let page = Arc::clone(&page);
+            thread::spawn(move || page.try_evict())
+        };
+        assert_eq!(page.read(), 7);
+        failing.join().unwrap();
+        evicting.join().unwrap();
+        assert!(page.loads.load(Ordering::Relaxed) <= 2);
+    });
+}
+
 #[test]
 fn a_claim_that_is_given_up_is_taken_over() {
     loom::model(|| {

@@ -89,6 +89,49 @@ proptest! {
     }
 }
 
+/// Enough memory for each of several threads to merge in its part.
+#[test]
+fn several_threads_merge() {
+    let mut random = Random::new(11);
+    for values in [1, 3, u64::MAX] {
+        let bytes: Vec<u8> = (0..50_000)
+            .flat_map(|_| (random.number() % values).to_le_bytes())
+            .collect();
+        for threads in [2, 3] {
+            check::<u64>(&bytes, 16 << 10, threads, u64::cmp);
+            check::<[u8; 5]>(&bytes, 50_000, threads, <[u8; 5]>::cmp);
+        }
+    }
+}
+
+#[test]
+fn a_failure_in_one_of_several_threads_that_merge() {
+    let count = 1 << 14;
+    let mut numbers: Vec<u64> = (0..count).map(|number| number * 7919 % count).collect();
+    let stores = [(); 2].map(|()| Flaky::new(vec![0; numbers.len() * 8]));
+    let source = open::<u64>(store(&numbers), false);
+    numbers.sort_unstable();
+    for broken in &stores {
+        for call in (0..).step_by(5) {
+            let [mut target, mut scratch] =
+                [0, 1].map(|store: usize| open::<u64>(Arc::clone(&stores[store]), true));
+            broken.fail(call, 1, Failure::HalfWay);
+            let sort = Sort::new(64 << 10).threads(2);
+            let sorted = sort.run(&source, &mut target, &mut scratch, u64::cmp);
+            if broken.is_healthy() {
+                let error = sorted.unwrap_err();
+                assert!(is_injected(&error), "{error}");
+                continue;
+            }
+            broken.heal();
+            sorted.unwrap();
+            assert!(stores[0].memory.to_vec() == cast_slice::<u64, u8>(&numbers));
+            assert!(call > 5);
+            break;
+        }
+    }
+}
+
 #[test]
 fn nan_is_last_and_negative_nan_first() {
     let elements = [

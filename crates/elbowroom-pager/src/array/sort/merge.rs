@@ -2,31 +2,30 @@
 
 use std::cmp::Ordering;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bytemuck::{AnyBitPattern, NoUninit};
 
-use super::work::{Work, read, runs_of, write};
+use super::work::{Work, read, write};
 use crate::error::Error;
 use crate::store::Source;
 
-/// Merges the runs of length `run` in a range to one run in the same place of another store. The memory holds one
-/// element more than there are runs, or more.
+/// Merges runs to one run, which starts at `start` in another store. The memory holds one element more than there are
+/// runs, or more. Ends early if `is_over` says so.
 pub(super) fn merge<T: AnyBitPattern + NoUninit>(
-    from: &Source,
-    to: &Source,
-    range: Range<usize>,
-    run: usize,
+    (from, to): (&Source, &Source),
+    runs: Vec<Range<usize>>,
+    mut start: usize,
     memory: &mut [T],
     compare: &impl Fn(&T, &T) -> Ordering,
     work: &Work<'_>,
+    is_over: &AtomicBool,
 ) -> Result<(), Error> {
-    let mut start = range.start;
-    let runs = range.len().div_ceil(run);
-    let block = memory.len() / (runs + 1);
-    let (inputs, output) = memory.split_at_mut(runs * block);
+    let block = memory.len() / (runs.len() + 1);
+    let (inputs, output) = memory.split_at_mut(runs.len() * block);
     let blocks = inputs.chunks_exact_mut(block);
-    let mut inputs = Vec::with_capacity(runs);
-    for (rest, block) in runs_of(range, run).zip(blocks) {
+    let mut inputs = Vec::with_capacity(runs.len());
+    for (rest, block) in runs.into_iter().zip(blocks) {
         let mut input = Input {
             rest,
             block,
@@ -37,7 +36,7 @@ pub(super) fn merge<T: AnyBitPattern + NoUninit>(
         inputs.push(input);
     }
     let mut tree = Tree::new(&inputs, compare);
-    loop {
+    while !is_over.load(Relaxed) {
         let mut filled = 0;
         for place in &mut *output {
             let input = &mut inputs[tree.winner];
@@ -53,12 +52,13 @@ pub(super) fn merge<T: AnyBitPattern + NoUninit>(
             tree.replay(&inputs, compare);
         }
         if filled == 0 {
-            return Ok(());
+            break;
         }
         write(to, start, &output[..filled])?;
         start += filled;
         work.add(filled)?;
     }
+    Ok(())
 }
 
 /// A run that is read block by block.

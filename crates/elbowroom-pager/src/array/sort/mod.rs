@@ -11,6 +11,7 @@ use super::PagedArray;
 use crate::error::{Cause, Error, Operation};
 
 mod merge;
+mod pass;
 mod plan;
 mod runs;
 mod work;
@@ -58,7 +59,8 @@ impl<'a> Sort<'a> {
         }
     }
 
-    /// Sets how many threads sort runs, each in its part of the memory. The default is 1. One thread merges.
+    /// Sets how many threads sort runs, and then merge them, each in its part of the memory. The default is 1. Fewer
+    /// merge if the memory is too little for as many.
     pub fn threads(mut self, count: usize) -> Sort<'a> {
         self.threads = count.max(1);
         self
@@ -167,7 +169,9 @@ impl<'a> Sort<'a> {
             let group = run.saturating_mul(plan.fan_in);
             for start in (0..len).step_by(group) {
                 let end = len.min(start.saturating_add(group));
-                merge::merge(from, to, start..end, run, &mut memory, &compare, &work)?;
+                let (stores, range) = ((from, to), start..end);
+                let threads = self.threads;
+                pass::merge_runs(stores, range, run, &mut memory, threads, &compare, &work)?;
             }
             run = group;
         }

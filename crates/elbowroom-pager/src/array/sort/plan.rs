@@ -1,7 +1,7 @@
 //! How many runs, and how they are merged.
 
 /// Blocks of a merge are no smaller than a 64th of the memory, within these bounds, so that reads stay long.
-const BLOCK_BYTES_MIN: usize = 4 << 10;
+pub(super) const BLOCK_BYTES_MIN: usize = 4 << 10;
 const BLOCK_BYTES_MAX: usize = 256 << 10;
 
 /// All counts are of elements.
