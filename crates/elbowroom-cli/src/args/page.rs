@@ -165,7 +165,7 @@ pub(crate) struct PageGather {
 /// Floating-point numbers: -0 is before 0, and NaN is last, or first if its sign is negative.
 ///
 /// Ctrl-C leaves nothing behind. After a kill or a crash, a hidden file beside the original may be left, whose name
-/// ends in .sorted-PID and which can be removed. On Windows, this also holds for Ctrl-C.
+/// ends in .sorted-PID and which can be removed.
 #[derive(Args)]
 #[command(after_help = examples!(sizes: "
   elbowroom page sort samples.npy

@@ -11,7 +11,8 @@
 //! - `system()`: the system's name and version.
 //! - `examine()`: what `elbowroom doctor` finds out. Leaves no trace and does not end the process.
 //! - `resident_pages(region)`: which pages of a region are in memory, cheaply; `None` if the system does not tell.
-//! - `when_asked_to_end()`: 0, until a signal asks this process to end; then the number of the signal.
+//! - `when_asked_to_end()`: 0, until a signal asks this process to end; then the number of the signal. Ctrl-C is
+//!   SIGINT everywhere.
 //! - `free_bytes(folder)`: what this user can still write to the disk of a folder; `None` if the system does not tell.
 //! - `give_owner(file, of)`: makes the owner of a file that of another, as far as this user may.
 //! - `terminal_is_gone()`: whether the terminal that standard output went to has hung up.

@@ -2,10 +2,12 @@
 
 #![allow(unsafe_code, reason = "Win32 calls")]
 
+mod console;
 mod doctor;
 mod probe;
 mod usage;
 
+pub(crate) use console::when_asked_to_end;
 pub(crate) use usage::usage;
 
 use std::fs::{File, Metadata};
@@ -13,8 +15,6 @@ use std::io;
 use std::os::windows::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::null_mut;
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use elbowroom::{PageState, Region, Span};
 use windows_sys::Win32::Storage::FileSystem::GetDiskFreeSpaceExW;
@@ -76,12 +76,6 @@ pub(crate) fn resident_pages(region: &Region, spans: &[Span]) -> Option<Vec<bool
         pages[(entry.VirtualAddress.addr() - region.as_ptr().addr()) / page] = flags & 1 != 0;
     }
     Some(pages)
-}
-
-/// There are no signals: a console that closes ends its processes, and is gone then.
-#[expect(clippy::unnecessary_wraps, reason = "the same on every platform")]
-pub(crate) fn when_asked_to_end() -> io::Result<Arc<AtomicUsize>> {
-    Ok(Arc::default())
 }
 
 /// GetDiskFreeSpaceEx, which counts what the quota of this user leaves.
