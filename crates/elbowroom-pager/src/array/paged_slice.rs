@@ -85,6 +85,8 @@ struct State {
     filled: VecDeque<Range<usize>>,
     // The threads that are filling or evicting pages, which are not in `filled`.
     moving: usize,
+    // The threads that wait until `moving` becomes less.
+    waiting: usize,
 }
 
 impl<T: AnyBitPattern> PagedOptions<T> {
@@ -166,6 +168,7 @@ impl<T: AnyBitPattern> PagedOptions<T> {
                 buffers: vec![vec![0; buffer_bytes].into(); threads],
                 filled: VecDeque::new(),
                 moving: 0,
+                waiting: 0,
             }),
             charge,
         });
@@ -192,6 +195,16 @@ impl<T: AnyBitPattern> PagedOptions<T> {
 impl Cache {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says that this thread has filled or evicted pages.
+    fn ended(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state();
+        state.moving -= 1;
+        if state.waiting > 0 {
+            self.moved.notify_all();
+        }
+        state
     }
 
     /// Fills the pages of a fault, up to the end of its block.
@@ -235,9 +248,7 @@ impl Cache {
         loop {
             self.state().moving += 1;
             let filled = fault.fill(contents);
-            let mut state = self.state();
-            state.moving -= 1;
-            self.moved.notify_all();
+            let mut state = self.ended();
             let refusal = match filled {
                 Ok(filled) => {
                     state
@@ -255,18 +266,16 @@ impl Cache {
                     state.moving += 1;
                     drop(state);
                     let decommitted = fault.decommit(oldest);
-                    self.state().moving -= 1;
-                    self.moved.notify_all();
+                    drop(self.ended());
                     decommitted.map_err(|refusal| self.no_room(bytes.clone(), refusal))?;
                     self.source.counters.evictions.fetch_add(1, Relaxed);
                 }
                 // Another thread has the room, and will have noted or given back its pages in a moment.
                 None if state.moving > 0 => {
-                    drop(
-                        self.moved
-                            .wait(state)
-                            .unwrap_or_else(PoisonError::into_inner),
-                    );
+                    state.waiting += 1;
+                    let moved = self.moved.wait(state);
+                    let mut state = moved.unwrap_or_else(PoisonError::into_inner);
+                    state.waiting -= 1;
                 }
                 None => return Err(self.no_room(bytes, refusal)),
             }

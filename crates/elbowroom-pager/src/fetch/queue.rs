@@ -23,6 +23,8 @@ struct State {
     working: usize,
     // Threads of the array that wait for a job.
     idle: usize,
+    // Threads that wait until no thread works.
+    settling: usize,
     is_closed: bool,
 }
 
@@ -100,12 +102,12 @@ impl Queue {
     pub(crate) fn settle(&self) {
         let mut state = self.lock();
         state.jobs.clear();
+        state.settling += 1;
         while state.working > 0 {
-            state = self
-                .rests
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            let rests = self.rests.wait(state);
+            state = rests.unwrap_or_else(PoisonError::into_inner);
         }
+        state.settling -= 1;
     }
 
     /// Lets the threads end.
@@ -128,7 +130,7 @@ impl Drop for Done<'_> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.working -= 1;
-        if state.working == 0 {
+        if state.working == 0 && state.settling > 0 {
             self.0.rests.notify_all();
         }
     }

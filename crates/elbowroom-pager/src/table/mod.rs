@@ -368,7 +368,10 @@ impl Table {
         let gate = self.gate(page);
         // A thread that has looked at the old word and does not wait yet holds the mutex.
         let waiting = gate.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if *waiting > 0 {
+        let is_waited_for = *waiting > 0;
+        // Before the threads wake up, which take it.
+        drop(waiting);
+        if is_waited_for {
             gate.opened.notify_all();
         }
     }

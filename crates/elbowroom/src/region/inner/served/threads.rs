@@ -145,6 +145,8 @@ impl Shared {
             return Pushed::Full;
         }
         jobs.queue.push_back(job);
+        // Before the worker wakes up, which takes it.
+        drop(jobs);
         self.more.notify_one();
         Pushed::Waits
     }
@@ -161,7 +163,9 @@ impl Shared {
                 Next::TimeUp => {}
                 Next::End => return,
             }
-            self.region.cure_expired();
+            if time.is_some() {
+                self.region.cure_expired();
+            }
         }
     }
 
