@@ -551,7 +551,7 @@ er_code er_region_write(const struct er_region *region,
                         struct er_error *error);
 
 // Reads `size` bytes of the region into `to`. A refused touch is an error. The bytes before the error's `offset` were
-// read, and the rest of `to` is zero.
+// read, and the rest of `to` is unchanged.
 //
 // # Safety
 // `region` is null or a living region, `to` valid for writing `size` bytes, none of which is in the region; `error` is

@@ -287,7 +287,7 @@ pub unsafe extern "C" fn er_region_write(
 }
 
 /// Reads `size` bytes of the region into `to`. A refused touch is an error. The bytes before the error's `offset` were
-/// read, and the rest of `to` is zero.
+/// read, and the rest of `to` is unchanged.
 ///
 /// # Safety
 /// `region` is null or a living region, `to` valid for writing `size` bytes, none of which is in the region; `error` is
@@ -307,13 +307,11 @@ pub unsafe extern "C" fn er_region_read(
         if to.is_null() {
             return Err(null("to"));
         }
-        // The caller's bytes may be uninitialised, and those of a slice must not be.
-        // SAFETY: `to` is not null, and is valid for writing `size` bytes (contract of this function).
-        unsafe { to.cast::<u8>().write_bytes(0, size) };
-        // SAFETY: `to` is not null, and is valid for `size` bytes (contract of this function), which were just
-        // initialised. Nothing else uses them while this function runs.
-        let given = unsafe { slice::from_raw_parts_mut(to.cast(), size) };
-        Ok(region.try_copy_to_slice(offset, given)?)
+        // SAFETY: `to` is not null, and is valid for writing `size` bytes (contract of this function), which need not be
+        // initialised as `MaybeUninit`. Nothing else uses them while this function runs.
+        let given = unsafe { slice::from_raw_parts_mut(to.cast::<MaybeUninit<u8>>(), size) };
+        region.try_copy_to_uninit(offset, given)?;
+        Ok(())
     };
     // SAFETY: `region` is null or a living region, and `error` is null or valid (contract of this function).
     unsafe { act(region, "region", error, read) }

@@ -71,6 +71,9 @@ static void regions(void)
     base[2 * page] = 7;
     unsigned char got[2] = {9, 9};
     CHECK(er_region_read(region, 2 * page, got, 2, &error) == ER_OK && got[0] == 7 && got[1] == 0);
+    got[1] = 9;
+    CHECK(er_region_read(region, 3 * page - 1, got, 2, &error) == ER_DECLINED);
+    CHECK(error.offset == 3 * page && got[0] == 0 && got[1] == 9);
     CHECK(er_region_write(region, 3 * page - 1, "ab", 2, &error) == ER_DECLINED);
     CHECK(error.code == ER_DECLINED && error.offset == 3 * page && error.size == 1);
     CHECK(base[3 * page - 1] == 'a');
@@ -80,7 +83,7 @@ static void regions(void)
     CHECK(er_region_commit(region, page, page, &error) == ER_OK);
     CHECK(er_region_commit(region, SIZE_MAX, 2, &error) == ER_INVALID_RANGE);
     er_region_stats stats = er_region_get_stats(region);
-    CHECK(stats.reserved == 8 * page && stats.committed == 3 * page && stats.refused == 2);
+    CHECK(stats.reserved == 8 * page && stats.committed == 3 * page && stats.refused == 3);
     er_span spans[2];
     CHECK(er_region_get_spans(region, spans, 2) == 2);
     CHECK(spans[0].offset == 0 && spans[0].size == 3 * page && spans[0].committed == 1);

@@ -4,6 +4,7 @@
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
+use std::slice;
 
 use bytemuck::{AnyBitPattern, NoUninit};
 
@@ -211,14 +212,44 @@ impl Region {
     /// See [`try_write`](Region::try_write). After an error, `bytes` is new up to [`Error::offset`] and old from there
     /// on.
     pub fn try_copy_to_slice(&self, offset: usize, bytes: &mut [u8]) -> Result<(), Error> {
+        // SAFETY: the pointer is that of a live exclusive borrow, for as long as this function runs. `MaybeUninit<u8>`
+        // has the layout of `u8`, and only initialised bytes are written: those of the region.
+        let bytes = unsafe { &mut *(bytes as *mut [u8] as *mut [MaybeUninit<u8>]) };
+        self.try_copy_to_uninit(offset, bytes)?;
+        Ok(())
+    }
+
+    /// Fills `bytes`, which need not be initialised, as [`try_copy_to_slice`](Region::try_copy_to_slice) does, and
+    /// returns them.
+    ///
+    /// ```
+    /// use elbowroom::{Region, page_size};
+    ///
+    /// let region = Region::new(page_size())?;
+    /// region.try_write(1, 7u8)?;
+    /// let mut buffer = Vec::with_capacity(3);
+    /// let bytes = region.try_copy_to_uninit(0, &mut buffer.spare_capacity_mut()[..3])?;
+    /// assert_eq!(bytes, [0, 7, 0]);
+    /// # Ok::<(), elbowroom::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// See [`try_copy_to_slice`](Region::try_copy_to_slice).
+    pub fn try_copy_to_uninit<'a>(
+        &self,
+        offset: usize,
+        bytes: &'a mut [MaybeUninit<u8>],
+    ) -> Result<&'a mut [u8], Error> {
         let from = self.within_reach(Operation::Read, offset, bytes.len())?;
-        // SAFETY: `bytes` is writable. From `from` on, as many bytes are in the data or the guard page of this live
-        // region (`within_reach`).
-        let copied = unsafe { access::copy_from_region(from, bytes.as_mut_ptr(), bytes.len()) };
-        if copied.refusal == 0 {
-            return Ok(());
+        let (to, len) = (bytes.as_mut_ptr().cast::<u8>(), bytes.len());
+        // SAFETY: `len` bytes from `to` on are writable. From `from` on, as many bytes are in the data or the guard page
+        // of this live region (`within_reach`).
+        let copied = unsafe { access::copy_from_region(from, to, len) };
+        if copied.refusal != 0 {
+            let end = offset + len;
+            return Err(self.refused(Operation::Read, end - copied.left, end, copied.refusal));
         }
-        let end = offset + bytes.len();
-        Err(self.refused(Operation::Read, end - copied.left, end, copied.refusal))
+        // SAFETY: all `len` bytes were just written, and they are borrowed exclusively for the lifetime of the result.
+        Ok(unsafe { slice::from_raw_parts_mut(to, len) })
     }
 }
