@@ -9,6 +9,7 @@ mod msrv;
 mod pictures;
 mod platforms;
 mod sanitize;
+mod semver;
 mod tidy;
 mod workspace;
 
@@ -42,6 +43,11 @@ enum Command {
         /// How long each target runs
         #[arg(default_value_t = 60)]
         seconds: u64,
+    },
+    /// Lists the changes since a revision that break programs, before a release
+    Semver {
+        /// The revision of the last release
+        revision: String,
     },
     /// Runs the checks that no compiler makes
     Tidy,
@@ -81,6 +87,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Sanitize { sanitizers } => sanitize::run(&sanitizers),
         Command::Counts { check } => counts::run(check),
         Command::Fuzz { seconds } => fuzz::run(seconds),
+        Command::Semver { revision } => semver::run(&revision),
         Command::Tidy => tidy::check(),
         Command::Header => header::make(),
         Command::Pictures => pictures::make(),
