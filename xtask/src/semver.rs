@@ -2,7 +2,7 @@
 //!
 //! It is for releases, and no part of `cargo xtask ci`. It needs the tool of the crate `cargo-semver-checks`.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use xshell::cmd;
 
 use crate::workspace::{LIBRARIES, shell};
@@ -14,10 +14,26 @@ pub(crate) fn run(revision: &str) -> Result<()> {
     let version = cmd!(sh, "cargo semver-checks --version").quiet();
     let advice = "install it with cargo install cargo-semver-checks --locked";
     version.ignore_stdout().run().context(advice)?;
-    let packages = LIBRARIES.split(' ');
+    let mut known = Vec::new();
+    for package in LIBRARIES.split(' ').filter(|&word| word != "-p") {
+        let manifest = format!("{revision}:crates/{package}/Cargo.toml");
+        let find = cmd!(sh, "git cat-file -e {manifest}").quiet();
+        if find
+            .ignore_status()
+            .ignore_stderr()
+            .output()?
+            .status
+            .success()
+        {
+            known.extend(["-p", package]);
+        } else {
+            println!("{package} is new since {revision}");
+        }
+    }
+    ensure!(!known.is_empty(), "{revision} has none of the libraries");
     let check = cmd!(
         sh,
-        "cargo semver-checks {packages...} --all-features --baseline-rev {revision}"
+        "cargo semver-checks {known...} --all-features --baseline-rev {revision}"
     );
     Ok(check.run()?)
 }

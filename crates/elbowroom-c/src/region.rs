@@ -307,8 +307,8 @@ pub unsafe extern "C" fn er_region_read(
         if to.is_null() {
             return Err(null("to"));
         }
-        // SAFETY: `to` is not null, and is valid for writing `size` bytes (contract of this function), which need not be
-        // initialised as `MaybeUninit`. Nothing else uses them while this function runs.
+        // SAFETY: `to` is not null, and is valid for writing `size` bytes (contract of this function), which need not
+        // be initialised as `MaybeUninit`. Nothing else uses them while this function runs.
         let given = unsafe { slice::from_raw_parts_mut(to.cast::<MaybeUninit<u8>>(), size) };
         region.try_copy_to_uninit(offset, given)?;
         Ok(())

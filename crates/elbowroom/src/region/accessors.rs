@@ -242,8 +242,8 @@ impl Region {
     ) -> Result<&'a mut [u8], Error> {
         let from = self.within_reach(Operation::Read, offset, bytes.len())?;
         let (to, len) = (bytes.as_mut_ptr().cast::<u8>(), bytes.len());
-        // SAFETY: `len` bytes from `to` on are writable. From `from` on, as many bytes are in the data or the guard page
-        // of this live region (`within_reach`).
+        // SAFETY: `len` bytes from `to` on are writable. From `from` on, as many bytes are in the data or the guard
+        // page of this live region (`within_reach`).
         let copied = unsafe { access::copy_from_region(from, to, len) };
         if copied.refusal != 0 {
             let end = offset + len;
