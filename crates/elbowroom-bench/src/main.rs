@@ -59,6 +59,10 @@ enum Command {
         operation: Option<String>,
         times: Option<usize>,
     },
+    /// Serves a file by HTTP, for contenders, until standard input ends.
+    #[cfg(feature = "remote")]
+    #[command(hide = true)]
+    Serve { file: PathBuf },
     /// Takes samples, for the process that counts them.
     #[command(hide = true)]
     Child(run::Order),
@@ -80,6 +84,8 @@ fn main() -> ExitCode {
             count::list();
             Ok(())
         }
+        #[cfg(feature = "remote")]
+        Command::Serve { file } => workloads::paged::serve(&file),
         Command::Child(order) => order.obey(),
     };
     match done {

@@ -78,10 +78,11 @@ const CHAPTERS: [(&str, &str, &[&str]); 11] = [
     ),
     (
         "Data larger than memory",
-        "`elbowroom` is a `PagedArray`, or for `paged-touch` a `PagedSlice`, of the crate elbowroom-pager. Files are eight \
-         times as large as the limit on memory. Each sample of a file begins with none of it in the page cache, in a \
-         control group whose limit holds for the process and its page cache together, and lasts from opening to \
-         closing. Times are by the wall clock, except those of what is resident.",
+        "`elbowroom` is a `PagedArray`, or for `paged-touch` a `PagedSlice`, of the crate elbowroom-pager. Files are \
+         eight times as large as the limit on memory. Each sample of a file begins with none of it in the page cache, \
+         in a control group whose limit holds for the process and its page cache together, and lasts from opening to \
+         closing. Times are by the wall clock where a disk or a server takes part. `paged-touch` counts the processor \
+         time of both threads, the one that touches and the one that fills.",
         &["paged-"],
     ),
     ("Memory", "", &[]),

@@ -10,8 +10,8 @@ use std::process;
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    /// The variable with the folder for files: for the program, one in which it makes its own; for a child process, that
-    /// one.
+    /// The variable with the folder for files: for the program, one in which it makes its own; for a child process, the
+    /// program's.
     pub(crate) const VARIABLE: &str = "ELBOWROOM_BENCH_DATA_DIR";
 
     pub(crate) fn new() -> Folder {
@@ -39,7 +39,7 @@ pub(super) fn place() -> PathBuf {
 }
 
 /// Returns the number at an index: the output of SplitMix64.
-fn number(index: u64) -> u64 {
+pub(super) fn number(index: u64) -> u64 {
     let mut bits = index.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -4,12 +4,18 @@ mod bounded;
 mod data;
 mod numpy;
 mod random;
+#[cfg(feature = "remote")]
+mod remote;
 mod resident;
 mod scan;
+#[cfg(feature = "remote")]
+mod server;
 mod sort;
 mod touch;
 
 pub(crate) use data::Folder;
+#[cfg(feature = "remote")]
+pub(crate) use server::serve;
 
 use crate::plan::{Comparison, Scale};
 
@@ -19,5 +25,7 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
     all.push(sort::comparison(scale));
     all.extend(resident::comparisons(scale));
     all.extend(touch::comparisons(scale));
+    #[cfg(feature = "remote")]
+    all.push(remote::comparison(scale));
     all
 }

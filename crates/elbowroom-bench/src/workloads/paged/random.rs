@@ -40,7 +40,6 @@ pub(super) fn comparison(scale: Scale) -> Comparison {
         gather(bounds),
         mapped(RANDOM, bounds, Advice::Random, THREADS),
         mapped(RANDOM_ONE, bounds, Advice::Random, 1),
-        mapped("memmap2, 8 threads", bounds, Advice::None, THREADS),
     ];
     let count = bounds.data / RECORD_BYTES / 8;
     let title = format!(
@@ -72,14 +71,17 @@ fn of_records(
     work: impl Fn(&Path) -> Result<Done, String> + 'static,
 ) -> Contender {
     let expected = move || {
-        let all: Vec<u64> = data::numbers(bounds.data).collect();
-        let sums = records(bounds).into_iter().map(|record| {
-            let start = record * RECORD;
-            data::sum(&all[start..start + RECORD])
-        });
-        sums.fold(0, u64::wrapping_add)
+        let records = records(bounds).into_iter();
+        let indices = records.flat_map(|record| record * RECORD..(record + 1) * RECORD);
+        sum_at(indices)
     };
     reader(name, bounds, expected, check, work)
+}
+
+/// Returns the sum of the numbers at some indices.
+fn sum_at(indices: impl IntoIterator<Item = usize>) -> u64 {
+    let numbers = indices.into_iter().map(|index| data::number(index as u64));
+    numbers.fold(0, u64::wrapping_add)
 }
 
 /// Reads the records in threads, by a function that returns the sum of one.
@@ -160,11 +162,7 @@ fn gather(bounds: Bounds) -> Contender {
         let records = records(bounds).into_iter();
         records.map(|record| record * RECORD).collect()
     };
-    let expected = move || {
-        let all: Vec<u64> = data::numbers(bounds.data).collect();
-        let numbers = indices().into_iter().map(|index| all[index]);
-        numbers.fold(0, u64::wrapping_add)
-    };
+    let expected = move || sum_at(indices());
     reader(GATHER, bounds, expected, always, move |path| {
         let (array, indices) = (open(path, bounds)?, indices());
         let numbers = array.gather(&indices).map_err(|error| error.to_string())?;
