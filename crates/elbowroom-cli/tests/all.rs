@@ -9,6 +9,7 @@ mod all {
     mod doctor;
     mod manual;
     mod map;
+    mod output;
     mod page;
     mod page_interrupted;
     mod page_sort;

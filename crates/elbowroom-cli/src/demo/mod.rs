@@ -13,110 +13,94 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use elbowroom::inject::{self, Call};
-use elbowroom::{Error, Fault, FaultCode, Growth, Region, Stats, Verdict, page_size};
+use elbowroom::{Error, Fault, Growth, Region, Stats, Verdict, page_size};
 use elbowroom_map::{Picture, Run};
+use serde::Serialize;
 
 use crate::args::{Char, Demo, Transcript};
 use crate::map;
 use crate::os;
-use crate::output::{self, complain, line, paint, write_files};
+use crate::output::{self, cannot_print, complain, line, paint, write_files};
 use crate::picture::Trace;
 use crate::usage::Usage;
 
 /// The reason why the program did not reach its end.
-enum Stop {
-    ReserveFailed(Error),
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Reason {
+    ReserveFailed,
     /// The filter declined a fault that is not a page fault.
-    OtherFault(FaultCode),
+    OtherFault,
     /// The filter declined: the limit is reached.
     OutOfPages,
     /// The filter declined: the commit failed.
-    CommitFailed(Error),
+    CommitFailed,
     /// The store was refused for another reason than the filter.
-    StoreFailed(Error),
-    ReleaseFailed(Error),
-    CannotPlant(io::Error),
-    CannotPrint(io::Error),
+    StoreFailed,
+    ReleaseFailed,
+    CannotPlantOtherFault,
+    CannotPrint,
+}
+
+/// The reason with its details, which the transcript leaves out.
+struct Stop {
+    reason: Reason,
+    message: String,
+    /// The system's error, if a system call of the library has failed.
+    os_code: Option<i32>,
 }
 
 impl From<io::Error> for Stop {
     /// Converts a failure to print, the only error that is passed on with `?`.
     fn from(error: io::Error) -> Stop {
-        Stop::CannotPrint(error)
+        Stop::new(Reason::CannotPrint, cannot_print(error))
     }
 }
 
 impl Stop {
+    fn new(reason: Reason, message: String) -> Stop {
+        let os_code = None;
+        Stop {
+            reason,
+            message,
+            os_code,
+        }
+    }
+
+    /// Returns the conversion of an error of the library.
+    fn failed(reason: Reason) -> impl Fn(Error) -> Stop {
+        move |error| Stop {
+            os_code: error.os_code(),
+            ..Stop::new(reason, error.to_string())
+        }
+    }
+
     /// Returns whether the filter declined, so that the `__except` handler runs.
     fn is_for_handler(&self) -> bool {
+        use Reason::{CommitFailed, OtherFault, OutOfPages, StoreFailed};
         matches!(
-            self,
-            Stop::OtherFault(_) | Stop::OutOfPages | Stop::CommitFailed(_) | Stop::StoreFailed(_)
+            self.reason,
+            OtherFault | OutOfPages | CommitFailed | StoreFailed
         )
-    }
-
-    fn reason(&self) -> &'static str {
-        match self {
-            Stop::ReserveFailed(_) => "reserve_failed",
-            Stop::OtherFault(_) => "other_fault",
-            Stop::OutOfPages => "out_of_pages",
-            Stop::CommitFailed(_) => "commit_failed",
-            Stop::StoreFailed(_) => "store_failed",
-            Stop::ReleaseFailed(_) => "release_failed",
-            Stop::CannotPlant(_) => "cannot_plant_other_fault",
-            Stop::CannotPrint(_) => "cannot_print",
-        }
-    }
-
-    /// Returns the library's error, if there is one.
-    fn error(&self) -> Option<&Error> {
-        match self {
-            Stop::ReserveFailed(error)
-            | Stop::CommitFailed(error)
-            | Stop::StoreFailed(error)
-            | Stop::ReleaseFailed(error) => Some(error),
-            _ => None,
-        }
-    }
-
-    /// Returns what Microsoft's program calls GetLastError: 0 if no system call has failed.
-    fn os_code(&self) -> i32 {
-        self.error().and_then(Error::os_code).unwrap_or(0)
     }
 
     /// Returns the reason in a few words, without the library's error.
     fn in_short(&self) -> String {
-        match (self, self.os_code()) {
-            (Stop::OtherFault(_), _) => "it was no page fault".to_owned(),
-            (Stop::OutOfPages, _) => "the pages are used up".to_owned(),
-            (_, 0) => "the commit failed".to_owned(),
-            (_, code) => format!("the commit failed with error {code}"),
+        match (self.reason, self.os_code) {
+            (Reason::OtherFault, _) => "it was no page fault".to_owned(),
+            (Reason::OutOfPages, _) => self.message.clone(),
+            (_, None) => "the commit failed".to_owned(),
+            (_, Some(code)) => format!("the commit failed with error {code}"),
         }
     }
 
     fn status(&self) -> i32 {
         if self.is_for_handler() {
-            // ExitProcess(GetLastError())
-            self.os_code()
+            // ExitProcess(GetLastError()): 0 if no system call has failed.
+            self.os_code.unwrap_or(0)
         } else {
             // Microsoft's program exits with 0 when reserving or releasing fails. That would hide a failure.
             1
-        }
-    }
-}
-
-/// The details of the reason that the transcript leaves out.
-impl fmt::Display for Stop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Stop::OtherFault(code) => write!(f, "a fault that is not a page fault: {code}"),
-            Stop::OutOfPages => f.write_str("the pages are used up"),
-            Stop::CannotPlant(error) => write!(f, "cannot arrange the other fault: {error}"),
-            Stop::CannotPrint(error) => write!(f, "cannot write to standard output: {error}"),
-            Stop::ReserveFailed(error)
-            | Stop::CommitFailed(error)
-            | Stop::StoreFailed(error)
-            | Stop::ReleaseFailed(error) => error.fmt(f),
         }
     }
 }
@@ -161,20 +145,22 @@ impl Seh {
         // If the exception is not a page fault, exit.
         if !fault.is_page_fault() {
             self.print(format_args!("Exception code = {}.", fault.code().number()))?;
-            return Err(Stop::OtherFault(fault.code()));
+            let message = format!("a fault that is not a page fault: {}", fault.code());
+            return Err(Stop::new(Reason::OtherFault, message));
         }
         self.print("Exception is a page fault.")?;
         // If the reserved pages are used up, exit.
         if self.pages.load(Ordering::Relaxed) >= self.page_limit {
             self.print("Exception: out of pages.")?;
-            return Err(Stop::OutOfPages);
+            let message = "the pages are used up".to_owned();
+            return Err(Stop::new(Reason::OutOfPages, message));
         }
         // Otherwise, commit another page.
         let committed = match fault.commit() {
             Ok(committed) => committed,
             Err(error) => {
                 self.print("VirtualAlloc failed.")?;
-                return Err(Stop::CommitFailed(error));
+                return Err(Stop::failed(Reason::CommitFailed)(error));
             }
         };
         self.print("Allocating another page.")?;
@@ -231,9 +217,12 @@ pub(crate) fn run(settings: &Demo) -> i32 {
         runs: Vec::new(),
     };
     let stop = program.run().err();
-    match &stop {
-        None | Some(Stop::OtherFault(_) | Stop::OutOfPages) => {}
-        Some(stop) => complain(stop),
+    if let Some(Stop {
+        reason, message, ..
+    }) = &stop
+        && ![Reason::OtherFault, Reason::OutOfPages].contains(reason)
+    {
+        complain(message);
     }
     if settings.summary {
         program.summarize();
@@ -241,9 +230,8 @@ pub(crate) fn run(settings: &Demo) -> i32 {
     if settings.transcript() == Transcript::InJson
         && let Err(error) = program.print_json(stop.as_ref())
     {
-        let stop = Stop::CannotPrint(error);
-        complain(&stop);
-        return stop.status();
+        complain(cannot_print(error));
+        return 1;
     }
     if let Err(message) = program.draw(stop.as_ref()) {
         complain(message);
@@ -270,7 +258,10 @@ impl Program<'_> {
         let start = Instant::now();
         let region = self.reserve()?;
         if let Some(page) = self.settings.other_fault_at {
-            os::plant_other_fault(&region, page).map_err(Stop::CannotPlant)?;
+            os::plant_other_fault(&region, page).map_err(|error| {
+                let message = format!("cannot arrange the other fault: {error}");
+                Stop::new(Reason::CannotPlantOtherFault, message)
+            })?;
         }
 
         let stored = self.store(&region);
@@ -311,9 +302,9 @@ impl Program<'_> {
             .filter(move |fault| seh.answer(fault))
             .name("elbowroom demo")
             .build()
-            .map_err(Stop::ReserveFailed);
+            .map_err(Stop::failed(Reason::ReserveFailed));
         if let Err(stop) = &reserved {
-            let code = stop.os_code();
+            let code = stop.os_code.unwrap_or(0);
             let told = "Error! VirtualAlloc reserve failed. with error code of";
             self.seh.print(format_args!("{told} {code}."))?;
         }
@@ -331,7 +322,7 @@ impl Program<'_> {
             };
             if let Err(error) = stored {
                 let declined = lock(&self.seh.stop).take();
-                return Err(declined.unwrap_or(Stop::StoreFailed(error)));
+                return Err(declined.unwrap_or_else(|| Stop::failed(Reason::StoreFailed)(error)));
             }
         }
         Ok(())
@@ -340,7 +331,9 @@ impl Program<'_> {
     fn release(&self, region: Region) -> Result<(), Stop> {
         let is_refused = self.settings.fail_release;
         let _plan = is_refused.then(|| inject::refuse(Call::Release, 1));
-        region.release().map_err(Stop::ReleaseFailed)
+        region
+            .release()
+            .map_err(Stop::failed(Reason::ReleaseFailed))
     }
 
     /// Prints and writes the pictures that the settings ask for, if a region was reserved.
@@ -352,8 +345,7 @@ impl Program<'_> {
         if self.settings.picture {
             let columns = output::columns().unwrap_or(output::COLUMNS);
             let text = Picture::fitting(&self.runs, page, columns).draw(paint(), columns);
-            line(format_args!("\n{}", text.trim_end()))
-                .map_err(|error| Stop::CannotPrint(error).to_string())?;
+            line(format_args!("\n{}", text.trim_end())).map_err(cannot_print)?;
         }
         let steps = lock(&self.seh.steps);
         let trace = Trace {

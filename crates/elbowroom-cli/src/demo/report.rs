@@ -2,12 +2,13 @@
 
 use std::io;
 
-use elbowroom::{Error, page_size};
+use elbowroom::page_size;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::{Cost, Program, Stop, lock};
 use crate::meter::{Change, human_time, known, nanoseconds};
-use crate::output::{json, line, note};
+use crate::output::{self, line, note};
 use crate::size::{human, human_change};
 
 impl Program<'_> {
@@ -58,13 +59,13 @@ impl Program<'_> {
             transcript: &lines,
             cost: self.cost.as_ref().map(CostReport::new),
             exit: ExitReport {
-                reason: stop.map_or("released", Stop::reason),
+                reason: stop.map_or(json!("released"), |stop| json!(stop.reason)),
                 status: stop.map_or(0, Stop::status),
-                os_code: stop.and_then(Stop::error).and_then(Error::os_code),
-                message: stop.map(Stop::to_string),
+                os_code: stop.and_then(|stop| stop.os_code),
+                message: stop.map(|stop| &*stop.message),
             },
         };
-        line(json(&report))
+        line(output::json(&report))
     }
 }
 
@@ -74,7 +75,7 @@ struct Report<'a> {
     page_size_bytes: usize,
     transcript: &'a [String],
     cost: Option<CostReport>,
-    exit: ExitReport,
+    exit: ExitReport<'a>,
 }
 
 #[derive(Serialize)]
@@ -114,9 +115,9 @@ impl CostReport {
 }
 
 #[derive(Serialize)]
-struct ExitReport {
-    reason: &'static str,
+struct ExitReport<'a> {
+    reason: Value,
     status: i32,
     os_code: Option<i32>,
-    message: Option<String>,
+    message: Option<&'a str>,
 }

@@ -101,14 +101,18 @@ impl Original {
             }
             Ok(())
         };
-        let fill = || {
+        let fill = || -> io::Result<()> {
             beside.file.set_len(self.metadata.len())?;
             os::give_owner(&beside.file, &self.metadata);
             beside.file.set_permissions(self.metadata.permissions())?;
             copy(0, start)?;
             copy(end, self.metadata.len())
         };
-        fill().map_err(|error: io::Error| beside.cannot_write(error))?;
+        if let Err(error) = fill() {
+            // The original may be gone.
+            self.check()?;
+            return Err(beside.cannot_write(error));
+        }
         ending.check()?;
         Ok(beside)
     }
@@ -204,5 +208,21 @@ fn has_room(path: &Path, needed: u64) -> Result<(), String> {
             human(free)
         )),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_original_that_is_gone_was_changed() {
+        let path = std::env::temp_dir().join(format!("elbowroom-gone-{}", std::process::id()));
+        fs::write(&path, "abc").unwrap();
+        let metadata = fs::metadata(&path).unwrap();
+        let original = Original { path, metadata };
+        fs::remove_file(&original.path).unwrap();
+        let refused = original.frame(1, 2, &Ending::new().unwrap()).err().unwrap();
+        assert!(refused.contains("changed by another program"), "{refused}");
     }
 }

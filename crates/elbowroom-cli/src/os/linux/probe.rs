@@ -162,8 +162,12 @@ pub(super) fn userfaultfd(door: Door) -> Probe {
                 checked(fd.into())?
             }
             Door::Full | Door::UserMode => {
-                let is_user_mode = i32::from(door == Door::UserMode);
-                let flags = flags | is_user_mode * UFFD_USER_MODE_ONLY;
+                let mode = if door == Door::UserMode {
+                    UFFD_USER_MODE_ONLY
+                } else {
+                    0
+                };
+                let flags = flags | mode;
                 // SAFETY: makes a descriptor; the argument is flags (userfaultfd(2)).
                 checked(unsafe { libc::syscall(libc::SYS_userfaultfd, flags) })?
             }
