@@ -7,7 +7,6 @@ mod diff;
 #[cfg(test)]
 mod fixture;
 mod page;
-mod sample;
 
 use std::fs;
 use std::path::Path;
@@ -18,13 +17,12 @@ use serde::Serialize;
 use crate::args::Map;
 use crate::output::{self, print, write_files};
 use diff::Diff;
-use sample::Sample;
 
 /// Looks, shows, and returns the exit status of the process.
 pub(crate) fn run(settings: &Map) -> Result<i32, String> {
     let before = settings.diff.as_deref().map(read_snapshot).transpose()?;
     // Held until the picture is taken.
-    let sample = settings.own.then(Sample::new).transpose();
+    let sample = settings.own.then(sample).transpose();
     let _sample = sample.map_err(|error| error.to_string())?;
     let told = |error: elbowroom_map::Error| error.to_string();
     let snapshot = match settings.pid {
@@ -55,6 +53,21 @@ pub(crate) fn run(settings: &Map) -> Result<i32, String> {
         (None, None) => snapshot.draw(settings.all, paint, columns),
     };
     print(text.trim_end_matches('\n'))
+}
+
+/// Returns a region with pages of each kind: 64 touched, 32 committed, and one touched by itself. Reserved ones are at
+/// both ends, so that no neighbour's can be taken for them.
+fn sample() -> Result<elbowroom::Region, elbowroom::Error> {
+    let page = elbowroom::page_size();
+    let region = elbowroom::Region::builder(256 * page)
+        .growth(elbowroom::Growth::Pages(1))
+        .name("elbowroom sample")
+        .build()?;
+    for touched in (16..80).chain([192]) {
+        region.try_write(touched * page, 1u8)?;
+    }
+    region.commit(80 * page..112 * page)?;
+    Ok(region)
 }
 
 /// The rows of changes without --all.
