@@ -30,10 +30,8 @@ type Step = (&'static str, u64, &'static str, fn(&Shell) -> Result<()>);
 const STEPS: &[Step] = &[
     ("fmt", 2, "", |sh| cargo(sh, "fmt --all --check")),
     ("clippy", 10, "", |sh| {
-        cargo(
-            sh,
-            "clippy --workspace --all-targets --all-features -- -D warnings",
-        )
+        let all = "--workspace --all-targets --all-features";
+        cargo(sh, &format!("clippy {all} -- -D warnings"))
     }),
     ("docs", 10, "", |sh| {
         sh.set_var("RUSTDOCFLAGS", "-D warnings");
@@ -64,10 +62,8 @@ const STEPS: &[Step] = &[
         // Loom tries every order of the threads' steps that the memory model allows.
         sh.set_var("RUSTFLAGS", "--cfg loom");
         sh.set_var("CARGO_TARGET_DIR", build_folder().join("models"));
-        cargo(
-            sh,
-            "test -p elbowroom -p elbowroom-pager --lib --release models::",
-        )
+        let packages = "-p elbowroom -p elbowroom-pager";
+        cargo(sh, &format!("test {packages} --lib --release models::"))
     }),
     // A real server for the S3 protocol, in Python.
     ("s3", 10, "python3-venv", |sh| {
@@ -78,10 +74,8 @@ const STEPS: &[Step] = &[
             cmd!(sh, "{pip} install --quiet moto[server]==5.2.5").run()?;
         }
         sh.set_var("ELBOWROOM_MOTO_SERVER", folder.join("bin/moto_server"));
-        cargo(
-            sh,
-            "test -p elbowroom-pager --features remote --test all s3::",
-        )
+        let test = "test -p elbowroom-pager --features remote --test all s3::";
+        cargo(sh, test)
     }),
     // Shows that the fuzz targets compile and run.
     ("fuzz", 10, "", |_| fuzz::check()),
@@ -142,12 +136,8 @@ pub(crate) fn run_steps(options: &Options) -> Result<()> {
     let is_chosen = |(name, ..): &&Step| only.is_empty() || only.iter().any(|only| only == name);
     let steps: Vec<&Step> = STEPS.iter().filter(is_chosen).collect();
     if *install {
-        let needed: Vec<&str> = steps.iter().map(|(_, _, packages, _)| *packages).collect();
-        let needed = needed.join(" ");
-        let missing = debian::missing(&sh, &needed).join(" ");
-        if !missing.is_empty() {
-            debian::install(&sh, &missing)?;
-        }
+        let needed = steps.iter().map(|(_, _, packages, _)| *packages);
+        debian::install(&sh, &needed.collect::<Vec<_>>().join(" "))?;
     }
     // With --install, or in continuous integration, no step may be skipped.
     let may_skip = !install && std::env::var("CI").as_deref() != Ok("true");
@@ -196,21 +186,18 @@ pub(crate) fn run_step(name: &str) -> Result<()> {
 
 /// Removes the packages of earlier dry runs, which cargo keeps by name and version and would take for the present ones.
 fn forget_dry_runs(sh: &Shell) -> Result<()> {
-    let registry = match std::env::var_os("CARGO_HOME") {
+    let home = match std::env::var_os("CARGO_HOME") {
         Some(home) => PathBuf::from(home),
         None => PathBuf::from(std::env::var("HOME")?).join(".cargo"),
-    }
-    .join("registry");
-    for folder in ["cache", "index", "src"].map(|folder| registry.join(folder)) {
-        // The registry of a dry run has no host, so its folders have no name but a number.
-        let mut entries = sh.read_dir(&folder).unwrap_or_default();
-        entries.retain(|entry| {
-            entry
-                .file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with('-'))
-        });
-        for entry in entries {
-            sh.remove_path(entry)?;
+    };
+    for folder in ["cache", "index", "src"] {
+        let folder = home.join("registry").join(folder);
+        for entry in sh.read_dir(folder).unwrap_or_default() {
+            // The registry of a dry run has no host, so its folders have no name but a number.
+            let name = entry.file_name().unwrap_or_default();
+            if name.to_string_lossy().starts_with('-') {
+                sh.remove_path(entry)?;
+            }
         }
     }
     Ok(())

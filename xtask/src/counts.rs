@@ -64,17 +64,12 @@ fn count(sh: &Shell) -> Result<Vec<Count>> {
 fn count_of(sh: &Shell, program: &Path, name: &str, times: u32) -> Result<f64> {
     let collected = |times: u32| -> Result<u64> {
         let times = times.to_string();
-        let valgrind = cmd!(
-            sh,
-            "valgrind --tool=callgrind --callgrind-out-file=/dev/null"
-        );
         // All registers must be exact when a fault is resumed.
-        let registers = "--vex-iropt-register-updates=allregs-at-mem-access";
-        let valgrind = valgrind.arg(registers).arg(program);
-        let said = valgrind
-            .args(["count", name, &times])
-            .quiet()
-            .read_stderr()?;
+        let options = "--tool=callgrind --callgrind-out-file=/dev/null \
+            --vex-iropt-register-updates=allregs-at-mem-access";
+        let options = options.split_whitespace();
+        let count = cmd!(sh, "valgrind {options...} {program} count {name} {times}");
+        let said = count.quiet().read_stderr()?;
         let figure = said.lines().find_map(|line| line.split_once("Collected :"));
         let (_, figure) = figure.with_context(|| format!("no count: {said}"))?;
         Ok(figure.trim().parse()?)

@@ -15,10 +15,8 @@ pub(crate) fn missing<'a>(sh: &Shell, packages: &'a str) -> Vec<&'a str> {
     let is_installed = |package: &str| {
         let format = "--showformat=${db:Status-Status}";
         let query = cmd!(sh, "dpkg-query --show {format} {package}").quiet();
-        query
-            .ignore_stderr()
-            .read()
-            .is_ok_and(|status| status == "installed")
+        let status = query.ignore_stderr().read();
+        status.is_ok_and(|status| status == "installed")
     };
     packages
         .split_whitespace()
@@ -26,8 +24,12 @@ pub(crate) fn missing<'a>(sh: &Shell, packages: &'a str) -> Vec<&'a str> {
         .collect()
 }
 
-/// Installs packages, separated by spaces. Needs root, or sudo without a password.
+/// Installs those of these packages that are missing. Needs root, or sudo without a password.
 pub(crate) fn install(sh: &Shell, packages: &str) -> Result<()> {
+    let packages = missing(sh, packages).join(" ");
+    if packages.is_empty() {
+        return Ok(());
+    }
     let is_root = cmd!(sh, "id -u").read()? == "0";
     let sudo = if is_root { "env" } else { "sudo -n env" };
     let apt_get = format!("{sudo} DEBIAN_FRONTEND=noninteractive apt-get --quiet");
@@ -66,20 +68,15 @@ pub(crate) fn unpack(name: &str, with_dependencies: &[&str], alone: &[&str]) -> 
     let _folder = sh.push_dir(&debs);
     cmd!(sh, "apt-get --quiet=2 update").run()?;
     if !with_dependencies.is_empty() {
-        let options = ["--yes", "--download-only", "--no-install-recommends"];
-        cmd!(
-            sh,
-            "apt-get --quiet=2 install {options...} {with_dependencies...}"
-        )
-        .run()?;
+        let install = "install --yes --download-only --no-install-recommends".split(' ');
+        cmd!(sh, "apt-get --quiet=2 {install...} {with_dependencies...}").run()?;
     }
     cmd!(sh, "apt-get --quiet=2 download {alone...}").run()?;
     let unfinished = apt.join("system");
     for path in sh.read_dir(&debs)? {
         if path.extension().is_some_and(|extension| extension == "deb") {
-            cmd!(sh, "dpkg-deb --extract {path} {unfinished}")
-                .quiet()
-                .run()?;
+            let extract = cmd!(sh, "dpkg-deb --extract {path} {unfinished}");
+            extract.quiet().run()?;
         }
     }
     std::fs::rename(&unfinished, &system).with_context(|| format!("make {}", system.display()))?;
@@ -92,8 +89,6 @@ fn mirror(sh: &Shell) -> Result<String> {
     let script = ". /etc/os-release; apt-get indextargets --format '$(REPO_URI)' \
         'Created-By: Packages' 'Component: main' \"Release: $VERSION_CODENAME\"";
     let mirrors = cmd!(sh, "sh -c {script}").read()?;
-    let mirror = mirrors.lines().next();
-    Ok(mirror
-        .context("apt has no source of this Debian")?
-        .to_owned())
+    let mirror = mirrors.lines().next().map(str::to_owned);
+    mirror.context("apt has no source of this Debian")
 }

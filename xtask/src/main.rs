@@ -99,9 +99,7 @@ fn dispatch(command: Command) -> Result<()> {
 /// Runs a cargo command for another platform.
 fn cargo_for(platform: Platform, args: &[String]) -> Result<()> {
     let (subcommand, rest) = args.split_first().context("no cargo command")?;
-    Ok(
-        platforms::cargo(&workspace::shell()?, platform, subcommand)?
-            .args(rest)
-            .run()?,
-    )
+    let sh = workspace::shell()?;
+    let cargo = platforms::cargo(&sh, platform, subcommand)?;
+    Ok(cargo.args(rest).run()?)
 }

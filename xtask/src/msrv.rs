@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use xshell::cmd;
 
 use crate::debian;
-use crate::workspace::{LIBRARIES, build_folder, shell};
+use crate::workspace::{LIBRARIES, build_folder, cargo, shell};
 
 /// Checks only the libraries: the development tools may need a newer compiler.
 pub(crate) fn check() -> Result<()> {
@@ -29,10 +29,7 @@ pub(crate) fn check() -> Result<()> {
         is_promised,
         "the manifest says {promised}, this is {version}"
     );
-    let packages = LIBRARIES.split(' ');
-    let check = cmd!(sh, "cargo check {packages...} --all-features --locked");
-    Ok(check
-        .env("RUSTC", rustc)
-        .env("CARGO_TARGET_DIR", folder)
-        .run()?)
+    sh.set_var("RUSTC", rustc);
+    sh.set_var("CARGO_TARGET_DIR", folder);
+    cargo(&sh, &format!("check {LIBRARIES} --all-features --locked"))
 }

@@ -17,11 +17,11 @@ pub(crate) fn make() -> Result<()> {
     let folder = sh.create_dir("docs/images")?;
     for (file, arguments) in PICTURES {
         let arguments = arguments.split(' ');
-        let draw = cmd!(
-            sh,
-            "cargo run --release -p elbowroom-cli -- {arguments...} {folder}/{file}"
-        );
-        draw.ignore_stdout().run()?;
+        let run = cmd!(sh, "cargo run --release -p elbowroom-cli --");
+        run.args(arguments)
+            .arg(folder.join(file))
+            .ignore_stdout()
+            .run()?;
     }
     Ok(())
 }

@@ -93,11 +93,9 @@ pub(crate) fn test_c_on_windows(sh: &Shell) -> Result<()> {
             let program = folder.join("c.exe");
             let strict = "-std=c11 -Wall -Wextra -Wpedantic -Werror -Iinclude".split(' ');
             let system = ["-lntdll", "-luserenv", "-lws2_32"];
-            let compile = cmd!(
-                sh,
-                "x86_64-w64-mingw32-gcc {strict...} {source} -o {program}"
-            );
-            compile.arg(library).args(system).run()?;
+            let compile = cmd!(sh, "x86_64-w64-mingw32-gcc {strict...} {source}");
+            let compile = compile.arg("-o").arg(&program).arg(library);
+            compile.args(system).run()?;
             cmd!(sh, "wine-stable {program}").ignore_stdout().run()?;
         }
     }
@@ -148,10 +146,8 @@ fn start_wine(sh: &Shell) -> Result<()> {
     // The last file that Wine writes when it sets up or updates a prefix.
     if !sh.path_exists(prefix.join(".update-timestamp")) {
         sh.create_dir(&prefix)?;
-        cmd!(sh, "wineboot --init")
-            .ignore_stdout()
-            .ignore_stderr()
-            .run()?;
+        let init = cmd!(sh, "wineboot --init").ignore_stdout();
+        init.ignore_stderr().run()?;
     }
     // Otherwise the server ends soon after each program, and may reset the connection of the next.
     Ok(cmd!(sh, "wineserver --persistent").ignore_status().run()?)

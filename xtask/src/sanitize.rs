@@ -64,22 +64,15 @@ pub(crate) fn run(sanitizers: &[Sanitizer]) -> Result<()> {
     let target = target.context("rustc names no host")?;
     let both = "handle_segv=0:handle_sigbus=0:use_sigaltstack=0";
     let run = |name: &str, std: Option<&str>, skipped: &[&str]| {
-        nightly(
-            &sh,
-            "cargo test -p elbowroom -p elbowroom-pager --all-features --tests --no-fail-fast --target",
-        )
-        .arg(target)
-        .args(std)
-        .arg("--")
-        .args(skipped.iter().flat_map(|test| ["--skip", test]))
-        .env("ASAN_OPTIONS", format!("{both}:detect_leaks=0"))
-        .env("TSAN_OPTIONS", format!("{both}:report_signal_unsafe=0"))
-        .env("RUSTFLAGS", format!("-Zsanitizer={name}"))
-        .env(
-            "CARGO_TARGET_DIR",
-            build_folder().join(format!("sanitize-{name}")),
-        )
-        .run()
+        let test = "cargo test -p elbowroom -p elbowroom-pager --all-features --tests --no-fail-fast --target";
+        let folder = build_folder().join(format!("sanitize-{name}"));
+        let test = nightly(&sh, test).arg(target).args(std).arg("--");
+        test.args(skipped.iter().flat_map(|test| ["--skip", test]))
+            .env("ASAN_OPTIONS", format!("{both}:detect_leaks=0"))
+            .env("TSAN_OPTIONS", format!("{both}:report_signal_unsafe=0"))
+            .env("RUSTFLAGS", format!("-Zsanitizer={name}"))
+            .env("CARGO_TARGET_DIR", folder)
+            .run()
     };
     let is_chosen = |sanitizer| sanitizers.is_empty() || sanitizers.contains(&sanitizer);
     if is_chosen(Sanitizer::Address) {

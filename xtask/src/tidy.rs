@@ -29,19 +29,16 @@ pub(crate) fn check() -> Result<()> {
         let path = entry.path();
         let extension = path.extension().unwrap_or_default();
         // A symbolic link puts a document into a package. The document's own links are relative to its original place.
-        let is_linked = entry.path_is_symlink();
-        let is_checked = match extension.to_str() {
-            Some("md") => is_linked || entry.file_type().is_file(),
-            Some("rs") => entry.file_type().is_file(),
-            _ => false,
-        };
-        if !is_checked {
+        let is_file = entry.file_type().is_file();
+        let is_document = extension == "md" && (is_file || entry.path_is_symlink());
+        let is_source = extension == "rs" && is_file;
+        if !is_document && !is_source {
             continue;
         }
         let text = std::fs::read_to_string(path);
         let text = text.with_context(|| format!("read {}", path.display()))?;
         let path = path.strip_prefix(root())?;
-        if extension == "md" {
+        if is_document {
             findings.extend(links::check(root(), path, &text));
         } else {
             findings.extend(check_lines(path, &text));
@@ -55,11 +52,8 @@ pub(crate) fn check() -> Result<()> {
     }
     let header = Path::new(header::FILE);
     if std::fs::read_to_string(root().join(header))? != header::text()? {
-        findings.push(finding(
-            header,
-            1,
-            "differs from the sources; run cargo xtask header",
-        ));
+        let message = "differs from the sources; run cargo xtask header";
+        findings.push(finding(header, 1, message));
     }
     findings.iter().for_each(|finding| println!("{finding}"));
     ensure!(findings.is_empty(), "tidy: {} findings", findings.len());

@@ -27,15 +27,12 @@ pub(super) fn check(root: &Path, path: &Path, text: &str) -> Vec<String> {
             anchors(&text).iter().any(|known| known == anchor)
         };
         let line = 1 + text[..range.start].matches('\n').count();
-        if !target.exists() {
-            findings.push(finding(path, line, format!("no file {file}")));
-        } else if !anchor.is_empty() && !has_anchor() {
-            findings.push(finding(
-                path,
-                line,
-                format!("no heading #{anchor} in {dest_url}"),
-            ));
-        }
+        let message = match target.exists() {
+            false => format!("no file {file}"),
+            true if anchor.is_empty() || has_anchor() => continue,
+            true => format!("no heading #{anchor} in {dest_url}"),
+        };
+        findings.push(finding(path, line, message));
     }
     findings
 }
@@ -74,10 +71,8 @@ mod tests {
     #[test]
     fn headings_have_githubs_anchors() {
         let text = "# Other `code`, text\n## Twice\n## Twice\n# 缺页 处理\n```\n# not one\n```\n";
-        assert_eq!(
-            anchors(text),
-            ["other-code-text", "twice", "twice-1", "缺页-处理"]
-        );
+        let expected = ["other-code-text", "twice", "twice-1", "缺页-处理"];
+        assert_eq!(anchors(text), expected);
     }
 
     #[test]
