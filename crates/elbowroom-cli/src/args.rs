@@ -35,6 +35,7 @@ use clap_complete::Shell;
 use elbowroom_map::Wanted;
 
 use crate::size;
+use demo::at_least_one;
 
 /// The command to run, with its settings.
 #[derive(Subcommand)]
@@ -320,14 +321,6 @@ pub(crate) struct Man {
     /// Command whose page to print, such as `map` or `page sum` [default: the page of elbowroom]
     #[arg(value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("it must be at least 1".to_owned()),
-        Ok(number) => Ok(number),
-        Err(error) => Err(error.to_string()),
-    }
 }
 
 #[cfg(test)]

@@ -40,8 +40,8 @@ pub struct ControlGroup {
 }
 
 impl ControlGroup {
-    /// Makes a group within that of this process, or within the root. Returns `None` with a message if this user may not,
-    /// or if the system has no such groups.
+    /// Makes a group within that of this process, or within the root. Returns `None` with a message if this user may
+    /// not, or if the system has no such groups.
     pub fn new(limit_bytes: usize) -> Option<ControlGroup> {
         let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
         let path = |of: &str| groups.lines().find_map(|line| Some(line.split_once(of)?.1));

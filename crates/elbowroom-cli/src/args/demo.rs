@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use elbowroom::page_size;
 
-use super::at_least_one;
 use crate::size;
 
 /// Where the transcript goes.
@@ -160,5 +159,14 @@ impl Demo {
 
     pub(crate) fn is_drawn(&self) -> bool {
         self.picture || self.svg.is_some() || self.html.is_some()
+    }
+}
+
+/// Reads a number of things, which is at least one.
+pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("it must be at least 1".to_owned()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(error.to_string()),
     }
 }

@@ -34,8 +34,8 @@ pub(super) fn svg(outcome: &Outcome) -> String {
         draw(&mut svg, table, outcome.size_bytes);
     }
     let note = format!(
-        "Each bar is the median time of making the memory and touching it, {}; the line through its end spans what \
-         half of the runs took. An arrow is a bar that goes on. The ratio is that of two bars: to {BASELINE}.",
+        "Each bar is the median time to make and touch the memory, {}; the line through its end spans the middle half \
+         of the runs. An arrow marks a bar that is cut off. The ratio is relative to the bar of {BASELINE}.",
         clocks(outcome)
     );
     let refusals = outcome.refusals().into_iter();

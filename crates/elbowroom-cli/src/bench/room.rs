@@ -73,8 +73,8 @@ pub(crate) fn size(asked: Option<usize>, is_quick: bool, room: &Room) -> Result<
         return match rounded {
             Some(size) if fits(size) => Ok(size),
             _ => Err(format!(
-                "--size {} is too much: {left} can be had ({}), and a sample takes twice its size and some more. \
-                 Choose a smaller --size, or leave it out.",
+                "--size {} is too much: {left} is available ({}), and a sample takes a little more than twice \
+                 its size. Choose a smaller --size, or leave it out.",
                 human(asked as u64),
                 room.by
             )),
@@ -86,8 +86,8 @@ pub(crate) fn size(asked: Option<usize>, is_quick: bool, room: &Room) -> Result<
         if size < UNIT_BYTES {
             let needed = human(taken_bytes(UNIT_BYTES) / 3 * 4);
             return Err(format!(
-                "there is too little memory: {left} can be had ({}), and the smallest measurement needs {needed}. \
-                 Raise that limit, or end what takes memory.",
+                "there is too little memory: {left} is available ({}), and the smallest measurement needs {needed}. \
+                 Raise that limit, or end other programs.",
                 room.by
             ));
         }
@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(size(None, false, &room(68)), Ok(2 << 20));
         let refused = size(None, false, &room(60)).unwrap_err();
         assert!(
-            refused.contains("60 MiB can be had (cgroup memory.max)"),
+            refused.contains("60 MiB is available (cgroup memory.max)"),
             "{refused}"
         );
     }

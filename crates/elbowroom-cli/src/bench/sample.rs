@@ -143,7 +143,7 @@ impl Place {
         match self {
             Place::Apart => order.give()?,
             Place::Here if order.mechanism.may_end_the_process() => {
-                Err("not tried, as no process of its own can be started for it".to_owned())
+                Err("not tried, because no separate process can be started for it".to_owned())
             }
             Place::Here => order.take(),
         }

@@ -178,29 +178,27 @@ pub(super) fn clocks(outcome: &Outcome) -> &'static str {
 fn notes(outcome: &Outcome) -> Vec<String> {
     let page = human(page_size() as u64);
     let mut notes = vec![format!(
-        "Making the memory and touching it, {}: medians, and between what half of the runs were. The ratio is to the \
-         first line, of the same round. A page is {page}; scattered touches leave most pages out, so that what is \
-         committed ahead of use shows.",
+        "Time to make and touch the memory, {}: the median, and the range of the middle half of the runs. The ratio is \
+         relative to the first line, within a round. A page is {page}. Scattered touches leave most pages out, which \
+         shows how much is committed ahead of use.",
         clocks(outcome)
     )];
     notes.extend(outcome.busy());
     if outcome.rounds < outcome.rounds_wanted {
         notes.push(format!(
-            "{} of {} runs, as they took long; --runs makes as many as it says.",
+            "{} of {} runs, because they took long. --runs sets the number.",
             outcome.rounds, outcome.rounds_wanted
         ));
     }
     if outcome.is_smaller {
         let size = human(outcome.size_bytes as u64);
         notes.push(format!(
-            "Measured with {size}, as there is too little memory for more; `elbowroom doctor` shows the limits."
+            "Measured with {size}, because there is too little memory for more. `elbowroom doctor` shows the limits."
         ));
     }
     if !outcome.is_apart {
-        notes.push(
-            "This program could not start processes: all samples are of one, and what it left behind is in them."
-                .into(),
-        );
+        let told = "This program could not start processes: all samples are from one, and each may affect the next.";
+        notes.push(told.into());
     }
     notes
 }

@@ -30,6 +30,18 @@ impl Level {
     }
 }
 
+/// Modest programs notice a limit below this.
+pub(super) const MODEST_BYTES: u64 = 1 << 30;
+
+/// Returns the level for the rest of a limit.
+pub(crate) fn level_of(left: u64) -> Level {
+    if left < MODEST_BYTES {
+        Level::Warning
+    } else {
+        Level::Note
+    }
+}
+
 /// The section of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]

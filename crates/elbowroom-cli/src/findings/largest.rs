@@ -2,8 +2,7 @@
 
 use elbowroom::Reservation;
 
-use super::finding::{Finding, Level, Section};
-use super::usual::level_of;
+use super::finding::{Finding, Level, Section, level_of};
 use crate::size::human;
 
 /// The smallest size that is tried.

@@ -6,21 +6,9 @@
 use elbowroom::Budget;
 use serde_json::{Value, json};
 
-use super::finding::{Finding, Level, Section};
+use super::finding::{Finding, Level, MODEST_BYTES, Section};
 use super::largest::Largest;
 use crate::size::human;
-
-/// Modest programs notice a limit below this.
-const MODEST_BYTES: u64 = 1 << 30;
-
-/// Returns the level for the rest of a limit.
-pub(crate) fn level_of(left: u64) -> Level {
-    if left < MODEST_BYTES {
-        Level::Warning
-    } else {
-        Level::Note
-    }
-}
 
 /// The result of a trial.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,8 +20,8 @@ pub(crate) enum Trial {
     NotTried(String),
 }
 
-/// Returns the findings that each system has. `resident_bytes` returns the resident size of this process, and `touch` is
-/// a complete trial of a region.
+/// Returns the findings that each system has. `resident_bytes` returns the resident size of this process, and `touch`
+/// is a complete trial of a region.
 pub(crate) fn usual(resident_bytes: impl Fn() -> Option<u64>, touch: Trial) -> Vec<Finding> {
     let page = elbowroom::page_size();
     let granularity = elbowroom::allocation_granularity();

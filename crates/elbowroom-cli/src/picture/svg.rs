@@ -169,7 +169,7 @@ impl Svg {
         let text = match picture.pages_per_cell {
             1 => format!("a cell is a page of {page}"),
             pages => format!(
-                "a cell is {}: {} of {page}, filled where those are that are not reserved",
+                "a cell is {}: {} of {page}, filled where its pages are more than reserved",
                 human(picture.cell_bytes()),
                 count(pages, "page")
             ),

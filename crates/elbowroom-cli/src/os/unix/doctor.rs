@@ -89,9 +89,9 @@ pub(crate) fn findings(
 fn blocked(names: &[&str]) -> Finding {
     let finding = Finding::new("blocked_signals", Section::Faults, "blocked signals");
     if names.is_empty() {
-        let means = "SIGSEGV and SIGBUS reach the thread, so its faults can be resolved.";
+        let means = "These signals reach the thread, so its faults can be resolved.";
         return finding
-            .found("none that faults come as", json!([]))
+            .found("neither SIGSEGV nor SIGBUS", json!([]))
             .means(means);
     }
     let text = format!(
@@ -123,12 +123,12 @@ fn alternate_stack(bytes: Option<u64>, frame: u64, fault: u64, frame_max: u64) -
     let finding = finding.found(text, value);
     let change = "Give such threads a larger one: sigaltstack(2) with getauxval(AT_MINSIGSTKSZ) and 8 KiB more";
     if bytes < fault {
-        return finding.but(Level::Warning, "The handler runs over its end.", change);
+        return finding.but(Level::Warning, "The handler overflows it.", change);
     }
     if bytes < fault_max {
         let all = format!(
             "In a thread that uses all registers of the processor (AMX, say) a fault takes up to {}, and the \
-             handler would run over the end.",
+             handler would overflow it.",
             human(fault_max)
         );
         return finding.but(Level::Note, all, change);
@@ -223,7 +223,7 @@ fn handler(found: &Disposition, (id, what): (&'static str, &'static str)) -> Fin
                  later must forward faults that it does not recognise."
             ))
         }
-        Disposition::Unknown => finding.unknown("The system does not tell"),
+        Disposition::Unknown => finding.unknown("The system does not report it"),
     }
 }
 
@@ -262,7 +262,7 @@ mod tests {
         let handler = |found| handler(&found, ("id", "what"));
         let stack = |bytes, max| alternate_stack(bytes, 3000, 5000, max);
         Level::Ok.is_of([
-            (blocked(&[]), "none that faults come as"),
+            (blocked(&[]), "neither SIGSEGV nor SIGBUS"),
             (handler(Disposition::Default), "installs its own"),
             (handler(handled(true)), "the Rust standard library's"),
             (stack(Some(8192), 3632), "a fault takes 5000 B"),
@@ -278,7 +278,7 @@ mod tests {
             (stack(None, 3632), "none"),
             (stack(Some(8192), 8192), "up to 10192 B"),
         ]);
-        Level::Warning.is_of([(stack(Some(4096), 3632), "over its end")]);
+        Level::Warning.is_of([(stack(Some(4096), 3632), "overflows it")]);
     }
 
     #[test]

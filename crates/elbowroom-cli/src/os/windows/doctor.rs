@@ -10,7 +10,7 @@ use crate::size::human;
 
 pub(crate) fn examine() -> Report {
     let memory = system_memory();
-    let no_memory = "GetPerformanceInfo does not say";
+    let no_memory = "GetPerformanceInfo does not report it";
     let limit = memory.map(|memory| (memory.commit_limit_bytes, memory.committed_bytes));
     let change = "Make the paging file larger, or let the system manage its size";
     let large = probe::large_page_bytes();
@@ -54,7 +54,7 @@ fn charge(is_charged: Option<bool>) -> Finding {
             "A commit was not seen in the figures of this process, as under Wine. Only your own limits \
              (commit_limit, a Budget) refuse before memory runs out.",
         ),
-        None => finding.unknown("The system does not tell what this process has committed"),
+        None => finding.unknown("The system does not report what this process has committed"),
     }
 }
 
@@ -125,7 +125,7 @@ fn large_pages(bytes: u64, privilege: Privilege, error: Option<String>) -> Findi
         (_, None) => {
             finding.means("One was allocated. Regions do not use them: they cannot be committed piece by piece.")
         }
-        (_, Some(error)) => finding.note(format!("Not to be had: {error}. Regions do not use them.")),
+        (_, Some(error)) => finding.note(format!("Not available: {error}. Regions do not use them.")),
     }
 }
 
@@ -159,7 +159,7 @@ mod tests {
             (charge(None), "not known"),
             (job(gib, None), "2 GiB for a process"),
             (debugger(true), "one is attached"),
-            (pages(Privilege::Enabled, Some("no")), "Not to be had: no."),
+            (pages(Privilege::Enabled, Some("no")), "Not available: no."),
             (pages(Privilege::Absent, Some("no")), "Lock pages in memory"),
             (
                 large_pages(0, Privilege::Absent, None),

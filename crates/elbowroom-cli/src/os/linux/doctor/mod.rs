@@ -195,7 +195,7 @@ fn seccomp(status: &str) -> Finding {
                  reported below as missing.",
             )
         }
-        _ => finding.unknown("/proc/self/status does not say"),
+        _ => finding.unknown("/proc/self/status does not report it"),
     }
 }
 
@@ -210,7 +210,7 @@ fn tracer(status: &str) -> Finding {
             "A debugger stops at each fault of a region.",
             "gdb: handle SIGSEGV nostop noprint pass; lldb: process handle SIGSEGV -s false -n false -p true",
         ),
-        None => finding.unknown("/proc/self/status does not say"),
+        None => finding.unknown("/proc/self/status does not report it"),
     }
 }
 
@@ -250,7 +250,7 @@ fn huge_page_effort(effort: Option<&str>, mode: Option<&str>) -> Finding {
     let id = "transparent_huge_pages_defrag";
     let finding = Finding::new(id, Section::HugePages, "made room for");
     let Some(effort) = effort else {
-        return finding.unknown("This kernel has no such setting, or does not tell");
+        return finding.unknown("This kernel has no such setting, or does not report it");
     };
     let finding = finding.found(format!("{effort} (defrag)"), effort);
     match effort {
