@@ -258,8 +258,9 @@ pub(crate) struct Map {
 ///
 /// Without a PID, the command runs a demonstration workload slowly. Keys pause it, continue it fault by fault, and
 /// change the number of pages that a fault commits. The screen shows each page (or group of pages), the faults,
-/// their duration, and how full the budgets are. With a PID, it shows the regions of that process and the pages of
-/// one of them, twice a second. It does not change the process.
+/// their duration, and how full the budgets are. The workload `paged` shows an array larger than its memory: which
+/// pages are resident, how many were dirty, missed, evicted, and how long accesses wait. With a PID, the command shows
+/// the regions of that process and the pages of one of them, twice a second. It does not change the process.
 ///
 /// A terminal is required, except with --once, --json and --svg. These take one snapshot; of a workload, at its end.
 #[derive(Args)]

@@ -263,14 +263,8 @@ mod tests {
     #[test]
     fn cells_are_as_large_as_there_is_room_for() {
         let grid = |pages, columns, rows| {
-            let Grid {
-                per_line,
-                lines,
-                columns,
-                rows,
-                ..
-            } = Grid::new(pages, columns + Grid::label(pages) + 1, rows);
-            (per_line, lines, columns, rows)
+            let grid = Grid::new(pages, columns + Grid::label(pages) + 1, rows);
+            (grid.per_line, grid.lines, grid.columns, grid.rows)
         };
         assert_eq!(grid(80, 69, 7), (16, 5, 4, 1));
         assert_eq!(grid(80, 149, 24), (16, 5, 9, 4));
@@ -284,101 +278,103 @@ mod tests {
         assert_eq!(grid(0, 0, 0), (16, 0, 1, 1));
     }
 
+    fn runs(parts: &[(u64, State)]) -> Vec<Run> {
+        let mut runs = Vec::new();
+        for &(end, state) in parts {
+            let start = runs.last().map_or(0x7000_0000_0000, |run: &Run| run.end);
+            Run::new(start, 0x7000_0000_0000 + end * PAGE, state).push(&mut runs);
+        }
+        runs
+    }
+
     #[test]
     fn groups_of_pages_show_which_part_of_them_is_committed() {
-        let runs = [
-            Run::new(0, PAGE, State::Resident),
-            Run::new(PAGE, 4096 * PAGE, State::Reserved),
-        ];
+        let runs = runs(&[(1, State::Resident), (4096, State::Reserved)]);
         let lines = drawn(pages(vec![strip(&runs, None)], Ink::UNICODE), 80, 10);
-        let line = |y: usize| &lines[y];
-        assert!(line(0).contains("a cell: 8 pages of 4 KiB"), "{}", line(0));
-        assert!(
-            line(1).contains(" 0 ▁·····") && line(8).contains("3584 ·····"),
-            "{}",
-            line(1)
-        );
-        assert!(line(9).contains("▄ a part"), "{}", line(9));
+        for (line, part) in [
+            (0, "a cell: 8 pages of 4 KiB"),
+            (1, " 0 ▁·····"),
+            (8, "3584 ·····"),
+            (9, "▄ a part"),
+        ] {
+            assert!(lines[line].contains(part), "{lines:#?}");
+        }
     }
 
     #[test]
     fn the_numbers_of_pages_are_whole() {
-        let first = 0x7000_0000_0000;
-        for (bytes, columns) in [(1u64 << 40, 80), (1 << 46, 80), (1 << 40, 60)] {
-            let runs = [Run::new(first, first + bytes, State::Reserved)];
+        for (many, columns) in [(1u64 << 28, 80), (1 << 34, 80), (1 << 28, 60)] {
+            let runs = runs(&[(many, State::Reserved)]);
             let lines = drawn(pages(vec![strip(&runs, None)], Ink::ASCII), columns, 10);
-            let label = |line: &String| line[1..].trim_start().split(' ').next()?.parse().ok();
-            let labels: Vec<u64> = lines[1..9].iter().filter_map(label).collect();
-            let step = bytes / PAGE / 8;
-            assert_eq!(labels, (0..8).map(|line| line * step).collect::<Vec<_>>());
+            let label = |line: &String| {
+                line[1..]
+                    .trim_start()
+                    .split(' ')
+                    .next()?
+                    .parse::<u64>()
+                    .ok()
+            };
+            let labels = lines[1..9].iter().filter_map(label);
+            assert!(labels.eq((0..8).map(|line| line * many / 8)), "{lines:#?}");
         }
     }
 
     /// Whatever the size: nothing is written outside, and all that fits is there.
     #[test]
     fn every_size_is_drawn() {
-        let mut runs = Vec::new();
-        Run::new(0, 40 * PAGE, State::Resident).push(&mut runs);
-        Run::new(40 * PAGE, 80 * PAGE, State::Reserved).push(&mut runs);
-        for width in [2, 3, 9, 20, 60, 80, 200] {
-            for (height, strips) in [2, 3, 4, 8, 40]
-                .into_iter()
-                .flat_map(|height| [0, 1, 3].map(|strips| (height, strips)))
-            {
-                let strips = (0..strips).map(|_| strip(&runs, Some(39 * PAGE)));
-                let pages = pages(strips.collect(), Ink::ASCII);
-                let mut buffer = Buffer::empty(Rect::new(0, 0, 220, 60));
-                let area = Rect::new(5, 5, width, height);
-                pages.render(area, &mut buffer);
-                let outside = { buffer.area }.positions().filter(|&at| !area.contains(at));
-                assert!(
-                    outside.into_iter().all(|at| buffer[at].symbol() == " "),
-                    "{width}x{height}"
-                );
-            }
+        let runs = runs(&[(40, State::Resident), (80, State::Reserved)]);
+        let latest = Some(runs[0].end - PAGE);
+        let (widths, heights) = ([2, 3, 9, 20, 60, 80, 200], [2, 3, 4, 8, 40]);
+        for at in 0..widths.len() * heights.len() * 3 {
+            let (width, height) = (widths[at % 7], heights[at / 7 % 5]);
+            let strips = (0..at / 35).map(|_| strip(&runs, latest));
+            let mut buffer = Buffer::empty(Rect::new(0, 0, 220, 60));
+            let area = Rect::new(5, 5, width, height);
+            pages(strips.collect(), Ink::ASCII).render(area, &mut buffer);
+            let mut outside = { buffer.area }.positions().filter(|&at| !area.contains(at));
+            assert!(outside.all(|at| buffer[at].symbol() == " "), "{area}");
         }
     }
 
     #[test]
     fn each_page_is_a_cell() {
-        let mut runs = Vec::new();
-        Run::new(0, 17 * PAGE, State::Resident).push(&mut runs);
-        Run::new(17 * PAGE, 20 * PAGE, State::Committed).push(&mut runs);
-        Run::new(20 * PAGE, 80 * PAGE, State::Reserved).push(&mut runs);
-        let strips = vec![strip(&runs, Some(17 * PAGE + 5))];
-        let lines = drawn(pages(strips, Ink::ASCII), 80, 8);
-        assert!(
-            lines[0].contains(" pages ") && lines[0].contains("a cell: a page of 4 KiB"),
-            "{lines:#?}"
-        );
-        let full = format!("|{:>7} {}", 0, "### ".repeat(16));
-        assert_eq!(lines[1].trim_end_matches(['|', ' ']), full.trim_end());
+        let states = [
+            (17, State::Resident),
+            (20, State::Committed),
+            (80, State::Reserved),
+        ];
+        let runs = runs(&states);
+        let latest = Some(runs[0].end + 5);
+        let lines = drawn(pages(vec![strip(&runs, latest)], Ink::ASCII), 80, 8);
         let second = format!("|{:>7} ### @@@ ooo ooo {}", 16, "... ".repeat(12));
-        assert_eq!(lines[2].trim_end_matches(['|', ' ']), second.trim_end());
-        assert!(
-            lines[7].contains(". reserved 60  o committed 3  # resident 17  @ latest fault"),
-            "{lines:#?}"
-        );
+        for (line, part) in [
+            (0, "+ pages -----"),
+            (0, " a cell: a page of 4 KiB +"),
+            (1, &format!("|{:>7} {}", 0, "### ".repeat(16))),
+            (2, &second),
+            (
+                7,
+                ". reserved 60  o committed 3  # resident 17  @ latest fault",
+            ),
+        ] {
+            assert!(lines[line].contains(part), "{lines:#?}");
+        }
     }
 
-    /// Without figures on resident pages, the legend does not mention them. Without known pages, it is empty.
+    /// The legend has no resident pages where they are not known, and is empty without pages.
     #[test]
     fn unknown_states_are_not_shown() {
-        let legend = |runs: &[Run]| {
+        let known = runs(&[(3, State::Committed), (8, State::Reserved)]);
+        for (runs, start) in [
+            (&known[..], "+ . reserved 5  o committed 3  --"),
+            (&[], "+---"),
+        ] {
             let pages = Pages {
                 listed: listed(false),
                 ..pages(vec![strip(runs, None)], Ink::ASCII)
             };
-            drawn(pages, 60, 8).remove(7)
-        };
-        let known = legend(&[
-            Run::new(0, 3 * PAGE, State::Committed),
-            Run::new(3 * PAGE, 8 * PAGE, State::Reserved),
-        ]);
-        assert!(
-            known.contains(". reserved 5  o committed 3  ---"),
-            "{known}"
-        );
-        assert!(legend(&[]).starts_with("+---"), "{}", legend(&[]));
+            let legend = drawn(pages, 60, 8).remove(7);
+            assert!(legend.starts_with(start), "{legend}");
+        }
     }
 }

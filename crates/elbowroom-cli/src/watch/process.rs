@@ -36,6 +36,7 @@ const CHANGE_COLUMNS: usize = 12;
 /// A process at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 struct Seen {
+    pid: u32,
     program: String,
     page_size_bytes: u64,
     total: Figures,
@@ -60,6 +61,7 @@ impl Seen {
             ))
         });
         Ok(Seen {
+            pid,
             total: snapshot.total(),
             regions: snapshot.regions(),
             program: snapshot.program,
@@ -69,18 +71,9 @@ impl Seen {
     }
 }
 
-/// The JSON object.
-#[derive(Serialize)]
-struct Json {
-    pid: u32,
-    #[serde(flatten)]
-    seen: Seen,
-}
-
 /// Returns one snapshot as a JSON object.
 pub(super) fn json(pid: u32) -> Result<String, String> {
-    let seen = Seen::read(pid, None)?;
-    Ok(output::json(&Json { pid, seen }))
+    Seen::read(pid, None).map(|seen| output::json(&seen))
 }
 
 pub(super) fn run(pid: u32) -> Result<i32, String> {
@@ -120,7 +113,6 @@ fn read(
 
 /// The displayed state.
 pub(super) struct Process {
-    pid: u32,
     seen: Seen,
     /// The reason why nothing new comes any more.
     end: Option<String>,
@@ -145,14 +137,13 @@ impl Process {
             let why = "this is the process itself; without a PID it shows regions of its own";
             return Err(why.to_owned());
         }
-        let mut process = Process::new(pid, Seen::read(pid, None)?);
+        let mut process = Process::new(Seen::read(pid, None)?);
         process.see(Ok(Seen::read(pid, process.chosen)?));
         Ok(process)
     }
 
-    fn new(pid: u32, seen: Seen) -> Process {
+    fn new(seen: Seen) -> Process {
         let mut process = Process {
-            pid,
             seen: seen.clone(),
             end: None,
             is_paused: false,
@@ -349,9 +340,9 @@ impl Scene for Process {
 
 impl View for Process {
     fn frame(&self) -> Frame {
-        let program = escaped(&self.seen.program);
+        let Seen { pid, program, .. } = &self.seen;
         Frame {
-            title: format!("elbowroom watch  process {} {program}", self.pid),
+            title: format!("elbowroom watch  process {pid} {}", escaped(program)),
             state: match (&self.end, self.is_paused) {
                 (Some(_), _) => "ENDED",
                 (None, true) => "PAUSED",
@@ -419,93 +410,83 @@ mod tests {
             region(0x90_0000, 2048, Kind::Named, "sparse", 1),
             region(0xf0_0000, 4, Kind::Heap, "[heap]", 4),
         ];
-        let total = Figures {
-            resident_bytes: Some((resident + 10) * PAGE),
-            ..Figures::NONE
-        };
         let runs = vec![
             Run::new(0x90_0000, 0x90_0000 + PAGE, State::Resident),
             Run::new(0x90_0000 + PAGE, 0x90_0000 + 2048 * PAGE, State::Reserved),
         ];
-        let pages = Some((0x90_0000, Ok(runs)));
         Seen {
+            pid: 7,
             program: "/bin/some\nthing".to_owned(),
             page_size_bytes: PAGE,
-            total,
+            total: Figures::NONE,
             regions,
-            pages,
+            pages: Some((0x90_0000, Ok(runs))),
         }
     }
 
-    fn screen(process: &Process, columns: u16, rows: u16) -> Vec<String> {
+    fn text(process: &Process, columns: u16, rows: u16) -> String {
         let mut buffer = Buffer::empty(Rect::new(0, 0, columns, rows));
         scene::draw(process, false, Ink::UNICODE, buffer.area, &mut buffer);
-        crate::watch::rows(&buffer)
+        crate::watch::rows(&buffer).join("\n")
     }
 
     #[test]
     fn named_regions_come_first_and_changes_are_shown() {
-        let mut process = Process::new(7, seen(0));
+        let mut process = Process::new(seen(0));
         process.see(Ok(seen(16)));
         for (columns, rows) in [(80, 24), (160, 48)] {
-            let lines = screen(&process, columns, rows);
-            let text = lines.join("\n");
+            let text = text(&process, columns, rows);
+            let mut from = 0;
             for part in [
                 "process 7 /bin/some\\u{a}thing",
                 " FOLLOWING ",
                 "sparse (named), 8 MiB at 900000",
-                "> named",
                 "· reserved 2,047  ▒ committed 0  █ resident 1",
+                "+64 KiB  log",
+                "> named",
+                "-  sparse",
+                "mthing",
             ] {
-                assert!(text.contains(part), "{part}: {text}");
+                let at = text[from..].find(part);
+                from += at.unwrap_or_else(|| panic!("{part}: {text}"));
             }
-            let at = |name: &str| lines.iter().position(|line| line.contains(name)).unwrap();
-            let (log, sparse) = (at("+64 KiB  log"), at("-  sparse"));
-            assert!(log < sparse && sparse < at("mthing"), "{text}");
             assert!(!text.contains('\x1b'));
         }
     }
 
     #[test]
     fn keys_choose_and_the_chosen_region_stays_in_view() {
-        let mut process = Process::new(7, seen(0));
+        let mut process = Process::new(seen(0));
         assert_eq!(process.chosen, Some(0x90_0000));
         for (key, chosen) in [(KeyCode::Up, 0x10_0000), (KeyCode::Down, 0xf0_0000)] {
             (0..10).for_each(|_| process.press(key, Instant::now()));
             assert_eq!(process.chosen, Some(chosen));
         }
-        let text = screen(&process, 60, 18).join("\n");
+        let text = text(&process, 60, 18);
         assert!(text.contains("> heap"), "{text}");
         // Without it, another is chosen.
         let mut later = seen(0);
         later.regions.pop();
         process.see(Ok(later));
         assert_eq!(process.chosen, Some(0x90_0000));
-        process.press(KeyCode::Char(' '), Instant::now());
-        assert_eq!(process.frame().state, "PAUSED");
     }
 
     #[test]
-    fn the_last_snapshot_stays_after_the_end() {
-        let mut process = Process::new(7, seen(0));
-        process.see(Err("there is no process 7".to_owned()));
-        let text = screen(&process, 80, 24).join("\n");
-        for part in [" ENDED ", "there is no process 7; this is", "sparse"] {
-            assert!(text.contains(part), "{text}");
-        }
-    }
-
-    #[test]
-    fn the_table_has_as_many_columns_as_fit() {
+    fn the_table_has_as_many_columns_as_fit_and_stays_after_the_end() {
         let mut seen = seen(3);
+        seen.total.resident_bytes = Some(PAGE);
         seen.total.dirty_bytes = Some(PAGE);
         seen.regions[0].name = "/a/long/path/".repeat(20) + "libthing.so";
-        let mut process = Process::new(7, seen);
-        process.press(KeyCode::Down, Instant::now());
-        process.press(KeyCode::Down, Instant::now());
+        let mut process = Process::new(seen);
+        process.see(Err("there is no process 7".to_owned()));
+        (0..2).for_each(|_| process.press(KeyCode::Down, Instant::now()));
         for (columns, rows) in [(60, 18), (80, 24), (200, 50)] {
-            let text = screen(&process, columns, rows).join("\n");
+            let text = text(&process, columns, rows);
             let has = |part| text.contains(part);
+            assert!(
+                has(" ENDED ") && has("there is no process 7; this is"),
+                "{text}"
+            );
             assert!(has("change  name") && has("libthing.so"), "{text}");
             assert_eq!(has("reserved  committed"), columns >= 80, "{text}");
             assert_eq!(has(" dirty "), columns >= 200, "{text}");

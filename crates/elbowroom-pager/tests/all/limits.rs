@@ -106,6 +106,38 @@ fn adjacent_dirty_pages_are_written_together() {
     );
 }
 
+/// Elements of 12 bytes: an element on two pages is resident if both are.
+#[test]
+fn resident_ranges_are_whole_elements_of_resident_pages() {
+    let len = 10 * page_size() / 12;
+    let array = PagedArray::<[u8; 12]>::options()
+        .page_size(page_size())
+        .resident_limit(4 * page_size())
+        .read_ahead(0)
+        .threads(0)
+        .len(len)
+        .open_store(pages(10))
+        .unwrap();
+    let ranges = || array.resident_ranges().collect::<Vec<_>>();
+    assert_eq!(ranges(), []);
+    // The whole elements of page 9, then also those on pages 2 and 3.
+    array.get(len - 1).unwrap();
+    let last = (9 * page_size()).div_ceil(12)..len;
+    assert_eq!(ranges(), [last.clone()]);
+    array.get(3 * page_size() / 12 - 1).unwrap();
+    array.get(3 * page_size() / 12 + 1).unwrap();
+    let middle = (2 * page_size()).div_ceil(12)..4 * page_size() / 12;
+    assert_eq!(ranges(), [middle, last]);
+    for index in (0..len).step_by(7) {
+        array.get(index).unwrap();
+        let ranges = ranges();
+        assert!(ranges.iter().any(|range| range.contains(&index)), "{index}");
+        let elements: usize = ranges.iter().map(|range| range.len()).sum();
+        assert!(elements * 12 <= array.stats().bytes_resident, "{index}");
+        assert!(ranges.is_sorted_by(|a, b| a.end < b.start), "{ranges:?}");
+    }
+}
+
 #[test]
 fn sequential_access_is_read_ahead_and_merged() {
     let array = options(64)

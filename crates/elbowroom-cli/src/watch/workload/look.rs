@@ -116,23 +116,15 @@ pub(super) fn merge(regions: &[Stats]) -> Vec<Latency> {
 /// Returns the pages of a region: from the library, and for committed pages also from the system.
 pub(super) fn runs(spans: &[Span], resident: Option<&[bool]>, page: usize) -> Vec<Run> {
     let mut runs = Vec::new();
-    for span in spans {
-        let mut push = |start: usize, end: usize, state| {
-            Run::new(start as u64, end as u64, state).push(&mut runs);
-        };
-        let (start, end) = (span.range.start, span.range.end);
-        match resident {
-            _ if span.state != PageState::Committed => push(start, end, State::Reserved),
-            None => push(start, end, State::Committed),
-            Some(resident) => {
-                for start in (start..end).step_by(page) {
-                    let state = match resident.get(start / page) {
-                        Some(true) => State::Resident,
-                        _ => State::Committed,
-                    };
-                    push(start, start + page, state);
-                }
-            }
+    for Span { range, state, .. } in spans {
+        let is_committed = *state == PageState::Committed;
+        for start in range.clone().step_by(page) {
+            let state = match resident.map(|pages| pages.get(start / page)) {
+                _ if !is_committed => State::Reserved,
+                Some(Some(true)) => State::Resident,
+                _ => State::Committed,
+            };
+            Run::new(start as u64, (start + page) as u64, state).push(&mut runs);
         }
     }
     runs

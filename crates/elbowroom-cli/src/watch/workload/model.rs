@@ -7,7 +7,7 @@ use elbowroom::fault::{Event, Outcome};
 
 use super::look::{Ended, Look};
 use super::plan::Settings;
-use crate::size::count;
+use crate::size::{count, human};
 
 /// The interval between points of the rate's history.
 const SAMPLE: Duration = Duration::from_millis(250);
@@ -35,6 +35,8 @@ pub(in crate::watch) struct Model {
     pub(super) lost: u64,
     pub(super) began: Instant,
     rates: VecDeque<Sample>,
+    /// The bytes read and written and the evictions of an array up to the last sample.
+    work: [u64; 3],
 }
 
 /// A line of the log.
@@ -42,6 +44,8 @@ pub(in crate::watch) struct Model {
 pub(super) enum Entry {
     Fault(Fault),
     Ended(Ended),
+    /// The work of an array since the last sample, after this time.
+    Paged(Duration, String),
 }
 
 /// A fault, as the recorder reports it.
@@ -93,6 +97,7 @@ impl Model {
             lost: 0,
             began: now,
             rates: VecDeque::new(),
+            work: [0; 3],
         }
     }
 
@@ -120,13 +125,31 @@ impl Model {
         }
         let ended = look.ended.iter().skip(self.look.ended.len());
         self.log.extend(ended.cloned().map(Entry::Ended));
-        self.log.drain(..self.log.len().saturating_sub(LOG));
         (self.lost, self.look) = (lost, look);
         let elapsed = |last: &Sample| now.saturating_duration_since(last.at);
         if self.rates.back().is_none_or(|last| elapsed(last) >= SAMPLE) {
             let faults = self.look.faults();
             self.rates.push_back(Sample { at: now, faults });
             self.rates.drain(..self.rates.len().saturating_sub(SAMPLES));
+            self.note_array(now);
+        }
+        self.log.drain(..self.log.len().saturating_sub(LOG));
+    }
+
+    /// Adds the work of an array since the last sample to the log.
+    fn note_array(&mut self, now: Instant) {
+        let Some(array) = &self.look.array else {
+            return;
+        };
+        let work = [array.read_bytes, array.written_bytes, array.evictions];
+        let [read, written, evictions] = std::array::from_fn(|at| work[at] - self.work[at]);
+        if work != self.work {
+            let (read, written) = (human(read), human(written));
+            let evicted = count(evictions, "page");
+            let text = format!("{read} read, {written} written, {evicted} evicted");
+            let since = now.saturating_duration_since(self.began);
+            self.log.push_back(Entry::Paged(since, text));
+            self.work = work;
         }
     }
 

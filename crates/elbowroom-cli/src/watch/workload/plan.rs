@@ -203,12 +203,4 @@ mod tests {
         }
         assert_eq!(settings, first);
     }
-
-    #[test]
-    fn scattered_touches_have_few_neighbours() {
-        let pages: std::collections::HashSet<usize> = scattered(1 << 16).take(2000).collect();
-        assert!(pages.len() > 1900, "{}", pages.len());
-        let has_neighbour = |page: &&usize| pages.contains(&(*page + 1));
-        assert!(pages.iter().filter(has_neighbour).count() < 200);
-    }
 }

@@ -237,30 +237,3 @@ fn backend_name(backend: Backend) -> &'static str {
         _ => "auto",
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::super::pace::HURRY;
-    use super::*;
-    use crate::args::{Means, Workload};
-    use elbowroom::Growth;
-
-    #[test]
-    fn a_step_is_one_fault() {
-        let settings = Settings {
-            growth: Growth::Pages(4),
-            ..Settings::new(Workload::Seed, Means::Protection)
-        };
-        let stage = Stage::new(settings, true, HURRY).unwrap();
-        for faults in 1..=3 {
-            stage.pace.step();
-            // A fault is counted when it comes, and its commit when that is done.
-            let expected = 4 * faults * page_size() as u64;
-            let committed = || stage.look().sum(|region| region.committed_bytes);
-            while committed() < expected {
-                thread::yield_now();
-            }
-            assert_eq!((stage.look().faults(), committed()), (faults, expected));
-        }
-    }
-}

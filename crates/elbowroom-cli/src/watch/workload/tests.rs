@@ -183,6 +183,8 @@ fn every_size_has_the_figures() {
             "misses ",
         ];
         assert_has(&paged, &figures);
+        let log = paged.contains(" written, ") && paged.contains(" evicted");
+        assert_eq!(log, size != LEAST, "{paged}");
         assert_has(
             &paged,
             &["resident limit 4 MiB of a file of 32 MiB, pages of 64 KiB"],

@@ -150,6 +150,10 @@ impl Model {
         let columns = usize::from(area.width.saturating_sub(4));
         let line = |entry: &Entry| match entry {
             Entry::Fault(fault) => Line::raw(self.fault_line(fault, columns, ink)),
+            Entry::Paged(since, text) => {
+                let text = format!("{:>7.2}s  {text}", since.as_secs_f64());
+                Line::raw(ink.cut(&text, columns))
+            }
             Entry::Ended(ended) => {
                 let (gap, worker) = (" ".repeat(10), &ended.worker);
                 let text = match &ended.refused {
