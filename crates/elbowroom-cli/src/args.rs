@@ -258,9 +258,10 @@ pub(crate) struct Map {
 ///
 /// Without a PID, the command runs a demonstration workload slowly. Keys pause it, continue it fault by fault, and
 /// change the number of pages that a fault commits. The screen shows each page (or group of pages), the faults,
-/// their duration, and how full the budgets are. The workload `paged` shows an array larger than its memory: which
-/// pages are resident, how many were dirty, missed, evicted, and how long accesses wait. With a PID, the command shows
-/// the regions of that process and the pages of one of them, twice a second. It does not change the process.
+/// their duration, and how full the budgets are. The workload paged shows an array larger than its memory: its
+/// resident pages, what is dirty or being loaded, hits, misses and evictions, and how long accesses wait. With a PID,
+/// the command shows the regions of that process and the pages of one of them, twice a second. It does not change the
+/// process.
 ///
 /// A terminal is required, except with --once, --json and --svg. These take one snapshot; of a workload, at its end.
 #[derive(Args)]
@@ -268,6 +269,7 @@ pub(crate) struct Map {
   elbowroom watch                                  Microsoft's 80 pages; ? shows the keys
   elbowroom watch --workload budget                budgets that are used up
   elbowroom watch --workload random --backend userfault
+  elbowroom watch --workload paged                 an array that is larger than its memory
   elbowroom watch --workload threads --once        the final state, without a terminal
   elbowroom watch --workload budget --svg a.svg    the same as a drawing
   elbowroom watch 1234                             another process, twice a second

@@ -85,7 +85,7 @@ pub(super) fn run(pid: u32) -> Result<i32, String> {
     // The thread is not joined: it ends when its channels are closed, and has no effect otherwise.
     let thread = thread::Builder::new().name("reader".to_owned()).spawn(read);
     thread.map_err(|error| format!("cannot start a thread: {error}"))?;
-    process.reader = Some((wanted, seen));
+    process.reader = Some(Reader { wanted, seen });
     screen::run(&mut process)
 }
 
@@ -123,8 +123,14 @@ pub(super) struct Process {
     first: BTreeMap<u64, u64>,
     /// The resident size of all regions, from old to new.
     resident: Vec<u64>,
-    /// The channels of the thread: to it, the region whose pages are wanted.
-    reader: Option<(Sender<Option<u64>>, Receiver<Result<Seen, String>>)>,
+    reader: Option<Reader>,
+}
+
+/// The channels of the thread that reads the process.
+struct Reader {
+    /// The region whose pages are wanted.
+    wanted: Sender<Option<u64>>,
+    seen: Receiver<Result<Seen, String>>,
 }
 
 impl Process {
@@ -304,7 +310,7 @@ impl Scene for Process {
 
     fn tick(&mut self, _: Instant) {
         let reader = self.reader.iter();
-        let read: Vec<_> = reader.flat_map(|(_, seen)| seen.try_iter()).collect();
+        let read: Vec<_> = reader.flat_map(|reader| reader.seen.try_iter()).collect();
         for seen in read {
             // While paused, only the end of the process and pages that were asked for are shown.
             let are_asked_for = |seen: &Seen| {
@@ -331,9 +337,9 @@ impl Scene for Process {
             return;
         };
         self.chosen = Some(region.start);
-        if let Some((wanted, _)) = &self.reader {
+        if let Some(reader) = &self.reader {
             // The end of the thread is reported by the other channel.
-            let _ = wanted.send(self.chosen);
+            let _ = reader.wanted.send(self.chosen);
         }
     }
 }
