@@ -9,6 +9,7 @@ mod model;
 mod pace;
 mod paged;
 mod plan;
+mod settings;
 mod stage;
 #[cfg(test)]
 mod tests;
@@ -27,7 +28,7 @@ use crate::output;
 use look::Look;
 use model::{Fault, Model};
 use pace::{HURRY, SPEEDS};
-use plan::Settings;
+use settings::Settings;
 use stage::Stage;
 
 /// The capacity for the faults between two readings.
@@ -92,7 +93,7 @@ impl Running {
         Ok(Running {
             recorder,
             model: Model::new(settings, is_paused, speed, Instant::now()),
-            stage: Stage::new(settings, is_paused, speed)?,
+            stage: plan::start(settings, is_paused, speed)?,
         })
     }
 
@@ -101,7 +102,7 @@ impl Running {
         let Model {
             is_paused, speed, ..
         } = self.model;
-        match Stage::new(settings, is_paused, speed) {
+        match plan::start(settings, is_paused, speed) {
             Ok(stage) => {
                 self.model = Model::new(settings, is_paused, speed, now);
                 self.stage = stage;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use elbowroom::fault::{Event, Outcome};
 
 use super::look::{Ended, Look};
-use super::plan::Settings;
+use super::settings::Settings;
 use crate::size::{count, human};
 
 /// The interval between points of the rate's history.

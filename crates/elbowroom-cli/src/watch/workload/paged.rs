@@ -4,25 +4,23 @@ use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use elbowroom::fault::Histogram;
 use elbowroom_map::{Run, State};
 use elbowroom_pager::{Error, PagedArray};
 
 use super::look::ArrayLook;
-use super::plan::{SOME_SECONDS, scattered};
-use super::stage::{Batch, Stage};
 
 /// The memory of the array, unless a key makes it less.
 pub(super) const LIMIT: usize = 4 << 20;
 /// The size of the file.
 const BYTES: usize = 8 * LIMIT;
-const LEN: usize = BYTES / size_of::<u64>();
+pub(super) const LEN: usize = BYTES / size_of::<u64>();
 /// The unit of loading. A page of every system fits in it.
 const PAGE: usize = 64 << 10;
-/// The number of elements that a touch reads or writes.
-const CHUNK: usize = PAGE / size_of::<u64>() / 2;
+/// The number of elements that are written at once.
+pub(super) const CHUNK: usize = PAGE / size_of::<u64>() / 2;
 
 /// An array over a temporary file.
 pub(super) struct Paged {
@@ -41,6 +39,27 @@ impl Paged {
             array: RwLock::new(array.map_err(|error| error.to_string())?),
             limit,
         })
+    }
+
+    /// Returns the array over a new temporary file.
+    pub(super) fn new(limit: usize) -> Result<Paged, String> {
+        Paged::open(&create()?, limit)
+    }
+
+    /// Writes all elements of a chunk.
+    pub(super) fn fill(&self, chunk: usize) -> Result<(), Error> {
+        let elements = chunk * CHUNK..(chunk + 1) * CHUNK;
+        self.write().slice_mut(elements)?.fill(chunk as u64);
+        Ok(())
+    }
+
+    /// Reads an element.
+    pub(super) fn get(&self, index: usize) -> Result<(), Error> {
+        self.read().get(index).map(drop)
+    }
+
+    pub(super) fn misses(&self) -> u64 {
+        self.read().stats().misses
     }
 
     fn read(&self) -> RwLockReadGuard<'_, PagedArray<u64>> {
@@ -93,41 +112,6 @@ fn create() -> Result<PathBuf, String> {
     Ok(path)
 }
 
-/// Makes the array, and starts its threads: a writer from the start to the end, a reader in random order, and a reader
-/// of one small part.
-pub(super) fn start(stage: &mut Stage, limit: usize) -> Result<(), String> {
-    let paged = Arc::new(Paged::open(&create()?, limit)?);
-    stage.array = Some(Arc::clone(&paged));
-    let write = |paged: &Paged, at: usize| {
-        let elements = at * CHUNK..(at + 1) * CHUNK;
-        paged.write().slice_mut(elements)?.fill(at as u64);
-        Ok(())
-    };
-    let read = |paged: &Paged, at: usize| paged.read().get(at).map(drop);
-    let chunks = LEN / CHUNK;
-    work(stage, &paged, "writer", 0..chunks, chunks, write)?;
-    work(stage, &paged, "scattered", scattered(LEN), 400, read)?;
-    let part = LIMIT / 8 / size_of::<u64>();
-    let near = scattered(part).map(|at| LEN / 2 + at);
-    work(stage, &paged, "near", near, 2000, read)
-}
-
-/// Starts a thread that makes `count` touches.
-fn work(
-    stage: &mut Stage,
-    paged: &Arc<Paged>,
-    name: &str,
-    items: impl Iterator<Item = usize> + Send + 'static,
-    count: usize,
-    touch: fn(&Paged, usize) -> Result<(), Error>,
-) -> Result<(), String> {
-    let (counted, paged) = (Arc::clone(paged), Arc::clone(paged));
-    let misses = move || counted.read().stats().misses;
-    let touch = move |item| touch(&paged, item).map_err(|error| format!("with an error: {error}"));
-    let batch = Batch::within(SOME_SECONDS, 1, count);
-    stage.work(name, items.take(count), batch, misses, touch)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,10 +120,10 @@ mod tests {
     fn the_file_is_gone_and_its_contents_are_there() {
         let path = create().unwrap();
         let paged = Paged::open(&path, LIMIT).unwrap();
-        assert!(!path.exists() || cfg!(windows));
-        paged.write().slice_mut(LEN / 2..LEN / 2 + 1).unwrap()[0] = 7;
+        assert!(fs::File::open(&path).is_err());
+        paged.fill(7).unwrap();
         let (look, stalls) = paged.look();
         assert_eq!((look.misses, stalls.count(), look.pages.len()), (1, 1, 3));
-        assert_eq!(paged.read().get(LEN / 2).unwrap(), 7);
+        assert_eq!(paged.read().get(8 * CHUNK - 1).unwrap(), 7);
     }
 }

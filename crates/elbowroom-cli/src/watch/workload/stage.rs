@@ -8,8 +8,8 @@ use elbowroom::{Backend, Budget, Error, Region, page_size};
 
 use super::look::{self, BudgetLook, Ended, Latency, Look, RegionLook};
 use super::pace::{Pace, Turn};
-use super::paged::Paged;
-use super::plan::Settings;
+use super::paged::{self, Paged};
+use super::settings::Settings;
 use crate::os;
 
 /// A running workload. Dropping it ends it: the threads stop at their next touch.
@@ -18,7 +18,7 @@ pub(super) struct Stage {
     regions: Vec<Arc<Region>>,
     /// Each with the number of budgets above it.
     budgets: Vec<(Budget, usize)>,
-    pub(super) array: Option<Arc<Paged>>,
+    array: Option<Arc<Paged>>,
     pub(super) pace: Arc<Pace>,
     threads: Vec<JoinHandle<()>>,
     workers: usize,
@@ -37,12 +37,9 @@ impl Batch {
 }
 
 impl Stage {
-    /// Starts a workload.
-    ///
-    /// # Errors
-    /// Fails if the system refuses a region, a file or a thread.
-    pub(super) fn new(settings: Settings, is_paused: bool, speed: i32) -> Result<Stage, String> {
-        let mut stage = Stage {
+    /// Returns a workload without threads.
+    pub(super) fn new(settings: Settings, is_paused: bool, speed: i32) -> Stage {
+        Stage {
             settings,
             regions: Vec::new(),
             budgets: Vec::new(),
@@ -51,9 +48,7 @@ impl Stage {
             threads: Vec::new(),
             workers: 0,
             ended: Arc::default(),
-        };
-        settings.start(&mut stage)?;
-        Ok(stage)
+        }
     }
 
     /// Adds a budget, and returns its number.
@@ -91,6 +86,30 @@ impl Stage {
         Ok(self.regions.len() - 1)
     }
 
+    /// Makes the array.
+    pub(super) fn array(&mut self) -> Result<(), String> {
+        let limit = paged::LIMIT / self.settings.limit;
+        self.array = Some(Arc::new(Paged::new(limit)?));
+        Ok(())
+    }
+
+    /// Starts a thread that accesses places in the array, if there is one.
+    pub(super) fn access(
+        &mut self,
+        name: &str,
+        places: impl Iterator<Item = usize> + Send + 'static,
+        batch: Batch,
+        access: fn(&Paged, usize) -> Result<(), elbowroom_pager::Error>,
+    ) -> Result<(), String> {
+        let Some(array) = self.array.clone() else {
+            return Ok(());
+        };
+        let counted = Arc::clone(&array);
+        let access =
+            move |place| access(&array, place).map_err(|error| format!("with an error: {error}"));
+        self.work(name, places, batch, move || counted.misses(), access)
+    }
+
     /// Starts a thread that touches pages of a region.
     pub(super) fn touch(
         &mut self,
@@ -110,13 +129,13 @@ impl Stage {
     }
 
     /// Starts a thread that calls `touch` for each item at the pace of the workload, and that ends at an error.
-    pub(super) fn work<I>(
+    fn work(
         &mut self,
         name: &str,
-        items: impl Iterator<Item = I> + Send + 'static,
+        items: impl Iterator<Item = usize> + Send + 'static,
         Batch(size, nap): Batch,
         faults: impl Fn() -> u64 + Send + 'static,
-        mut touch: impl FnMut(I) -> Result<(), String> + Send + 'static,
+        mut touch: impl FnMut(usize) -> Result<(), String> + Send + 'static,
     ) -> Result<(), String> {
         let (pace, ended) = (Arc::clone(&self.pace), Arc::clone(&self.ended));
         let worker = name.to_owned();
