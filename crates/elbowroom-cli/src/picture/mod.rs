@@ -1,8 +1,10 @@
-//! Drawings as files: of pages, and of how a region grew.
+//! Drawings as files: of pages, of how a region grew, and of the screen.
 
+mod screen;
 pub(crate) mod svg;
 mod trace;
 
+pub(crate) use screen::screen_svg;
 pub(crate) use trace::Trace;
 
 /// Returns 1, 2 or 5 times a power of ten that divides a scale into at most `most` steps.

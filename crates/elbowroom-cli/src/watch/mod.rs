@@ -3,7 +3,6 @@
 //! A [`Scene`](scene::Scene) is one of the two. The screen asks it for its present state, gives it the keys, and draws
 //! its view. Neither scene knows about the terminal.
 
-mod drawing;
 mod ink;
 mod pages;
 mod process;
@@ -21,6 +20,7 @@ use ratatui::layout::Rect;
 
 use crate::args::Watch;
 use crate::output::{self, print, write_file};
+use crate::picture::screen_svg;
 use ink::Ink;
 use process::Process;
 use scene::View;
@@ -56,7 +56,7 @@ fn put_out(view: &dyn View, svg: Option<&Path>) -> Result<i32, String> {
             is_unicode: true,
             is_coloured: true,
         };
-        let svg = drawing::svg(&drawn(ink, COLUMNS), "elbowroom watch");
+        let svg = screen_svg(&drawn(ink, COLUMNS), "elbowroom watch");
         return write_file(file, &svg).map(|()| 0);
     }
     let columns = output::columns().unwrap_or(output::COLUMNS);

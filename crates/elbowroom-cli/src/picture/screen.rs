@@ -3,7 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier, Style};
 
-use crate::picture::svg::{MARGIN, Svg, escape};
+use super::svg::{MARGIN, Svg, escape};
 
 /// The size of a character.
 const WIDTH: f64 = 8.5;
@@ -12,7 +12,7 @@ const HEIGHT: f64 = 18.0;
 const BASE: f64 = 13.5;
 
 /// Returns a drawing of all that is in the buffer.
-pub(super) fn svg(buffer: &Buffer, title: &str) -> String {
+pub(crate) fn screen_svg(buffer: &Buffer, title: &str) -> String {
     let area = buffer.area;
     let width = (f64::from(area.width) * WIDTH + 2.0 * MARGIN).ceil();
     let mut svg = Svg::untitled(width as u32, title);
@@ -166,7 +166,7 @@ mod tests {
         buffer.set_string(3, 4, "┌ a <b>  c─┐", Style::new());
         buffer.set_string(3, 5, "│█▒░▁▏·", Style::new().fg(Color::Yellow));
         buffer.set_string(12, 5, "on", Style::new().add_modifier(Modifier::REVERSED));
-        let svg = svg(&buffer, "a & b");
+        let svg = screen_svg(&buffer, "a & b");
         assert_well_formed(&svg);
         assert!(svg.contains("aria-label=\"a &amp; b\""), "{svg}");
         // Spaces are kept inside, and stand for nothing at the ends.
