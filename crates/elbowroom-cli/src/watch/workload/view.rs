@@ -30,11 +30,11 @@ impl View for Model {
             keys: "q quit  ? help  space pause  s step  g growth  l limit  w workload  +/- speed",
             help: "\
 space     pause or continue
-s, right  pause, and permit one more fault
+s, right  pause, and permit one more fault or miss
 g         new regions, growth 1, 4, 16 pages, adaptive
 l         new regions, limit none, half, a quarter
 w         the next workload
-r         restart in new regions
+r         restart
 +, -      twice as fast, half as fast
 ?, h, F1  this help
 q, Esc    quit
