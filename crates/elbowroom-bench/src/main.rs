@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use plan::Scale;
-use workloads::paged::Folder;
+use workloads::paged::{self, Folder};
 
 /// elbowroom against its peers and against the bare system.
 #[derive(Parser)]
@@ -69,7 +69,19 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let done = match Arguments::parse().command {
+    let done = obey(Arguments::parse().command);
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("elbowroom-bench: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn obey(command: Command) -> Result<(), String> {
+    paged::limit()?;
+    match command {
         Command::List => {
             list();
             Ok(())
@@ -85,15 +97,8 @@ fn main() -> ExitCode {
             Ok(())
         }
         #[cfg(feature = "remote")]
-        Command::Serve { file } => workloads::paged::serve(&file),
+        Command::Serve { file } => paged::serve(&file),
         Command::Child(order) => order.obey(),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("elbowroom-bench: {message}");
-            ExitCode::FAILURE
-        }
     }
 }
 

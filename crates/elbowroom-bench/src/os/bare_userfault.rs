@@ -130,3 +130,26 @@ fn control<const WORDS: usize>(
         _ => Err(io::Error::last_os_error()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_block_has_its_contents() {
+        let page = elbowroom::page_size();
+        let contents: Vec<u8> = (0..8 * page).map(|byte| (byte / 7) as u8).collect();
+        for block in [page, 4 * page] {
+            let memory = match BareUserfault::new(contents.clone(), block) {
+                Ok(memory) => memory,
+                Err(why) => return println!("skipped: {why}"),
+            };
+            // From the end, and not all of it: the drop touches the rest.
+            for offset in (page..8 * page).rev().step_by(page / 2) {
+                // SAFETY: a byte of the memory, which is as long as the contents.
+                let byte = unsafe { memory.base().wrapping_add(offset).read_volatile() };
+                assert_eq!(byte, contents[offset], "{block}: {offset}");
+            }
+        }
+    }
+}

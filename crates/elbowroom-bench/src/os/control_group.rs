@@ -97,3 +97,27 @@ fn homes(mount: &str, controller: &str) -> Option<Vec<PathBuf>> {
         .collect();
     (!homes.is_empty()).then_some(homes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_in_the_group_until_it_is_dropped() {
+        let name = format!("elbowroom-bench-test-{}", process::id());
+        let groups = || proc::text("/proc/self/cgroup").unwrap_or_default();
+        let before = groups();
+        let group = match ControlGroup::enter(&name, 1 << 30) {
+            Ok(group) => group,
+            Err(why) => return println!("skipped: {why}"),
+        };
+        let folder = group.group.clone();
+        assert!(groups().contains(&name), "{}", groups());
+        drop(group);
+        assert_eq!(groups(), before);
+        // One that was left behind is used.
+        fs::create_dir(&folder).unwrap();
+        drop(ControlGroup::enter(&name, 1 << 30).unwrap());
+        assert!(!folder.exists());
+    }
+}

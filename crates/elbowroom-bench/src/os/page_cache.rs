@@ -67,3 +67,27 @@ pub(crate) fn is_in_memory(file: &File) -> bool {
     let system = unsafe { system.assume_init() };
     system.f_type == libc::TMPFS_MAGIC
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_cold_after_it() {
+        // On a disk unlike many folders for temporary files.
+        let folder = std::env::current_exe().unwrap();
+        let path = folder.with_file_name(format!("elbowroom-cold-{}", std::process::id()));
+        fs::write(&path, vec![7; 1 << 20]).unwrap();
+        let file = File::open(&path).unwrap();
+        fs::read(&path).unwrap();
+        assert!(cached_share(&file).unwrap() > 0.9);
+        if is_in_memory(&file) {
+            println!("skipped: {} is in memory", path.display());
+        } else {
+            assert!(evict(&file).unwrap() < 0.1);
+        }
+        fs::remove_file(&path).unwrap();
+    }
+}

@@ -1,5 +1,6 @@
 //! Samples within a limit on memory, of files that are not cached.
 
+use std::env;
 use std::fs::File;
 use std::path::Path;
 use std::rc::Rc;
@@ -19,6 +20,25 @@ pub(super) const ROOM: usize = 16 << 20;
 /// The largest share of a file that may be cached when a sample begins.
 const CACHED_SHARE_MAX: f64 = 0.01;
 
+/// The variable with the limit on memory in MiB.
+const LIMIT_VARIABLE: &str = "ELBOWROOM_BENCH_LIMIT_MIB";
+
+/// Returns the limit on memory that was asked for.
+pub(crate) fn limit() -> Result<Option<usize>, String> {
+    let Ok(text) = env::var(LIMIT_VARIABLE) else {
+        return Ok(None);
+    };
+    let mebibytes = text.parse::<usize>().ok().filter(|&number| number > 0);
+    // The data is eight times as large.
+    let bytes = mebibytes.and_then(|number| number.checked_mul(8 << 20));
+    match bytes {
+        Some(bytes) => Ok(Some(bytes / 8)),
+        None => Err(format!(
+            "{LIMIT_VARIABLE} is \"{text}\"; it takes a number of MiB"
+        )),
+    }
+}
+
 /// The limit on memory, and the size of the data.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
@@ -27,9 +47,11 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    /// Returns data that is eight times as large as a limit.
-    pub(super) fn new(scale: Scale, limit: usize) -> Bounds {
-        let limit = scale.of(limit, 1 << 20);
+    /// Returns the limit that was asked for, or else this one, and data that is eight times as large.
+    pub(super) fn new(scale: Scale, default: usize) -> Bounds {
+        // `main` has refused what is no number.
+        let asked = limit().ok().flatten();
+        let limit = scale.of(asked.unwrap_or(default), 1 << 20);
         Bounds {
             limit,
             data: 8 * limit,

@@ -81,3 +81,16 @@ pub(super) fn file(bytes: usize) -> Result<PathBuf, String> {
     write().map_err(fault)?;
     Ok(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sum_is_that_of_all_numbers() {
+        let all: Vec<u64> = numbers(8 * 1000).collect();
+        assert_eq!(all.len(), 1000);
+        assert_eq!(sum(&all), numbers(8000).fold(0, u64::wrapping_add));
+        assert!(!all.is_sorted() && all[999] == number(999));
+    }
+}

@@ -13,6 +13,7 @@ mod server;
 mod sort;
 mod touch;
 
+pub(crate) use bounded::limit;
 pub(crate) use data::Folder;
 #[cfg(feature = "remote")]
 pub(crate) use server::serve;
