@@ -15,7 +15,7 @@ use crate::sample::{Extra, Sample, Traffic};
 
 /// What a process may have besides the limit: its program, the stacks of its threads, tables, and the interpreter of a
 /// contender.
-pub(super) const ROOM: usize = 16 << 20;
+pub(super) const ROOM: usize = 32 << 20;
 
 /// The largest share of a file that may be cached when a sample begins.
 const CACHED_SHARE_MAX: f64 = 0.01;
