@@ -32,7 +32,7 @@ struct Arguments {
 enum Command {
     /// The comparisons that there are.
     List,
-    /// Makes the comparisons whose names contain one of these, and prints their tables.
+    /// Makes the comparisons whose names contain one of these, and prints their tables and goals.
     Run {
         #[arg(required = true)]
         names: Vec<String>,
@@ -129,9 +129,12 @@ fn run_some(names: &[String], scale: Scale) -> Result<(), String> {
         ));
     }
     let folder = Folder::new();
+    let mut outcomes = Vec::new();
     for comparison in &chosen {
         let outcome = run::make(comparison, scale, &folder);
         println!("{}", report::section(&outcome));
+        outcomes.push(outcome);
     }
+    println!("{}", report::goals(&outcomes));
     Ok(())
 }

@@ -65,7 +65,8 @@ pub(crate) fn is_in_memory(file: &File) -> bool {
     }
     // SAFETY: the call has filled the structure, since it returned 0.
     let system = unsafe { system.assume_init() };
-    system.f_type == libc::TMPFS_MAGIC
+    // The types differ between C libraries.
+    system.f_type == libc::TMPFS_MAGIC as _
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-pub(crate) use tables::{section, size};
+pub(crate) use tables::{goals, section, size};
 
 use self::plot::Plot;
 use self::record::Record;
@@ -216,7 +216,7 @@ fn text(machine: &[(&str, String)], outcomes: &[Outcome], plots: &[Plot]) -> Str
         text,
         "\n## Goals\n\n{}\n\n{}",
         tables::wrapped(GOALS),
-        tables::goals(outcomes)
+        goals(outcomes)
     );
     for (heading, preface, names) in CHAPTERS {
         let _ = write!(text, "\n## {heading}\n");

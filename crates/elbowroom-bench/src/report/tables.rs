@@ -214,7 +214,7 @@ pub(super) fn share(share: f64) -> String {
 }
 
 /// Returns the table of goals and results.
-pub(super) fn goals(outcomes: &[Outcome]) -> String {
+pub(crate) fn goals(outcomes: &[Outcome]) -> String {
     let mut text = String::from(
         "| comparison | time of | to that of | at most | measured | quartiles | ratio of medians | ",
     );
