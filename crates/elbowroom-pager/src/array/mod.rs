@@ -125,7 +125,7 @@ impl<T: AnyBitPattern> PagedArray<T> {
     /// Returns the elements of `range` in order, in chunks that are read ahead.
     ///
     /// A chunk is as long as the [read-ahead](PagedOptions::read_ahead), and shorter at the end. While one is used,
-    /// threads of the array load the next. Drop each chunk before the next to stay within the limit.
+    /// threads of the array load those that follow. Drop each chunk before the next to stay within the limit.
     ///
     /// ```
     /// use elbowroom_pager::{MemoryStore, PagedArray};
