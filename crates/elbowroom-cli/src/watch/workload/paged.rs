@@ -107,7 +107,10 @@ fn create() -> Result<PathBuf, String> {
     let name = format!("elbowroom-watch-{}-{number}", process::id());
     let path = std::env::temp_dir().join(name);
     let file = OpenOptions::new().write(true).create_new(true).open(&path);
-    let made = file.and_then(|file| file.set_len(BYTES as u64));
+    let made = file.and_then(|file| {
+        let made = file.set_len(BYTES as u64);
+        made.inspect_err(|_| drop(fs::remove_file(&path)))
+    });
     made.map_err(|error| format!("cannot create {}: {error}", path.display()))?;
     Ok(path)
 }
