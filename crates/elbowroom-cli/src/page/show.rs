@@ -2,7 +2,6 @@
 
 use std::io::{self, BufRead, BufWriter, Write};
 
-use elbowroom_pager::PagedArray;
 use serde::Serialize;
 
 use super::number::Number;
@@ -99,33 +98,38 @@ struct Elements<'a> {
 }
 
 impl Elements<'_> {
-    fn start(location: &str, is_json: bool) -> io::Result<Self> {
+    fn start(location: &str, is_json: bool) -> Result<Self, String> {
         let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
         if is_json {
             let location = json(&location);
-            write!(out, "{{\"location\":{location},\"values\":[")?;
+            write!(out, "{{\"location\":{location},\"values\":[").map_err(cannot_print)?;
         }
+        let is_first = true;
         Ok(Elements {
             out,
             is_json,
-            is_first: true,
+            is_first,
         })
     }
 
-    fn write<T: Number>(&mut self, element: T) -> io::Result<()> {
-        if !self.is_json {
-            return writeln!(self.out, "{element:?}");
-        }
+    fn write<T: Number>(&mut self, element: T) -> Result<(), String> {
         let comma = if self.is_first { "" } else { "," };
         self.is_first = false;
-        write!(self.out, "{comma}{}", element.json())
+        let written = match self.is_json {
+            true => write!(self.out, "{comma}{}", element.json()),
+            false => writeln!(self.out, "{element:?}"),
+        };
+        written.map_err(cannot_print)
     }
 
-    fn end(mut self) -> io::Result<()> {
-        if self.is_json {
-            writeln!(self.out, "]}}")?;
-        }
-        self.out.flush()
+    /// Ends the output, and returns the exit status.
+    fn end(mut self) -> Result<i32, String> {
+        let end = if self.is_json { "]}\n" } else { "" };
+        let ended = self.out.write_all(end.as_bytes());
+        ended
+            .and_then(|()| self.out.flush())
+            .map_err(cannot_print)?;
+        Ok(0)
     }
 }
 
@@ -135,21 +139,26 @@ pub(super) fn cat<T: Number>(settings: &PageCat, opened: Opened<'_>) -> Result<i
     let range = settings.range.as_ref();
     let range = range.map_or(0..array.len(), |range| range.of(array.len()));
     let scan = array.scan(range).map_err(told)?;
-    let is_json = settings.source.limits.json;
-    let mut elements = Elements::start(array.location(), is_json).map_err(cannot_print)?;
+    let mut elements = Elements::start(array.location(), settings.source.limits.json)?;
     for chunk in scan {
         for &element in &*chunk.map_err(told)? {
-            elements.write(element).map_err(cannot_print)?;
+            elements.write(element)?;
         }
     }
-    elements.end().map(|()| 0).map_err(cannot_print)
+    elements.end()
 }
 
 /// `elbowroom page gather`.
 pub(super) fn gather<T: Number>(settings: &PageGather, opened: Opened<'_>) -> Result<i32, String> {
     let array = opened.array::<T>()?;
-    let is_json = settings.source.limits.json;
-    let mut elements = Elements::start(array.location(), is_json).map_err(cannot_print)?;
+    let mut elements = Elements::start(array.location(), settings.source.limits.json)?;
+    let mut look_up = |indices: &[usize]| {
+        let mut found = array.gather(indices).map_err(told)?.into_iter();
+        found.try_for_each(|element| elements.write(element))
+    };
+    for batch in settings.indices.chunks(BATCH) {
+        look_up(batch)?;
+    }
     if settings.indices.is_empty() {
         let mut batch = Vec::with_capacity(BATCH);
         for line in io::stdin().lock().lines() {
@@ -158,26 +167,12 @@ pub(super) fn gather<T: Number>(settings: &PageGather, opened: Opened<'_>) -> Re
                 let index = word.parse::<usize>();
                 batch.push(index.map_err(|_| format!("standard input: {word:?} is not an index"))?);
                 if batch.len() == BATCH {
-                    look_up(&array, &batch, &mut elements)?;
+                    look_up(&batch)?;
                     batch.clear();
                 }
             }
         }
-        look_up(&array, &batch, &mut elements)?;
+        look_up(&batch)?;
     }
-    for batch in settings.indices.chunks(BATCH) {
-        look_up(&array, batch, &mut elements)?;
-    }
-    elements.end().map(|()| 0).map_err(cannot_print)
-}
-
-fn look_up<T: Number>(
-    array: &PagedArray<T>,
-    indices: &[usize],
-    elements: &mut Elements<'_>,
-) -> Result<(), String> {
-    for element in array.gather(indices).map_err(told)? {
-        elements.write(element).map_err(cannot_print)?;
-    }
-    Ok(())
+    elements.end()
 }
