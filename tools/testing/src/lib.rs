@@ -3,7 +3,6 @@
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
 use std::path::PathBuf;
 use std::process::{self, Command};
 
@@ -43,6 +42,26 @@ impl ControlGroup {
     /// Makes a group within that of this process, or within the root. Returns `None` with a message if this user may
     /// not, or if the system has no such groups.
     pub fn new(limit_bytes: usize) -> Option<ControlGroup> {
+        let group = ControlGroup::make(limit_bytes);
+        if group.is_none() {
+            println!("skipped: no control group can be made here");
+        }
+        group
+    }
+
+    /// Makes a group, and moves this process into it until it is dropped.
+    pub fn enter(limit_bytes: usize) -> Option<ControlGroup> {
+        let group = ControlGroup::new(limit_bytes)?;
+        match fs::write(group.processes(), "0") {
+            Ok(()) => Some(group),
+            Err(error) => {
+                println!("skipped: no control group can be made here: {error}");
+                None
+            }
+        }
+    }
+
+    fn make(limit_bytes: usize) -> Option<ControlGroup> {
         let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
         let path = |of: &str| groups.lines().find_map(|line| Some(line.split_once(of)?.1));
         // cgroups(7): version 1, and version 2.
@@ -61,18 +80,12 @@ impl ControlGroup {
                 }
             }
         }
-        eprintln!("skipped: no control group can be made in {root}");
         None
     }
 
     /// Returns the file that processes enter the group by, each with a write of its number, or of 0.
     pub fn processes(&self) -> PathBuf {
         self.folder.join("cgroup.procs")
-    }
-
-    /// Moves this process into the group, until the group is dropped.
-    pub fn enter(&self) -> io::Result<()> {
-        fs::write(self.processes(), "0")
     }
 }
 

@@ -83,10 +83,7 @@ fn an_array_behaves_like_its_model_where_accessible_pages_are_counted() {
 #[ignore = "run by the_limit_holds_for_the_process in a process of its own"]
 fn in_a_small_control_group() {
     const THREADS: usize = 8;
-    let group = ControlGroup::new(LIMIT + OTHER);
-    if let Some(group) = &group {
-        group.enter().unwrap();
-    }
+    let group = ControlGroup::enter(LIMIT + OTHER);
     println!(
         "control group: {}",
         if group.is_some() {

@@ -246,11 +246,8 @@ fn with_a_tight_limit() {
             set(libc::RLIMIT_DATA, limit);
             None
         }
-        _ => match ControlGroup::new(limit) {
-            Some(group) => {
-                group.enter().unwrap();
-                Some(group)
-            }
+        _ => match ControlGroup::enter(limit) {
+            Some(group) => Some(group),
             None => return,
         },
     };
