@@ -10,14 +10,18 @@ mod common;
 mod all {
     mod addresses;
     mod append_vec;
+    mod append_vec_model;
     mod append_vec_std;
+    mod append_vec_threads;
     mod arena;
     #[cfg(feature = "allocator-api2")]
     mod arena_allocator;
     mod arena_extras;
     mod arena_fallible;
+    mod arena_model;
     mod budget;
     mod demand_array;
+    mod demand_array_model;
     mod examples;
     mod fill;
     mod filter_threads;
@@ -26,6 +30,7 @@ mod all {
     mod held;
     mod keep_access;
     mod linux;
+    mod linux_resident;
     mod model;
     #[cfg(feature = "rayon")]
     mod parallel;
@@ -33,10 +38,12 @@ mod all {
     mod reservation;
     mod reserved_vec;
     mod reserved_vec_as_vec;
+    mod reserved_vec_elements;
     mod reserved_vec_model;
     mod reserved_vec_panics;
     mod threads;
     mod userfault;
+    mod userfault_served;
     mod windows;
     #[cfg(feature = "zerocopy")]
     mod zerocopy;

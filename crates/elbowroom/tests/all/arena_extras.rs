@@ -1,5 +1,5 @@
-//! Other features of an `Arena`: formatted text, boxed values, checkpoints, memory committed in advance, and a limit
-//! that changes.
+//! Other features of an `Arena`: formatted text, boxed values, checkpoints, memory committed in advance, a limit that
+//! changes, and large alignments.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind};
@@ -230,3 +230,32 @@ const _: () = {
     unwinds::<Arena>();
     unwinds::<Scope<'static>>();
 };
+
+#[cfg(target_os = "linux")]
+#[test]
+#[allow(unsafe_code, reason = "asks the kernel which pages are in memory")]
+fn a_gap_for_an_alignment_stays_out_of_memory() {
+    use std::alloc::Layout;
+    if crate::common::is_emulated() {
+        return;
+    }
+    const ALIGNMENT: usize = 1 << 30;
+    let arena = Arena::with_max_bytes(4 * ALIGNMENT);
+    let first: *const u8 = arena.alloc(1u8);
+    for _ in 0..2 {
+        let block = arena.alloc_layout(Layout::from_size_align(10, ALIGNMENT).unwrap());
+        assert_eq!(block.as_ptr().addr() % ALIGNMENT, 0);
+        block.fill(std::mem::MaybeUninit::new(7));
+    }
+    let len = arena.allocated_bytes();
+    assert!(len > ALIGNMENT);
+    let mut resident = vec![0u8; len.div_ceil(page_size())];
+    let base = first.addr() & !(page_size() - 1);
+    let base = std::ptr::without_provenance_mut(base);
+    // SAFETY: committed pages of the arena, and a byte for each.
+    let result = unsafe { libc::mincore(base, len, resident.as_mut_ptr()) };
+    assert_eq!(result, 0);
+    let resident = resident.iter().filter(|&&byte| byte & 1 == 1).count() * page_size();
+    // A window of huge pages at each end.
+    assert!(resident <= 8 << 20, "{resident} bytes in memory");
+}
