@@ -13,18 +13,17 @@ fn main() {
 
 #[cfg(unix)]
 fn main() -> std::process::ExitCode {
-    unix::main()
+    guest::main()
 }
 
 #[cfg(unix)]
-mod unix {
-    use std::alloc::{GlobalAlloc, Layout, System};
+mod guest {
     use std::ffi::c_void;
     use std::io::Read;
     use std::os::unix::process::ExitStatusExt;
     use std::process::{ExitCode, Output, Stdio};
     use std::ptr;
-    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Barrier, Mutex};
     use std::time::{Duration, Instant};
 
@@ -32,6 +31,19 @@ mod unix {
     use libtest_mimic::{Arguments, Failed, Trial};
 
     use crate::common::{child, is_emulated, times};
+
+    mod allocations;
+    mod forks;
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    mod frames;
+    mod objects;
+
+    /// Elsewhere the context has other fields.
+    #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+    mod frames {
+        pub(super) fn no_trap_number() {}
+        pub(super) fn stuck_store() {}
+    }
 
     /// Every role, and the signal that its process must die of; 0 if it must exit normally.
     const ROLES: &[(&str, fn(), i32)] = &[
@@ -62,10 +74,14 @@ mod unix {
         ),
         (
             "a_frame_without_trap_number_is_taken_for_a_write",
-            no_trap_number,
+            frames::no_trap_number,
             0,
         ),
-        ("a_store_that_is_reported_as_a_load_ends", stuck_store, 0),
+        (
+            "a_store_that_is_reported_as_a_load_ends",
+            frames::stuck_store,
+            0,
+        ),
         ("status_beside_regions_that_come_and_go", status_race, 0),
         (
             "a_handler_installed_beside_a_region_is_not_lost",
@@ -76,16 +92,24 @@ mod unix {
         ("a_handler_in_front_that_forwards_nothing", reinstalled, 0),
         (
             "two_copies_that_make_regions_in_turn",
-            two_copies,
+            objects::two_copies,
             libc::SIGSEGV,
         ),
-        ("a_copy_that_is_unloaded_still_passes_on", unloaded_copy, 0),
-        ("sigaction_is_another_librarys", interposed, 0),
-        ("fork_handlers_that_touch_and_push", fork_handlers, 0),
-        ("a_signal_handler_that_forks", forking_signal_handler, 0),
+        (
+            "a_copy_that_is_unloaded_still_passes_on",
+            objects::unloaded_copy,
+            0,
+        ),
+        ("sigaction_is_another_librarys", objects::interposed, 0),
+        ("fork_handlers_that_touch_and_push", forks::fork_handlers, 0),
+        (
+            "a_signal_handler_that_forks",
+            forks::forking_signal_handler,
+            0,
+        ),
         (
             "the_reader_of_a_served_region_allocates_nothing",
-            reader_allocates_nothing,
+            allocations::reader_allocates_nothing,
             0,
         ),
     ];
@@ -337,79 +361,6 @@ mod unix {
 
     static NEXT: AtomicUsize = AtomicUsize::new(0);
 
-    /// Forwards without the trap number and the error code, like a sandbox that leaves them out.
-    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-    extern "C" fn forget_code(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
-        forward(signal, info, context, 0);
-    }
-
-    /// Forwards each fault as a page fault of a load.
-    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-    extern "C" fn say_load(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
-        forward(signal, info, context, 14);
-    }
-
-    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-    fn forward(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void, trap: i64) {
-        // SAFETY: the kernel's own context, which is writable until the handler returns.
-        let registers = unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
-        registers[libc::REG_ERR as usize] = 0;
-        registers[libc::REG_TRAPNO as usize] = trap;
-        let next = NEXT.load(Ordering::Relaxed);
-        // SAFETY: the address of the handler that was installed before, with SA_SIGINFO.
-        let next: Handler = unsafe { std::mem::transmute(next) };
-        next(signal, info, context);
-    }
-
-    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-    fn no_trap_number() {
-        let filter = |fault: &elbowroom::Fault<'_>| match fault.access() {
-            elbowroom::FaultAccess::Write => Verdict::Decline,
-            _ => Verdict::Commit,
-        };
-        let region = Region::builder(page_size()).filter(filter).build().unwrap();
-        let before = install(&action(forget_code as Handler as usize));
-        NEXT.store(before.sa_sigaction, Ordering::Relaxed);
-        assert!(region.try_write(0, 1u8).unwrap_err().is_declined());
-        assert_eq!(region.stats().committed_bytes, 0);
-    }
-
-    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-    fn stuck_store() {
-        use elbowroom::Backend;
-        // The backends that the system has.
-        let regions: Vec<Region> = [
-            Backend::Protection,
-            Backend::Userfault,
-            Backend::UserfaultMonitor,
-        ]
-        .into_iter()
-        .filter_map(|backend| {
-            let builder = Region::builder(16 * page_size()).growth(Growth::Pages(1));
-            builder.backend(backend).build().ok()
-        })
-        .collect();
-        let before = install(&action(say_load as Handler as usize));
-        NEXT.store(before.sa_sigaction, Ordering::Relaxed);
-        for region in regions {
-            region.try_write(0, 1u8).unwrap();
-            let place = region.as_ptr().cast();
-            // SAFETY: a committed page of the region, into which nothing refers.
-            let result = unsafe { libc::mprotect(place, page_size(), libc::PROT_READ) };
-            assert_eq!(result, 0);
-            assert!(region.try_write(0, 2u8).unwrap_err().is_protected());
-            assert_eq!(region.try_read::<u8>(0).unwrap(), 1);
-            // A refusal leaves nothing behind.
-            region.try_write(page_size(), 3u8).unwrap();
-        }
-    }
-
-    #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-    fn no_trap_number() {}
-
-    #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-    fn stuck_store() {}
-
     fn status_race() {
         let makers = AtomicUsize::new(2);
         std::thread::scope(|scope| {
@@ -503,283 +454,5 @@ mod unix {
         drop(region);
         // Without a region there is nothing to put in front.
         fault::reinstall().unwrap();
-    }
-
-    /// Returns the path of a shared object that `cargo test` builds as an example. `None` if it is not there, as when
-    /// only this program was built, or if the tests run under an emulator.
-    fn shared_object(name: &str) -> Option<std::path::PathBuf> {
-        let program = std::env::current_exe().unwrap();
-        let examples = program.parent()?.parent()?.join("examples");
-        let path = examples.join(format!("lib{name}{}", std::env::consts::DLL_SUFFIX));
-        if is_emulated() || !path.exists() {
-            eprintln!("skipped: {} is not there", path.display());
-            return None;
-        }
-        Some(path)
-    }
-
-    /// The status is the kernel's, even if `sigaction` is a function of another library.
-    fn interposed() {
-        use elbowroom::fault::Place;
-        if !cfg!(target_os = "linux") {
-            return;
-        }
-        const PRELOADED: &str = "PRELOADED";
-        if std::env::var_os(PRELOADED).is_none() {
-            let Some(object) = shared_object("interpose") else {
-                return;
-            };
-            let mut command = child("sigaction_is_another_librarys");
-            let output = command
-                .env("LD_PRELOAD", object)
-                .env(PRELOADED, "1")
-                .output();
-            let output = output.expect("the child starts");
-            assert!(output.status.success(), "{output:?}");
-            return;
-        }
-        let place = || fault::status().handlers[0].place;
-        let region = region();
-        // The interposed function would say that ours is first.
-        assert_eq!(place(), Place::Displaced);
-        region.try_write(0, 1u8).unwrap();
-        assert_eq!(place(), Place::Behind);
-        fault::reinstall().unwrap();
-        region.try_write(page_size(), 1u8).unwrap();
-        assert_eq!(place(), Place::Behind);
-    }
-
-    /// Fork handlers that were registered before those of the library, so they run inside them.
-    fn fork_handlers() {
-        use elbowroom::{AppendVec, Backend, Budget};
-        use std::sync::OnceLock;
-
-        static TOUCHED: OnceLock<(Vec<Region>, AppendVec<usize>)> = OnceLock::new();
-        static CALLS: AtomicUsize = AtomicUsize::new(0);
-        extern "C" fn touch() {
-            let Some((regions, pushed)) = TOUCHED.get() else {
-                return;
-            };
-            let call = CALLS.fetch_add(1, Ordering::Relaxed);
-            for region in regions {
-                region.try_write(call * page_size(), 1u8).unwrap();
-                region.commit(0..(call + 2) * page_size()).unwrap();
-            }
-            for _ in 0..page_size() {
-                pushed.push(call);
-            }
-        }
-        // SAFETY: functions that live for good.
-        let result = unsafe { libc::pthread_atfork(Some(touch), Some(touch), Some(touch)) };
-        assert_eq!(result, 0);
-
-        let budget = Budget::new(1 << 30);
-        let make = |backend| {
-            let builder = Region::builder(64 * page_size()).growth(Growth::Pages(1));
-            builder.budget(&budget).backend(backend).build()
-        };
-        let mut regions = vec![make(Backend::Protection).unwrap()];
-        // Where the system has it.
-        regions.extend(make(Backend::Userfault));
-        let pushed = AppendVec::builder(1 << 20).budget(&budget).build().unwrap();
-        assert!(TOUCHED.set((regions, pushed)).is_ok());
-        for _ in 0..3 {
-            // SAFETY: the child does what is safe after a fork of a process with one thread, and leaves by _exit.
-            let child = unsafe { libc::fork() };
-            assert!(child >= 0);
-            let (regions, pushed) = TOUCHED.get().unwrap();
-            let calls = CALLS.load(Ordering::Relaxed);
-            for region in regions {
-                region.try_write(63 * page_size(), 1u8).unwrap();
-                assert_eq!(region.stats().committed_bytes, (calls + 2) * page_size());
-                region.decommit(63 * page_size()..region.len()).unwrap();
-            }
-            assert_eq!(pushed.len(), calls * page_size());
-            if child == 0 {
-                // SAFETY: _exit(2) has no preconditions. It ends the child without the parent's destructors.
-                unsafe { libc::_exit(0) };
-            }
-            let mut status = -1;
-            // SAFETY: a child of this process, and a live status.
-            unsafe { libc::waitpid(child, &mut status, 0) };
-            assert_eq!(status, 0);
-        }
-    }
-
-    /// A signal handler forks while the thread that it interrupts makes and releases regions.
-    fn forking_signal_handler() {
-        if is_emulated() {
-            // A fork takes an emulator's own locks, which the interrupted thread may hold.
-            return;
-        }
-        extern "C" fn fork_and_wait(_: i32) {
-            // SAFETY: the process has one thread, and the child leaves at once.
-            match unsafe { libc::fork() } {
-                // SAFETY: _exit(2) has no preconditions; it ends the child.
-                0 => unsafe { libc::_exit(0) },
-                child => {
-                    let mut status = -1;
-                    // SAFETY: a child of this process, and a live status.
-                    unsafe { libc::waitpid(child, &mut status, 0) };
-                    assert_eq!(status, 0);
-                }
-            }
-        }
-        let mut forking = action(fork_and_wait as *const () as usize);
-        forking.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
-        // SAFETY: a handler of the type that its flags say.
-        unsafe { libc::sigaction(libc::SIGALRM, &forking, ptr::null_mut()) };
-        for n in 0..times(1000) {
-            // Once each, a little later every time, so that the signal arrives at every point.
-            let after = |tv_usec| libc::timeval { tv_sec: 0, tv_usec };
-            let timer = libc::itimerval {
-                it_interval: after(0),
-                it_value: after(1 + (n % 100) as libc::suseconds_t),
-            };
-            // SAFETY: setitimer(2) reads a live timer.
-            unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, ptr::null_mut()) };
-            let region = region();
-            region.try_write(0, 1u8).unwrap();
-        }
-    }
-
-    /// Counts the allocations of threads that serve a region.
-    struct Counting;
-
-    static IS_COUNTING: AtomicBool = AtomicBool::new(false);
-    static ALLOCATIONS_OF_READERS: AtomicUsize = AtomicUsize::new(0);
-
-    #[global_allocator]
-    static COUNTING: Counting = Counting;
-
-    // SAFETY: the system's allocator does all; the count changes nothing.
-    unsafe impl GlobalAlloc for Counting {
-        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-            if IS_COUNTING.load(Ordering::Relaxed) {
-                let mut name = [0u8; 16];
-                // SAFETY: no preconditions (pthread_self(3)).
-                let thread = unsafe { libc::pthread_self() };
-                // SAFETY: this thread, and room for the 16 bytes that a name takes (pthread_getname_np(3)).
-                unsafe { libc::pthread_getname_np(thread, name.as_mut_ptr().cast(), name.len()) };
-                let is_reader = name.starts_with(b"reader");
-                ALLOCATIONS_OF_READERS.fetch_add(usize::from(is_reader), Ordering::Relaxed);
-            }
-            // SAFETY: the caller's contract is that of the system's allocator.
-            unsafe { System.alloc(layout) }
-        }
-
-        unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-            // SAFETY: the caller's contract is that of the system's allocator.
-            unsafe { System.dealloc(block, layout) }
-        }
-    }
-
-    /// Many threads wait at once, while the filter takes its time. A reader that allocated would wait for a global
-    /// allocator whose lock a waiting thread holds.
-    fn reader_allocates_nothing() {
-        use elbowroom::Backend;
-        let threads = if is_emulated() { 20 } else { 300 };
-        let arrived = std::sync::Arc::new(AtomicUsize::new(0));
-        let all = std::sync::Arc::clone(&arrived);
-        let region = Region::builder(1000 * page_size())
-            .growth(Growth::Pages(1))
-            .backend(Backend::UserfaultMonitor)
-            .filter(move |_| {
-                while IS_COUNTING.load(Ordering::Relaxed) && all.load(Ordering::Relaxed) < threads {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-                Verdict::Commit
-            })
-            .build();
-        // Where the system has it.
-        let Ok(region) = region else { return };
-        // The reader has started after this.
-        region.try_write(999 * page_size(), 1u8).unwrap();
-        IS_COUNTING.store(true, Ordering::Relaxed);
-        std::thread::scope(|scope| {
-            for page in 0..threads {
-                let (region, arrived) = (&region, &arrived);
-                scope.spawn(move || {
-                    arrived.fetch_add(1, Ordering::Relaxed);
-                    region.try_write(page * page_size(), 1u8).unwrap();
-                });
-            }
-        });
-        assert_eq!(region.stats().committed_bytes, (threads + 1) * page_size());
-        assert_eq!(ALLOCATIONS_OF_READERS.load(Ordering::Relaxed), 0);
-    }
-
-    /// A copy of the library in a shared object.
-    struct Plugin {
-        object: *mut c_void,
-        region: extern "C" fn() -> *mut c_void,
-        release: extern "C" fn(*mut c_void),
-    }
-
-    impl Plugin {
-        /// Loads the copy, if it is there.
-        fn load() -> Option<Plugin> {
-            let path = shared_object("plugin")?;
-            let path = std::ffi::CString::new(path.into_os_string().into_encoded_bytes()).unwrap();
-            // SAFETY: the object has no initialisers.
-            let object = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
-            assert!(!object.is_null());
-            let find = |name: &std::ffi::CStr| {
-                // SAFETY: an open object and a name.
-                let address = unsafe { libc::dlsym(object, name.as_ptr()) };
-                assert!(!address.is_null());
-                address
-            };
-            // SAFETY: the function of that name has this type, except for the pointer's target.
-            let region = unsafe {
-                std::mem::transmute::<*mut c_void, extern "C" fn() -> *mut c_void>(find(
-                    c"plugin_region",
-                ))
-            };
-            // SAFETY: the function of that name has this type, except for the pointer's target.
-            let release = unsafe {
-                std::mem::transmute::<*mut c_void, extern "C" fn(*mut c_void)>(find(
-                    c"plugin_release",
-                ))
-            };
-            Some(Plugin {
-                object,
-                region,
-                release,
-            })
-        }
-    }
-
-    /// Each copy treats the other as a foreign handler and puts itself in front.
-    fn two_copies() {
-        if let Some(plugin) = Plugin::load() {
-            for _ in 0..10 {
-                std::mem::forget(region());
-                (plugin.region)();
-            }
-            region().try_write(0, 1u8).unwrap();
-        }
-        store(nowhere());
-    }
-
-    /// A handler between the program's two handlers stays callable when its object is closed.
-    fn unloaded_copy() {
-        install(&action(count as Handler as usize));
-        let Some(plugin) = Plugin::load() else { return };
-        let made = (plugin.region)();
-        let before = install(&action(pass_on as Handler as usize));
-        NEXT.store(before.sa_sigaction, Ordering::Relaxed);
-        (plugin.release)(made);
-        // SAFETY: the object is open, and none of its functions is called by name any more.
-        assert_eq!(unsafe { libc::dlclose(plugin.object) }, 0);
-        // SAFETY: raise(3) has no preconditions.
-        unsafe { libc::raise(libc::SIGSEGV) };
-        assert_eq!(CALLS.load(Ordering::Relaxed), 1);
-    }
-
-    extern "C" fn pass_on(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
-        // SAFETY: the address of the handler that was installed before, with SA_SIGINFO.
-        let next: Handler = unsafe { std::mem::transmute(NEXT.load(Ordering::Relaxed)) };
-        next(signal, info, context);
     }
 }

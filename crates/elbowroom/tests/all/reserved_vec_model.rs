@@ -1,5 +1,4 @@
-//! `ReservedVec` against `Vec`: the same operations give the same contents, elements never move, and every element is
-//! dropped exactly once.
+//! `ReservedVec` against `Vec`: the same contents after the same operations, and no element moved or dropped twice.
 
 use std::cell::Cell;
 use std::fmt::Debug;
