@@ -66,8 +66,8 @@ impl Mapping {
         self.mark(self.all());
     }
 
-    /// Prepares a mapping, all of whose pages are reserved, for [`discard`](Mapping::discard). Returns whether the system
-    /// has it, and lets pages be accessible without memory at no cost.
+    /// Prepares a mapping, all of whose pages are reserved, for [`discard`](Mapping::discard). Returns whether the
+    /// system has it, and lets pages be accessible without memory at no cost.
     pub(crate) fn keep_access(&mut self) -> bool {
         self.refuses_huge = os::may_keep_access(self.all());
         self.mark(self.all());

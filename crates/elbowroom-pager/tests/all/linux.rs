@@ -64,14 +64,15 @@ fn an_array_behaves_like_its_model_where_accessible_pages_are_counted() {
         rlim_cur: 1 << 44,
         rlim_max: libc::RLIM_INFINITY,
     };
-    // SAFETY: setrlimit(2) is a system call, which takes no lock and allocates nothing between fork and exec. `limit`
-    // is a copy in the closure.
-    unsafe {
-        child.pre_exec(move || match libc::setrlimit(libc::RLIMIT_DATA, &limit) {
+    let set_limit = move || {
+        // SAFETY: `limit` is live (setrlimit(2)).
+        match unsafe { libc::setrlimit(libc::RLIMIT_DATA, &limit) } {
             0 => Ok(()),
             _ => Err(std::io::Error::last_os_error()),
-        });
-    }
+        }
+    };
+    // SAFETY: between fork and exec, the function makes one system call, which takes no lock and allocates nothing.
+    unsafe { child.pre_exec(set_limit) };
     let output = child.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     let is_passed = output.status.success() && text.contains(" 2 passed");

@@ -29,10 +29,10 @@
 //!   fault handler is installed. Async-signal-safe.
 //! - `advise_huge(pages)`: lets the system use huge pages for committed pages, if it has them and would not use them by
 //!   itself. Failure is silent. Async-signal-safe.
-//! - `may_keep_access(pages)`: whether `discard` works for these pages, and pages that are accessible and have no memory
-//!   cost nothing. Nothing has the address of the pages yet, and all of them are reserved.
-//! - `discard(pages)`: pages lose their contents and their memory, and keep their access. Those that are accessible read
-//!   as zero. Only for pages for which access may be kept.
+//! - `may_keep_access(pages)`: whether `discard` works for these pages, and pages that are accessible and have no
+//!   memory cost nothing. Nothing has the address of the pages yet, and all of them are reserved.
+//! - `discard(pages)`: pages lose their contents and their memory, and keep their access. Those that are accessible
+//!   read as zero. Only for pages for which access may be kept.
 //! - `refuse_huge(pages)`: keeps the system from using huge pages, which have more memory than was touched. Failure is
 //!   silent.
 //! - `release(base, len)`: gives back a whole reservation, as `reserve` made it.

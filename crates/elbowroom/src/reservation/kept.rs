@@ -32,7 +32,8 @@ impl Kept {
         })
     }
 
-    /// Makes pages accessible, with the blocks around them. If the system refuses half way, some of them are accessible.
+    /// Makes pages accessible, with the blocks around them. If the system refuses half way, some of them are
+    /// accessible.
     pub(super) fn open(&mut self, mapping: &Mapping, pages: PageRange) -> Result<(), OsCode> {
         if gaps(&self.accessible, pages).is_empty() {
             return Ok(());

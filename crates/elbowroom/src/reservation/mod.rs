@@ -353,18 +353,17 @@ impl ReservationBuilder {
         self
     }
 
-    /// Sets whether decommitted pages stay accessible, so that pages can be committed and decommitted one by one without
-    /// a change of the process's mappings. The default is no. It has an effect on Linux.
+    /// Sets whether decommitted pages stay accessible, so that pages can be committed and decommitted one by one
+    /// without a change of the process's mappings. The default is no. It has an effect on Linux.
     ///
-    /// Pages become accessible by blocks of at least 2 MiB, at the first commit inside a block. Decommitting gives their
-    /// memory back by madvise(2) with MADV_DONTNEED, which takes a fraction of the time, and no page without committed
-    /// neighbours takes mappings of its own (`vm.max_map_count`). Budgets are charged for exactly the committed pages, as
-    /// usual. The price:
+    /// Pages become accessible by blocks of at least 2 MiB, at the first commit inside a block. Decommitting gives
+    /// their memory back by madvise(2) with MADV_DONTNEED, which takes a fraction of the time. No page takes mappings
+    /// of its own (`vm.max_map_count`). Budgets are charged for exactly the committed pages, as usual. The price:
     ///
-    /// - A touch of a decommitted page may work instead of faulting. It takes memory that no budget counts, and breaks
-    ///   the promise that the page is zero when it is committed again.
-    /// - The system's own charge for a block is refunded when the reservation is released. So the setting has no effect
-    ///   where such charges are counted (`vm.overcommit_memory=2`, RLIMIT_DATA), and none in locked memory
+    /// - A touch of a decommitted page may work instead of faulting. It takes memory that no budget counts, and a page
+    ///   that was written to in this way is not zero when it is committed again.
+    /// - The system's own charge for a block is refunded when the reservation is released. So the setting has no
+    ///   effect where such charges are counted (`vm.overcommit_memory=2`, RLIMIT_DATA), and none in locked memory
     ///   (mlockall(2)).
     /// - The system uses no huge pages for the reservation.
     ///

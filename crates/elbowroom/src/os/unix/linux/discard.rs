@@ -27,7 +27,7 @@ pub(crate) fn may_keep_access(pages: Pages<'_>) -> bool {
     matches!(mode.trim(), "0" | "1") && is_unlimited && may_discard() && discards()
 }
 
-/// Returns whether the advice is more than advice here. Emulators accept it and may do nothing, so it is tried on a page.
+/// Returns whether the kernel does as advised. Emulators accept the advice and may do nothing, so one page is tried.
 fn discards() -> bool {
     static DISCARDS: OnceLock<bool> = OnceLock::new();
     *DISCARDS.get_or_init(|| {
