@@ -1,6 +1,6 @@
 //! `elbowroom bench`: every mechanism has its line, measured or with a reason, however little there is to measure.
 
-use crate::common::{Outcome, run};
+use crate::common::run;
 use elbowroom_testing::is_emulated;
 use serde_json::Value;
 
@@ -189,6 +189,7 @@ fn more_than_there_is_is_refused_before_it_is_taken() {
 #[cfg(target_os = "linux")]
 #[test]
 fn with_little_memory_it_measures_less_or_refuses() {
+    use crate::common::Outcome;
     use std::process::Command;
     if is_emulated() {
         return;

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU32;
 
 use super::signals::Mask;
 use crate::os::pages::Pages;
-use crate::plain::{FaultAccess, FaultCode, SystemLimit};
+use crate::plain::{FaultAccess, FaultCode, OsCode, SystemLimit};
 
 /// SIGINFO, which is ignored by default.
 pub(super) const MARK_SIGNAL: i32 = 29;
