@@ -299,6 +299,8 @@ impl Pool {
                     was_visited |= !look.is_lent();
                 } else if look.is_referenced() {
                     table.unreference(page);
+                    // In the second round, it was touched meanwhile.
+                    was_visited = true;
                 } else if look.is_dirty() {
                     if dirty.is_none() && (writes_others || pool.name == self.name) {
                         dirty = Some((Arc::clone(pool), page));
