@@ -23,7 +23,8 @@ impl<T> ReservedVec<T> {
         if self.owned.len == self.ready {
             self.grow_for_push();
         }
-        // SAFETY: `make_room` has returned, so there is room for one more element.
+        // SAFETY: the length is at most `ready` (invariant). It is less, because `grow_for_push` makes one more ready or
+        // panics.
         unsafe { self.push_ready(value) };
     }
 
@@ -38,7 +39,7 @@ impl<T> ReservedVec<T> {
                 return Err(PushError::new(value, error));
             }
         }
-        // SAFETY: `make_room` has returned, so there is room for one more element.
+        // SAFETY: the length is at most `ready` (invariant). It is less, because `grow` has made one more ready.
         unsafe { self.push_ready(value) };
         Ok(())
     }
