@@ -81,7 +81,7 @@ fn comparison(name: &'static str, case: Case) -> Comparison {
     let bare = Contender::new(BARE, move || {
         let (contents, order, expected) = (case.contents(), case.order(), case.expected());
         // Fails early if the system has no such memory.
-        drop(BareUserfault::new(vec![0; case.block], case.block)?);
+        BareUserfault::new(vec![0; case.block], case.block)?;
         Ok(Box::new(move || {
             let memory = BareUserfault::new(contents.clone(), case.block);
             let memory = memory.expect("it could be made just before");

@@ -29,7 +29,7 @@ pub(crate) fn when_asked_to_end() -> io::Result<Arc<AtomicUsize>> {
 }
 
 /// Runs on a thread of its own.
-unsafe extern "system" fn handle(event: u32) -> BOOL {
+extern "system" fn handle(event: u32) -> BOOL {
     if let Some(number) = NUMBER.get() {
         number.store(SIGINT, Ordering::Relaxed);
     }
@@ -53,8 +53,7 @@ mod tests {
         assert_eq!(number.load(Ordering::Relaxed), 0);
         for event in [CTRL_C_EVENT, CTRL_BREAK_EVENT] {
             number.store(0, Ordering::Relaxed);
-            // SAFETY: as the system calls it.
-            let is_handled = unsafe { handle(event) };
+            let is_handled = handle(event);
             assert_eq!((is_handled, number.load(Ordering::Relaxed)), (TRUE, SIGINT));
         }
         assert_eq!(when_asked_to_end().unwrap().load(Ordering::Relaxed), SIGINT);

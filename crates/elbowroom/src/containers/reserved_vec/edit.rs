@@ -23,8 +23,8 @@ impl<T> ReservedVec<T> {
         if self.owned.len == self.ready {
             self.grow_for_push();
         }
-        // SAFETY: the length is at most `ready` (invariant). It is less, because `grow_for_push` makes one more ready or
-        // panics.
+        // SAFETY: the length is at most `ready` (invariant). It is less, because `grow_for_push` makes one more ready,
+        // or panics.
         unsafe { self.push_ready(value) };
     }
 
