@@ -61,7 +61,6 @@ pub(crate) fn is_in_memory(_: &File) -> bool {
 }
 
 /// Never exists on this system.
-#[expect(dead_code, reason = "never made")]
 pub(crate) struct BareUserfault(*const u8);
 
 impl BareUserfault {
