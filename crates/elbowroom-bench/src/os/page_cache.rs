@@ -66,7 +66,7 @@ pub(crate) fn is_in_memory(file: &File) -> bool {
     // SAFETY: the call has filled the structure, since it returned 0.
     let system = unsafe { system.assume_init() };
     // The types differ between C libraries.
-    system.f_type == libc::TMPFS_MAGIC
+    i128::from(system.f_type) == i128::from(libc::TMPFS_MAGIC)
 }
 
 #[cfg(test)]
