@@ -119,6 +119,10 @@ pub(crate) struct Limits {
     #[arg(long = "page", value_name = "SIZE", value_parser = size::parse)]
     pub(crate) page_bytes: Option<usize>,
 
+    /// Number of threads that read ahead, or that sort [default: 16; to sort, one for each processor]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZero<usize>>,
+
     /// Print one JSON object. NaN and infinities are strings in it
     #[arg(long)]
     pub(crate) json: bool,
@@ -173,10 +177,6 @@ pub(crate) struct PageGather {
 pub(crate) struct PageSort {
     #[command(flatten)]
     pub(crate) source: Source,
-
-    /// Number of threads that sort, which share the memory of --resident [default: one for each processor]
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<NonZero<usize>>,
 }
 
 /// Copy the bytes of a file to a new file

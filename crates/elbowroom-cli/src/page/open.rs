@@ -94,6 +94,10 @@ pub(super) fn dtype_of(header: &NpyHeader) -> Option<Dtype> {
 /// Returns options with the limits of the command line.
 pub(super) fn options<T: NpyType>(limits: &Limits) -> PagedOptions<T> {
     let options = PagedArray::options().resident_limit(limits.resident_bytes);
+    let options = match limits.threads {
+        Some(count) => options.threads(count.get()),
+        None => options,
+    };
     match limits.page_bytes {
         Some(bytes) => options.page_size(bytes),
         None => options,

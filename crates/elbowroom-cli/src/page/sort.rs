@@ -129,7 +129,7 @@ fn sort<T: Number>(
     let pages = options::<T>(limits).resident_limit(page_bytes);
     let source = opened.array_with(pages.clone())?;
     let bytes = source.len() * size_of::<T>();
-    let threads = settings.threads.or(thread::available_parallelism().ok());
+    let threads = limits.threads.or(thread::available_parallelism().ok());
     let sort = Sort::new(memory_bytes).threads(threads.map_or(1, NonZero::get));
     let scratch_len = sort.scratch_len::<T>(source.len());
     let needed = original.metadata.len() + (scratch_len * size_of::<T>()) as u64;
