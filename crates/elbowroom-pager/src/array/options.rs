@@ -22,6 +22,8 @@ const PAGE_BYTES_DEFAULT: usize = 64 << 10;
 /// Larger pages would make an access to one element slow.
 const PAGE_BYTES_DEFAULT_MAX: usize = 1 << 20;
 const READ_AHEAD_DEFAULT: usize = 1 << 20;
+/// A request to a server takes as long as some megabytes.
+const READ_AHEAD_REMOTE: usize = 4 << 20;
 /// Scattered reads need many at once: a disk that serves 16 is busy, and one that serves fewer does not mind.
 pub(super) const THREADS_DEFAULT: usize = 16;
 
@@ -57,7 +59,7 @@ pub struct PagedOptions<T> {
     resident_limit: Option<usize>,
     budget: Option<Budget>,
     page_bytes: Option<usize>,
-    read_ahead_bytes: usize,
+    read_ahead_bytes: Option<usize>,
     pub(super) offset: u64,
     len: Option<usize>,
     max_len: Option<usize>,
@@ -73,7 +75,7 @@ impl<T: AnyBitPattern> PagedOptions<T> {
             resident_limit: None,
             budget: None,
             page_bytes: None,
-            read_ahead_bytes: READ_AHEAD_DEFAULT,
+            read_ahead_bytes: None,
             offset: 0,
             len: None,
             max_len: None,
@@ -108,10 +110,10 @@ impl<T: AnyBitPattern> PagedOptions<T> {
         self
     }
 
-    /// Sets how much is loaded ahead of sequential access in one read, in bytes. The default is 1 MiB. It is never more
-    /// than a quarter of the limit. Zero turns it off.
+    /// Sets how much is loaded ahead of sequential access in one read, in bytes. The default is 1 MiB, and 4 MiB for an
+    /// object store. It is never more than a quarter of the limit. Zero turns it off.
     pub fn read_ahead(mut self, bytes: usize) -> PagedOptions<T> {
-        self.read_ahead_bytes = bytes;
+        self.read_ahead_bytes = Some(bytes);
         self
     }
 
@@ -243,7 +245,8 @@ impl<T: AnyBitPattern> PagedOptions<T> {
             )));
         };
         let no_room = |refusal| refuse(Cause::NoRoom(refusal));
-        let memory = self.memory(store.read_overhead()).map_err(invalid)?;
+        let read_overhead = store.read_overhead();
+        let memory = self.memory(read_overhead).map_err(invalid)?;
         let turns = memory.turns().map_err(no_room)?;
         let Memory {
             budget,
@@ -269,7 +272,11 @@ impl<T: AnyBitPattern> PagedOptions<T> {
             &budget,
         );
         let threads = self.threads.unwrap_or(THREADS_DEFAULT);
-        let fetch = Fetch::new(pool, self.read_ahead_bytes, threads > 0);
+        let read_ahead = self.read_ahead_bytes.unwrap_or(match read_overhead {
+            0 => READ_AHEAD_DEFAULT,
+            _ => READ_AHEAD_REMOTE,
+        });
+        let fetch = Fetch::new(pool, read_ahead, threads > 0);
         // Dropping it ends the threads.
         let mut array = PagedArray {
             fetch: Arc::new(fetch),

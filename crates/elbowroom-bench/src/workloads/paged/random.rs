@@ -61,6 +61,8 @@ pub(super) fn comparison(scale: Scale) -> Comparison {
         .goal(OURS, RANDOM, 1.0)
         .goal(PREFETCH, RANDOM_ONE, 0.33)
         .goal(PREFETCH, RANDOM, 0.83)
+        .goal(GATHER, RANDOM_ONE, 0.33)
+        .goal(GATHER, RANDOM, 0.83)
 }
 
 /// Returns a contender that adds up all numbers of the records.

@@ -31,8 +31,8 @@ pub(super) fn comparison(scale: Scale) -> Comparison {
     };
     let contenders = vec![
         reader(OURS, bounds, move |store| ours(store, bounds, None)),
-        reader("elbowroom, read-ahead of 4 MiB", bounds, move |store| {
-            ours(store, bounds, Some(RANGE_BYTES))
+        reader("elbowroom, read-ahead of 1 MiB", bounds, move |store| {
+            ours(store, bounds, Some(1 << 20))
         }),
         reader(PLAIN, bounds, move |store| plain(&store, bounds)),
     ];
