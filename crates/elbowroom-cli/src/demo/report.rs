@@ -47,7 +47,7 @@ impl Program<'_> {
         );
         row(
             "faults",
-            format!("{}, {} declined", stats.faults, stats.refused),
+            format!("{}, {} refused", stats.faults, stats.refused),
         );
         row("time", human_time(*elapsed));
     }
@@ -84,7 +84,7 @@ struct CostReport {
     committed_bytes: usize,
     faults: u64,
     commits: u64,
-    declined: u64,
+    refused: u64,
     system_commit_before_bytes: Option<u64>,
     system_commit_after_bytes: Option<u64>,
     #[serde(flatten)]
@@ -105,7 +105,7 @@ impl CostReport {
             committed_bytes: stats.committed_bytes,
             faults: stats.faults,
             commits: stats.commits,
-            declined: stats.refused,
+            refused: stats.refused,
             system_commit_before_bytes: before.system_commit_bytes,
             system_commit_after_bytes: held.system_commit_bytes,
             change: held.since(before),

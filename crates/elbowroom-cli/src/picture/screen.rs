@@ -131,7 +131,7 @@ fn class(style: Style, more: &str) -> String {
         Some(Color::Yellow) => "committed",
         Some(Color::Blue) => "resident",
         Some(Color::Cyan | Color::Green) => "huge",
-        Some(Color::Red) => "declined",
+        Some(Color::Red) => "refused",
         Some(Color::Magenta) => "swapped",
         Some(Color::DarkGray) => "faint",
         _ => "plain",

@@ -19,16 +19,16 @@ text{font:13px system-ui,-apple-system,'Segoe UI','DejaVu Sans',sans-serif;fill:
 .reserved{fill:#d8dde3}.committed{fill:#e69f00}.swapped{fill:#cc79a7}.resident{fill:#0072b2}.huge{fill:#009e73}\
 .guard{fill:#24292f}.charged{fill:#8c6bb1}.dirty{fill:#56b4e9}\
 .screen{font:14px ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace}.strong{font-weight:700}\
-.plain{fill:#1b1f24}.declined{fill:#d55e00}.chosen{fill:#1b1f24}.onchosen{fill:#ffffff}\
+.plain{fill:#1b1f24}.refused{fill:#d55e00}.chosen{fill:#1b1f24}.onchosen{fill:#ffffff}\
 .s75{fill-opacity:.75}.s20{fill-opacity:.2}\
-.s-reserved{stroke:#57606a}.s-committed{stroke:#b87f00}.s-declined{stroke:#d55e00}.wash{fill:#e69f00;fill-opacity:.25}\
+.s-reserved{stroke:#57606a}.s-committed{stroke:#b87f00}.s-refused{stroke:#d55e00}.wash{fill:#e69f00;fill-opacity:.25}\
 .whisker{stroke:#1b1f24;stroke-width:1.5}\
 @media (prefers-color-scheme:dark){text{fill:#e6edf3}.faint{fill:#9da7b3}.bg{fill:#0d1117}.grid{stroke:#30363d}\
 .axis{stroke:#9da7b3}.reserved{fill:#3b434d}.resident{fill:#4aa3df}.huge{fill:#2fc59a}.dirty{fill:#9fd3f5}\
-.charged{fill:#b79bd8}.guard{fill:#f0f3f6}.plain{fill:#e6edf3}.declined{fill:#ff7b3a}.chosen{fill:#e6edf3}\
+.charged{fill:#b79bd8}.guard{fill:#f0f3f6}.plain{fill:#e6edf3}.refused{fill:#ff7b3a}.chosen{fill:#e6edf3}\
 .onchosen{fill:#0d1117}.whisker{stroke:#f0f3f6}\
 .l-reserved{fill:#9da7b3}.l-committed{fill:#e69f00}\
-.s-reserved{stroke:#9da7b3}.s-committed{stroke:#e69f00}.s-declined{stroke:#ff7b3a}}";
+.s-reserved{stroke:#9da7b3}.s-committed{stroke:#e69f00}.s-refused{stroke:#ff7b3a}}";
 
 /// A drawing that grows downwards.
 pub(crate) struct Svg {

@@ -118,7 +118,7 @@ impl Trace {
         if self.refusal.is_some() {
             let (x, y) = (x(last), end);
             let cross = format!("M{:.1} {:.1}l10 10m0 -10l-10 10", x - 5.0, y - 5.0);
-            svg.path(&cross, "line s-declined");
+            svg.path(&cross, "line s-refused");
             svg.text_end(x + 5.0, y - 10.0, "small", "refused");
         }
         svg.y = bottom + 76.0;

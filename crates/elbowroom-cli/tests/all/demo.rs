@@ -185,7 +185,7 @@ fn the_summary_goes_to_standard_error() {
         &lines[1][17..],
         format!("{reserved}: 80 pages of {} KiB", page_size() / 1024)
     );
-    assert_eq!(&lines[4][17..], "80, 0 declined");
+    assert_eq!(&lines[4][17..], "80, 0 refused");
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn json_has_the_transcript_and_the_figures() {
     assert_eq!(cost["committed_bytes"], bytes);
     assert_eq!(cost["faults"], 80);
     assert_eq!(cost["commits"], 80);
-    assert_eq!(cost["declined"], 0);
+    assert_eq!(cost["refused"], 0);
     assert!(cost["elapsed_ns"].as_u64().unwrap() > 0);
     assert_eq!(
         json["exit"],

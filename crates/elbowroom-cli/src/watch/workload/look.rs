@@ -37,7 +37,7 @@ pub(super) struct RegionLook {
     pub(super) commit_limit_bytes: u64,
     pub(super) faults: u64,
     pub(super) commits: u64,
-    pub(super) declined: u64,
+    pub(super) refused: u64,
     /// The pages, in bytes from the start.
     pub(super) pages: Vec<Run>,
 }

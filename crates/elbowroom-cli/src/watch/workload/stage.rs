@@ -210,7 +210,7 @@ impl Stage {
                 commit_limit_bytes: stats.commit_limit_bytes as u64,
                 faults: stats.faults,
                 commits: stats.commits,
-                declined: stats.refused,
+                refused: stats.refused,
                 pages: look::runs(&spans, resident.as_deref(), page_size()),
             }
         });
