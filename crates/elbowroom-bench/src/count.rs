@@ -40,7 +40,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     },
     Operation {
         name: "push-std",
-        what: "the same of std's `Vec`",
+        what: "`Vec::push` into capacity",
         times: MANY,
         perform: push_std,
     },
@@ -70,7 +70,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     },
     Operation {
         name: "alloc-bumpalo",
-        what: "the same of bumpalo's `Bump`",
+        what: "`Bump::alloc` of 24 bytes (bumpalo)",
         times: MANY,
         perform: alloc_bumpalo,
     },
@@ -106,7 +106,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     },
     Operation {
         name: "vec-std",
-        what: "the same of std's `Vec`",
+        what: "a `Vec` of one element made and dropped",
         times: FEW,
         perform: vec_std,
     },

@@ -1,8 +1,8 @@
 //! elbowroom against its peers and against the bare system.
 //!
-//! A *comparison* is the same done by several *contenders*, in turns: A B C, A B C, and so on. What counts is the ratio
-//! of two samples that follow each other, which have met the same machine; of these ratios, the median. Where the state
-//! of page tables or of an allocator would carry over, each sample is taken in a process of its own.
+//! A *comparison* is the same work done by several *contenders*, in turns: A B C, A B C, and so on. The result is the
+//! median of the ratios of two consecutive samples, which ran under the same conditions. Each sample is taken in a
+//! separate process where the state of page tables or of an allocator would carry over.
 
 mod count;
 mod os;

@@ -204,7 +204,7 @@ fn table(plan: Plan, ways: [&Result<Cost, Error>; 2]) -> String {
         );
     }
     text += "\nCommit charge is memory that the system has promised, resident is memory that is in use.\n\
-             The figures were read while it was held; the system's include what other programs did meanwhile.";
+             The figures were read while the memory was held. Those of the system include changes by other programs.";
     if let Some(busy) = busy(costs().map(|cost| cost.times)) {
         text.push('\n');
         text += &busy;

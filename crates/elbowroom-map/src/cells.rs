@@ -69,8 +69,8 @@ fn legend(picture: &Picture, paint: Paint, columns: usize) -> String {
     let scale = match picture.pages_per_cell {
         1 => format!("A character is a page of {page}."),
         pages => format!(
-            "A character is {} ({} of {page}): the last of these states that a page of it has, as high as the part \
-             that is not reserved.",
+            "A character is {} ({} of {page}). It shows the last state in this list that one of these pages has. Its \
+             height is the share of pages that are more than reserved.",
             human(picture.cell_bytes()),
             count(pages, "page")
         ),

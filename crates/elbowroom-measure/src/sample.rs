@@ -60,8 +60,8 @@ pub fn busy(times: impl IntoIterator<Item = Times>) -> Option<String> {
     // Without times, the share is not a number.
     (lost > LOST_SHARE_MAX).then(|| {
         format!(
-            "This machine was busy: {} % of the time the processors worked for others. Processor time is longer \
-             then, and the wall clock's much longer: a quiet machine tells more.",
+            "This machine was busy: for {} % of the time, other programs or the host used the processors. This makes \
+             processor times longer, and wall-clock times much longer. Measure again on an idle machine.",
             (lost * 100.0).round()
         )
     })

@@ -34,9 +34,9 @@ const CHAPTERS: [(&str, &str, &[&str]); 11] = [
     ),
     (
         "Mechanisms",
-        "Windows are those of `Growth::Pages`, which commit and do not bring in; `elbowroom` is the default growth. \
-         The userfault monitor and userspace-pagefault hand each fault to another thread: the processor time is that \
-         of both threads, and leaves out what they wait for each other, which the wall clock has.",
+        "Windows are those of `Growth::Pages`, which commit pages without prefaulting them; `elbowroom` is the default \
+         growth. The userfault monitor and userspace-pagefault hand each fault to another thread: the processor time \
+         is that of both threads. It excludes the time they wait for each other, which the wall clock includes.",
         &["mechanisms", "scattered"],
     ),
     (
@@ -171,19 +171,19 @@ const METHOD: &str = "\
 Contenders take turns, A B C A B C. Where the state of page tables or of an allocator would carry over, each sample is \
 taken in a process of its own; else all take short turns in one process. Times are medians with their quartiles, of \
 processor time (the kernel's work included) unless a table says otherwise, since other programs use the machine too. A \
-goal is judged by the median of the ratios of samples that follow each other, which have met the same machine: compare \
-ratios, not times. A process touches and returns as much memory as it is about to use, before the clock starts, lest \
-the host of a virtual machine bring it in meanwhile. Memory is looked at in a run of its own: what the process came to \
-have at its peak, the pages of the program that it ran into included.";
+goal is judged by the median of the ratios of consecutive samples, which ran under the same conditions: compare \
+ratios, not times. Before the clock starts, a process touches and frees as much memory as it is about to use, so that \
+the host of a virtual machine need not supply it during the measurement. Memory is measured in a separate run, as the \
+process's peak, including the pages of the program that were loaded.";
 
 const GOALS: &str = "\
-\"The limit's\" is the ratio of the contender that does nothing but what cannot be done without: zeroing, a locked \
-instruction, an access. It is the last one of its table below.";
+\"The limit's\" is the ratio of the contender that does only the unavoidable work: zeroing, a locked instruction, an \
+access. It is the last one of its table below.";
 
 const OVERVIEW: &str = "\
 Each column is a processor, with the date and the version of its last measurement; its heading leads to all figures. A \
-figure is the time of the one relative to that of the other (lower is better). A figure in bold misses what the column \
-`at most` asks for; DESIGN.md says why.";
+figure is the time of the first contender relative to the time of the second (lower is better). A figure in bold \
+exceeds the column `at most`; DESIGN.md says why.";
 
 /// Returns the chapter with the goals on all processors.
 fn overview(records: &[Record]) -> String {

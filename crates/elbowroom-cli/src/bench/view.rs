@@ -28,7 +28,7 @@ pub(super) fn title(table: &Table, size_bytes: usize) -> String {
             format!("in order: each of the {touched} pages of {size}, one write a page")
         }
         Manner::Scattered => {
-            format!("scattered: {touched} pages of {size} here and there, one write a page")
+            format!("scattered: {touched} pages of {size} in random order, one write a page")
         }
     }
 }

@@ -66,7 +66,7 @@ impl Largest {
             )),
             _ => finding
                 .found(format!("{size} in one piece"), *bytes)
-                .means("Found by trying. A reservation uses addresses and no memory, so it can be large."),
+                .means("Measured with trial reservations. They use addresses and no memory, so they can be large."),
         }
     }
 }

@@ -32,9 +32,9 @@ pub(crate) fn usual(resident_bytes: impl Fn() -> Option<u64>, touch: Trial) -> V
         Finding::new("allocation_granularity", Section::Addresses, "granularity")
             .found(human(granularity as u64), granularity)
             .means(if granularity > page {
-                "Every reservation starts at a multiple of it; small ones waste the addresses up to the next."
+                "Reservations start at multiples of this size. A small one wastes the addresses up to the next multiple."
             } else {
-                "Every reservation starts at a multiple of it."
+                "Reservations start at multiples of this size."
             }),
         Largest::find(resident_bytes).judge(),
         commit_on_touch(touch),

@@ -33,7 +33,7 @@ const LIMITS: [LimitCheck; 4] = [
         Limited::Data,
         "rlimit_data",
         "RLIMIT_DATA",
-        "Committed pages count towards it; past it a commit is an error.",
+        "Committed pages count towards it; a commit beyond it fails.",
         Some([
             "committed",
             "ulimit -d unlimited, or LimitDATA= in the service's unit",

@@ -85,7 +85,7 @@ fn job(limits: Option<JobLimits>) -> Finding {
     };
     finding.found(limits.join(", "), value).but(
         level_of(tightest),
-        "Past it a commit is an error.",
+        "A commit beyond the limit fails.",
         "Keep regions below it with Budget::for_process(), or raise it where the job is made",
     )
 }
@@ -99,8 +99,8 @@ fn debugger(is_attached: bool) -> Finding {
     }
     finding.found("one is attached", true).but(
         Level::Note,
-        "It may stop at each fault of a region: a first-chance exception, which is normal.",
-        "Let it pass access violations on at the first chance",
+        "It may stop at each fault of a region. These first-chance exceptions are normal.",
+        "Configure it to pass first-chance access violations to the program",
     )
 }
 

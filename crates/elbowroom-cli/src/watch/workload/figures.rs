@@ -56,7 +56,7 @@ pub(super) fn figures(model: &Model) -> (&'static str, Vec<(String, Figure)>) {
             "resident",
             match look.resident_bytes() {
                 Some(resident) => Part(resident, limit, State::Resident),
-                None => Text("not told by the system".to_owned()),
+                None => Text("not reported".to_owned()),
             },
         );
     }

@@ -70,9 +70,9 @@ impl Meminfo {
 fn address_bits(bits: u64) -> Finding {
     let means = match bits {
         48.. => {
-            "Found by trying. On x86-64 the kernel gives addresses above 47 bits only on request."
+            "Measured with trial mappings. On x86-64 the kernel gives addresses above 47 bits only on request."
         }
-        _ => "Found by trying. The total that one process can reserve.",
+        _ => "Measured with trial mappings. One process can reserve this much in total.",
     };
     findings::address_bits(bits, 42, means)
 }
@@ -148,7 +148,7 @@ fn cgroups(limits: &[SystemLimit]) -> Finding {
     };
     finding.found(text, json!(values)).but(
         level_of(tightest.available_bytes() as u64),
-        format!("Pages count when they are touched. Past it the kernel {past}; commits are not refused."),
+        format!("Pages count when they are touched. Beyond the limit, the kernel {past}; commits are not refused."),
         "Keep regions below it with Budget::for_process(), or raise it in the container's or service's settings",
     )
 }
