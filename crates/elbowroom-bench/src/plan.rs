@@ -34,7 +34,7 @@ impl Contender {
     }
 }
 
-/// Where the samples of a comparison are taken.
+/// The process in which the samples of a comparison are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// Each in its own process, because the state of page tables and of the allocator would carry over.

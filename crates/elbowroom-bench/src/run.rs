@@ -241,7 +241,7 @@ impl Entrant {
 }
 
 impl Outcome {
-    /// Returns what is to be known about its samples, each note once.
+    /// Returns the notes on its samples, without repetitions.
     pub(crate) fn notes(&self) -> Vec<&str> {
         let samples = self.contenders.iter().flat_map(|one| &one.taken.samples);
         let mut notes: Vec<&str> = Vec::new();

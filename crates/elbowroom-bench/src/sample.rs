@@ -19,9 +19,9 @@ pub(crate) struct Extra {
     pub(crate) memory: Option<Growth>,
     /// The distribution of the times of single steps, if the workload times each of them.
     pub(crate) steps: Vec<Step>,
-    /// What was read from a file or a server, if the workload knows.
+    /// The reads from a file or a server, if the workload counts them.
     pub(crate) traffic: Option<Traffic>,
-    /// What a reader has to know about the measurement, such as a limit that could not be set.
+    /// Notes on the measurement for a reader of the results, such as a limit that could not be set.
     pub(crate) notes: Vec<String>,
 }
 

@@ -86,7 +86,7 @@ typedef int32_t er_access;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-// How pages are committed when they are touched. `ER_PROTECTION` is the default.
+// The way in which pages are committed when they are touched. `ER_PROTECTION` is the default.
 enum er_backend
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t

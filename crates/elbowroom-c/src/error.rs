@@ -54,7 +54,7 @@ pub struct er_error {
     pub message: [c_char; ER_MESSAGE_BYTES],
 }
 
-/// Why a function failed.
+/// The reason why a function failed.
 pub(crate) enum Failure {
     Room(room::Error),
     /// An invalid argument, with the text of the error.

@@ -22,7 +22,7 @@ use crate::options::{Options, read};
 /// exception handler is asked.
 pub struct er_region(Region);
 
-/// How pages are committed when they are touched. `ER_PROTECTION` is the default.
+/// The way in which pages are committed when they are touched. `ER_PROTECTION` is the default.
 #[repr(i32)]
 #[derive(Clone, Copy)]
 pub enum er_backend {

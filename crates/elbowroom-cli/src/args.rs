@@ -284,7 +284,7 @@ pub(crate) struct Watch {
     #[arg(long, value_enum, default_value = "seed")]
     pub(crate) workload: Workload,
 
-    /// How the workload's regions commit pages
+    /// The way in which the workload's regions commit pages
     #[arg(long = "backend", value_enum, default_value = "protection")]
     pub(crate) means: Means,
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::os;
 use crate::usage::Usage;
 
-/// How the figures changed from one moment to another.
+/// The change of the figures from one moment to another.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Change {
     pub(crate) system_commit_growth_bytes: Option<i64>,

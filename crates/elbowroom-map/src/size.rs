@@ -26,7 +26,7 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// How the sizes of a table are written: those of one unit have the same number of decimals.
+/// The form of the sizes of a table: those of one unit have the same number of decimals.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
     // The units of which a size has a decimal.
@@ -34,7 +34,7 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// Returns how the sizes of this table are written.
+    /// Returns the form for a table of these sizes.
     pub fn of(bytes: impl IntoIterator<Item = u64>) -> Sizes {
         let mut with_decimal = Vec::new();
         for unit in bytes

@@ -110,7 +110,7 @@ impl Frames {
         self.resident_max.load(Relaxed)
     }
 
-    /// Commits pages, all or none: zeros.
+    /// Commits all of these pages, which are zero, or none.
     pub(crate) fn commit(&self, pages: Range<usize>) -> Result<(), elbowroom::Error> {
         let place = self.place(pages);
         let bytes = place.len();
@@ -120,7 +120,7 @@ impl Frames {
         Ok(())
     }
 
-    /// Gives the memory of pages back, of all or of none.
+    /// Returns the memory of all of these pages to the system, or of none.
     pub(crate) fn decommit(&self, pages: Range<usize>) -> Result<(), elbowroom::Error> {
         let place = self.place(pages);
         let bytes = place.len();
@@ -129,7 +129,7 @@ impl Frames {
         Ok(())
     }
 
-    /// Gives the memory of all pages back. What the system does not take goes with the reservation.
+    /// Returns the memory of all pages to the system. If that fails, dropping the reservation returns it.
     pub(crate) fn clear(&self) {
         if self.reservation.decommit(0..self.reservation.len()).is_ok() {
             self.resident.store(0, Relaxed);

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use elbowroom::fault::Histogram;
 
-/// What an array has done since it was opened, and what it holds now. Returned by
+/// The work of an array since it was opened, and its present state. Returned by
 /// [`PagedArray::stats`](crate::PagedArray::stats).
 ///
 /// ```
@@ -44,8 +44,8 @@ pub struct Stats {
     pub evictions: u64,
     /// Bytes of the elements that accesses asked for, each time that they did.
     pub bytes_asked: u64,
-    /// How long accesses waited for pages, one value for each access that waited: while it made room and loaded, or
-    /// while another thread loaded, evicted or wrote back a page that it needs.
+    /// The times that accesses waited for pages, one value for each access that waited: while it made room and loaded,
+    /// or while another thread loaded, evicted or wrote back a page that it needs.
     pub stalls: Histogram,
     /// Bytes of memory that hold pages now, including pages that are being loaded.
     pub bytes_resident: usize,
@@ -116,7 +116,7 @@ impl Counters {
         self.stripe().bytes_asked.fetch_add(bytes as u64, Relaxed);
     }
 
-    /// Returns the time that an access waits, which has not begun.
+    /// Returns a timer for the wait of an access. The timer has not started.
     pub(crate) fn stall(&self) -> Stall<'_> {
         Stall {
             counters: self,

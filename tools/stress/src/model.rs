@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use elbowroom::page_size;
 
-/// Why a touch or a commit is refused.
+/// The reason why a touch or a commit is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
     PastEnd,

@@ -13,7 +13,7 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "elbowroom-stress", after_help = EXAMPLES, verbatim_doc_comment)]
 pub(crate) struct Arguments {
-    /// How long to run [default: 1]
+    /// Minutes to run [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     minutes: Option<u64>,
 
@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", conflicts_with = "minutes", value_parser = clap::value_parser!(u64).range(1..))]
     steps: Option<u64>,
 
-    /// How many threads, 1 to 32 [default: one for each processor, at least 2]
+    /// Number of threads, 1 to 32 [default: one for each processor, at least 2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=32))]
     threads: Option<u64>,
 

@@ -9,7 +9,7 @@ use std::os::fd::AsRawFd;
 
 use super::mapped::{Advice, map_file};
 
-/// How often the kernel is asked. It keeps pages that another processor is handling at the moment.
+/// The number of requests to the kernel. A request leaves out pages that another processor is handling.
 const TRIES: usize = 5;
 
 /// Makes a file durable and takes it out of the page cache. Returns the share that stays cached.

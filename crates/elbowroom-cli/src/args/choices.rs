@@ -19,7 +19,7 @@ pub(crate) enum Workload {
     Paged,
 }
 
-/// How pages are committed.
+/// A way to commit pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Means {
     /// By page protection, on every system

@@ -7,7 +7,7 @@ use elbowroom::page_size;
 
 use crate::size;
 
-/// Where the transcript goes.
+/// The destination of the transcript.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transcript {
     /// Printed, line by line, as things happen.

@@ -106,7 +106,7 @@ pub(crate) struct Source {
     pub(crate) limits: Limits,
 }
 
-/// How much memory is used, and how the result is printed.
+/// Options for the memory to use and the form of the result.
 #[derive(Args)]
 pub(crate) struct Limits {
     /// Most memory that holds parts of the file at one time

@@ -1,17 +1,17 @@
-//! What `elbowroom doctor` finds out: plain data, made by the platform and shown by `doctor`.
+//! The findings of `elbowroom doctor`: plain data, made by the platform and shown by `doctor`.
 
 use std::fmt;
 
 use serde::Serialize;
 use serde_json::Value;
 
-/// How good or bad a finding is, from good to bad.
+/// The severity of a finding, from the lowest to the highest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Level {
     /// As it should be.
     Ok,
-    /// Worth knowing: works, but not as everywhere, or something that only some uses need is not there.
+    /// Works, but differently than on most systems; or lacks something that only some uses need.
     Note,
     /// Works until a program reaches a limit.
     Warning,

@@ -32,7 +32,7 @@ pub(crate) fn usual(resident_bytes: impl Fn() -> Option<u64>, touch: Trial) -> V
         Finding::new("allocation_granularity", Section::Addresses, "granularity")
             .found(human(granularity as u64), granularity)
             .means(if granularity > page {
-                "Reservations start at multiples of this size. A small one wastes the addresses up to the next multiple."
+                "Reservations start at multiples of this size. Small ones waste the addresses up to the next multiple."
             } else {
                 "Reservations start at multiples of this size."
             }),

@@ -80,7 +80,7 @@ pub(super) fn exists(target: &Path) -> String {
     format!("{} exists; --force replaces it", target.display())
 }
 
-/// Whether a signal has asked the process to end, so that no file is left beside the target.
+/// The flag that a signal sets to ask the process to end, so that no file is left beside the target.
 pub(super) struct Ending(Arc<AtomicUsize>);
 
 impl Ending {

@@ -19,7 +19,7 @@ use crate::os;
 use crate::output::{json, print};
 use crate::size::human;
 
-/// What is copied between two looks at the signals.
+/// The bytes that are copied between two checks for signals.
 const PIECE_BYTES: u64 = 64 << 20;
 
 #[derive(Serialize)]

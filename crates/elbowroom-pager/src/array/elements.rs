@@ -1,4 +1,4 @@
-//! Where elements are.
+//! Checks of ranges of elements, and copies of elements out of pages.
 
 #![allow(unsafe_code, reason = "copies elements out of pinned pages")]
 
@@ -10,7 +10,7 @@ use crate::error::{Cause, Error, Operation};
 use crate::fetch::Fetch;
 use crate::table::Pin;
 
-/// Returns the elements that a range means.
+/// Returns the indices of a range's elements in an array of this length. Checks nothing.
 pub(super) fn resolve(range: &impl RangeBounds<usize>, len: usize) -> Range<usize> {
     let start = match range.start_bound() {
         Bound::Included(&start) => start,

@@ -1,4 +1,4 @@
-//! What a location means: a path, or a URL.
+//! Locations of arrays: paths and URLs.
 
 use std::ffi::OsStr;
 
@@ -22,7 +22,7 @@ pub(super) enum Location<'a> {
     Malformed(&'static str),
 }
 
-/// Tells a path from a URL: what begins with letters and `://` is one.
+/// Distinguishes paths and URLs. A URL begins with letters and `://`.
 pub(super) fn parse(location: &OsStr) -> Location<'_> {
     let url = location.to_str().and_then(|text| text.split_once("://"));
     let Some((scheme, rest)) = url else {

@@ -1,4 +1,4 @@
-//! How an array is opened.
+//! The options for opening an array.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -391,13 +391,13 @@ impl<T: AnyBitPattern> PagedOptions<T> {
     }
 }
 
-/// What an array may use.
+/// The memory that an array may use.
 pub(super) struct Memory {
     pub(super) budget: Budget,
     /// For pages.
     pub(super) limit_bytes: usize,
     pub(super) page_bytes: usize,
-    /// How many threads may read at once, and the memory for that. Zero means any number.
+    /// The number of threads that may read at once, and the memory for that. Zero means any number.
     turns: usize,
     turns_bytes: usize,
 }

@@ -65,7 +65,7 @@ pub struct PagedSlice<T> {
     elements: PhantomData<T>,
 }
 
-/// What the filter of the region works with.
+/// The data of the region's filter.
 struct Cache {
     source: Source,
     // The bytes of the store that are the array's.

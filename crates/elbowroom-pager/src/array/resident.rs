@@ -1,4 +1,4 @@
-//! Which elements are in memory.
+//! The elements that are in memory.
 
 use std::ops::Range;
 

@@ -21,7 +21,7 @@ pub(super) struct Clock<P> {
 /// The pages of one array.
 pub(super) struct Ring<P> {
     pub(super) pool: Weak<P>,
-    /// What the pages are charged to.
+    /// The budget that the pages are charged to.
     budget: Budget,
     // The committed pages, in the order of the hand. A new page takes the slot of the one that went last, which the
     // hand has just passed, if that was of the same array.

@@ -41,7 +41,7 @@ pub(crate) struct Pool {
     visitors: Arc<Visitors>,
 }
 
-/// What arrays share whose budgets have the same root.
+/// The clock of all arrays whose budgets have the same root.
 struct Sharers {
     root: Budget,
     // Held while a page of any of them gets or loses its memory, so that a page that has taken the last room is seen in
@@ -49,11 +49,11 @@ struct Sharers {
     clock: Mutex<Clock<Pool>>,
 }
 
-/// Those that are in use.
+/// All clocks that an array uses.
 static SHARERS: Mutex<Vec<Weak<Sharers>>> = Mutex::new(Vec::new());
 
 impl Sharers {
-    /// Returns the one that an array with this budget belongs to.
+    /// Returns the clock for arrays with this budget.
     fn of(budget: &Budget) -> Arc<Sharers> {
         let root = root(budget);
         let mut all = SHARERS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -133,7 +133,7 @@ pub(crate) enum Patience {
     None,
 }
 
-/// What a turn of the clock has found if it has evicted nothing.
+/// The result of a turn of the clock that has evicted nothing.
 enum Found {
     /// A dirty page that nothing pins.
     Dirty(Visit, usize),

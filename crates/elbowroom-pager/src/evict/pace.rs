@@ -1,9 +1,9 @@
-//! How often dirty pages are written behind.
+//! The pace at which dirty pages are written behind.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// How often dirty pages are written behind. After a failure, as on a full disk, each next try waits for twice as many
-/// changes of pages as the one before.
+/// The pace at which dirty pages are written behind. After a failure, as on a full disk, each try waits for twice as
+/// many changes of pages as the one before.
 #[derive(Default)]
 pub(crate) struct Pace {
     pause: AtomicUsize,

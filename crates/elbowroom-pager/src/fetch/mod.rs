@@ -16,7 +16,7 @@ mod streams;
 pub(crate) use queue::{Job, Queue};
 use streams::Streams;
 
-/// How many pieces are loaded at once ahead of a sequential reader. Fewer do not keep a fast disk busy.
+/// The number of pieces that are loaded at once ahead of a sequential reader. Fewer do not keep a fast disk busy.
 const CHUNKS_AHEAD: usize = 8;
 
 /// Pins pages, and loads those that are absent.
@@ -269,7 +269,8 @@ impl Drop for Pinned<'_> {
     }
 }
 
-/// Pages that this thread is to load. Dropping it gives up those that are left, also after a panic of the store.
+/// Pages that this thread has claimed to load. Dropping it releases the pages that are not loaded, also after a panic
+/// of the store.
 struct Loading<'a> {
     pool: &'a Pool,
     // Invariant: claimed by this thread.

@@ -7,7 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 /// The most jobs that wait, which take half a megabyte. More are not worth remembering: they are advice.
 const JOBS_MAX: usize = 16 << 10;
 
-/// What a thread is to do.
+/// The job of a thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Job {
     /// Loads the absent ones of these pages, as far as there is room.

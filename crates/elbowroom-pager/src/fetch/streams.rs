@@ -1,6 +1,6 @@
 //! Finds the sequential ones among the misses, and says how far to read ahead.
 
-/// How many sequential readers are told apart.
+/// The number of sequential readers that are distinguished.
 const STREAMS: usize = 16;
 
 #[derive(Clone, Copy, Default)]

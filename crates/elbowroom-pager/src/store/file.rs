@@ -9,8 +9,8 @@ use std::time::SystemTime;
 use super::{Store, StoreError};
 use crate::os;
 
-/// What a direct read takes: addresses, offsets and lengths that are multiples of a block of the device. 4 KiB is a
-/// multiple of any block that devices have, with few exceptions, which refuse.
+/// The alignment of addresses, offsets and lengths of direct reads, which must be multiples of a block of the device.
+/// 4 KiB is a multiple of the blocks of nearly all devices; other devices refuse the read.
 const DIRECT_ALIGN: usize = 4096;
 
 /// The largest page that a page cache has: a huge page.

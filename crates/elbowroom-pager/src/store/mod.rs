@@ -1,4 +1,4 @@
-//! Where the bytes of an array are: the contract, and the stores that fulfil it.
+//! Stores for the bytes of an array: the contract, and the stores that fulfil it.
 
 use std::io;
 use std::sync::Arc;

@@ -19,7 +19,7 @@ pub(crate) struct Source {
     pub(crate) counters: Counters,
 }
 
-/// How many threads may read at once, with the memory that they take counted.
+/// The number of threads that may read at once, so that the memory for their reads is limited.
 pub(crate) struct Turns {
     // `None` if it does not matter.
     left: Option<Mutex<usize>>,

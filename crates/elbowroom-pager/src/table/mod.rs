@@ -40,7 +40,7 @@ const WRITING: u64 = 1 << 4;
 /// How many threads with a page of the same gate are woken together.
 const GATES: usize = if cfg!(loom) { 1 } else { 64 };
 
-/// What keeps a page resident.
+/// The reason that keeps a page resident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pin {
     /// A thread copies an element out, and unpins without waiting for anything.
@@ -93,7 +93,7 @@ const VISITS: u64 = Pin::Visit.mask() | Pin::VisitMut.mask();
 const GUARDS: u64 = Pin::Read.mask() | Pin::Write.mask();
 const WRITERS: u64 = Pin::VisitMut.mask() | Pin::Write.mask();
 
-/// How [`Table::enter`] ends.
+/// The result of [`Table::enter`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Entered {
     /// The page is resident and pinned.
@@ -109,7 +109,7 @@ pub(crate) enum Entered {
 pub(crate) struct Look(u64);
 
 impl Look {
-    /// Whether a thread loads, evicts or writes back the page, which it does without waiting for another page.
+    /// Returns whether a thread loads, evicts or writes back the page, which it does without waiting for another page.
     pub(crate) fn is_busy(self) -> bool {
         self.0 & STATE == TRANSIT || self.0 & WRITING != 0
     }
@@ -122,7 +122,7 @@ impl Look {
         self.0 & (VISITS | GUARDS) != 0
     }
 
-    /// Whether a guard pins the page.
+    /// Returns whether a guard pins the page.
     pub(crate) fn is_lent(self) -> bool {
         self.0 & GUARDS != 0
     }

@@ -1,4 +1,4 @@
-//! How much address space a container without a maximum reserves.
+//! The size of the address space that a container without a maximum reserves.
 //!
 //! Address space is limited: to 128 TiB on most machines, and to much less if the process has a limit (RLIMIT_AS). So
 //! such a container takes a *share*. Take half of the address space, less the shares already taken. The share is one

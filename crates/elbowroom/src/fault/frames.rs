@@ -1,4 +1,4 @@
-//! Where filters run, and which filters a thread is in.
+//! The stacks on which filters run, and the record of the filters that each thread runs.
 //!
 //! A frame is a stack of the library's own (see the platform's `FilterStack`) and a note of the
 //! thread that is on it. Their number is fixed, so taking a frame is lock-free and allocates nothing

@@ -1,4 +1,4 @@
-//! Whether faults reach the library: a program can check this before it relies on its regions.
+//! Reports whether faults reach the library. A program can check this before it relies on its regions.
 
 use std::fmt;
 

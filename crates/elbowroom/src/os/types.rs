@@ -1,6 +1,6 @@
 //! Plain types of the contract with the systems.
 
-/// How a fault is to be handled.
+/// The decision how to continue after a fault.
 pub(crate) enum Decision {
     /// Continue the thread with its context, which may have been changed.
     Resume,

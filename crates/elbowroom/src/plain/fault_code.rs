@@ -1,4 +1,4 @@
-//! How the system describes a fault.
+//! The system's description of a fault.
 
 use std::fmt;
 

@@ -13,7 +13,7 @@ use crate::os::{self, ControlGroup};
 use crate::plan::{Contender, Scale};
 use crate::sample::{Extra, Sample, Traffic};
 
-/// What a process may have besides the limit: its program, the stacks of its threads, tables, and the interpreter of a
+/// The memory of a process besides the limit: its program, the stacks of its threads, tables, and the interpreter of a
 /// contender.
 pub(super) const ROOM: usize = 32 << 20;
 

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use super::bounded::Done;
 
-/// What the programs begin with.
+/// The beginning of the programs.
 const BEGINNING: &str =
     "import sys, numpy; version = f'NumPy {numpy.__version__}, Python {sys.version.split()[0]}'";
 

@@ -25,7 +25,7 @@ const THREADS: usize = 8;
 const RECORD_BYTES: usize = 4096;
 const RECORD: usize = RECORD_BYTES / 8;
 
-/// Which records are read, in which order: an eighth of all.
+/// Returns the indices of the records to read, in order: an eighth of all.
 fn records(bounds: Bounds) -> Vec<usize> {
     let mut all = shuffled(bounds.data / RECORD_BYTES);
     all.truncate(all.len() / 8);

@@ -1,4 +1,4 @@
-//! What is in memory already.
+//! Access to data that is in memory already.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 pub(super) const LATENCY: Duration = Duration::from_millis(10);
 /// The bytes a second of each connection.
 pub(super) const BYTES_A_SECOND: u64 = 100_000_000;
-/// What is sent at once.
+/// The bytes that are sent at once.
 const PIECE_BYTES: u64 = 256 << 10;
 
 /// A running server.

@@ -1,4 +1,4 @@
-//! What ends a console program: Ctrl-C, Ctrl-Break, and the end of its console or of the session.
+//! The events that end a console program: Ctrl-C, Ctrl-Break, and the end of its console or of the session.
 
 #![allow(unsafe_code, reason = "Win32 calls")]
 
@@ -14,10 +14,10 @@ use windows_sys::core::BOOL;
 /// The number of the signal that the C library makes of Ctrl-C.
 const SIGINT: usize = 2;
 
-/// What the handler sets.
+/// The number that the handler sets.
 static NUMBER: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 
-/// SIGINT, when one of these comes.
+/// Returns a number that becomes SIGINT when one of these events occurs.
 pub(crate) fn when_asked_to_end() -> io::Result<Arc<AtomicUsize>> {
     let number = Arc::clone(NUMBER.get_or_init(Arc::default));
     // SAFETY: the handler is a function of this program, which is never unloaded, with the signature that the call
@@ -28,7 +28,7 @@ pub(crate) fn when_asked_to_end() -> io::Result<Arc<AtomicUsize>> {
     Ok(number)
 }
 
-/// Runs on a thread of its own.
+/// Runs on a separate thread.
 extern "system" fn handle(event: u32) -> BOOL {
     if let Some(number) = NUMBER.get() {
         number.store(SIGINT, Ordering::Relaxed);

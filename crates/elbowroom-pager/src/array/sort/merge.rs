@@ -63,7 +63,7 @@ pub(super) fn merge<T: AnyBitPattern + NoUninit>(
 
 /// A run that is read block by block.
 struct Input<'a, T> {
-    /// What is not read yet.
+    /// The elements that are not read yet.
     rest: Range<usize>,
     block: &'a mut [T],
     next: usize,
@@ -88,8 +88,8 @@ impl<T: AnyBitPattern + NoUninit> Input<'_, T> {
     }
 }
 
-/// Who has lost where: the inputs are leaves `k..2 * k` of a binary tree, whose inner nodes `1..k` keep the losers of
-/// the games between the winners of their two halves.
+/// A tournament tree of losers. The `k` inputs are the leaves `k..2 * k` of a binary tree. Each inner node `1..k` holds
+/// the loser of the comparison between the winners of its two subtrees.
 struct Tree {
     losers: Vec<usize>,
     winner: usize,

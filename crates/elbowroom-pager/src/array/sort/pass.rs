@@ -14,7 +14,7 @@ use super::work::{Work, read, runs_of};
 use crate::error::Error;
 use crate::store::Source;
 
-/// How many elements of each run are looked at for each piece. With more of them, the pieces are more nearly equal.
+/// The number of samples from each run for each piece. More samples make the pieces more nearly equal.
 const SAMPLES: usize = 8;
 
 /// Merges the runs of length `run` in a range to one run in the same place of another store, by at most this many

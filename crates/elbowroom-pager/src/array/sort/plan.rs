@@ -1,4 +1,4 @@
-//! How many runs, and how they are merged.
+//! The plan of a sort: the length of its runs, and the number of its passes.
 
 /// Blocks of a merge are no smaller than a 64th of the memory, within these bounds, so that reads stay long.
 pub(super) const BLOCK_BYTES_MIN: usize = 4 << 10;
@@ -10,9 +10,9 @@ pub(super) struct Plan {
     pub(super) memory: usize,
     /// The length of a run.
     pub(super) run: usize,
-    /// How many runs are merged to one. At most one less than the memory holds elements.
+    /// The number of runs that are merged to one, at most one less than the elements that the memory holds.
     pub(super) fan_in: usize,
-    /// How often everything is merged.
+    /// The number of passes over all elements.
     pub(super) passes: u32,
 }
 

@@ -1,4 +1,4 @@
-//! What the passes of a sort have in common.
+//! The common parts of the passes of a sort: progress, reading and writing.
 
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
@@ -8,10 +8,10 @@ use bytemuck::{AnyBitPattern, NoUninit, cast_slice, cast_slice_mut};
 use crate::error::{Cause, Error, Operation};
 use crate::store::Source;
 
-/// Is told what is done, and all there is to do. Returns whether to go on.
+/// A function that receives the number of elements written so far, and of all to write. It returns whether to go on.
 pub(super) type Observer<'a> = Box<dyn FnMut(usize, usize) -> bool + Send + 'a>;
 
-/// How far a sort is.
+/// The progress of a sort.
 pub(super) struct Work<'a> {
     location: &'a str,
     all: usize,
@@ -19,7 +19,7 @@ pub(super) struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    /// Returns the work on a location, which is done when `all` elements are written.
+    /// Returns the progress of a sort of this location, which ends when `all` elements are written.
     pub(super) fn new(location: &'a str, all: usize, observe: Option<Observer<'a>>) -> Work<'a> {
         Work {
             location,
@@ -28,7 +28,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Says that `count` elements more are written.
+    /// Adds `count` written elements, and reports them. Fails if the observer stops the sort.
     pub(super) fn add(&self, count: usize) -> Result<(), Error> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let (done, observe) = &mut *seen;

@@ -20,7 +20,7 @@ use crate::sync::Lock;
 /// The number of warm bytes that a new owner takes over at once.
 pub(in super::super) const WARM_BYTES: usize = 64 << 10;
 
-/// How much to commit beyond the needed pages, and whether to prefault.
+/// The extent of a commit beyond the needed pages, and whether to prefault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
     /// The needed pages, which are about to be written, and more ahead as the growth policy says.

@@ -1,4 +1,4 @@
-//! How a prefix gets its addresses: from the cache, from the system, or as a share of the address space.
+//! The addresses of a prefix: from the cache, from the system, or as a share of the address space.
 
 use std::mem::{self, ManuallyDrop};
 

@@ -13,7 +13,7 @@ pub(crate) struct Missing {
     pub(crate) thread: u64,
 }
 
-/// How the wait for an event has ended.
+/// The result of a wait for an event.
 #[allow(dead_code, reason = "made where there is userfaultfd")]
 pub(crate) enum Next {
     Missing(Missing),
@@ -22,7 +22,7 @@ pub(crate) enum Next {
     End,
 }
 
-/// How a page was poisoned.
+/// The purpose for which a page was poisoned.
 #[allow(dead_code, reason = "made where there is userfaultfd")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Poison {
