@@ -14,7 +14,7 @@ mod words;
 
 pub use child::ask;
 pub use order::shuffled;
-pub use os::{bring_in, cpu_time, ending, proc, thread_cpu_time};
+pub use os::{cpu_time, ending, prefault, proc, thread_cpu_time};
 pub use pages::Pages;
 pub use sample::{Clock, Sample, Series, Times, busy, nanoseconds, timed};
 pub use spread::Spread;

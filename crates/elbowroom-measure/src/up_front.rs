@@ -4,7 +4,7 @@
 
 use elbowroom::{Error, Reservation, page_size};
 
-use crate::os::bring_in;
+use crate::os::prefault;
 use crate::pages::Pages;
 
 /// The alignment for huge pages, whose size may differ on this machine.
@@ -36,7 +36,7 @@ impl UpFront {
         let block = reserved.and_then(|block| block.commit(0..block.len()).map(|()| block));
         let block = block.map_err(|error| error.to_string())?;
         // SAFETY: the range is the whole reservation, all of it is committed, and no other pointer to it exists.
-        unsafe { bring_in(block.as_ptr(), block.len(), pages) }?;
+        unsafe { prefault(block.as_ptr(), block.len(), pages) }?;
         Ok(UpFront { block })
     }
 

@@ -16,8 +16,8 @@ pub(crate) enum Why {
     /// The budget with this index is used up.
     Budget(usize),
     Filter,
-    /// The monitor's thread does not exist in a forked child.
-    MonitorGone,
+    /// The region's filter threads do not exist in a forked child.
+    FilterThreadsGone,
     /// An injected refusal.
     System,
 }
@@ -164,8 +164,8 @@ pub(crate) struct Model {
     pub(crate) window: usize,
     pub(crate) budget: Option<usize>,
     pub(crate) filter: Filter,
-    pub(crate) monitored: bool,
-    // Whether this is a forked child, which has no monitor.
+    pub(crate) has_filter_threads: bool,
+    // Whether this is a forked child, which has no filter threads.
     pub(crate) orphaned: bool,
     // The region that `TouchesAnother` touches.
     pub(crate) inner: Option<Box<Model>>,
@@ -195,7 +195,7 @@ impl Model {
             window,
             budget,
             filter,
-            monitored: false,
+            has_filter_threads: false,
             orphaned: false,
             inner: None,
             content: BTreeMap::new(),
@@ -250,7 +250,7 @@ impl Model {
     fn resolve(&mut self, page: usize, ground: &mut Ground) -> Result<(), Why> {
         if self.filter != Filter::None {
             if self.orphaned {
-                return Err(Why::MonitorGone);
+                return Err(Why::FilterThreadsGone);
             }
             self.asked += 1;
             self.asked_page = page;

@@ -26,7 +26,7 @@ pub(crate) struct Shared {
     threads: usize,
     regions: Vec<Region>,
     crowd: Budget,
-    // Whether this is a forked child, which has no monitors.
+    // Whether this is a forked child, which has no filter threads.
     is_orphaned: AtomicBool,
 }
 
@@ -90,7 +90,7 @@ impl Shared {
         })
     }
 
-    /// Marks the regions as those of a forked child, which has no monitors.
+    /// Marks the regions as those of a forked child, which has no filter threads.
     pub(crate) fn orphan(&self) {
         self.is_orphaned.store(true, Ordering::Relaxed);
     }

@@ -238,13 +238,13 @@ impl Worker {
         }
         // In the forked child of a process with threads, std may be unable to start a thread, because its own lock may
         // be held forever.
-        let may_monitor = !self.is_child;
+        let may_have_threads = !self.is_child;
         let made = Slot::make(
             self.next_id,
             &mut self.rng,
             &mut self.ground,
             &self.budgets,
-            may_monitor,
+            may_have_threads,
         )?;
         self.next_id += 1;
         let is_refused = made.is_none();

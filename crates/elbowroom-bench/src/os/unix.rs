@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::ptr;
 use std::time::Duration;
 
-use elbowroom_measure::{Pages, bring_in};
+use elbowroom_measure::{Pages, prefault};
 
 fn map(len: usize, protection: libc::c_int) -> Result<*mut u8, String> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANON;
@@ -90,7 +90,7 @@ impl Block {
         let block = Block { base, len };
         // SAFETY: `base..base + len` are whole pages (contract of `new`) of the mapping just made, which is readable
         // and writable, and to which no other code has a pointer.
-        unsafe { bring_in(base, len, pages) }?;
+        unsafe { prefault(base, len, pages) }?;
         Ok(block)
     }
 

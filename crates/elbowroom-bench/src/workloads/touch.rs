@@ -15,9 +15,9 @@ use crate::os::{BareHandler, Block, PipeManaged};
 use crate::plan::{Comparison, Contender, Scale};
 use crate::sample::timed;
 
-/// Memory that is committed up front, and that the kernel brings in page by page when it is touched.
+/// Memory that is committed up front, which the kernel makes resident page by page when it is touched.
 pub(crate) const UP_FRONT: &str = "up front, 4 KiB pages on demand";
-/// Memory that is committed up front and brought in at once.
+/// Memory that is committed up front and prefaulted.
 pub(crate) const HUGE: &str = "up front, huge pages populated";
 /// The lower bound for every way of getting zeroed memory.
 pub(crate) const ZEROING: &str = "zeroing of memory that is there";

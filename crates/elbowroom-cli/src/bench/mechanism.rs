@@ -23,7 +23,7 @@ pub(crate) enum Mechanism {
     Userfault,
     UserfaultServed,
     /// A region whose filter runs on a separate thread.
-    Monitored,
+    FilterThread,
 }
 
 /// The mechanism with which the others are compared.
@@ -49,7 +49,7 @@ pub(crate) fn all() -> Vec<Mechanism> {
     .chain([
         Mechanism::Userfault,
         Mechanism::UserfaultServed,
-        Mechanism::Monitored,
+        Mechanism::FilterThread,
     ])
     .collect()
 }
@@ -93,7 +93,7 @@ impl Mechanism {
             }
             Mechanism::Userfault => named("userfaultfd", "userfaultfd, by signal"),
             Mechanism::UserfaultServed => named("userfaultfd-served", "userfaultfd, by a thread"),
-            Mechanism::Monitored => named("monitored", "filter on its own thread"),
+            Mechanism::FilterThread => named("filter-thread", "filter on its own thread"),
         }
     }
 
@@ -105,7 +105,7 @@ impl Mechanism {
 
     /// Returns whether only the touching thread works.
     pub(crate) fn has_one_thread(self) -> bool {
-        !matches!(self, Mechanism::UserfaultServed | Mechanism::Monitored)
+        !matches!(self, Mechanism::UserfaultServed | Mechanism::FilterThread)
     }
 
     /// Makes memory of `len` bytes. Fails with the reason if this system cannot.
@@ -122,7 +122,7 @@ impl Mechanism {
             Mechanism::AdaptiveSmallPages => region.huge_pages(false),
             Mechanism::Userfault => region.backend(Backend::Userfault),
             Mechanism::UserfaultServed => region.backend(Backend::UserfaultMonitor),
-            Mechanism::Monitored => region.filter(|_| Verdict::Commit).filter_threads(1),
+            Mechanism::FilterThread => region.filter(|_| Verdict::Commit).filter_threads(1),
             _ => region,
         };
         region
@@ -196,7 +196,7 @@ mod tests {
             BASELINE,
             Mechanism::Adaptive,
             Mechanism::Window(0),
-            Mechanism::Monitored,
+            Mechanism::FilterThread,
         ] {
             let mut memory = mechanism.make(len).unwrap();
             memory.touch(0..64).unwrap();

@@ -250,7 +250,7 @@ pub(crate) mod tests {
     fn threads_that_wait_for_each_other_are_timed_by_the_wall_clock() {
         let mut series = Series::default();
         series.take(|| Ok(sample(8, 1)));
-        let mechanism = Mechanism::Monitored;
+        let mechanism = Mechanism::FilterThread;
         let mut row = Row { mechanism, series };
         let timed = |row: &Row| (row.clock(), row.time_ns().unwrap().median);
         assert_eq!(timed(&row), (Clock::Wall, 8.0));

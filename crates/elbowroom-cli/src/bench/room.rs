@@ -35,7 +35,7 @@ impl Room {
 
 /// Returns the size that a process touches and releases before its sample, so that the system has free memory at hand.
 /// The host of a virtual machine may have taken back memory that was free for a while (free page reporting). It then
-/// needs milliseconds to bring a huge page in, and they count as the program's time.
+/// needs milliseconds to supply a huge page, and they count as the program's time.
 pub(crate) fn warm_bytes(size: usize) -> usize {
     size + size.clamp(16 << 20, 512 << 20)
 }

@@ -14,7 +14,7 @@ const EVERYWHERE: [&str; 6] = [
     "adaptive-small-pages",
     "page",
     "window-16MiB",
-    "monitored",
+    "filter-thread",
 ];
 
 /// Returns whether faults or processes are slow on this platform.

@@ -15,7 +15,7 @@ use crate::pages::Pages;
 ///
 /// # Errors
 /// Fails with the reason if the system has no such pages.
-pub unsafe fn bring_in(base: *mut u8, len: usize, pages: Pages) -> Result<(), String> {
+pub unsafe fn prefault(base: *mut u8, len: usize, pages: Pages) -> Result<(), String> {
     let advise = |advice: libc::c_int| {
         // SAFETY: the pages belong to the caller (contract), and none of these kinds of advice changes their contents.
         match unsafe { libc::madvise(base.cast(), len, advice) } {
@@ -37,7 +37,7 @@ pub unsafe fn bring_in(base: *mut u8, len: usize, pages: Pages) -> Result<(), St
     }
     advise(libc::MADV_POPULATE_WRITE).map_err(|error| match error.raw_os_error() {
         Some(libc::EINVAL) => {
-            "this kernel cannot bring pages in on request (MADV_POPULATE_WRITE, Linux 5.14)"
+            "this kernel cannot prefault pages on request (MADV_POPULATE_WRITE, Linux 5.14)"
                 .to_owned()
         }
         _ => format!("MADV_POPULATE_WRITE: {error}"),

@@ -3,7 +3,7 @@
 //! - `cpu_time()`, `thread_cpu_time()`: the processor time of this process and of this thread, including the kernel's;
 //!   `None` if there is no fine clock.
 //! - `ending(status)`: how a child process without an answer has ended.
-//! - `bring_in(base, len, pages)`: makes committed memory consist of this kind of pages, and makes them resident unless
+//! - `prefault(base, len, pages)`: makes committed memory consist of this kind of pages, and makes them resident unless
 //!   the kind is on demand.
 //! - `proc`: reading the text files of /proc and /sys.
 
@@ -19,10 +19,10 @@ mod unknown;
 mod windows;
 
 #[cfg(target_os = "linux")]
-pub use linux::bring_in;
+pub use linux::prefault;
 #[cfg(unix)]
 pub use unix::{cpu_time, ending, thread_cpu_time};
 #[cfg(not(any(target_os = "linux", windows)))]
-pub use unknown::bring_in;
+pub use unknown::prefault;
 #[cfg(windows)]
-pub use windows::{bring_in, cpu_time, ending, thread_cpu_time};
+pub use windows::{cpu_time, ending, prefault, thread_cpu_time};

@@ -1,6 +1,6 @@
 //! Unix systems other than Linux.
 
-#![allow(unsafe_code, reason = "`bring_in` is unsafe on other systems")]
+#![allow(unsafe_code, reason = "`prefault` is unsafe on other systems")]
 
 use crate::pages::Pages;
 
@@ -11,9 +11,9 @@ use crate::pages::Pages;
 ///
 /// # Errors
 /// Fails for all kinds of pages except those that come on demand.
-pub unsafe fn bring_in(_base: *mut u8, _len: usize, pages: Pages) -> Result<(), String> {
+pub unsafe fn prefault(_base: *mut u8, _len: usize, pages: Pages) -> Result<(), String> {
     match pages {
         Pages::Demand => Ok(()),
-        _ => Err("this system has no call that brings in fresh pages".to_owned()),
+        _ => Err("this system has no call that prefaults pages".to_owned()),
     }
 }

@@ -1,6 +1,6 @@
 //! Windows, whose processor time has only 64 ticks per second (GetProcessTimes).
 
-#![allow(unsafe_code, reason = "`bring_in` is unsafe on other systems")]
+#![allow(unsafe_code, reason = "`prefault` is unsafe on other systems")]
 
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -29,10 +29,10 @@ pub fn ending(status: ExitStatus) -> String {
 ///
 /// # Errors
 /// Fails for all kinds of pages except those that come on demand.
-pub unsafe fn bring_in(_base: *mut u8, _len: usize, pages: Pages) -> Result<(), String> {
+pub unsafe fn prefault(_base: *mut u8, _len: usize, pages: Pages) -> Result<(), String> {
     let why = match pages {
         Pages::Demand => return Ok(()),
-        Pages::Populated => "Windows has no call that brings in fresh pages",
+        Pages::Populated => "Windows has no call that prefaults fresh pages",
         Pages::HugePopulated => {
             "large pages are memory of another kind here (MEM_LARGE_PAGES), which needs a privilege"
         }

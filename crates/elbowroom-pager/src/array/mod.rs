@@ -42,8 +42,8 @@ pub use writer::Writer;
 
 /// A typed array in a file or another [store](crate::Store), of which no more than a limit is in memory.
 ///
-/// Elements keep their addresses for the life of the array. [`slice`](PagedArray::slice) brings a range in and lends
-/// it as `&[T]`; while the guard lives, the range stays in memory. Elements are in the byte order of the machine.
+/// Elements keep their addresses for the life of the array. [`slice`](PagedArray::slice) loads a range and lends it
+/// as `&[T]`; while the guard lives, the range stays in memory. Elements are in the byte order of the machine.
 ///
 /// Any number of threads may read. Writing takes `&mut`, or [`Writer`]s, which split the array into parts for threads.
 ///

@@ -37,8 +37,8 @@ const REFERENCED: u64 = 1 << 3;
 /// A thread writes the contents to the store, so no new writer may pin the page.
 const WRITING: u64 = 1 << 4;
 
-/// How many threads with a page of the same gate are woken together.
-const GATES: usize = if cfg!(loom) { 1 } else { 64 };
+/// The number of groups of pages. The threads that wait for pages of one group are woken together.
+const GROUPS: usize = if cfg!(loom) { 1 } else { 64 };
 
 /// The reason that keeps a page resident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,10 +136,11 @@ impl Look {
     }
 }
 
-struct Gate {
-    // The number of threads that wait, so that a gate that no thread waits at opens without a system call.
-    waiting: Mutex<usize>,
-    opened: Condvar,
+/// The threads that wait for a page of one group.
+struct Waiters {
+    // Zero means that no system call is needed to wake them.
+    count: Mutex<usize>,
+    changed: Condvar,
 }
 
 /// The states of all pages, and the threads that wait for them.
@@ -147,7 +148,7 @@ pub(crate) struct Table {
     // Invariant of a word: pins and flags are zero unless the state is RESIDENT. The first lines of this
     // file says which thread may change it.
     words: Box<[AtomicU64]>,
-    gates: [Gate; GATES],
+    waiters: [Waiters; GROUPS],
     // The number of words with DIRTY, possibly a moment late.
     dirty: AtomicUsize,
 }
@@ -157,9 +158,9 @@ impl Table {
     pub(crate) fn new(pages: usize) -> Option<Table> {
         Some(Table {
             words: zeroed_words(pages)?,
-            gates: std::array::from_fn(|_| Gate {
-                waiting: Mutex::new(0),
-                opened: Condvar::new(),
+            waiters: std::array::from_fn(|_| Waiters {
+                count: Mutex::new(0),
+                changed: Condvar::new(),
             }),
             dirty: AtomicUsize::new(0),
         })
@@ -316,7 +317,7 @@ impl Table {
         if is_stored {
             self.dirty.fetch_sub(1, Ordering::Relaxed);
         }
-        self.open_gate(page);
+        self.wake_waiters(page);
     }
 
     /// Takes the mark of a touch off.
@@ -339,7 +340,7 @@ impl Table {
         // Release: what was done with the memory comes before the next touch of the page.
         let before = self.words[page].swap(next, Ordering::Release);
         debug_assert_eq!(before, from);
-        self.open_gate(page);
+        self.wake_waiters(page);
     }
 
     fn note_dirty(&self, before: u64, after: u64) {
@@ -348,31 +349,31 @@ impl Table {
         }
     }
 
-    fn gate(&self, page: usize) -> &Gate {
-        &self.gates[page % GATES]
+    fn waiters(&self, page: usize) -> &Waiters {
+        &self.waiters[page % GROUPS]
     }
 
     fn wait_while(&self, page: usize, blocks: impl Fn(u64) -> bool) {
-        let gate = self.gate(page);
-        let mut waiting = gate.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        *waiting += 1;
+        let waiters = self.waiters(page);
+        let mut count = waiters.count.lock().unwrap_or_else(PoisonError::into_inner);
+        *count += 1;
         while blocks(self.words[page].load(Ordering::Acquire)) {
-            let opened = gate.opened.wait(waiting);
-            waiting = opened.unwrap_or_else(PoisonError::into_inner);
+            let woken = waiters.changed.wait(count);
+            count = woken.unwrap_or_else(PoisonError::into_inner);
         }
-        *waiting -= 1;
+        *count -= 1;
     }
 
-    /// Wakes the threads that wait for a page of this gate. The word has been changed before.
-    fn open_gate(&self, page: usize) {
-        let gate = self.gate(page);
+    /// Wakes the threads that wait for a page of this page's group. The caller has changed the word before.
+    fn wake_waiters(&self, page: usize) {
+        let waiters = self.waiters(page);
         // A thread that has looked at the old word and does not wait yet holds the mutex.
-        let waiting = gate.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_waited_for = *waiting > 0;
-        // Before the threads wake up, which take it.
-        drop(waiting);
+        let count = waiters.count.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_waited_for = *count > 0;
+        // The threads lock the mutex when they wake up, so it is unlocked before.
+        drop(count);
         if is_waited_for {
-            gate.opened.notify_all();
+            waiters.changed.notify_all();
         }
     }
 }

@@ -166,7 +166,7 @@ fn a_claim_that_is_given_up_is_taken_over() {
 }
 
 #[test]
-fn a_thread_that_waits_is_woken_for_its_page_and_not_only_for_another_of_its_gate() {
+fn a_thread_that_waits_is_woken_for_its_page_and_not_only_for_another_of_its_group() {
     loom::model(|| {
         let table = Arc::new(Table::new(2).unwrap());
         assert!(table.try_claim(0) && table.try_claim(1));

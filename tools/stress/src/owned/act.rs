@@ -257,7 +257,7 @@ impl Slot {
                     Why::Filter => {
                         error.is_declined() && !error.to_string().contains("filter thread")
                     }
-                    Why::MonitorGone => {
+                    Why::FilterThreadsGone => {
                         error.is_declined() && error.to_string().contains("filter thread")
                     }
                     Why::System => error.is_out_of_memory() && error.os_code().is_some(),

@@ -30,7 +30,7 @@ impl Slot {
         rng: &mut Rng,
         ground: &mut Ground,
         budgets: &Budgets,
-        may_monitor: bool,
+        may_have_threads: bool,
     ) -> Result<Option<Slot>, String> {
         let filter = match rng.below(12) {
             0..=3 => Filter::None,
@@ -52,7 +52,7 @@ impl Slot {
             _ => None,
         };
         let mut model = Slot::random_model(rng, filter, budgets);
-        model.monitored = filter != Filter::None && rng.one_in(6) && may_monitor;
+        model.has_filter_threads = filter != Filter::None && rng.one_in(6) && may_have_threads;
         let refuse = match rng.below(40) {
             0 => Some(Call::Reserve),
             1 => Some(Call::InstallHandler),
@@ -122,7 +122,7 @@ impl Slot {
                 Arc::clone(&own),
             ));
         }
-        if model.monitored {
+        if model.has_filter_threads {
             builder = builder.filter_threads(1 + rng.below(3));
         }
         let region = Arc::new(builder.build()?);
@@ -149,7 +149,7 @@ impl Slot {
 
     /// Returns whether a refusal can be planned for the region: a plan covers only the calls of this thread.
     pub(super) fn may_refuse(&self) -> bool {
-        !self.model.monitored
+        !self.model.has_filter_threads
     }
 
     /// Returns a random range at edges or in the middle, mostly inside, and at most a little past the guard page.
@@ -301,8 +301,8 @@ impl Slot {
                 .is_none_or(|inner| inner.budget.is_none())
     }
 
-    /// Marks the region as one in a forked child, which has no monitors.
+    /// Marks the region as one in a forked child, which has no filter threads.
     pub(crate) fn orphan(&mut self) {
-        self.model.orphaned = self.model.monitored;
+        self.model.orphaned = self.model.has_filter_threads;
     }
 }

@@ -44,7 +44,7 @@ fn advise(page: *mut libc::c_void, advice: i32) -> Result<u64, i32> {
     checked(unsafe { libc::madvise(page, size(), advice) }.into())
 }
 
-/// MADV_POPULATE_WRITE: pages brought in before they are touched (madvise(2), since 5.14).
+/// MADV_POPULATE_WRITE: prefaults pages (madvise(2), since 5.14).
 pub(super) fn populate_write() -> Probe {
     isolated(|| {
         advise(page()?, libc::MADV_POPULATE_WRITE)?;
