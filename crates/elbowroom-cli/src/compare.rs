@@ -11,7 +11,7 @@ use crate::bench::Room;
 use crate::meter::{Change, human_time, known};
 use crate::os::{self, Accounting};
 use crate::output::{columns, complain, fitted, json, print};
-use crate::size::{Sizes, human};
+use crate::size::{Size, Sizes};
 use crate::usage::Usage;
 
 /// The work that is done in both ways.
@@ -195,7 +195,7 @@ fn table(plan: Plan, ways: [&Result<Cost, Error>; 2]) -> String {
     let (names, widths) = ("commit charge, this process".len(), [width(0), width(1)]);
 
     let [touched, reserved] =
-        [plan.touch_bytes, plan.reserve_bytes].map(|bytes| human(bytes as u64));
+        [plan.touch_bytes, plan.reserve_bytes].map(|bytes| Size(bytes as u64));
     let mut text = format!("{touched} of {reserved} touched, one write a page\n\n");
     for (name, [up_front, on_touch]) in &rows {
         text += &format!(

@@ -1,12 +1,7 @@
 //! Sizes in bytes, in the form that people write and read.
 
-use elbowroom::Size;
+pub(crate) use elbowroom::Size;
 pub(crate) use elbowroom_map::{Sizes, count, grouped};
-
-/// Returns a number of bytes as text. See [`Size`].
-pub(crate) fn human(bytes: u64) -> String {
-    Size(bytes).to_string()
-}
 
 /// The units, from small to large: each is 1024 of the one before it.
 const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];

@@ -3,10 +3,11 @@
 use std::fmt::{self, Write};
 
 use anstyle::AnsiColor;
+use elbowroom::Size;
 
 use crate::pages::{Run, State};
 use crate::picture::{Counts, Picture};
-use crate::size::{Sizes, count, human};
+use crate::size::{Sizes, count};
 use crate::text::Paint;
 use crate::wrap::{COLUMNS, wrap};
 
@@ -65,13 +66,13 @@ fn legend(picture: &Picture, paint: Paint, columns: usize) -> String {
             );
         }
     }
-    let page = human(page_size);
+    let page = Size(page_size);
     let scale = match picture.pages_per_cell {
         1 => format!("A character is a page of {page}."),
         pages => format!(
             "A character is {} ({} of {page}). It shows the last state in this list that one of these pages has. Its \
              height is the share of pages that are more than reserved.",
-            human(picture.cell_bytes()),
+            Size(picture.cell_bytes()),
             count(pages, "page")
         ),
     };

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::process;
 
+use elbowroom::Size;
+
 use crate::error::Error;
 use crate::escape::{escaped, shortened};
 use crate::os;
 use crate::pages::Run;
 use crate::picture::Picture;
-use crate::size::human;
 use crate::snapshot::{Region, Snapshot};
 use crate::text::Paint;
 use crate::wrap::COLUMNS;
@@ -84,7 +85,7 @@ impl Pages<'_> {
         let start = format!("process {} ", snapshot.pid);
         let end = format!(
             ": {} at {:x}",
-            human(region.end - region.start),
+            Size(region.end - region.start),
             region.start
         );
         let room = |others: &str| columns.saturating_sub(others.len());

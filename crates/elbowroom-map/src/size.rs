@@ -2,11 +2,6 @@
 
 use elbowroom::Size;
 
-/// Returns a number of bytes as text. See [`Size`].
-pub(crate) fn human(bytes: u64) -> String {
-    Size(bytes).to_string()
-}
-
 /// Returns a number of things, with their unit: `1 page`, `1,234 pages`.
 pub fn count(number: u64, unit: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };

@@ -3,11 +3,12 @@
 use std::fmt::{self, Write};
 
 use anstyle::{AnsiColor, Style};
+use elbowroom::Size;
 
 use crate::bar::bar;
 use crate::columns::FigureColumns;
 use crate::escape::{escaped, shortened};
-use crate::size::{Sizes, grouped, human};
+use crate::size::{Sizes, grouped};
 use crate::snapshot::{Figures, Kind, Region, Snapshot, title};
 use crate::wrap::{COLUMNS, wrap};
 
@@ -129,7 +130,7 @@ fn rows(regions: &[Region]) -> Vec<Row> {
 
 /// Returns the text with at most `rows_max` rows of regions, in lines of at most `columns`.
 fn text(snapshot: &Snapshot, rows_max: usize, paint: Paint, columns: usize) -> String {
-    let (pid, page) = (snapshot.pid, human(snapshot.page_size_bytes));
+    let (pid, page) = (snapshot.pid, Size(snapshot.page_size_bytes));
     let start = format!("process {pid} ");
     let end = format!(", pages of {page}");
     let room = columns.saturating_sub(start.len() + end.len());
@@ -181,7 +182,9 @@ fn bars(text: &mut String, total: &Figures, columns: usize) {
     }
     if total.reserved_bytes > scale {
         let times = grouped(total.reserved_bytes / scale);
-        let note = format!("▶ The bar of reserved bytes is cut off. At this scale it would be {times} times as long.");
+        let note = format!(
+            "▶ The bar of reserved bytes is cut off. At this scale it would be {times} times as long."
+        );
         for line in wrap(&note, columns) {
             let _ = writeln!(text, "{line}");
         }

@@ -6,7 +6,7 @@ use elbowroom::{Backend, Growth, Region, RegionBuilder, Verdict, page_size};
 use elbowroom_measure::{Pages, UpFront};
 use serde::{Deserialize, Serialize};
 
-use crate::size::human;
+use crate::size::Size;
 
 /// A way in which memory becomes committed and resident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,7 +69,7 @@ impl Mechanism {
 
     /// Returns the name for programs, and the name for people.
     fn names(self) -> (String, String) {
-        let page = human(page_size() as u64);
+        let page = Size(page_size() as u64);
         let named = |id: &str, name: &str| (id.to_owned(), name.to_owned());
         match self {
             Mechanism::UpFront(Pages::Demand) => {
@@ -87,7 +87,7 @@ impl Mechanism {
             }
             Mechanism::Window(0) => named("page", "on touch, one page a fault"),
             Mechanism::Window(bytes) => {
-                let size = human(bytes as u64);
+                let size = Size(bytes as u64).to_string();
                 let id = format!("window-{}", size.replace(' ', ""));
                 (id, format!("on touch, {size} a fault"))
             }

@@ -3,7 +3,7 @@
 use elbowroom::Budget;
 
 use crate::os;
-use crate::size::human;
+use crate::size::Size;
 
 const DEFAULT_BYTES: usize = 64 << 20;
 const QUICK_BYTES: usize = 8 << 20;
@@ -55,9 +55,9 @@ pub(crate) fn rounded(asked: Option<usize>, taken: usize) -> Option<String> {
     let asked = asked.filter(|&asked| asked != taken)?;
     Some(format!(
         "--size {} is rounded up to {}, a multiple of {}, so that huge pages fit",
-        human(asked as u64),
-        human(taken as u64),
-        human(UNIT_BYTES as u64)
+        Size(asked as u64),
+        Size(taken as u64),
+        Size(UNIT_BYTES as u64)
     ))
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn rounded(asked: Option<usize>, taken: usize) -> Option<String> {
 /// memory. A quarter of the memory is left to other programs. Fails with the reason if nothing can be measured.
 pub(crate) fn size(asked: Option<usize>, is_quick: bool, room: &Room) -> Result<usize, String> {
     let fits = |size: usize| taken_bytes(size) <= room.bytes / 4 * 3;
-    let left = human(room.bytes);
+    let left = Size(room.bytes);
     if let Some(asked) = asked {
         let rounded = asked
             .checked_next_multiple_of(UNIT_BYTES)
@@ -75,7 +75,7 @@ pub(crate) fn size(asked: Option<usize>, is_quick: bool, room: &Room) -> Result<
             _ => Err(format!(
                 "--size {} is too much: {left} is available ({}), and a sample takes a little more than twice \
                  its size. Choose a smaller --size, or leave it out.",
-                human(asked as u64),
+                Size(asked as u64),
                 room.by
             )),
         };
@@ -84,7 +84,7 @@ pub(crate) fn size(asked: Option<usize>, is_quick: bool, room: &Room) -> Result<
     while !fits(size) {
         size /= 2;
         if size < UNIT_BYTES {
-            let needed = human(taken_bytes(UNIT_BYTES) / 3 * 4);
+            let needed = Size(taken_bytes(UNIT_BYTES) / 3 * 4);
             return Err(format!(
                 "there is too little memory: {left} is available ({}), and the smallest measurement needs {needed}. \
                  Raise that limit, or end other programs.",

@@ -8,7 +8,7 @@ use super::mechanism::Mechanism;
 use super::outcome::{Outcome, Row, Table};
 use super::sample::{Manner, Sample};
 use crate::output::{self, Colour, Paint, wrap};
-use crate::size::human;
+use crate::size::Size;
 use elbowroom_map::bar;
 
 /// The width of the text without a terminal.
@@ -22,7 +22,7 @@ const BAR_COLUMNS_MAX: usize = 60;
 
 /// Returns the description of a manner of touching.
 pub(super) fn title(table: &Table, size_bytes: usize) -> String {
-    let (touched, size) = (table.touched_pages, human(size_bytes as u64));
+    let (touched, size) = (table.touched_pages, Size(size_bytes as u64));
     match table.manner {
         Manner::InOrder => {
             format!("in order: each of the {touched} pages of {size}, one write a page")
@@ -35,7 +35,7 @@ pub(super) fn title(table: &Table, size_bytes: usize) -> String {
 
 /// Returns a size in few characters.
 pub(super) fn size(bytes: u64) -> String {
-    let exact = human(bytes);
+    let exact = Size(bytes).to_string();
     match exact.split_once('.') {
         // The decimal of a size such as 227.4 MiB is left out.
         Some((whole, rest)) if whole.len() > 2 => format!("{whole}{}", &rest[1..]),
@@ -176,7 +176,7 @@ pub(super) fn clocks(outcome: &Outcome) -> &'static str {
 
 /// Returns the notes below the tables.
 fn notes(outcome: &Outcome) -> Vec<String> {
-    let page = human(page_size() as u64);
+    let page = Size(page_size() as u64);
     let mut notes = vec![format!(
         "Time to make and touch the memory, {}: the median, and the range of the middle half of the runs. The ratio is \
          relative to the first line, within a round. A page is {page}. Scattered touches leave most pages out, which \
@@ -191,7 +191,7 @@ fn notes(outcome: &Outcome) -> Vec<String> {
         ));
     }
     if outcome.is_smaller {
-        let size = human(outcome.size_bytes as u64);
+        let size = Size(outcome.size_bytes as u64);
         notes.push(format!(
             "Measured with {size}, because there is too little memory for more. `elbowroom doctor` shows the limits."
         ));

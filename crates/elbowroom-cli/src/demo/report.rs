@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Cost, Program, Stop, lock};
 use crate::meter::{Change, human_time, known, nanoseconds};
 use crate::output::{self, line, note};
-use crate::size::{human, human_change};
+use crate::size::{Size, human_change};
 
 impl Program<'_> {
     pub(super) fn summarize(&self) {
@@ -23,7 +23,7 @@ impl Program<'_> {
             note("reserved         nothing");
             return;
         };
-        let size = |bytes: usize| human(bytes as u64);
+        let size = |bytes: usize| Size(bytes as u64).to_string();
         let change = held.since(before);
         let (committed, page) = (stats.committed_bytes, page_size());
         let (pages, page) = (committed / page, size(page));
@@ -35,8 +35,8 @@ impl Program<'_> {
         );
         let charge = format!(
             "system {} before, {} after ({}); this process {}",
-            known(before.system_commit_bytes, human),
-            known(held.system_commit_bytes, human),
+            known(before.system_commit_bytes, Size),
+            known(held.system_commit_bytes, Size),
             known(change.system_commit_growth_bytes, human_change),
             known(change.process_commit_growth_bytes, human_change),
         );

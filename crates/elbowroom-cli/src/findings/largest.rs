@@ -3,7 +3,7 @@
 use elbowroom::Reservation;
 
 use super::finding::{Finding, Level, Section, level_of};
-use crate::size::human;
+use crate::size::Size;
 
 /// The smallest size that is tried.
 const FIRST_BYTES: usize = 1 << 20;
@@ -46,7 +46,7 @@ impl Largest {
 
     pub(super) fn judge(&self) -> Finding {
         let Largest { bytes, bound } = self;
-        let size = human(*bytes as u64);
+        let size = Size(*bytes as u64);
         let what = "largest reservation";
         let finding = Finding::new("largest_reservation", Section::Addresses, what);
         match bound {
@@ -62,7 +62,7 @@ impl Largest {
             ),
             Bound::Costly { resident_bytes } => finding.found(format!("at least {size}"), *bytes).note(format!(
                 "Holding it took {} of memory, as under an emulator, so nothing larger was tried.",
-                human(*resident_bytes)
+                Size(*resident_bytes)
             )),
             _ => finding
                 .found(format!("{size} in one piece"), *bytes)

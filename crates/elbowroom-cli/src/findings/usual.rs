@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::finding::{Finding, Level, MODEST_BYTES, Section};
 use super::largest::Largest;
-use crate::size::human;
+use crate::size::Size;
 
 /// The result of a trial.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,10 +27,10 @@ pub(crate) fn usual(resident_bytes: impl Fn() -> Option<u64>, touch: Trial) -> V
     let granularity = elbowroom::allocation_granularity();
     vec![
         Finding::new("page_size", Section::Addresses, "page size")
-            .found(human(page as u64), page)
+            .found(Size(page as u64).to_string(), page)
             .means("The unit of committing, decommitting and protecting."),
         Finding::new("allocation_granularity", Section::Addresses, "granularity")
-            .found(human(granularity as u64), granularity)
+            .found(Size(granularity as u64).to_string(), granularity)
             .means(if granularity > page {
                 "Reservations start at multiples of this size. Small ones waste the addresses up to the next multiple."
             } else {
@@ -65,7 +65,7 @@ fn commit_on_touch(trial: Trial) -> Finding {
 /// Returns the finding on addresses of this number of bits. Up to `few` they are few.
 pub(crate) fn address_bits(bits: u64, few: u64, means: &str) -> Finding {
     let finding = Finding::new("address_bits", Section::Addresses, "address space");
-    let finding = finding.found(format!("{bits} bits: {}", human(1 << bits)), bits);
+    let finding = finding.found(format!("{bits} bits: {}", Size(1 << bits)), bits);
     if bits <= few {
         return finding.note("Few addresses: large reservations may not fit.");
     }
@@ -90,17 +90,14 @@ pub(crate) fn commit_limit(
     });
     let text = format!(
         "{}, {} committed by all programs",
-        human(limit),
-        human(committed)
+        Size(limit),
+        Size(committed)
     );
     let finding = finding.found(text, value);
     if !is_enforced {
         return finding.note("Not enforced in this mode: no commit fails because of it.");
     }
-    let means = format!(
-        "{} can still be committed before commits fail.",
-        human(left)
-    );
+    let means = format!("{} can still be committed before commits fail.", Size(left));
     match left {
         0 => finding.but(Level::Missing, means, change),
         _ if left < MODEST_BYTES || left < limit / 10 => finding.but(Level::Warning, means, change),
@@ -119,13 +116,13 @@ pub(crate) fn memory(
         return finding.unknown(unknown);
     };
     let mut value = json!({ "total_bytes": total, "available_bytes": available });
-    let mut text = format!("{} available of {}", human(available), human(total));
+    let mut text = format!("{} available of {}", Size(available), Size(total));
     if let Some((swap, free)) = swap {
         value["swap_total_bytes"] = swap.into();
         value["swap_free_bytes"] = free.into();
         text += &match swap {
             0 => ", no swap".to_owned(),
-            _ => format!(", swap {} of {}", human(free), human(swap)),
+            _ => format!(", swap {} of {}", Size(free), Size(swap)),
         };
     }
     finding
@@ -137,7 +134,7 @@ pub(crate) fn memory(
 pub(crate) fn process_budget(budget: &Budget) -> Finding {
     let (bytes, limit) = (budget.limit_bytes() as u64, budget.name());
     let finding = Finding::new("process_budget", Section::Commit, "budget of this process").found(
-        format!("{}, by {limit}", human(bytes)),
+        format!("{}, by {limit}", Size(bytes)),
         json!({ "bytes": bytes, "limit": limit }),
     );
     let means = "The lowest of all limits, which Budget::for_process() sets for regions.";

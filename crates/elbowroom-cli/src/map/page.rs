@@ -3,7 +3,7 @@
 use elbowroom_map::{Figures, Kind, Pages, Region, Row, Snapshot, shortened};
 
 use crate::picture::svg::{MARGIN, Svg, escape, page};
-use crate::size::{Sizes, count, grouped, human};
+use crate::size::{Size, Sizes, count, grouped};
 
 /// The rows of regions in a drawing; the page has all of them in its table.
 const ROWS: usize = 20;
@@ -31,7 +31,7 @@ fn draw(snapshot: &Snapshot, drawn: Option<&Pages<'_>>) -> Svg {
     let subtitle = format!(
         "{}, pages of {}",
         count(snapshot.regions().len() as u64, "region"),
-        human(snapshot.page_size_bytes)
+        Size(snapshot.page_size_bytes)
     );
     let mut svg = Svg::new(Svg::PICTURE_WIDTH, &title(snapshot), &subtitle);
     bars(&mut svg, &snapshot.total());
@@ -40,7 +40,7 @@ fn draw(snapshot: &Snapshot, drawn: Option<&Pages<'_>>) -> Svg {
         let text = format!(
             "{}: {} at {start:x}",
             region.label(|name| shortened(name, 80)),
-            human(end - start)
+            Size(end - start)
         );
         svg.text(MARGIN, svg.y + 10.0, "", &text);
         svg.y += 24.0;
@@ -75,7 +75,9 @@ fn bars(svg: &mut Svg, total: &Figures) {
     }
     if total.reserved_bytes > scale {
         let times = grouped(total.reserved_bytes / scale);
-        let note = format!("The bar of reserved bytes is cut off. At this scale it would be {times} times as long.");
+        let note = format!(
+            "The bar of reserved bytes is cut off. At this scale it would be {times} times as long."
+        );
         svg.text(LEFT, svg.y + 10.0, "small faint", &note);
         svg.y += 16.0;
     }

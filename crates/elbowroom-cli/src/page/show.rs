@@ -8,7 +8,7 @@ use super::number::Number;
 use super::open::{Opened, dtype_of, told};
 use crate::args::{Dtype, PageCat, PageGather, Source};
 use crate::output::{cannot_print, json, print};
-use crate::size::human;
+use crate::size::Size;
 
 /// The indices that are looked up at once.
 const BATCH: usize = 1 << 16;
@@ -75,7 +75,7 @@ fn describe<T: Number>(opened: Opened<'_>, dtype: Option<Dtype>) -> Result<i32, 
     if let Some(dtype) = info.dtype {
         row("type", dtype);
     }
-    row("bytes", format!("{bytes} ({})", human(bytes as u64)));
+    row("bytes", format!("{bytes} ({})", Size(bytes as u64)));
     row("offset", info.offset.to_string());
     if let Some(npy) = &info.npy {
         let axis = if npy.fortran_order { "first" } else { "last" };

@@ -17,7 +17,7 @@ use super::report::{Cost, Percent};
 use crate::args::{Limits, PageSort};
 use crate::os;
 use crate::output::{json, print};
-use crate::size::human;
+use crate::size::Size;
 
 /// The bytes that are copied between two checks for signals.
 const PIECE_BYTES: u64 = 64 << 20;
@@ -178,7 +178,7 @@ fn shares(limits: &Limits) -> Result<(usize, usize), String> {
     if pages > limit / 2 {
         return Err(format!(
             "a sort takes at least two pages; make --resident at least {}",
-            human(page as u64 * 2)
+            Size(page as u64 * 2)
         ));
     }
     Ok((pages, limit - pages))
@@ -204,8 +204,8 @@ fn has_room(path: &Path, needed: u64) -> Result<(), String> {
         Some(free) if free < needed => Err(format!(
             "cannot sort {}: it takes {} beside it for a while, and the disk has {} free",
             path.display(),
-            human(needed),
-            human(free)
+            Size(needed),
+            Size(free)
         )),
         _ => Ok(()),
     }

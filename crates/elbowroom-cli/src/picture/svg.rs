@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use elbowroom_map::{Picture, Run, State, is_hidden};
 
-use crate::size::{Sizes, count, human};
+use crate::size::{Size, Sizes, count};
 
 const STYLE: &str = "\
 text{font:13px system-ui,-apple-system,'Segoe UI','DejaVu Sans',sans-serif;fill:#1b1f24}\
@@ -165,12 +165,12 @@ impl Svg {
             self.key(left + 170.0 * at as f64, state.word(), &text);
         }
         self.y += 34.0;
-        let page = human(picture.page_size_bytes);
+        let page = Size(picture.page_size_bytes);
         let text = match picture.pages_per_cell {
             1 => format!("a cell is a page of {page}"),
             pages => format!(
                 "a cell is {}: {} of {page}, filled where its pages are more than reserved",
-                human(picture.cell_bytes()),
+                Size(picture.cell_bytes()),
                 count(pages, "page")
             ),
         };

@@ -6,7 +6,7 @@ use elbowroom_map::Run;
 
 use super::round_step;
 use super::svg::{MARGIN, Svg, page};
-use crate::size::{Sizes, count, human};
+use crate::size::{Size, Sizes, count};
 
 /// The data of the drawing.
 pub(crate) struct Trace {
@@ -35,8 +35,8 @@ impl Trace {
         let refused = refused.map(|why| format!("; then one was refused: {why}"));
         let subtitle = format!(
             "{} reserved, {} committed by {}{}",
-            human(self.reserved_bytes),
-            human(committed),
+            Size(self.reserved_bytes),
+            Size(committed),
             count(faults as u64, "page fault"),
             refused.unwrap_or_default()
         );
@@ -221,8 +221,8 @@ mod tests {
     fn labels_stand_at_their_lines_in_their_colours() {
         for (faults, reserved) in [(80, 80), (79, 80), (40, 80), (1, 1 << 30)] {
             let svg = trace(faults, reserved * 4096, None).svg();
-            let committed = text_at(&svg, &format!("committed {}", human(faults * 4096)));
-            let reserved = text_at(&svg, &format!("reserved {}", human(reserved * 4096)));
+            let committed = text_at(&svg, &format!("committed {}", Size(faults * 4096)));
+            let reserved = text_at(&svg, &format!("reserved {}", Size(reserved * 4096)));
             assert_eq!([committed.1, reserved.1], ["l-committed", "l-reserved"]);
             assert!(committed.0 - reserved.0 >= 18.0, "{svg}");
             let (line, _) = svg.split_once("\" class=\"line s-committed\"").unwrap();

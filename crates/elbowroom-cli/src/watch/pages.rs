@@ -10,7 +10,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
 use super::ink::Ink;
-use crate::size::{count, grouped, human};
+use crate::size::{Size, count, grouped};
 
 /// The columns to the left of the cells, at least: the number of a page may need more.
 const LABEL: u16 = 8;
@@ -142,7 +142,7 @@ impl Widget for Pages<'_> {
             );
         }
 
-        let page = human(self.page_size_bytes);
+        let page = Size(self.page_size_bytes);
         let unit = match scale {
             1 => format!(" a cell: a page of {page} "),
             pages => format!(" a cell: {} of {page} ", count(pages, "page")),

@@ -21,7 +21,7 @@ use super::pages::{Pages, Strip, listed};
 use super::scene::{Frame, Scene, View};
 use super::screen;
 use crate::output;
-use crate::size::{Sizes, count, human};
+use crate::size::{Size, Sizes, count};
 
 const INTERVAL: Duration = Duration::from_millis(500);
 
@@ -221,8 +221,10 @@ impl Process {
 
     fn draw_sums(&self, ink: Ink, area: Rect, buffer: &mut Buffer) {
         let total = &self.seen.total;
-        let resident = total.resident_bytes.map_or("?".to_owned(), human);
-        let (reserved, committed) = (human(total.reserved_bytes), human(total.committed_bytes));
+        let resident = total
+            .resident_bytes
+            .map_or("?".to_owned(), |bytes| Size(bytes).to_string());
+        let (reserved, committed) = (Size(total.reserved_bytes), Size(total.committed_bytes));
         let text = format!("reserved {reserved}, committed {committed}, resident {resident}  ");
         let length = Constraint::Length(text.len() as u16);
         let [sums, sparks] = Layout::horizontal([length, Constraint::Min(0)]).areas(area);
@@ -240,7 +242,7 @@ impl Process {
             _ => &[],
         };
         let title = region.map_or("no region".to_owned(), |region| {
-            let size = human(region.end - region.start);
+            let size = Size(region.end - region.start);
             format!("{}, {size} at {:x}", region.label(escaped), region.start)
         });
         let knows_resident = region.is_some_and(|region| region.figures.resident_bytes.is_some());

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::isolate::{Failure, Probe, isolated};
 use super::signals::{self, Disposition, FAULT_SIGNALS, Limited};
 use crate::findings::{Finding, Level, Section, Trial, level_of, usual};
-use crate::size::human;
+use crate::size::Size;
 
 /// The resource limits that are looked at: the resource; the id and the name of the finding; what the limit means; and
 /// where it matters how much is left, what can be done with it and how it is raised.
@@ -116,7 +116,7 @@ fn alternate_stack(bytes: Option<u64>, frame: u64, fault: u64, frame_max: u64) -
             .found("none", Value::Null)
             .note("The handler runs on the thread's own stack. It cannot run if that stack has overflowed.");
     };
-    let text = format!("{}, of which a fault takes {}", human(bytes), human(fault));
+    let text = format!("{}, of which a fault takes {}", Size(bytes), Size(fault));
     let value = json!({
         "bytes": bytes, "signal_frame_bytes": frame, "signal_frame_max_bytes": frame_max, "fault_bytes": fault,
     });
@@ -129,7 +129,7 @@ fn alternate_stack(bytes: Option<u64>, frame: u64, fault: u64, frame_max: u64) -
         let all = format!(
             "In a thread that uses all registers of the processor (AMX, say) a fault takes up to {}, and the \
              handler would overflow it.",
-            human(fault_max)
+            Size(fault_max)
         );
         return finding.but(Level::Note, all, change);
     }
@@ -172,13 +172,16 @@ fn trial(probe: Probe) -> Trial {
 fn limit(check: &LimitCheck, limit: Option<u64>, used: Option<u64>) -> Finding {
     let (_, id, what, means, room) = *check;
     let value = json!({ "limit_bytes": limit, "used_bytes": used });
-    let used_text = used.map_or_else(String::new, |used| format!(", {} used", human(used)));
-    let text = limit.map_or_else(|| "no limit".to_owned(), |limit| human(limit) + &used_text);
+    let used_text = used.map_or_else(String::new, |used| format!(", {} used", Size(used)));
+    let text = limit.map_or_else(
+        || "no limit".to_owned(),
+        |limit| format!("{}{used_text}", Size(limit)),
+    );
     let finding = Finding::new(id, Section::Limits, what).found(text, value);
     match (limit, room) {
         (Some(limit), Some([done, change])) => {
             let left = limit.saturating_sub(used.unwrap_or(0));
-            let means = format!("{means} {} can still be {done}.", human(left));
+            let means = format!("{means} {} can still be {done}.", Size(left));
             finding.but(level_of(left), means, change)
         }
         _ => finding.means(means),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::probe::{self, JobLimits, Privilege};
 use super::usage::system_memory;
 use crate::findings::{self, Finding, Level, Report, Section, level_of};
-use crate::size::human;
+use crate::size::Size;
 
 pub(crate) fn examine() -> Report {
     let memory = system_memory();
@@ -76,7 +76,7 @@ fn job(limits: Option<JobLimits>) -> Finding {
     ];
     let limits: Vec<String> = limits
         .iter()
-        .filter_map(|&(bytes, whose)| Some(format!("{} for {whose}", human(bytes?))))
+        .filter_map(|&(bytes, whose)| Some(format!("{} for {whose}", Size(bytes?))))
         .collect();
     let Some(tightest) = process_bytes.into_iter().chain(job_bytes).min() else {
         return finding
@@ -116,7 +116,7 @@ fn large_pages(bytes: u64, privilege: Privilege, error: Option<String>) -> Findi
         "bytes": bytes, "privilege_held": privilege != Privilege::Absent,
         "privilege_enabled": privilege == Privilege::Enabled, "error": error,
     });
-    let finding = finding.found(format!("{}, {}", human(bytes), privilege.word()), value);
+    let finding = finding.found(format!("{}, {}", Size(bytes), privilege.word()), value);
     match (privilege, error) {
         (Privilege::Absent, _) => finding.note(
             "They need the right \"Lock pages in memory\" (SeLockMemoryPrivilege). Regions do not use them: they \

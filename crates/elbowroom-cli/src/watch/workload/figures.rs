@@ -9,7 +9,7 @@ use ratatui::widgets::{Padding, Paragraph, Widget};
 
 use super::look::Latency;
 use super::model::Model;
-use crate::size::{count, grouped, human};
+use crate::size::{Size, count, grouped};
 use crate::watch::ink::{BOLD, Ink};
 
 /// A figure on a line: text, or a part of a whole, which has a bar with the colour of a state.
@@ -35,9 +35,9 @@ pub(super) fn figures(model: &Model) -> (&'static str, Vec<(String, Figure)>) {
             Part(array.resident_bytes, limit, State::Resident),
         );
         add("dirty", Part(array.dirty_bytes, limit, State::Committed));
-        add("in flight", Text(human(array.in_flight_bytes)));
-        add("read", Text(human(array.read_bytes)));
-        add("written", Text(human(array.written_bytes)));
+        add("in flight", Text(Size(array.in_flight_bytes).to_string()));
+        add("read", Text(Size(array.read_bytes).to_string()));
+        add("written", Text(Size(array.written_bytes).to_string()));
         add("evictions", Text(grouped(array.evictions)));
         add("hits", Text(grouped(array.hits)));
         add("misses", changing);
@@ -72,7 +72,7 @@ pub(super) fn figures(model: &Model) -> (&'static str, Vec<(String, Figure)>) {
 
 /// Returns a text such as `60 of 320 KiB`.
 pub(super) fn part_of(part: u64, whole: u64) -> String {
-    let (part, whole) = (human(part), human(whole));
+    let [part, whole] = [part, whole].map(|bytes| Size(bytes).to_string());
     match (part.split_once(' '), whole.split_once(' ')) {
         (Some((number, unit)), Some((_, of))) if unit == of => format!("{number} of {whole}"),
         _ => format!("{part} of {whole}"),

@@ -7,7 +7,7 @@ use elbowroom::fault::{Event, Outcome};
 
 use super::look::{Ended, Look};
 use super::settings::Settings;
-use crate::size::{count, human};
+use crate::size::{Size, count};
 
 /// The interval between points of the rate's history.
 const SAMPLE: Duration = Duration::from_millis(250);
@@ -144,7 +144,7 @@ impl Model {
         let work = [array.read_bytes, array.written_bytes, array.evictions];
         let [read, written, evictions] = std::array::from_fn(|at| work[at] - self.work[at]);
         if work != self.work {
-            let (read, written) = (human(read), human(written));
+            let (read, written) = (Size(read), Size(written));
             let evicted = count(evictions, "page");
             let text = format!("{read} read, {written} written, {evicted} evicted");
             let since = now.saturating_duration_since(self.began);

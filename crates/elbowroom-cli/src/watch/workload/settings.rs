@@ -5,7 +5,7 @@ use elbowroom::{Backend, Growth};
 
 use super::paged;
 use crate::args::{Means, Workload};
-use crate::size::{count, human};
+use crate::size::{Size, count};
 
 /// A workload, and how its regions are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Settings {
     pub(super) fn limit_text(self) -> String {
         match (self.workload, self.limit) {
             (Workload::Paged, parts) => {
-                format!("resident limit {}", human((paged::LIMIT / parts) as u64))
+                format!("resident limit {}", Size((paged::LIMIT / parts) as u64))
             }
             (_, 1) => "no commit limit".to_owned(),
             (_, 2) => "commit limit half of it".to_owned(),

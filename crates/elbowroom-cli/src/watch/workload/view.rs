@@ -7,7 +7,7 @@ use ratatui::widgets::{Padding, Paragraph, Widget};
 
 use super::figures::{draw_figures, draw_latencies, figures, latencies_width};
 use super::model::{Entry, Fault, Model};
-use crate::size::{count, grouped, human};
+use crate::size::{Size, count, grouped};
 use crate::watch::ink::{BOLD, Ink};
 use crate::watch::pages::{Pages, Strip, listed};
 use crate::watch::scene::{Frame, View};
@@ -96,7 +96,7 @@ impl Model {
         let limit = self.settings.limit_text();
         match (&self.look.array, self.look.regions.first()) {
             (Some(array), _) => {
-                let (file, page) = (human(array.bytes), human(array.page_bytes));
+                let (file, page) = (Size(array.bytes), Size(array.page_bytes));
                 format!("{limit} of a file of {file}, pages of {page}{speed}")
             }
             (None, region) => {
@@ -109,13 +109,13 @@ impl Model {
 
     fn draw_pages(&self, ink: Ink, area: Rect, buffer: &mut Buffer) {
         let look = &self.look;
-        let reserved = human(look.sum(|region| region.reserved_bytes));
+        let reserved = Size(look.sum(|region| region.reserved_bytes));
         let (mut strips, mut page_size_bytes) = (Vec::new(), elbowroom::page_size() as u64);
         let (title, listed) = match (&look.array, &look.regions[..]) {
             (Some(array), _) => {
                 page_size_bytes = array.page_bytes;
                 strips.push(Strip::new(&array.pages));
-                let title = format!("array, {} reserved", human(array.bytes));
+                let title = format!("array, {} reserved", Size(array.bytes));
                 (title, &[State::Reserved, State::Resident][..])
             }
             (None, regions) => {

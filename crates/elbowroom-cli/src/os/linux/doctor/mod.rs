@@ -11,7 +11,7 @@ use super::probe;
 use crate::findings::{self, Finding, Level, Report, Section, level_of};
 use crate::os::unix::doctor;
 use crate::os::unix::signals::system;
-use crate::size::human;
+use crate::size::Size;
 use elbowroom_measure::proc::{chosen, field, field_bytes, number, text};
 use kernel::OFFERS;
 
@@ -138,8 +138,7 @@ fn cgroups(limits: &[SystemLimit]) -> Finding {
             .means("No control group limits memory.");
     };
     let file = tightest.file.as_deref().unwrap_or(Path::new(tightest.name));
-    let [limit, used] =
-        [tightest.limit_bytes, tightest.used_bytes].map(|bytes| human(bytes as u64));
+    let [limit, used] = [tightest.limit_bytes, tightest.used_bytes].map(|bytes| Size(bytes as u64));
     let text = format!("{limit}, {used} used ({})", file.display());
     let past = if tightest.is_hard {
         "ends a process of the group"
@@ -275,7 +274,7 @@ fn huge_page_pool(meminfo: &Meminfo) -> Finding {
     let [total, free, size] = ["HugePages_Total", "HugePages_Free", "Hugepagesize"]
         .map(|name| meminfo.get(name).unwrap_or(0));
     let value = json!({ "pages": total, "free_pages": free, "page_size_bytes": size });
-    let text = format!("{total} pages of {}, {free} free", human(size));
+    let text = format!("{total} pages of {}, {free} free", Size(size));
     finding
         .found(text, value)
         .means("Memory that is reserved for MAP_HUGETLB. Regions do not use it.")
