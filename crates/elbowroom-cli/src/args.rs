@@ -284,7 +284,7 @@ pub(crate) struct Watch {
     #[arg(long, value_enum, default_value = "seed")]
     pub(crate) workload: Workload,
 
-    /// The way in which the workload's regions commit pages
+    /// Backend of the workload's regions
     #[arg(long = "backend", value_enum, default_value = "protection")]
     pub(crate) means: Means,
 
