@@ -27,7 +27,7 @@ fn the_limit_holds_for_the_process() {
     }
     let output = Command::new(std::env::current_exe().unwrap())
         .args([
-            "linux::in_a_small_control_group",
+            "all::linux::in_a_small_control_group",
             "--exact",
             "--ignored",
             "--nocapture",
@@ -248,7 +248,7 @@ fn a_kill_during_write_back_leaves_pages_old_or_new() {
     File::create(&file).unwrap().set_len(8 << 20).unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([
-            "linux::writes_until_it_is_killed",
+            "all::linux::writes_until_it_is_killed",
             "--exact",
             "--ignored",
             "--nocapture",

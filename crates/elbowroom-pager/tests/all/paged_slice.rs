@@ -210,7 +210,7 @@ fn a_failure_of_the_store_is_reported_and_ends_the_process() {
     }
     let output = Command::new(std::env::current_exe().unwrap())
         .args([
-            "paged_slice::a_failure_alone",
+            "all::paged_slice::a_failure_alone",
             "--exact",
             "--ignored",
             "--nocapture",
