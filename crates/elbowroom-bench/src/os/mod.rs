@@ -17,36 +17,39 @@
 
 pub(crate) mod bare_access;
 mod bare_handler;
+#[cfg(target_os = "linux")]
+mod bare_userfault;
 mod control_group;
 #[cfg(target_os = "linux")]
 mod global;
-
 #[cfg(target_os = "linux")]
-mod bare_userfault;
-#[cfg(target_os = "linux")]
-mod linux;
-#[cfg(not(target_os = "linux"))]
-#[path = "not_linux.rs"]
 mod linux;
 mod mapped;
+#[cfg(not(target_os = "linux"))]
+mod not_linux;
+#[cfg(not(unix))]
+mod not_unix;
 #[cfg(target_os = "linux")]
 mod page_cache;
 #[cfg(unix)]
-mod unix;
-#[cfg(not(unix))]
-#[path = "other.rs"]
 mod unix;
 
 pub(crate) use bare_handler::BareHandler;
 #[cfg(target_os = "linux")]
 pub(crate) use bare_userfault::BareUserfault;
 pub(crate) use control_group::ControlGroup;
-#[cfg(not(target_os = "linux"))]
-pub(crate) use linux::{BareUserfault, evict, is_in_memory};
+#[cfg(target_os = "linux")]
 pub(crate) use linux::{HAS_MIMALLOC, MemoryGauge, PipeManaged, load, machine, memory};
 pub(crate) use mapped::{Advice, map, map_mut};
+#[cfg(not(target_os = "linux"))]
+pub(crate) use not_linux::{
+    BareUserfault, HAS_MIMALLOC, MemoryGauge, PipeManaged, evict, is_in_memory, load, machine, memory,
+};
+#[cfg(not(unix))]
+pub(crate) use not_unix::{Block, children_cpu_time, read_exact_at, reserve_and_release};
 #[cfg(target_os = "linux")]
 pub(crate) use page_cache::{evict, is_in_memory};
+#[cfg(unix)]
 pub(crate) use unix::{Block, children_cpu_time, read_exact_at, reserve_and_release};
 
 /// The variable that chooses a child's global allocator.
