@@ -6,7 +6,6 @@
 //! - `Block`: memory committed up front by the system, without this library.
 //! - `bare_access`: a store and a load that are opaque to the compiler.
 //! - `reserve_and_release(len)`: the bare system calls of a reservation.
-//! - `ControlGroup`: a limit on the memory of this process and on its page cache.
 //! - `evict(file)`: takes a file out of the page cache. `is_in_memory(file)`: whether its file system is in memory.
 //! - `map(path, advice)`, `map_mut(path)`: a mapped file. `read_exact_at(file, buffer, offset)`: a positional read.
 //! - `children_cpu_time()`: the processor time of the child processes that have ended.
@@ -19,7 +18,6 @@ pub(crate) mod bare_access;
 mod bare_handler;
 #[cfg(target_os = "linux")]
 mod bare_userfault;
-mod control_group;
 #[cfg(target_os = "linux")]
 mod global;
 #[cfg(target_os = "linux")]
@@ -37,7 +35,6 @@ mod unix;
 pub(crate) use bare_handler::BareHandler;
 #[cfg(target_os = "linux")]
 pub(crate) use bare_userfault::BareUserfault;
-pub(crate) use control_group::ControlGroup;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{HAS_MIMALLOC, MemoryGauge, PipeManaged, load, machine, memory};
 pub(crate) use mapped::{Advice, map, map_mut};

@@ -84,15 +84,9 @@ fn an_array_behaves_like_its_model_where_accessible_pages_are_counted() {
 #[ignore = "run by the_limit_holds_for_the_process in a process of its own"]
 fn in_a_small_control_group() {
     const THREADS: usize = 8;
-    let group = ControlGroup::enter(LIMIT + OTHER);
-    println!(
-        "control group: {}",
-        if group.is_some() {
-            "yes"
-        } else {
-            "none can be made here"
-        }
-    );
+    let name = format!("elbowroom-pager-{}", std::process::id());
+    let group = ControlGroup::enter(&name, LIMIT + OTHER);
+    println!("control group: {group:?}");
     let seconds = std::env::var("ELBOWROOM_PAGER_SECONDS");
     let seconds = seconds.map_or(2, |seconds| seconds.parse().unwrap());
     let end = Instant::now() + Duration::from_secs(seconds);

@@ -246,9 +246,9 @@ fn with_a_tight_limit() {
             set(libc::RLIMIT_DATA, limit);
             None
         }
-        _ => match ControlGroup::enter(limit) {
-            Some(group) => Some(group),
-            None => return,
+        _ => match ControlGroup::enter(&format!("elbowroom-{}", std::process::id()), limit) {
+            Ok(group) => Some(group),
+            Err(why) => return println!("no control group can be made: {why}"),
         },
     };
     if group.is_some() {

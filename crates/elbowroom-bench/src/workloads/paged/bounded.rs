@@ -7,9 +7,10 @@ use std::rc::Rc;
 
 use elbowroom_measure::{nanoseconds, timed};
 use elbowroom_pager::PagedArray;
+use elbowroom_testing::ControlGroup;
 
 use super::data;
-use crate::os::{self, ControlGroup};
+use crate::os;
 use crate::plan::{Contender, Scale};
 use crate::sample::{Extra, Sample, Traffic};
 
