@@ -1,12 +1,14 @@
 //! Helpers that tests and benchmarks share.
 
 mod control_group;
+mod terminal;
 
 use std::env;
 use std::ffi::OsStr;
 use std::process::Command;
 
 pub use control_group::ControlGroup;
+pub use terminal::Terminal;
 
 /// Returns the words of ELBOWROOM_TEST_RUNNER: the emulator that programs for this platform need.
 fn runner() -> Vec<String> {

@@ -8,9 +8,6 @@ mod pages;
 mod process;
 mod scene;
 mod screen;
-#[cfg(test)]
-#[path = "../../tests/common/terminal.rs"]
-mod terminal;
 mod workload;
 
 use std::path::Path;

@@ -156,12 +156,12 @@ fn show_all(
 mod tests {
     //! A panic in a real terminal: of this test program, run again in tmux.
 
+    use elbowroom_testing::Terminal;
     use ratatui::buffer::Buffer;
     use ratatui::layout::Rect;
     use ratatui::text::Line;
     use ratatui::widgets::{Paragraph, Widget};
 
-    use super::super::terminal::Terminal;
     use super::*;
     use crate::watch::scene::{Frame, View};
 

@@ -234,7 +234,7 @@ mod in_a_terminal {
 
     use super::*;
     use crate::common::elbowroom;
-    use crate::common::terminal::Terminal;
+    use elbowroom_testing::Terminal;
     use std::thread::sleep;
     use std::time::Duration;
 

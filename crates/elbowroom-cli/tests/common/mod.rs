@@ -1,8 +1,5 @@
 //! Running the command, here or under an emulator.
 
-#[cfg(unix)]
-pub(crate) mod terminal;
-
 pub(crate) mod files;
 
 use std::process::{Command, Output};

@@ -1,17 +1,16 @@
 //! A real terminal: tmux.
 
-#![allow(dead_code, reason = "the tests of the command itself use a part of it")]
-
 use std::env;
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// A terminal that runs a shell command. It has a separate server, which ends with it.
-pub(crate) struct Terminal {
+#[derive(Debug)]
+pub struct Terminal {
     socket: String,
     /// The file for the command's exit status.
     status: PathBuf,
@@ -21,14 +20,14 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 
 impl Terminal {
     /// Starts a shell command in a terminal. Returns `None` with a message if there is no tmux.
-    pub(crate) fn new(columns: u16, rows: u16, command: &str) -> Option<Terminal> {
+    pub fn new(columns: u16, rows: u16, command: &str) -> Option<Terminal> {
         if Command::new("tmux").arg("-V").output().is_err() {
             eprintln!("skipped: there is no tmux");
             return None;
         }
         let socket = format!(
             "elbowroom-{}-{}",
-            std::process::id(),
+            process::id(),
             NEXT.fetch_add(1, Ordering::Relaxed)
         );
         let status = env::temp_dir().join(&socket);
@@ -57,7 +56,8 @@ impl Terminal {
         Some(terminal)
     }
 
-    pub(crate) fn tmux(&self, args: &[&str]) -> String {
+    /// Runs a command of tmux, and returns its output.
+    pub fn tmux(&self, args: &[&str]) -> String {
         let output = Command::new("tmux")
             .args(["-L", &self.socket])
             .args(args)
@@ -67,16 +67,18 @@ impl Terminal {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    pub(crate) fn screen(&self) -> String {
+    /// Returns the text on the screen.
+    pub fn screen(&self) -> String {
         self.tmux(&["capture-pane", "-p"])
     }
 
-    pub(crate) fn keys(&self, keys: &[&str]) {
+    /// Presses keys, by the names that tmux has for them.
+    pub fn keys(&self, keys: &[&str]) {
         self.tmux(&[&["send-keys"], keys].concat());
     }
 
     /// Waits until the screen satisfies a condition, and returns it.
-    pub(crate) fn wait(&self, what: &str, is_so: impl Fn(&str) -> bool) -> String {
+    pub fn wait(&self, what: &str, is_so: impl Fn(&str) -> bool) -> String {
         let began = Instant::now();
         loop {
             let screen = self.screen();
@@ -91,8 +93,8 @@ impl Terminal {
         }
     }
 
-    /// Waits for the end, checks that the terminal is restored, and returns the exit status.
-    pub(crate) fn end(&self) -> i32 {
+    /// Waits for the end, checks that the terminal is restored after `elbowroom watch`, and returns the exit status.
+    pub fn end(&self) -> i32 {
         self.wait("over, with the screen as it was", |screen| {
             screen.starts_with("before\n")
                 && screen.contains("after")
@@ -123,7 +125,8 @@ impl Terminal {
             .unwrap()
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    /// Returns the process of the shell command.
+    pub fn pid(&self) -> u32 {
         let shell = self.tmux(&["display-message", "-p", "#{pane_pid}"]);
         let children = Command::new("pgrep")
             .args(["-P", shell.trim()])
