@@ -7,6 +7,9 @@
 
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+#[cfg(all(test, loom))]
+mod models;
+
 struct Slot<const WORDS: usize> {
     turn: AtomicUsize,
     // Invariant: accessed only by the thread that has claimed the slot's position, until it passes the turn on.
@@ -102,57 +105,6 @@ impl<const WORDS: usize> Ring<WORDS> {
     /// Returns the number of lost events.
     pub(super) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
-    }
-}
-
-#[cfg(all(test, loom))]
-mod models {
-    use loom::sync::Arc;
-    use loom::thread;
-
-    use super::Ring;
-
-    #[test]
-    fn every_event_comes_out_whole_and_once() {
-        loom::model(|| {
-            let ring = Arc::new(Ring::<2>::new(2));
-            let writers: Vec<_> = [1, 2]
-                .into_iter()
-                .map(|value| {
-                    let ring = Arc::clone(&ring);
-                    thread::spawn(move || ring.push(&[value, value]))
-                })
-                .collect();
-            let mut seen = Vec::new();
-            seen.extend(ring.pop());
-            writers
-                .into_iter()
-                .for_each(|writer| writer.join().unwrap());
-            seen.extend(std::iter::from_fn(|| ring.pop()));
-            seen.sort_unstable();
-            assert_eq!(seen, [[1, 1], [2, 2]]);
-            assert_eq!(ring.lost(), 0);
-        });
-    }
-
-    #[test]
-    fn a_slot_is_used_again_only_when_it_has_been_read() {
-        loom::model(|| {
-            let ring = Arc::new(Ring::<2>::new(2));
-            ring.push(&[1, 1]);
-            ring.push(&[2, 2]);
-            let writer = {
-                let ring = Arc::clone(&ring);
-                thread::spawn(move || ring.push(&[3, 3]))
-            };
-            assert_eq!(ring.pop(), Some([1, 1]));
-            writer.join().unwrap();
-            assert_eq!(ring.pop(), Some([2, 2]));
-            match ring.pop() {
-                Some(event) => assert_eq!((event, ring.lost()), ([3, 3], 0)),
-                None => assert_eq!(ring.lost(), 1),
-            }
-        });
     }
 }
 
