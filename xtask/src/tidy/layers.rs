@@ -8,11 +8,13 @@
 
 use std::collections::BTreeMap;
 use std::iter::successors;
+use std::mem;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use petgraph::algo::tarjan_scc;
 use petgraph::graphmap::DiGraphMap;
+use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 use syn::{Ident, UseTree};
 
@@ -158,6 +160,30 @@ impl Uses<'_> {
             UseTree::Group(group) => group.items.iter().for_each(|tree| self.tree(before, tree)),
         }
     }
+
+    /// Records the paths in the tokens of a macro.
+    fn tokens(&mut self, tokens: TokenStream) {
+        let (mut path, mut start) = (String::new(), 0);
+        for token in tokens.into_iter().map(Some).chain([None]) {
+            match token {
+                Some(TokenTree::Ident(name)) if path.ends_with("::") => path += &name.to_string(),
+                Some(TokenTree::Punct(mark)) if mark.as_char() == ':' => path.push(':'),
+                token => {
+                    // The path ends here, if there is one. It may end with `::`, before generic arguments.
+                    let ended = mem::take(&mut path);
+                    let ended = ended.trim_matches(':');
+                    if ended.contains("::") {
+                        self.note(start, ended);
+                    }
+                    match token {
+                        Some(TokenTree::Group(group)) => self.tokens(group.stream()),
+                        Some(TokenTree::Ident(name)) => (path, start) = (name.to_string(), line(&name)),
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
 }
 
 fn line(name: &Ident) -> usize {
@@ -178,21 +204,33 @@ impl<'ast> Visit<'ast> for Uses<'_> {
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
         if item.content.is_some() && !is_test(&item.attrs) {
             let inside = format!("{}::{}", self.module, item.ident);
-            let outside = std::mem::replace(&mut self.module, inside);
+            let outside = mem::replace(&mut self.module, inside);
             visit::visit_item_mod(self, item);
             self.module = outside;
         }
     }
 
     fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
-        // A re-export is not a use.
-        if matches!(item.vis, syn::Visibility::Inherited) && !is_test(&item.attrs) {
-            self.tree("", &item.tree);
+        if is_test(&item.attrs) {
+            return;
+        }
+        let before = self.found.len();
+        self.tree("", &item.tree);
+        if !matches!(item.vis, syn::Visibility::Inherited) {
+            // A re-export of the module's own parts is not a use: they may use the module.
+            let own = format!("{}::", self.module);
+            let used = self.found.split_off(before).into_iter();
+            self.found.extend(used.filter(|(_, path)| !path.starts_with(&own)));
         }
     }
 
     fn visit_visibility(&mut self, _: &'ast syn::Visibility) {
         // `pub(super)` is not a use.
+    }
+
+    fn visit_macro(&mut self, call: &'ast syn::Macro) {
+        self.tokens(call.tokens.clone());
+        visit::visit_macro(self, call);
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
@@ -247,6 +285,30 @@ mod tests {
             "a/src/mid.rs:2: `mid` is a layer below `top`, which it uses",
             "a/src/other.rs:1: module `other` is in no layer of ARCHITECTURE.md",
             "a/src/high/a.rs:1: files use each other in a circle: high::a, high::b",
+        ];
+        assert_eq!(findings(&files), expected);
+    }
+
+    #[test]
+    fn paths_in_macros_and_re_exports_are_found() {
+        let files = [
+            (
+                "a/src/low.rs",
+                "fn f() {\n    m!(\"{}\", [crate::mid::g::<u8>(self.a)]);\n}",
+            ),
+            (
+                "a/src/mid/mod.rs",
+                "mod part;\npub use part::P;\npub(crate) use crate::top::T;",
+            ),
+            (
+                "a/src/mid/part.rs",
+                "m! { \"crate::top\" a: crate::low::A, self::f }\nm!(super::super::high);",
+            ),
+        ];
+        let expected = [
+            "a/src/low.rs:2: `low` is a layer below `mid`, which it uses",
+            "a/src/mid/mod.rs:3: `mid` is a layer below `top`, which it uses",
+            "a/src/mid/part.rs:2: `mid` is a layer below `high`, which it uses",
         ];
         assert_eq!(findings(&files), expected);
     }

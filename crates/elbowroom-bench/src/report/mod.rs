@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-pub(crate) use tables::{goals, section, size};
+pub(crate) use tables::{goals, section};
 
 use self::plot::Plot;
 use self::record::Record;

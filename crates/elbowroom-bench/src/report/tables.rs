@@ -39,7 +39,7 @@ fn version(name: &str) -> Option<&'static str> {
 }
 
 /// Returns a size in a unit that people read easily.
-pub(crate) fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     Size(bytes).to_string()
 }
 

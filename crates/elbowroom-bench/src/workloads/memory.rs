@@ -5,7 +5,7 @@
     reason = "touches a region through a plain pointer, as programs do"
 )]
 
-use elbowroom::{Region, ReservedVec};
+use elbowroom::{Region, ReservedVec, Size};
 
 use super::vectors::{VEC, VIRTUAL_BUFFER};
 use crate::plan::{Comparison, Contender, Scale};
@@ -89,7 +89,7 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
         let words = count(bytes) * bytes / size_of::<u64>();
         let title = format!(
             "{} of u64 kept in each of {}",
-            crate::report::size(bytes as u64),
+            Size(bytes as u64),
             count(bytes)
         );
         Comparison::new(name, title, (words, "word"), contenders)

@@ -7,7 +7,7 @@
 
 use std::hint::black_box;
 
-use elbowroom::{Backend, Growth, Region, RegionBuilder, page_size};
+use elbowroom::{Backend, Growth, Region, RegionBuilder, Size, page_size};
 use elbowroom_measure::{Pages, shuffled};
 
 use super::OURS;
@@ -287,7 +287,7 @@ pub(crate) fn comparisons(scale: Scale) -> Vec<Comparison> {
 fn fill(name: &'static str, len: usize, manner: Manner, how: &str) -> Comparison {
     let title = format!(
         "{} of memory touched in order, {how}, from nothing",
-        crate::report::size(len as u64)
+        Size(len as u64)
     );
     let contenders = vec![
         region(OURS, manner, len, |builder| builder),
