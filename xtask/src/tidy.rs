@@ -17,6 +17,8 @@ use crate::workspace::root;
 /// Folders of git, cargo and cargo-fuzz.
 const NOT_OURS: [&str; 5] = ["target", ".git", "corpus", "artifacts", "coverage"];
 const LINE_MAX: usize = 120;
+/// The lines of a file without its tests, which come last.
+const LINES_MAX: usize = 499;
 
 /// Checks the whole workspace, prints the findings, and fails if there are any.
 pub(crate) fn check() -> Result<()> {
@@ -66,8 +68,8 @@ fn finding(path: &Path, line: usize, message: impl std::fmt::Display) -> String 
     format!("{}:{line}: {message}", path.display())
 }
 
-/// Checks the length of comments and strings, which rustfmt does not, and that each file of a package starts with
-/// documentation, which `missing_docs` requires only of public modules.
+/// Checks the length of comments and strings, which rustfmt does not, the length of each file of a package, and that it
+/// starts with documentation, which `missing_docs` requires only of public modules.
 fn check_lines(path: &Path, text: &str) -> Vec<String> {
     let lengths = text.lines().map(|line| line.chars().count());
     let long = lengths.enumerate().filter(|(_, length)| *length > LINE_MAX);
@@ -78,6 +80,11 @@ fn check_lines(path: &Path, text: &str) -> Vec<String> {
     if is_package && !path.starts_with("fuzz") && !text.trim_start().starts_with("//!") {
         findings.push(finding(path, 1, "a module that does not start with `//!`"));
     }
+    let lines = text.lines().take_while(|line| *line != "mod tests {");
+    let count = lines.count();
+    if is_package && count > LINES_MAX {
+        findings.push(finding(path, count, format!("{count} lines without the tests")));
+    }
     findings
 }
 
@@ -86,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_lines_and_undocumented_modules_are_found() {
+    fn long_lines_long_files_and_undocumented_modules_are_found() {
         let path = Path::new("crates/a/src/b.rs");
         let fits = format!("//! {}\n", "é".repeat(LINE_MAX - 4));
         assert_eq!(check_lines(path, &fits), [""; 0]);
@@ -96,5 +103,9 @@ mod tests {
             "crates/a/src/b.rs:1: a module that does not start with `//!`",
         ];
         assert_eq!(check_lines(path, &text), expected);
+        let fits = format!("//! b{}\nmod tests {{\n", "\n".repeat(LINES_MAX - 1));
+        assert_eq!(check_lines(path, &fits), [""; 0]);
+        let expected = ["crates/a/src/b.rs:500: 500 lines without the tests"];
+        assert_eq!(check_lines(path, &format!("//! a\n{fits}")), expected);
     }
 }

@@ -21,6 +21,7 @@ use slice_builder::SliceBuilder;
 mod allocator;
 mod arena_box;
 mod blocks;
+mod builder;
 mod capacity;
 mod fallible;
 mod scope;

@@ -14,10 +14,11 @@ use std::slice;
 use super::drop_glue::DropGlue;
 use super::prefix::{Extent, Prefix};
 use super::share;
-use super::{ContainerBuilder, ContainerStats, Options, full};
+use super::{ContainerStats, Options, full};
 use crate::error::{Error, Operation, Reason};
 use crate::plain::Span;
 
+mod builder;
 #[cfg(feature = "rayon")]
 mod collect;
 mod convert;
@@ -134,29 +135,7 @@ impl<T: RefUnwindSafe> RefUnwindSafe for ReservedVec<T> {}
 impl<T> ReservedVec<T> {
     const IS_ZERO_SIZED: bool = size_of::<T>() == 0;
 
-    /// Returns an empty vector whose maximum depends on the free address space.
-    ///
-    /// Nothing is reserved before the first element. Then the vector reserves 64 GiB. It reserves less if the address
-    /// space is limited or if there are hundreds of such vectors, but at least twice the bytes that it needs at that
-    /// moment, if the system has them. [`max_len`](ReservedVec::max_len) returns the result. The rule: half of the
-    /// address space is left to the rest of the process. Of the part of the other half that containers without a
-    /// maximum have not taken, the next such container takes one part in 16 + 2n, where n is their number, rounded down
-    /// to a power of two. Memory that is kept for a new container (see [`trim`](crate::trim)) counts as a container.
-    pub const fn new() -> ReservedVec<T> {
-        ReservedVec::unreserved(share::NO_MAX)
-    }
-
-    /// Returns an empty vector that can hold `max_len` elements.
-    ///
-    /// The first element reserves the addresses for all of them; nothing is reserved before.
-    pub const fn with_max_len(max_len: usize) -> ReservedVec<T> {
-        ReservedVec::unreserved(if Self::IS_ZERO_SIZED {
-            max_len
-        } else {
-            share::told(max_len)
-        })
-    }
-
+    /// Returns an empty vector, which has reserved nothing.
     const fn unreserved(max_len: usize) -> ReservedVec<T> {
         ReservedVec {
             owned: Owned {
@@ -169,23 +148,6 @@ impl<T> ReservedVec<T> {
             prefix: None,
             elements: PhantomData,
         }
-    }
-
-    /// Returns a builder for a vector of at most `max_len` elements with a commit limit, a budget, a growth policy or a
-    /// name.
-    ///
-    /// ```
-    /// use elbowroom::{ReservedVec, page_size};
-    ///
-    /// let mut bytes = ReservedVec::<u8>::builder(1 << 30).name("input").commit_limit(page_size()).build()?;
-    /// bytes.resize(page_size(), 0);
-    /// let refused = bytes.try_push(1).unwrap_err();
-    /// assert!(refused.error().is_limit());
-    /// assert_eq!(refused.into_value(), 1);
-    /// # Ok::<(), elbowroom::Error>(())
-    /// ```
-    pub fn builder(max_len: usize) -> ContainerBuilder<ReservedVec<T>> {
-        ContainerBuilder::new(max_len)
     }
 
     /// Reserves the addresses, with options or the defaults. Nothing is reserved before the call. `written` elements
@@ -474,22 +436,6 @@ impl<T> ReservedVec<T> {
         // SAFETY: the elements are initialised and on committed pages. The only caller forgets the vector, so they stay
         // so for ever, and nothing else can reach them.
         unsafe { slice::from_raw_parts_mut(self.owned.ptr.cast().as_ptr(), self.owned.len) }
-    }
-}
-
-impl<T> ContainerBuilder<ReservedVec<T>> {
-    /// Reserves the addresses and builds the vector.
-    ///
-    /// # Errors
-    /// `is_invalid_range()` if the maximum is beyond the address space; `is_out_of_memory()` if there is no free gap of
-    /// that size, or if the process's limit on address space is reached (RLIMIT_AS, a job object).
-    pub fn build(self) -> Result<ReservedVec<T>, Error> {
-        let mut vec = ReservedVec::with_max_len(self.max);
-        if self.max > 0 && !ReservedVec::<T>::IS_ZERO_SIZED {
-            // A builder always has a maximum.
-            vec.reserve_addresses(Some(self.options), 0)?;
-        }
-        Ok(vec)
     }
 }
 
