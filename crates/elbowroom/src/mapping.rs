@@ -46,6 +46,7 @@ impl Mapping {
         Ok(mapping)
     }
 
+    /// Returns the first address. Pointers made from it are used only while the mapping lives.
     #[inline(always)]
     pub(crate) fn base(&self) -> NonNull<u8> {
         self.base
@@ -276,7 +277,8 @@ impl Mapping {
     /// # Safety
     /// The page is missing.
     pub(crate) unsafe fn poison(&self, page: PageIndex) -> Result<Poison, OsCode> {
-        // SAFETY: the page is missing (contract).
+        // SAFETY: the token is for this page alone (`alone`; `part` checks that it is inside), and it is missing
+        // (contract).
         unsafe { os::userfault::poison(self.part(page.alone())) }
     }
 
@@ -293,8 +295,9 @@ impl Mapping {
     pub(crate) unsafe fn release(mut self) -> Result<(), (OsCode, bool)> {
         drop(std::mem::take(&mut self.name));
         let mapping = std::mem::ManuallyDrop::new(self);
-        // SAFETY: the base and the length are those of one reservation (invariant), released once because the drop does
-        // not run. Nothing uses the memory any more (contract).
+        // SAFETY: the base and the length are those of one successful `os::reserve` (invariant). They were not released
+        // before: only this and the drop release them, both end the mapping, and the drop does not run. Nothing uses
+        // the memory any more (contract).
         unsafe { os::release(mapping.base, mapping.len) }.map_err(|code| {
             // munmap(2) fails if it would split a mapping when vm.max_map_count is reached. A fresh mapping over the
             // range joins its neighbours.
@@ -308,8 +311,10 @@ impl Mapping {
 impl Drop for Mapping {
     fn drop(&mut self) {
         // A failure leaves address space reserved; `release` reports it.
-        // SAFETY: the base and the length are those of one reservation (invariant), released once. The owner that
-        // dropped the mapping no longer uses it.
+        // SAFETY: the base and the length are those of one successful `os::reserve` (invariant). They were not released
+        // before: only this and `release` release them, both end the mapping, and after `release` this does not run.
+        // Nothing uses the addresses afterwards: no `Pages` are left, because they borrow the mapping, and pointers made
+        // from `base` are used only while the mapping lives.
         let _ = unsafe { os::release(self.base, self.len) };
     }
 }

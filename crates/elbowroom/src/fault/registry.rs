@@ -93,9 +93,11 @@ pub(crate) struct Entered {
     entry: NonNull<Entry>,
 }
 
-// SAFETY: it holds pointers to an `Entry` and a slot, both of which threads may share and send.
+// SAFETY: another thread can do what this one could: call `remove`. That changes the slot, by atomics and under WRITER,
+// and frees the entry, which was made by the global allocator and is Send.
 unsafe impl Send for Entered {}
-// SAFETY: a shared `Entered` offers no operation.
+// SAFETY: the fields are private to this module, and `remove`, the only function that uses them, takes `self`. So threads
+// that share one have nothing to do with it.
 unsafe impl Sync for Entered {}
 
 /// Enters an owner. From here on, faults in its addresses find it.

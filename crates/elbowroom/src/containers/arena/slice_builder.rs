@@ -46,8 +46,7 @@ impl<'a, T> SliceBuilder<'a, T> {
 
     #[inline]
     fn layout(capacity: usize) -> Result<Layout, Error> {
-        Layout::array::<T>(capacity)
-            .map_err(|_| Error::new(Operation::Commit, 0..usize::MAX, Reason::TooLarge))
+        Layout::array::<T>(capacity).map_err(|_| too_large())
     }
 
     /// Writes the element that `make` returns for each index that has room, until `make` returns `None`. Returns
@@ -58,7 +57,8 @@ impl<'a, T> SliceBuilder<'a, T> {
             let Some(element) = make(index) else {
                 return false;
             };
-            // SAFETY: the index is that of the first uninitialised place, and is below the capacity.
+            // SAFETY: the index is `len`, which each turn advances by one, and is below the capacity. So there is room
+            // for one more element.
             unsafe { self.write(element) };
         }
         true
@@ -80,7 +80,8 @@ impl<'a, T> SliceBuilder<'a, T> {
         if self.len == self.capacity {
             self.make_room(1)?;
         }
-        // SAFETY: the lines above have made room.
+        // SAFETY: there is room for one more: either `len` was below `capacity` (it is never above, invariant), or
+        // `make_room` has succeeded, which leaves the capacity at `len + 1` or more.
         unsafe { self.write(element) };
         Ok(())
     }
@@ -119,7 +120,9 @@ impl<'a, T> SliceBuilder<'a, T> {
     #[cold]
     #[inline(never)]
     fn make_room(&mut self, more: usize) -> Result<(), Error> {
-        let needed = self.len.saturating_add(more);
+        let Some(needed) = self.len.checked_add(more) else {
+            return Err(too_large());
+        };
         self.enlarge_to(self.capacity.saturating_mul(2).max(4).max(needed))
             .or_else(|_| self.enlarge_to(needed))
     }
@@ -173,6 +176,11 @@ impl<'a, T> SliceBuilder<'a, T> {
         // enlarged to. `before` was read just before the block was handed out, and again when it was moved.
         unsafe { self.arena.give_back(self.block.cast(), size, self.before) };
     }
+}
+
+/// Returns the error for more elements than can be addressed.
+fn too_large() -> Error {
+    Error::new(Operation::Commit, 0..usize::MAX, Reason::TooLarge)
 }
 
 impl<T> Drop for SliceBuilder<'_, T> {

@@ -85,9 +85,12 @@ impl<T> From<Vec<T>> for ReservedVec<T> {
         let count = elements.len();
         let mut vec = ReservedVec::new();
         accept(vec.make_room(count));
-        // SAFETY: 0 elements are always initialised; from here on, the `Vec` does not count the elements as its own.
+        // SAFETY: 0 is at most the capacity, and leaves no element that would have to be initialised. From here on, the
+        // `Vec` does not count the elements as its own.
         unsafe { elements.set_len(0) };
-        // SAFETY: the elements are initialised, and the new vector has room for `count` elements in separate memory.
+        // SAFETY: the first `count` elements of the `Vec`'s buffer are initialised, and nothing else reads them.
+        // `make_room` has made `count` places of the empty vector ready for writes. Both pointers are aligned for T, and
+        // two vectors never share memory.
         unsafe { ptr::copy_nonoverlapping(elements.as_ptr(), vec.as_mut_ptr(), count) };
         vec.owned.len = count;
         vec
@@ -98,10 +101,12 @@ impl<T> From<ReservedVec<T>> for Vec<T> {
     fn from(mut elements: ReservedVec<T>) -> Vec<T> {
         let mut vec = Vec::with_capacity(elements.owned.len);
         let count = mem::take(&mut elements.owned.len);
-        // SAFETY: the elements are initialised, the other vector no longer counts them as its own, and this one has
-        // room for `count` elements in separate memory.
+        // SAFETY: the first `count` elements of the old vector are initialised, and it no longer counts them as its own.
+        // The new one is empty and has a capacity of at least `count`. Both pointers are aligned for T, and two vectors
+        // never share memory.
         unsafe { ptr::copy_nonoverlapping(elements.as_ptr(), vec.as_mut_ptr(), count) };
-        // SAFETY: `count` elements were moved in.
+        // SAFETY: `count` is the capacity that was asked for, so at most the capacity. The elements from 0, the old
+        // length, to `count` were initialised by the copy.
         unsafe { vec.set_len(count) };
         vec
     }

@@ -18,11 +18,12 @@ pub(crate) fn may_keep_access(pages: Pages<'_>) -> bool {
         rlim_max: 0,
     };
     // RLIMIT_DATA counts private writable mappings (getrlimit(2), since Linux 4.7).
-    // SAFETY: `limit` is live and writable (getrlimit(2)).
+    // SAFETY: getrlimit(2) writes one `rlimit` to the address, which is that of a live, writable and aligned one.
     let is_known = unsafe { libc::getrlimit(libc::RLIMIT_DATA, &mut limit) } == 0;
     let is_unlimited = is_known && limit.rlim_cur == libc::RLIM_INFINITY;
     // Locked memory, which is populated as soon as it is accessible, refuses the advice (madvise(2), EINVAL).
-    // SAFETY: no reference points into the pages: nothing has their address yet (contract in `os/mod.rs`).
+    // SAFETY: no reference points into the pages: nothing has their address yet (contract of `may_keep_access` in
+    // `os/mod.rs`).
     let may_discard = || unsafe { discard(pages) }.is_ok();
     matches!(mode.trim(), "0" | "1") && is_unlimited && may_discard() && discards()
 }
@@ -34,19 +35,24 @@ fn discards() -> bool {
         let access = libc::PROT_READ | libc::PROT_WRITE;
         let kind = libc::MAP_PRIVATE | libc::MAP_ANON;
         let len = page_size();
-        // SAFETY: mmap(2) without MAP_FIXED makes a new mapping and leaves every existing one alone.
+        // SAFETY: without MAP_FIXED, mmap(2) makes a new mapping and changes no existing one.
         let page = unsafe { libc::mmap(ptr::null_mut(), len, access, kind, -1, 0) };
         if page == libc::MAP_FAILED {
             return false;
         }
         let byte = page.cast::<u8>();
-        // SAFETY: the first byte of a mapping that was made above, readable and writable, and that nothing else uses.
+        // SAFETY: mmap(2) has succeeded, so the byte is the first of a writable page, aligned as every byte is. Only
+        // this function has its address.
         unsafe { byte.write_volatile(1) };
-        // SAFETY: the mapping that was made above, to whose contents no reference points (madvise(2)).
+        // SAFETY: the range is the whole of the mapping that this function made. The call removes its contents
+        // (madvise(2), MADV_DONTNEED), to which no reference points, because none was made.
         let is_accepted = unsafe { libc::madvise(page, len, libc::MADV_DONTNEED) } == 0;
-        // SAFETY: the first byte of a mapping that was made above, readable and writable, and that nothing else uses.
+        // SAFETY: the byte is the first of a page that is mapped and readable, also after the advice, which unmaps
+        // nothing. It is initialised: it is the 1 written above or the system's zero. Only this function has its
+        // address.
         let is_zero = unsafe { byte.read_volatile() } == 0;
-        // SAFETY: the mapping that was made above, which nothing uses any more (munmap(2)).
+        // SAFETY: the range is the whole of the mapping that this function made, so munmap(2) removes nothing else. It
+        // has no use afterwards: only this function has its address.
         unsafe { libc::munmap(page, len) };
         is_accepted && is_zero
     })
@@ -64,8 +70,9 @@ pub(crate) fn refuse_huge(pages: Pages<'_>) {
 pub(crate) unsafe fn discard(pages: Pages<'_>) -> Result<(), OsCode> {
     // "Subsequent accesses of pages in the range will succeed, but will result in ... zero-fill-on-demand pages for
     // anonymous private mappings" (madvise(2)).
-    // SAFETY: whole pages of a live reservation (`Pages`), an anonymous private mapping. No reference points to their
-    // contents (contract), which are lost.
+    // SAFETY: the range is whole pages of a live reservation (`Pages`), so no other memory changes. They are of an
+    // anonymous private mapping (`reserve`), which stays mapped with its access. Their contents are lost, and no
+    // reference points to them (contract).
     let result = unsafe { libc::madvise(pages.start(), pages.len(), libc::MADV_DONTNEED) };
     if result == 0 {
         Ok(())
