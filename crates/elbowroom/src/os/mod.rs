@@ -72,11 +72,18 @@ use std::ptr::NonNull;
 
 use crate::plain::{Access, OsCode, Placement};
 
-/// Asks the fault-injection layer first, if it is compiled in.
+/// Asks the fault-injection layer first, if it is compiled in. A refused call returns the error, or nothing if it is
+/// marked as silent.
 macro_rules! refusable {
     ($call:ident) => {
         #[cfg(feature = "inject")]
         crate::os::inject::check(crate::os::inject::Call::$call)?;
+    };
+    ($call:ident, silent) => {
+        #[cfg(feature = "inject")]
+        if crate::os::inject::check(crate::os::inject::Call::$call).is_err() {
+            return;
+        }
     };
 }
 
@@ -188,10 +195,7 @@ pub(crate) unsafe fn protect(pages: Pages<'_>, access: Access) -> Result<(), OsC
 /// # Safety
 /// If the pages may be other than committed, readable and writable, the fault handler is installed.
 pub(crate) unsafe fn populate(pages: Pages<'_>) {
-    #[cfg(feature = "inject")]
-    if inject::check(inject::Call::Populate).is_err() {
-        return;
-    }
+    refusable!(Populate, silent);
     // SAFETY: the pages are committed, readable and writable, or the fault handler is installed (contract).
     unsafe { sys::populate(pages) };
 }

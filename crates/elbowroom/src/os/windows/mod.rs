@@ -167,8 +167,7 @@ fn reserve_aligned(len: usize, align: usize) -> Result<NonNull<u8>, OsCode> {
 
 pub(crate) fn commit(pages: Pages<'_>) -> Result<(), OsCode> {
     retry::until_it_works(|| {
-        #[cfg(feature = "inject")]
-        crate::os::inject::check(crate::os::inject::Call::CommitAttempt)?;
+        refusable!(CommitAttempt);
         // SAFETY: whole pages of a live reservation (`Pages`). Committed pages keep their contents, and all of them can
         // be read and written afterwards (VirtualAlloc, MEM_COMMIT).
         let result =
