@@ -64,7 +64,7 @@
 //! vec.push(Last(&value));
 //! ```
 //!
-//! The same rule holds for the iterator by value:
+//! The same rule holds for the iterators by value:
 //!
 //! ```compile_fail,E0597
 //! struct Last<'a>(&'a i32);
@@ -78,6 +78,20 @@
 //! let (elements, value);
 //! value = 1;
 //! elements = elbowroom::ReservedVec::from([Last(&value)]).into_iter();
+//! ```
+//!
+//! ```compile_fail,E0597
+//! struct Last<'a>(&'a i32);
+//!
+//! impl Drop for Last<'_> {
+//!     fn drop(&mut self) {
+//!         assert_eq!(*self.0, 1);
+//!     }
+//! }
+//!
+//! let (elements, value);
+//! value = 1;
+//! elements = elbowroom::AppendVec::from_iter([Last(&value)]).into_iter();
 //! ```
 
 #![allow(unsafe_code, reason = "drops elements through pointers")]
