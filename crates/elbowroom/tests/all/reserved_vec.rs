@@ -223,6 +223,22 @@ fn sizes_that_overflow_are_refused() {
 }
 
 #[test]
+fn a_refused_reserve_names_what_was_asked_and_the_maximum() {
+    let mut bytes = ReservedVec::<u8>::with_max_len(1 << 20);
+    bytes.push(1);
+    let text = "cannot commit 8 EiB (9223372036854775807 bytes) at byte 1: that is more than its maximum of \
+        1048576 elements; make it with a larger one";
+    for refused in [
+        bytes.try_reserve(isize::MAX as usize),
+        bytes.try_reserve_exact(isize::MAX as usize),
+    ] {
+        assert_eq!(refused.unwrap_err().to_string(), text);
+    }
+    assert_eq!(panic_of(|| bytes.reserve(isize::MAX as usize)), text);
+    assert_eq!(bytes, [1]);
+}
+
+#[test]
 fn elements_of_no_size_need_no_memory() {
     let mut vec = ReservedVec::<()>::new();
     assert_eq!((vec.capacity(), vec.max_len()), (usize::MAX, usize::MAX));
