@@ -5,7 +5,7 @@ macro_rules! examples {
     (sizes: $examples:literal) => {
         concat!(
             "\
-SIZE is a whole number of bytes, or of KiB, MiB, GiB, TiB or PiB (powers of 1024): 4096, 64MiB, 1TiB.
+SIZE is a whole number of bytes, or of KiB, MiB, GiB, TiB or PiB (powers of 1024): 4096, 64MiB, 1TiB. \
 K, M, G, T and P mean the same. KB, MB and so on are ambiguous (1000 or 1024) and are refused.
 
 ",
@@ -19,6 +19,7 @@ K, M, G, T and P mean the same. KB, MB and so on are ambiguous (1000 or 1024) an
 
 mod choices;
 mod demo;
+mod help;
 mod page;
 
 pub(crate) use choices::{Means, Workload};
@@ -30,7 +31,7 @@ pub(crate) use page::{
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use elbowroom_map::Wanted;
 
@@ -53,7 +54,9 @@ pub(crate) enum Command {
 
 /// Parses the command line. Ends the process with a message if it is not valid.
 pub(crate) fn parse() -> Command {
-    let parsed = Cli::parse().command;
+    let matches = help::fitted(Cli::command()).try_get_matches();
+    let parsed = matches.and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed = parsed.unwrap_or_else(|error| help::end(&error)).command;
     match &parsed {
         Command::Demo(demo) => {
             if let Err(message) = demo.check() {
@@ -91,20 +94,20 @@ pub(crate) fn find<'a>(command: &'a clap::Command, names: &[String]) -> Option<&
 fn refuse(name: &str, message: String) -> ! {
     let cli = command();
     let mut command = cli.find_subcommand(name).cloned().unwrap_or(cli);
-    command.error(ErrorKind::ValueValidation, message).exit()
+    help::end(&command.error(ErrorKind::ValueValidation, message))
 }
 
 /// Reserve address space once, commit pages when they are touched, never move the data.
 #[derive(Parser)]
 #[command(name = "elbowroom", version, arg_required_else_help = true, after_help = examples!("
-  elbowroom demo                                      Microsoft's program, with the same transcript
-  elbowroom demo --reserve 64GiB --summary            the same in a large reservation, with its cost
-  elbowroom compare                                   the cost of committing up front and on touch
-  elbowroom bench                                     measures the ways of committing
-  elbowroom doctor                                    what this machine permits, and what to change
-  elbowroom map 1234                                  what a process has reserved, committed and resident
-  elbowroom watch                                     pages that turn from reserved to committed
-  elbowroom page sum samples.npy --resident 16MiB     the sum of a file that does not fit in memory"))]
+  elbowroom demo                                   Microsoft's program, with the same transcript
+  elbowroom demo --reserve 64GiB --summary         the same in a large reservation, with its cost
+  elbowroom compare                                the cost of committing up front and on touch
+  elbowroom bench                                  measures the ways of committing
+  elbowroom doctor                                 what this machine permits, and what to change
+  elbowroom map 1234                               what a process has reserved and committed
+  elbowroom watch                                  pages that turn from reserved to committed
+  elbowroom page sum samples.npy --resident 16MiB  the sum of a file larger than memory"))]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -119,7 +122,7 @@ struct Cli {
 #[command(after_help = examples!(sizes: "
   elbowroom compare                                   more than can be committed up front
   elbowroom compare --reserve 1GiB --touch 1GiB       touches all of it: the cost of the faults
-  elbowroom compare --reserve 1GiB --touch 1GiB --growth 512"), verbatim_doc_comment)]
+  elbowroom compare --reserve 1GiB --touch 1GiB --growth 512"))]
 pub(crate) struct Compare {
     /// Size of the reservation [default: at least four times what this machine can commit]
     #[arg(long = "reserve", value_name = "SIZE", value_parser = size::parse)]
@@ -153,7 +156,7 @@ pub(crate) struct Compare {
   elbowroom bench                               takes less than a minute
   elbowroom bench --quick                       takes seconds
   elbowroom bench --size 1GiB --svg bench.svg   more memory, and a drawing
-  elbowroom bench --json | jq -c '.tables[0].mechanisms[] | [.id, .ratio.median]'"), verbatim_doc_comment)]
+  elbowroom bench --json | jq -c '.tables[0].mechanisms[] | [.id, .ratio.median]'"))]
 pub(crate) struct Bench {
     /// Size of the memory, rounded up to a multiple of 2 MiB [default: 64MiB, or what fits]
     #[arg(long = "size", value_name = "SIZE", value_parser = size::parse)]
@@ -182,17 +185,20 @@ pub(crate) struct Bench {
 /// remains. What needs attention is shown, the worst first. Each entry says what was found, what it means for
 /// elbowroom, and what to change:
 ///
-///   ok        as it should be
-///   note      works, but differs from most machines; or a feature that only some programs need is absent
-///   warning   works until a limit is reached
-///   missing   a feature that regions need is absent
+/// - ok: as it should be
+///
+/// - note: works, but differs from most machines; or a feature that only some programs need is absent
+///
+/// - warning: works until a limit is reached
+///
+/// - missing: a feature that regions need is absent
 ///
 /// The exit status is 1 if a feature is missing, and 0 otherwise.
 #[derive(Args)]
 #[command(after_help = examples!("
   elbowroom doctor                        run it where your program will run
   docker run IMAGE elbowroom doctor       the limits in a container
-  elbowroom doctor --json | jq '.findings[] | select(.level != \"ok\")'"), verbatim_doc_comment)]
+  elbowroom doctor --json | jq '.findings[] | select(.level != \"ok\")'"))]
 pub(crate) struct Doctor {
     /// Show everything, not only what needs attention
     #[arg(long)]
@@ -215,11 +221,11 @@ pub(crate) struct Doctor {
 /// printed as numbers.
 #[derive(Args)]
 #[command(after_help = examples!("
-  elbowroom map --self --region sample       a region, page by page
-  elbowroom map 1234                         the sums and the largest regions of a process
-  elbowroom map 1234 --region 0x7f12c0a00000 the region with this address
-  elbowroom map 1234 --html map.html         the same as a page for a browser
-  elbowroom map 1234 --json > before.json; sleep 60; elbowroom map 1234 --diff before.json"), verbatim_doc_comment)]
+  elbowroom map --self --region sample        a region, page by page
+  elbowroom map 1234                          the sums and the largest regions of a process
+  elbowroom map 1234 --region 0x7f12c0a00000  the region with this address
+  elbowroom map 1234 --html map.html          the same as a page for a browser
+  elbowroom map 1234 --json > before.json; sleep 60; elbowroom map 1234 --diff before.json"))]
 pub(crate) struct Map {
     /// Process to show
     #[arg(value_name = "PID", required_unless_present = "own", value_parser = clap::value_parser!(u32).range(1..))]
@@ -273,7 +279,7 @@ pub(crate) struct Map {
   elbowroom watch --workload threads --once        the final state, without a terminal
   elbowroom watch --workload budget --svg a.svg    the same as a drawing
   elbowroom watch 1234                             another process, twice a second
-  elbowroom watch 1234 --json | jq .total          one snapshot"), verbatim_doc_comment)]
+  elbowroom watch 1234 --json | jq .total          one snapshot"))]
 pub(crate) struct Watch {
     /// Process to watch
     #[arg(value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
@@ -307,7 +313,7 @@ pub(crate) struct Watch {
   elbowroom completions bash > ~/.local/share/bash-completion/completions/elbowroom
   elbowroom completions zsh > \"${fpath[1]}/_elbowroom\"
   elbowroom completions fish > ~/.config/fish/completions/elbowroom.fish
-  elbowroom completions powershell >> $PROFILE"), verbatim_doc_comment)]
+  elbowroom completions powershell >> $PROFILE"))]
 pub(crate) struct Completions {
     /// Shell to complete in
     #[arg(value_enum)]
@@ -319,7 +325,7 @@ pub(crate) struct Completions {
 #[command(after_help = examples!("
   elbowroom man | man -l -
   elbowroom man map > ~/.local/share/man/man1/elbowroom-map.1
-  elbowroom man page sum | man -l -"), verbatim_doc_comment)]
+  elbowroom man page sum | man -l -"))]
 pub(crate) struct Man {
     /// Command whose page to print, such as `map` or `page sum` [default: the page of elbowroom]
     #[arg(value_name = "COMMAND")]

@@ -43,17 +43,17 @@ fn render(command: clap::Command) -> io::Result<Vec<u8>> {
     if has_commands {
         man.render_subcommands_section(&mut page)?;
     }
-    page.write_all(literally(&examples.unwrap_or_default()).as_bytes())?;
+    page.write_all(closing(&examples.unwrap_or_default()).as_bytes())?;
     Ok(page)
 }
 
-/// Returns the sections that follow the options, with their lines and spaces unchanged.
-fn literally(text: &str) -> String {
+/// Returns the sections that follow the options: notes, and examples with their lines and spaces unchanged.
+fn closing(text: &str) -> String {
     let (notes, examples) = text.split_once("Examples:\n").unwrap_or((text, ""));
     let mut page = String::new();
-    for (title, text) in [("NOTES", notes), ("EXAMPLES", examples)] {
+    for (title, text, fill) in [("NOTES", notes, ".fi"), ("EXAMPLES", examples, ".nf")] {
         if !text.trim().is_empty() {
-            page += &format!(".SH {title}\n.nf\n");
+            page += &format!(".SH {title}\n{fill}\n");
             for line in text.trim_matches('\n').lines() {
                 // A line that starts with a dot would be a request, and a plain hyphen is a dash.
                 let line = line.replace('\\', "\\e").replace('-', "\\-");
@@ -76,14 +76,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_stay_as_they_are() {
+    fn notes_are_filled_and_examples_stay_as_they_are() {
         let expected =
-            ".SH NOTES\n.nf\n\\&a 'b'\n.fi\n.SH EXAMPLES\n.nf\n\\&  x \\-\\-y\n\\&.z \\e\n.fi\n";
+            ".SH NOTES\n.fi\n\\&a 'b'\n.fi\n.SH EXAMPLES\n.nf\n\\&  x \\-\\-y\n\\&.z \\e\n.fi\n";
         assert_eq!(
-            literally("a 'b'\n\nExamples:\n  x --y\n.z \\"),
+            closing("a 'b'\n\nExamples:\n  x --y\n.z \\"),
             expected.replace("'b'", "\\(aqb\\(aq")
         );
-        assert_eq!(literally(""), "");
+        assert_eq!(closing(""), "");
     }
 
     #[test]

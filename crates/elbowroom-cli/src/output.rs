@@ -52,8 +52,13 @@ pub(crate) fn json(data: &impl Serialize) -> String {
 
 /// Reports a failure to the user.
 pub(crate) fn complain(message: impl fmt::Display) {
+    note_fitted(format_args!("elbowroom: {message}"));
+}
+
+/// Writes a text to standard error, in lines that fit its terminal.
+pub(crate) fn note_fitted(text: impl fmt::Display) {
     let columns = terminal_size_of(io::stderr()).map(|(Width(columns), _)| columns.into());
-    note(fitted(&format!("elbowroom: {message}"), columns));
+    note(fitted(&text.to_string(), columns));
 }
 
 /// Returns a text whose lines fit a terminal of `columns`, if there is one: longer ones are broken between words.

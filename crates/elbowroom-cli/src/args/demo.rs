@@ -51,7 +51,7 @@ impl Char {
   elbowroom demo --fail-commit-at 5    the fifth commit fails
   elbowroom demo --picture             draws the region at the end
   elbowroom demo --growth 8 --svg a.svg
-  elbowroom demo --json --growth 16    the figures, for programs"), verbatim_doc_comment)]
+  elbowroom demo --json --growth 16    the figures, for programs"))]
 pub(crate) struct Demo {
     /// Largest number of pages to commit and store into
     #[arg(long, value_name = "N", default_value = "80", value_parser = at_least_one)]

@@ -21,7 +21,7 @@ use crate::size;
   elbowroom page cat samples.npy --range 1000..1010
   elbowroom page gather samples.npy 5 1000000 7
   elbowroom page sort samples.npy --resident 1GiB
-  elbowroom page copy samples.npy backup.npy"), verbatim_doc_comment)]
+  elbowroom page copy samples.npy backup.npy"))]
 pub(crate) struct Page {
     #[command(subcommand)]
     pub(crate) command: PageCommand,
@@ -32,7 +32,7 @@ pub(crate) enum PageCommand {
     /// Show what a file holds, without reading its elements
     #[command(after_help = examples!(sizes: "
   elbowroom page info samples.npy
-  elbowroom page info records.bin --dtype u32 --offset 512 --json"), verbatim_doc_comment)]
+  elbowroom page info records.bin --dtype u32 --offset 512 --json"))]
     Info(Source),
 
     /// Print the sum of all elements
@@ -40,7 +40,7 @@ pub(crate) enum PageCommand {
     /// The sum of integers is exact. Floating-point numbers are added as f64, with compensation (Neumaier).
     #[command(after_help = examples!(sizes: "
   elbowroom page sum samples.npy
-  elbowroom page sum samples.f64 --dtype f64 --resident 16MiB --json"), verbatim_doc_comment)]
+  elbowroom page sum samples.f64 --dtype f64 --resident 16MiB --json"))]
     Sum(Source),
 
     /// Print the smallest element
@@ -48,7 +48,7 @@ pub(crate) enum PageCommand {
     /// If an element is NaN, the result is NaN. --json also prints the index of the first such element.
     #[command(after_help = examples!(sizes: "
   elbowroom page min samples.npy
-  elbowroom page min samples.f64 --dtype f64 --json | jq .index"), verbatim_doc_comment)]
+  elbowroom page min samples.f64 --dtype f64 --json | jq .index"))]
     Min(Source),
 
     /// Print the largest element
@@ -56,7 +56,7 @@ pub(crate) enum PageCommand {
     /// If an element is NaN, the result is NaN. --json also prints the index of the first such element.
     #[command(after_help = examples!(sizes: "
   elbowroom page max samples.npy
-  elbowroom page max samples.f64 --dtype f64 --json | jq .index"), verbatim_doc_comment)]
+  elbowroom page max samples.f64 --dtype f64 --json | jq .index"))]
     Max(Source),
 
     Cat(PageCat),
@@ -132,7 +132,7 @@ pub(crate) struct Limits {
 #[derive(Args)]
 #[command(after_help = examples!(sizes: "
   elbowroom page cat samples.npy --range ..10            the first 10
-  elbowroom page cat samples.i32 --dtype i32 | sort -n | tail -1"), verbatim_doc_comment)]
+  elbowroom page cat samples.i32 --dtype i32 | sort -n | tail -1"))]
 pub(crate) struct PageCat {
     #[command(flatten)]
     pub(crate) source: Source,
@@ -149,7 +149,7 @@ pub(crate) struct PageCat {
 #[derive(Args)]
 #[command(after_help = examples!(sizes: "
   elbowroom page gather samples.npy 5 1000000 7
-  elbowroom page gather samples.f64 --dtype f64 --page 4KiB < indices.txt"), verbatim_doc_comment)]
+  elbowroom page gather samples.f64 --dtype f64 --page 4KiB < indices.txt"))]
 pub(crate) struct PageGather {
     #[command(flatten)]
     pub(crate) source: Source,
@@ -173,7 +173,7 @@ pub(crate) struct PageGather {
 #[derive(Args)]
 #[command(after_help = examples!(sizes: "
   elbowroom page sort samples.npy
-  elbowroom page sort samples.f64 --dtype f64 --resident 1GiB --threads 4 --json"), verbatim_doc_comment)]
+  elbowroom page sort samples.f64 --dtype f64 --resident 1GiB --threads 4 --json"))]
 pub(crate) struct PageSort {
     #[command(flatten)]
     pub(crate) source: Source,
@@ -186,7 +186,7 @@ pub(crate) struct PageSort {
 #[derive(Args)]
 #[command(after_help = examples!(sizes: "
   elbowroom page copy samples.npy backup.npy
-  elbowroom page copy records.bin body.bin --offset 512 --force"), verbatim_doc_comment)]
+  elbowroom page copy records.bin body.bin --offset 512 --force"))]
 pub(crate) struct PageCopy {
     /// Path or URL of the file to copy
     #[arg(value_name = "LOCATION")]
