@@ -59,3 +59,8 @@ pub use size::{Sizes, count, grouped};
 pub use snapshot::{Figures, Kind, Mapping, Region, Snapshot, Wanted};
 pub use text::{Paint, Row};
 pub use wrap::wrap;
+
+/// Compiles the code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -96,3 +96,8 @@ pub use stats::Stats;
 #[cfg(feature = "remote")]
 pub use store::RemoteStore;
 pub use store::{FileStore, MemoryStore, Store, StoreError};
+
+/// Compiles the code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
