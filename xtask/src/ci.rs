@@ -50,6 +50,13 @@ const STEPS: &[Step] = &[
         cargo(sh, &format!("publish --dry-run --allow-dirty {LIBRARIES}"))
     }),
     ("msrv", 10, "debian-archive-keyring", |_| msrv::check()),
+    ("features", 10, "", |sh| {
+        // The tests with all features run optimised in the step release, and unoptimised only under emulators. Overflows
+        // and debug assertions are checked in debug builds alone.
+        let tests = "--lib --test all --test events --test gauges";
+        let packages = "-p elbowroom -p elbowroom-telemetry";
+        cargo(sh, &format!("test {packages} --all-features {tests}"))
+    }),
     ("release", 15, "", |sh| {
         // Optimised, because only then does the compiler rely on the promises of unsafe code. The tests of the
         // benchmarks and of the documentation would find nothing more.
