@@ -83,7 +83,11 @@ fn check_lines(path: &Path, text: &str) -> Vec<String> {
     let lines = text.lines().take_while(|line| *line != "mod tests {");
     let count = lines.count();
     if is_package && count > LINES_MAX {
-        findings.push(finding(path, count, format!("{count} lines without the tests")));
+        findings.push(finding(
+            path,
+            count,
+            format!("{count} lines without the tests"),
+        ));
     }
     findings
 }

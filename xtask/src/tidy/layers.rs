@@ -177,7 +177,9 @@ impl Uses<'_> {
                     }
                     match token {
                         Some(TokenTree::Group(group)) => self.tokens(group.stream()),
-                        Some(TokenTree::Ident(name)) => (path, start) = (name.to_string(), line(&name)),
+                        Some(TokenTree::Ident(name)) => {
+                            (path, start) = (name.to_string(), line(&name))
+                        }
                         _ => {}
                     }
                 }
@@ -220,7 +222,8 @@ impl<'ast> Visit<'ast> for Uses<'_> {
             // A re-export of the module's own parts is not a use: they may use the module.
             let own = format!("{}::", self.module);
             let used = self.found.split_off(before).into_iter();
-            self.found.extend(used.filter(|(_, path)| !path.starts_with(&own)));
+            self.found
+                .extend(used.filter(|(_, path)| !path.starts_with(&own)));
         }
     }
 

@@ -40,7 +40,8 @@ pub(crate) use linux::{HAS_MIMALLOC, MemoryGauge, PipeManaged, load, machine, me
 pub(crate) use mapped::{Advice, map, map_mut};
 #[cfg(not(target_os = "linux"))]
 pub(crate) use not_linux::{
-    BareUserfault, HAS_MIMALLOC, MemoryGauge, PipeManaged, evict, is_in_memory, load, machine, memory,
+    BareUserfault, HAS_MIMALLOC, MemoryGauge, PipeManaged, evict, is_in_memory, load, machine,
+    memory,
 };
 #[cfg(not(unix))]
 pub(crate) use not_unix::{Block, children_cpu_time, read_exact_at, reserve_and_release};

@@ -124,7 +124,7 @@ fn what_makes_no_sense_is_refused() {
 mod at_a_terminal {
     use super::*;
     use crate::common::elbowroom;
-    use crate::common::terminal::Terminal;
+    use elbowroom_testing::Terminal;
     use std::fs;
 
     /// Runs the command in a terminal of 60 columns with each of these arguments, and returns its output. A line that

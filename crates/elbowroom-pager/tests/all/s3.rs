@@ -79,7 +79,12 @@ fn objects_behind_a_real_server() {
     assert!(response.starts_with("HTTP/1.1 200"), "{response}");
     // In a process of its own, since the configuration comes from the environment.
     let output = Command::new(env::current_exe().unwrap())
-        .args(["all::s3::with_the_server", "--exact", "--ignored", "--nocapture"])
+        .args([
+            "all::s3::with_the_server",
+            "--exact",
+            "--ignored",
+            "--nocapture",
+        ])
         .env("AWS_ENDPOINT", format!("http://{}", moto.address))
         .env("AWS_ALLOW_HTTP", "true")
         .env("AWS_REGION", "us-east-1")
