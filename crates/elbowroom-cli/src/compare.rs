@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_busy_machine_is_told() {
-        assert!(text(3000, Some(1000)).contains("This machine was busy: 50 %"));
+        assert!(text(3000, Some(1000)).contains("This machine was busy: for 50 %"));
         for (elapsed_ns, cpu_ns) in [(3000, Some(2900)), (3000, None)] {
             assert!(!text(elapsed_ns, cpu_ns).contains("busy"));
         }

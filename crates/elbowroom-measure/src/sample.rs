@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_busy_machine_is_noticed() {
-        assert!(busy([A, A]).unwrap().contains("busy: 50 %"));
+        assert!(busy([A, A]).unwrap().contains("busy: for 50 %"));
         let full = Times {
             cpu_ns: Some(10),
             ..A

@@ -336,7 +336,7 @@ mod tests {
             let widest = text.lines().map(|line| line.chars().count()).max();
             assert!(widest <= Some(columns.max(60)), "{columns}: {text}");
             assert_eq!(text.contains('█'), columns >= 90, "{columns}: {text}");
-            for part in ["  <not> permitted", "3 of 9 runs", "50 % of the time"] {
+            for part in ["  <not> permitted", "3 of 9 runs", "for 50 % of the"] {
                 assert!(text.contains(part), "{text}");
             }
             assert!(!text.contains('\u{1b}'), "{text}");

@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(line.matches('V').count(), 80);
         let subtitle = "320 KiB reserved, 320 KiB committed by 80 page faults<";
         assert!(svg.contains(subtitle), "{svg}");
-        assert!(!svg.contains("refused"));
+        assert!(!svg.contains(">refused<"));
     }
 
     #[test]
