@@ -51,8 +51,8 @@ const STEPS: &[Step] = &[
     }),
     ("msrv", 10, "debian-archive-keyring", |_| msrv::check()),
     ("features", 10, "", |sh| {
-        // The tests with all features run optimised in the step release, and unoptimised only under emulators. Overflows
-        // and debug assertions are checked in debug builds alone.
+        // The tests with all features run optimised in the step release, and unoptimised only under emulators.
+        // Overflows and debug assertions are checked in debug builds alone.
         let tests = "--lib --test all --test events --test gauges";
         let packages = "-p elbowroom -p elbowroom-telemetry";
         cargo(sh, &format!("test {packages} --all-features {tests}"))

@@ -313,8 +313,8 @@ impl Drop for Mapping {
         // A failure leaves address space reserved; `release` reports it.
         // SAFETY: the base and the length are those of one successful `os::reserve` (invariant). They were not released
         // before: only this and `release` release them, both end the mapping, and after `release` this does not run.
-        // Nothing uses the addresses afterwards: no `Pages` are left, because they borrow the mapping, and pointers made
-        // from `base` are used only while the mapping lives.
+        // Nothing uses the addresses afterwards: no `Pages` are left, because they borrow the mapping, and pointers
+        // made from `base` are used only while the mapping lives.
         let _ = unsafe { os::release(self.base, self.len) };
     }
 }

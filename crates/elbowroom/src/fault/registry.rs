@@ -96,8 +96,8 @@ pub(crate) struct Entered {
 // SAFETY: another thread can do what this one could: call `remove`. That changes the slot, by atomics and under WRITER,
 // and frees the entry, which was made by the global allocator and is Send.
 unsafe impl Send for Entered {}
-// SAFETY: the fields are private to this module, and `remove`, the only function that uses them, takes `self`. So threads
-// that share one have nothing to do with it.
+// SAFETY: the fields are private to this module, and `remove`, the only function that uses them, takes `self`. So
+// threads that share one have nothing to do with it.
 unsafe impl Sync for Entered {}
 
 /// Enters an owner. From here on, faults in its addresses find it.

@@ -89,8 +89,8 @@ impl<T> From<Vec<T>> for ReservedVec<T> {
         // `Vec` does not count the elements as its own.
         unsafe { elements.set_len(0) };
         // SAFETY: the first `count` elements of the `Vec`'s buffer are initialised, and nothing else reads them.
-        // `make_room` has made `count` places of the empty vector ready for writes. Both pointers are aligned for T, and
-        // two vectors never share memory.
+        // `make_room` has made `count` places of the empty vector ready for writes. Both pointers are aligned for T,
+        // and two vectors never share memory.
         unsafe { ptr::copy_nonoverlapping(elements.as_ptr(), vec.as_mut_ptr(), count) };
         vec.owned.len = count;
         vec
@@ -101,9 +101,9 @@ impl<T> From<ReservedVec<T>> for Vec<T> {
     fn from(mut elements: ReservedVec<T>) -> Vec<T> {
         let mut vec = Vec::with_capacity(elements.owned.len);
         let count = mem::take(&mut elements.owned.len);
-        // SAFETY: the first `count` elements of the old vector are initialised, and it no longer counts them as its own.
-        // The new one is empty and has a capacity of at least `count`. Both pointers are aligned for T, and two vectors
-        // never share memory.
+        // SAFETY: the first `count` elements of the old vector are initialised, and it no longer counts them as its
+        // own. The new one is empty and has a capacity of at least `count`. Both pointers are aligned for T, and two
+        // vectors never share memory.
         unsafe { ptr::copy_nonoverlapping(elements.as_ptr(), vec.as_mut_ptr(), count) };
         // SAFETY: `count` is the capacity that was asked for, so at most the capacity. The elements from 0, the old
         // length, to `count` were initialised by the copy.

@@ -64,8 +64,8 @@ pub struct Drain<'a, T> {
 
 // SAFETY: the drained elements and their vector are exclusively this object's, as with `&mut [T]`; so T must be Send.
 unsafe impl<T: Send> Send for Drain<'_, T> {}
-// SAFETY: through a shared drain, threads get `&T`s (`as_slice`), which they may have because T is Sync, and the number of
-// elements. Everything that changes the drain, its vector or an element takes `&mut self`.
+// SAFETY: through a shared drain, threads get `&T`s (`as_slice`), which they may have because T is Sync, and the number
+// of elements. Everything that changes the drain, its vector or an element takes `&mut self`.
 unsafe impl<T: Sync> Sync for Drain<'_, T> {}
 
 impl<'a, T> Drain<'a, T> {
