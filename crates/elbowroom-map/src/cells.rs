@@ -158,7 +158,7 @@ mod tests {
         let picture = Picture::fitting(&runs, 4096, COLUMNS);
         let text = picture.draw(Paint::Colours, COLUMNS).replace("\n  ", " ");
         assert!(
-            text.contains("\x1b[31mx\x1b[0m") && text.contains("the last of these"),
+            text.contains("\x1b[31mx\x1b[0m") && text.contains("the last state in this list"),
             "{text}"
         );
     }

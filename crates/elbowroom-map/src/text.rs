@@ -182,9 +182,8 @@ fn bars(text: &mut String, total: &Figures, columns: usize) {
     }
     if total.reserved_bytes > scale {
         let times = grouped(total.reserved_bytes / scale);
-        let note = format!(
-            "▶ The bar of reserved bytes is cut off. At this scale it would be {times} times as long."
-        );
+        let note =
+            format!("▶ The bar `reserved` is cut off: in full, it is {times} times as long.");
         for line in wrap(&note, columns) {
             let _ = writeln!(text, "{line}");
         }
@@ -369,7 +368,7 @@ and 1 more
             let committed = (columns - BAR_START) * 4 / 5;
             assert_eq!(bar("committed").matches('█').count(), committed);
             assert!(
-                text.contains("▶ The bar of reserved bytes is cut off. At this scale"),
+                text.contains("▶ The bar `reserved` is cut off: in full"),
                 "{text}"
             );
         }

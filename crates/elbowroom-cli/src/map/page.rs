@@ -75,9 +75,8 @@ fn bars(svg: &mut Svg, total: &Figures) {
     }
     if total.reserved_bytes > scale {
         let times = grouped(total.reserved_bytes / scale);
-        let note = format!(
-            "The bar of reserved bytes is cut off. At this scale it would be {times} times as long."
-        );
+        let note =
+            format!("The bar of reserved bytes is cut off: in full, it is {times} times as long.");
         svg.text(LEFT, svg.y + 10.0, "small faint", &note);
         svg.y += 16.0;
     }
@@ -273,7 +272,7 @@ mod tests {
         assert_well_formed(&drawing);
         for part in [
             "l9 7.5l-9 7.5z\" class=\"reserved\"",
-            "The bar of reserved bytes is cut off.",
+            "The bar of reserved bytes is cut off:",
             "a bar as long as this line: 32 KiB<",
             "class=\"small\" text-anchor=\"start\">committed<",
             "class=\"small\" text-anchor=\"start\">resident<",
