@@ -151,14 +151,20 @@ impl Widget for Pages<'_> {
         let mut block = ink.block(&ink.cut(&self.title, room));
         block = block.title(Line::from(unit).right_aligned());
         if totals != [0; State::ALL.len()] {
-            block = block.title_bottom(self.legend(&totals, scale > 1));
+            block = block.title_bottom(self.legend(&totals, scale > 1, inner.width.into()));
         }
         block.render(area, buffer);
     }
 }
 
 impl Pages<'_> {
-    fn legend(&self, totals: &[u64; State::ALL.len()], is_grouped: bool) -> Line<'static> {
+    /// Returns the legend, in at most `columns`.
+    fn legend(
+        &self,
+        totals: &[u64; State::ALL.len()],
+        is_grouped: bool,
+        columns: usize,
+    ) -> Line<'static> {
         let ink = self.ink;
         let mut spans = vec![Span::raw(" ")];
         for (&state, &pages) in State::ALL.iter().zip(totals) {
@@ -174,7 +180,10 @@ impl Pages<'_> {
         if self.strips.iter().any(|strip| strip.latest.is_some()) {
             let (glyph, style) = ink.latest();
             spans.push(Span::styled(glyph.to_string(), style));
-            spans.push(Span::raw(" latest fault "));
+            let used: usize = spans.iter().map(Span::width).sum();
+            let name = [" latest fault ", " latest "];
+            let name = name.into_iter().find(|name| used + name.len() <= columns);
+            spans.push(Span::raw(name.unwrap_or_default()));
         }
         Line::from(spans)
     }
