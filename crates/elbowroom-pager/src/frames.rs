@@ -14,6 +14,8 @@ use elbowroom::{Budget, Reservation};
 /// Address space for the pages of an array.
 pub(crate) struct Frames {
     reservation: Reservation,
+    // The one that the reservation is charged to.
+    budget: Budget,
     // What the budget allows for pages.
     limit_bytes: usize,
     page_bytes: usize,
@@ -46,6 +48,7 @@ impl Frames {
             .build()?;
         Ok(Frames {
             reservation,
+            budget: budget.clone(),
             limit_bytes,
             page_bytes,
             len_bytes: AtomicUsize::new(len_bytes),
@@ -110,14 +113,21 @@ impl Frames {
         self.resident_max.load(Relaxed)
     }
 
-    /// Commits all of these pages, which are zero, or none.
+    /// Commits pages, all or none: zeros. The callbacks of budgets are left to
+    /// [`run_callbacks`](Frames::run_callbacks).
     pub(crate) fn commit(&self, pages: Range<usize>) -> Result<(), elbowroom::Error> {
         let place = self.place(pages);
         let bytes = place.len();
-        self.reservation.commit(place)?;
+        self.reservation.commit_before_callbacks(place)?;
         let resident = self.resident.fetch_add(bytes, Relaxed) + bytes;
         self.resident_max.fetch_max(resident, Relaxed);
         Ok(())
+    }
+
+    /// Calls the callbacks of budgets that are due. They may use arrays: the caller holds no lock, and has no page
+    /// claimed or in transit.
+    pub(crate) fn run_callbacks(&self) {
+        self.budget.run_pending_callbacks();
     }
 
     /// Returns the memory of all of these pages to the system, or of none.

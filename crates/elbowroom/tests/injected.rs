@@ -11,6 +11,7 @@ mod injected {
 
     mod arena;
     mod region;
+    mod reservation;
     mod reserved_vec;
 
     /// Lets one test run at a time: the cache of containers' memory belongs to the process.

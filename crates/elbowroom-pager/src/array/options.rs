@@ -97,6 +97,8 @@ impl<T: AnyBitPattern> PagedOptions<T> {
     /// Charges the pages in memory to a budget. If the budget has no room, pages of all arrays that are charged to it
     /// are evicted, as if they were of one array: the next ones that were not used lately. A dirty page of another
     /// array is written to that array's store; if this fails, it stays, and the failure is left to that array.
+    /// [Callbacks](elbowroom::BudgetBuilder::on_reaching) of the budget run when the pages that reached the threshold
+    /// are loaded, and may use arrays.
     pub fn budget(mut self, budget: &Budget) -> PagedOptions<T> {
         self.budget = Some(budget.clone());
         self

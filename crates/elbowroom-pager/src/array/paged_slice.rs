@@ -157,7 +157,12 @@ impl<T: AnyBitPattern> PagedOptions<T> {
         let threads = threads.max(1);
         let no_room = |refusal| refuse(Cause::NoRoom(refusal));
         let turns = memory.turns().map_err(no_room)?;
-        let buffers = memory.budget.charge(threads * buffer_bytes);
+        let Some(buffers_bytes) = threads.checked_mul(buffer_bytes) else {
+            return Err(invalid(format!(
+                "{threads} threads, each with a buffer of {buffer_bytes} bytes, are too many"
+            )));
+        };
+        let buffers = memory.budget.charge(buffers_bytes);
         let charge = buffers.map_err(no_room)?;
         let cache = Arc::new(Cache {
             source: Source::new(store, location, self.offset, turns),
@@ -265,9 +270,13 @@ impl Cache {
                 Some(oldest) => {
                     state.moving += 1;
                     drop(state);
-                    let decommitted = fault.decommit(oldest);
-                    drop(self.ended());
-                    decommitted.map_err(|refusal| self.no_room(bytes.clone(), refusal))?;
+                    let decommitted = fault.decommit(oldest.clone());
+                    let mut state = self.ended();
+                    if let Err(refusal) = decommitted {
+                        state.filled.push_front(oldest);
+                        return Err(self.no_room(bytes, refusal));
+                    }
+                    drop(state);
                     self.source.counters.evictions.fetch_add(1, Relaxed);
                 }
                 // Another thread has the room, and will have noted or given back its pages in a moment.

@@ -81,8 +81,11 @@ impl<L: Send> ParallelIterator for ParChunks<'_, L> {
     fn drive_unindexed<C: UnindexedConsumer<Self::Item>>(self, consumer: C) -> C::Result {
         let frames = &self.fetch.pool.frames;
         let room = (frames.pages_max() / 2).max(1);
-        // An element on the border belongs to the chunk where it starts, and makes it a page longer.
-        let border = usize::from(frames.page_bytes() % self.element_bytes != 0);
+        // An element on the border belongs to the chunk where it starts, and makes it longer.
+        let border = match frames.page_bytes() % self.element_bytes {
+            0 => 0,
+            _ => (self.element_bytes - 1).div_ceil(frames.page_bytes()),
+        };
         let share = room / ::rayon::current_num_threads();
         let chunk_pages = share.saturating_sub(border);
         let chunk_pages = chunk_pages.clamp(1, self.fetch.chunk_pages());

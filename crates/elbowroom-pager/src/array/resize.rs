@@ -53,8 +53,10 @@ impl<T: AnyBitPattern + NoUninit> PagedArray<T> {
             self.fetch.pin(kept - 1..kept, Pin::Write)?;
         }
         // From here on the threads of the array use no page: a pin was the last to give them a job, and this borrow is
-        // exclusive. So none of them writes behind the new end, which would make the store longer again.
+        // exclusive. Those of arrays with the same budget stay away, too. So none of them writes behind the new end,
+        // which would make the store longer again.
         self.fetch.queue.settle();
+        let closed = pool.close();
         let resized = if gone.clone().any(|page| pool.table.look(page).is_pinned()) {
             refuse(Cause::Pinned)
         } else {
@@ -69,7 +71,7 @@ impl<T: AnyBitPattern + NoUninit> PagedArray<T> {
             self.fetch.unpin(kept - 1..kept, Pin::Write);
         }
         resized?;
-        pool.discard(gone);
+        pool.discard(gone, &closed);
         pool.frames.set_len_bytes(new);
         self.len = len;
         Ok(())

@@ -30,8 +30,8 @@ pub(super) struct Ring<P> {
     hand: usize,
     /// Absent pages whose memory the system did not take back. It is charged until it does.
     pub(super) stranded: Vec<usize>,
-    /// The array is being dropped, and its memory is free in a moment.
-    pub(super) is_leaving: bool,
+    /// The array is being dropped, resized or sorted into. No thread of another array uses its pages.
+    pub(super) is_closed: bool,
 }
 
 impl<P> Default for Clock<P> {
@@ -60,7 +60,7 @@ impl<P> Clock<P> {
             vacant: Vec::new(),
             hand: 0,
             stranded: Vec::new(),
-            is_leaving: false,
+            is_closed: false,
         };
         self.rings.insert(name, ring);
     }

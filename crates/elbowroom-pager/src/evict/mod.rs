@@ -20,6 +20,7 @@ use crate::store::Source;
 use crate::table::{Look, Table};
 
 mod clock;
+mod closed;
 mod pace;
 mod run;
 
@@ -165,24 +166,6 @@ impl Pool {
         pool
     }
 
-    /// Gives all memory back, and waits for the threads of other arrays that are here. The array is not used any more,
-    /// and what is dirty is lost.
-    pub(crate) fn leave(&self) {
-        if let Some(ring) = self.sharers.clock().ring(self.name) {
-            ring.is_leaving = true;
-        }
-        // From here on, there are no new visitors.
-        let mut count = self.visitors.count();
-        while *count > 0 {
-            let left = self.visitors.left.wait(count);
-            count = left.unwrap_or_else(PoisonError::into_inner);
-        }
-        drop(count);
-        let mut clock = self.sharers.clock();
-        self.frames.clear();
-        clock.remove(self.name);
-    }
-
     /// Commits a page that the calling thread has claimed, and puts it in transit. Returns `false`, with the page still
     /// claimed, if there is no room for it without waiting.
     ///
@@ -276,7 +259,7 @@ impl Pool {
             let Some(ring) = clock.at_hand(budget) else {
                 break;
             };
-            let pool = ring.pool.upgrade().filter(|_| !ring.is_leaving);
+            let pool = ring.pool.upgrade().filter(|_| !ring.is_closed);
             let mut is_at_end = false;
             while steps > 0 && !is_at_end {
                 let Some(slot) = ring.step() else {
@@ -378,11 +361,12 @@ impl Pool {
         Ok(())
     }
 
-    /// Writes every dirty page back.
+    /// Writes every dirty page back that can be written.
     ///
     /// # Errors
-    /// The first refusal by the store; `is_pinned()` if a page has a guard for writing. The pages stay dirty.
+    /// The first refusal by the store; `is_pinned()` if a page has a guard for writing. The refused pages stay dirty.
     pub(crate) fn write_all_back(&self) -> Result<(), Error> {
+        let mut result = Ok(());
         for page in self.dirty_pages() {
             loop {
                 let look = self.table.look(page);
@@ -391,17 +375,19 @@ impl Pool {
                 } else if !look.is_resident() || !look.is_dirty() {
                     break;
                 } else if self.table.try_write_back(page) {
-                    self.write_back(page)?;
+                    result = result.and(self.write_back(page));
                     break;
                 } else if look.is_lent() {
                     let bytes = self.frames.bytes_of(page..page + 1);
-                    return Err(self.source.error(Operation::WriteBack, bytes, Cause::Lent));
+                    let lent = self.source.error(Operation::WriteBack, bytes, Cause::Lent);
+                    result = result.and(Err(lent));
+                    break;
                 } else {
                     thread::yield_now();
                 }
             }
         }
-        Ok(())
+        result
     }
 
     /// Writes dirty pages back until no more than `dirty_pages_max` are left. Ends at the first refusal, which the next
@@ -438,15 +424,6 @@ impl Pool {
         drop(clock);
         pages.sort_unstable();
         pages
-    }
-
-    /// Forgets pages and what was written to them. The caller has no guard, and no other thread uses the array.
-    pub(crate) fn discard(&self, pages: Range<usize>) {
-        for page in pages {
-            if self.table.try_discard(page) {
-                self.expel(page..page + 1);
-            }
-        }
     }
 }
 

@@ -192,6 +192,8 @@ impl Fetch {
     ) -> Result<usize, Error> {
         let Pool { table, source, .. } = &*self.pool;
         let first = pages.start;
+        // Dropped after `loading`.
+        let _callbacks = Callbacks(&self.pool);
         let mut loading = Loading {
             pool: &self.pool,
             claimed: first..first + 1,
@@ -265,6 +267,18 @@ impl Drop for Pinned<'_> {
     fn drop(&mut self) {
         for page in self.pages.clone() {
             self.table.unpin(page, self.pin);
+        }
+    }
+}
+
+/// Calls the callbacks of budgets when it is dropped: not before the pages that have reached a threshold are loaded,
+/// because a callback may use arrays.
+struct Callbacks<'a>(&'a Pool);
+
+impl Drop for Callbacks<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.0.frames.run_callbacks();
         }
     }
 }

@@ -10,7 +10,7 @@
 //! - `reopen_direct(file)`: the same file, opened for reads that bypass the page cache. `None` if there are none.
 //! - `is_cached(file, range)`: whether the page cache has all of these bytes. `false` if that is unknown.
 //! - `read_uncached_at(file, buffer, offset)`: as `read_at`, but the bytes do not stay in the page cache, unless they
-//!   were there before. `Unsupported` if there is no such read.
+//!   were there before. An error may mean that there is no such read.
 //! - `drop_cached(file, range)`: takes these bytes out of the page cache, except what is not on the disk yet.
 
 #[cfg(target_os = "linux")]

@@ -90,20 +90,18 @@ impl FileStore {
             }
             let whole = buffer.len() / DIRECT_ALIGN * DIRECT_ALIGN;
             match os::read_at(direct, &mut buffer[..whole], offset) {
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
-                    ) =>
-                {
-                    self.refuses_direct.store(true, Relaxed);
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
+                // Some file systems have no direct reads. If the disk fails, so does the read that follows.
+                Err(error) => {
+                    let is_refused = error.kind() == io::ErrorKind::InvalidInput;
+                    self.refuses_direct.fetch_or(is_refused, Relaxed);
                 }
                 done => return done,
             }
         }
-        match os::read_uncached_at(&self.file, buffer, offset) {
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
-            done => return done,
+        // Not by all kernels and file systems. A sandbox may forbid the call.
+        if let Ok(count) = os::read_uncached_at(&self.file, buffer, offset) {
+            return Ok(count);
         }
         let count = os::read_at(&self.file, buffer, offset)?;
         // What the cache keeps as one page is dropped only if all of it is in the range. So what the last read left is

@@ -1,7 +1,7 @@
 //! Several arrays with one budget, which evict from each other.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -236,6 +236,100 @@ impl Store for Slow {
 }
 
 /// Arrays come and go while threads of others take their pages, write them back, and wait for that.
+/// A store whose writes wait until the gate is open.
+struct Gated {
+    memory: MemoryStore,
+    is_writing: AtomicBool,
+    is_open: AtomicBool,
+}
+
+impl Store for Gated {
+    fn len(&self) -> Result<u64, StoreError> {
+        self.memory.len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), StoreError> {
+        self.memory.read_at(offset, buffer)
+    }
+
+    fn write_at(&self, offset: u64, buffer: &[u8]) -> Result<(), StoreError> {
+        self.is_writing.store(true, Ordering::Relaxed);
+        while !self.is_open.load(Ordering::Relaxed) {
+            thread::yield_now();
+        }
+        self.memory.write_at(offset, buffer)
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.memory.flush()
+    }
+
+    fn set_len(&self, len: u64) -> Result<(), StoreError> {
+        self.memory.set_len(len)
+    }
+
+    fn is_writable(&self) -> bool {
+        true
+    }
+
+    fn version(&self) -> Option<String> {
+        None
+    }
+}
+
+#[test]
+fn an_array_is_resized_after_another_has_written_its_pages() {
+    let len = 2 * page_size();
+    let budget = Budget::new(len);
+    let store = Arc::new(Gated {
+        memory: MemoryStore::new(vec![0; len]),
+        is_writing: AtomicBool::new(false),
+        is_open: AtomicBool::new(false),
+    });
+    let mut resized = options(&budget).open_store(Arc::clone(&store)).unwrap();
+    resized.slice_mut(..).unwrap().fill(7);
+    let other = options(&budget).open_store(pages(2)).unwrap();
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| other.get(page_size()).unwrap());
+        while !store.is_writing.load(Ordering::Relaxed) {
+            thread::yield_now();
+        }
+        let resizer = scope.spawn(|| {
+            resized.resize(0).unwrap();
+            resized.resize(len).unwrap();
+        });
+        // Time in which the array must not be resized.
+        thread::sleep(Duration::from_millis(50));
+        store.is_open.store(true, Ordering::Relaxed);
+        resizer.join().unwrap();
+        assert_eq!(reader.join().unwrap(), 1);
+    });
+    assert!((0..len).all(|index| resized.get(index).unwrap() == 0));
+    resized.flush().unwrap();
+    assert_eq!(store.memory.to_vec(), vec![0; len]);
+}
+
+#[test]
+fn a_callback_of_a_budget_uses_arrays_of_the_budget() {
+    static ARRAYS: OnceLock<[PagedArray<u8>; 2]> = OnceLock::new();
+    static SUM: AtomicUsize = AtomicUsize::new(0);
+    let budget = Budget::builder(4 * page_size());
+    let budget = budget.on_reaching(2 * page_size(), |_| {
+        for array in ARRAYS.get().into_iter().flatten() {
+            let byte = array.get(3 * page_size()).unwrap();
+            assert!(array.resident_ranges().count() > 0);
+            SUM.fetch_add(byte.into(), Ordering::Relaxed);
+        }
+    });
+    let budget = budget.build();
+    let arrays = [(); 2].map(|()| options(&budget).open_store(pages(9)).unwrap());
+    let [one, other] = ARRAYS.get_or_init(|| arrays);
+    assert_eq!(one.get(0).unwrap(), 0);
+    assert_eq!(SUM.load(Ordering::Relaxed), 0);
+    assert_eq!(other.get(3 * page_size()).unwrap(), 3);
+    assert_eq!(SUM.load(Ordering::Relaxed), 6);
+}
+
 #[test]
 fn arrays_come_and_go_beside_others() {
     const LIMIT: usize = 2;

@@ -243,7 +243,8 @@ impl Budget {
     }
 
     /// Calls the callbacks that are due, each once, on the first thread that arrives here. The caller holds no lock.
-    pub(crate) fn run_pending_callbacks(&self) {
+    #[doc(hidden)]
+    pub fn run_pending_callbacks(&self) {
         for budget in self.path() {
             let Some(threshold) = &budget.node.threshold else {
                 continue;

@@ -82,12 +82,14 @@ pub struct Histogram {
 impl Histogram {
     /// Adds a value.
     pub fn add(&mut self, time: Duration) {
-        self.counts[bucket_of_time(time)] += 1;
+        let count = &mut self.counts[bucket_of_time(time)];
+        *count = count.saturating_add(1);
     }
 
     /// Returns the number of values.
     pub fn count(&self) -> u64 {
-        self.counts.iter().sum()
+        let counts = self.counts.iter();
+        counts.fold(0, |sum, &count| sum.saturating_add(count))
     }
 
     /// Returns the buckets that are not empty, from short to long: an upper bound of the values in the bucket, and
@@ -110,7 +112,7 @@ impl Histogram {
         let mut seen = 0;
         let mut buckets = self.buckets();
         let found = buckets.find(|&(_, count)| {
-            seen += count;
+            seen = count.saturating_add(seen);
             seen >= wanted
         });
         found.map_or(Duration::ZERO, |(time, _)| time)
@@ -119,7 +121,7 @@ impl Histogram {
     /// Adds the values of another histogram, such as that of another region.
     pub fn merge(&mut self, other: &Histogram) {
         for (count, more) in self.counts.iter_mut().zip(&other.counts) {
-            *count += more;
+            *count = count.saturating_add(*more);
         }
     }
 }

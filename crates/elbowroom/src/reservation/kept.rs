@@ -16,6 +16,8 @@ pub(super) struct Kept {
     // Invariant: these pages are readable and writable, except committed ones whose access the program has changed.
     // They include all committed pages. Those that are not committed have no memory.
     accessible: Committed,
+    // Pages whose access the system has perhaps changed, when it refused to change that of all pages of a range.
+    doubtful: Committed,
     // Pages become accessible by blocks of this many pages, a power of two.
     block_pages: usize,
 }
@@ -28,6 +30,7 @@ impl Kept {
         let block_pages = pages.div_ceil(BLOCKS_MAX).next_power_of_two().max(least);
         mapping.keep_access().then(|| Kept {
             accessible: Committed::new(),
+            doubtful: Committed::new(),
             block_pages,
         })
     }
@@ -42,10 +45,26 @@ impl Kept {
         let start = pages.start() / self.block_pages * self.block_pages;
         let end = pages.end().next_multiple_of(self.block_pages).min(all);
         for gap in gaps(&self.accessible, PageRange::new(start, end)) {
-            // SAFETY: the pages are reserved: they are not accessible, and so not committed (invariant).
-            unsafe { mapping.commit(gap) }?;
-            set(&mut self.accessible, gap, Some(Access::ReadWrite));
+            // Locked memory refuses the advice (madvise(2), EINVAL). If it were made accessible, the kernel would make
+            // all of it resident.
+            // SAFETY: the pages are reserved: they are not accessible, and so not committed (invariant). So no
+            // reference points into them.
+            if unsafe { mapping.discard(gap) }.is_err() || self.open_gap(mapping, gap).is_err() {
+                break;
+            }
         }
+        // The system may refuse a block and permit the pages, for example if the block is larger than all memory.
+        for gap in gaps(&self.accessible, pages) {
+            self.open_gap(mapping, gap)?;
+        }
+        Ok(())
+    }
+
+    /// Makes pages accessible that are not.
+    fn open_gap(&mut self, mapping: &Mapping, gap: PageRange) -> Result<(), OsCode> {
+        // SAFETY: the pages are reserved: they are not accessible, and so not committed (invariant).
+        unsafe { mapping.commit(gap) }?;
+        set(&mut self.accessible, gap, Some(Access::ReadWrite));
         Ok(())
     }
 
@@ -65,13 +84,20 @@ impl Kept {
             .into_iter()
             .chain(committed.range(pages.start()..pages.end()));
         // Locked memory refuses: mlock(2) came after the reservation was made.
-        runs.all(|(_, &(end, access))| end <= pages.start() || access == Access::ReadWrite)
+        gaps(&self.doubtful, pages) == [pages]
+            && runs.all(|(_, &(end, access))| end <= pages.start() || access == Access::ReadWrite)
             // SAFETY: no reference points into the pages (contract).
             && unsafe { mapping.discard(pages) }.is_ok()
+    }
+
+    /// Notes that the system has refused to change the access of pages.
+    pub(super) fn doubt(&mut self, pages: PageRange) {
+        set(&mut self.doubtful, pages, Some(Access::None));
     }
 
     /// Notes that pages were decommitted by a new mapping.
     pub(super) fn close(&mut self, pages: PageRange) {
         set(&mut self.accessible, pages, None);
+        set(&mut self.doubtful, pages, None);
     }
 }

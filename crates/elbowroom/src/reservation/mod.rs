@@ -118,6 +118,22 @@ impl Reservation {
     /// `is_invalid_range()` outside the reservation; `is_limit()` if a [budget](ReservationBuilder::budget) has no
     /// room; `is_out_of_memory()` if the system's commit limit is reached. Nothing has changed then.
     pub fn commit(&self, range: Range<usize>) -> Result<(), Error> {
+        self.commit_before_callbacks(range)?;
+        // Outside the lock, because a callback may commit here, too.
+        let budget = { self.lock() }
+            .charge
+            .as_ref()
+            .map(|charge| charge.budget().clone());
+        if let Some(budget) = budget {
+            budget.run_pending_callbacks();
+        }
+        Ok(())
+    }
+
+    /// Commits as [`commit`](Reservation::commit) does, and leaves the callbacks of budgets to
+    /// [`Budget::run_pending_callbacks`]. For the crate `elbowroom-pager`, which commits under a lock.
+    #[doc(hidden)]
+    pub fn commit_before_callbacks(&self, range: Range<usize>) -> Result<(), Error> {
         let pages = self.pages(Operation::Commit, &range)?;
         let mut held = self.lock();
         let Held {
@@ -153,12 +169,6 @@ impl Reservation {
         for gap in gaps {
             set(committed, gap, Some(Access::ReadWrite));
         }
-        let budget = charge.as_ref().map(|charge| charge.budget().clone());
-        drop(held);
-        // Outside the lock, because a callback may commit here, too.
-        if let Some(budget) = budget {
-            budget.run_pending_callbacks();
-        }
         Ok(())
     }
 
@@ -168,7 +178,9 @@ impl Reservation {
     ///
     /// # Errors
     /// `is_invalid_range()` outside the reservation. Otherwise it fails only if the system refuses, as Linux does when
-    /// the process has reached its limit of mappings (`vm.max_map_count`). Nothing has changed then.
+    /// the process has reached its limit of mappings (`vm.max_map_count`). The pages stay committed then. Their
+    /// contents stay as well, unless [access is kept](ReservationBuilder::keep_access) and a part of the pages is
+    /// locked.
     pub fn decommit(&self, range: Range<usize>) -> Result<(), Error> {
         let pages = self.pages(Operation::Decommit, &range)?;
         let mut held = self.lock();
@@ -221,6 +233,9 @@ impl Reservation {
         // SAFETY: the pages are committed, as checked above under the lock. No reference points into them: the library
         // makes none, and the program has ended those that it made from `as_ptr` (its contract).
         if let Err(code) = unsafe { self.mapping.protect(pages, access) } {
+            if let Some(kept) = &mut held.kept {
+                kept.doubt(pages);
+            }
             return refuse(Cause::os(code));
         }
         set(&mut held.committed, pages, Some(access));
@@ -365,6 +380,7 @@ impl ReservationBuilder {
     /// - The system's own charge for a block is refunded when the reservation is released. So the setting has no
     ///   effect where such charges are counted (`vm.overcommit_memory=2`, RLIMIT_DATA), and none in locked memory
     ///   (mlockall(2)).
+    /// - The kernel's page tables of decommitted pages stay until the release: 4 KiB for each 2 MiB that was touched.
     /// - The system uses no huge pages for the reservation.
     ///
     /// ```

@@ -124,6 +124,27 @@ fn locked_pages_are_decommitted_all_the_same() {
 }
 
 #[test]
+fn a_block_in_locked_memory_is_not_made_resident() {
+    if common::is_emulated() {
+        return;
+    }
+    let half = 4 << 20;
+    let block = keeping(2 * half);
+    let first = half / page_size();
+    // The pages are not accessible yet, so they cannot be made resident, and the call fails. They are locked all the
+    // same, as by mlockall(2).
+    // SAFETY: pages of the reservation; their contents and access do not change (mlock(2)).
+    unsafe { libc::mlock(block.as_ptr().wrapping_add(half).cast(), half) };
+    block.commit(place(first)).unwrap();
+    write(&block, page(first), 1);
+    let resident: usize = mappings(&block).iter().map(|found| found.1).sum();
+    assert_eq!(resident, 1);
+    block.decommit(place(first)).unwrap();
+    block.commit(place(first)).unwrap();
+    assert_eq!(read(&block, page(first)), 0);
+}
+
+#[test]
 fn where_accessible_pages_are_counted_only_committed_ones_are_accessible() {
     if common::is_emulated() {
         return;

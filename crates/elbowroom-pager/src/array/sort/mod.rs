@@ -194,11 +194,12 @@ impl<T: AnyBitPattern + NoUninit> PagedArray<T> {
         self.check_writable()?;
         let pool = &self.fetch.pool;
         self.fetch.queue.settle();
+        let closed = pool.close();
         let pages = 0..pool.frames.pages();
         if pages.clone().any(|page| pool.table.look(page).is_pinned()) {
             return Err(pool.source.error(Operation::Sort, 0..0, Cause::Pinned));
         }
-        pool.discard(pages);
+        pool.discard(pages, &closed);
         Ok(())
     }
 }
