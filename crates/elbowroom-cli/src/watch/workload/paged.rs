@@ -1,7 +1,7 @@
 //! The workload of an array that is larger than its memory.
 
 use std::fs::{self, OpenOptions};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -25,25 +25,39 @@ pub(super) const CHUNK: usize = PAGE / size_of::<u64>() / 2;
 /// An array over a temporary file.
 pub(super) struct Paged {
     array: RwLock<PagedArray<u64>>,
+    // Dropped after the array, which has the file open.
+    _name: Name,
     limit: usize,
 }
 
+/// The name of a file, which is removed when this is dropped.
+struct Name(PathBuf);
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        // A failure leaves a file in the folder for temporary files. It is the usual result where the name of an open
+        // file can be removed.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
 impl Paged {
-    /// Opens the array, and removes the name of the file, so that it is gone however the process ends.
-    fn open(path: &Path, limit: usize) -> Result<Paged, String> {
+    /// Opens the array, and removes the name of the file, so that it is gone however the process ends. Some systems
+    /// remove the name of an open file when it is closed, or refuse to remove it.
+    fn open(path: PathBuf, limit: usize) -> Result<Paged, String> {
         let options = PagedArray::options().writable(true).page_size(PAGE);
-        let array = options.resident_limit(limit).open(path);
-        // A failure leaves a file in the folder for temporary files.
-        let _ = fs::remove_file(path);
+        let array = options.resident_limit(limit).open(&path);
+        let _ = fs::remove_file(&path);
         Ok(Paged {
             array: RwLock::new(array.map_err(|error| error.to_string())?),
+            _name: Name(path),
             limit,
         })
     }
 
     /// Returns the array over a new temporary file.
     pub(super) fn new(limit: usize) -> Result<Paged, String> {
-        Paged::open(&create()?, limit)
+        Paged::open(create()?, limit)
     }
 
     /// Writes all elements of a chunk.
@@ -122,11 +136,12 @@ mod tests {
     #[test]
     fn the_file_is_gone_and_its_contents_are_there() {
         let path = create().unwrap();
-        let paged = Paged::open(&path, LIMIT).unwrap();
-        assert!(fs::File::open(&path).is_err());
+        let paged = Paged::open(path.clone(), LIMIT).unwrap();
         paged.fill(7).unwrap();
         let (look, stalls) = paged.look();
         assert_eq!((look.misses, stalls.count(), look.pages.len()), (1, 1, 3));
         assert_eq!(paged.read().get(8 * CHUNK - 1).unwrap(), 7);
+        drop(paged);
+        assert!(fs::File::open(&path).is_err());
     }
 }
