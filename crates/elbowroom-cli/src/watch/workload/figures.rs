@@ -70,12 +70,19 @@ pub(super) fn figures(model: &Model) -> (&'static str, Vec<(String, Figure)>) {
     (if is_memory { "memory" } else { "budgets" }, figures)
 }
 
-/// Returns a text such as `60 of 320 KiB`.
+/// Returns a text such as `60 of 320 KiB`, in the unit of the whole if the part is not nothing in it.
 pub(super) fn part_of(part: u64, whole: u64) -> String {
-    let [part, whole] = [part, whole].map(|bytes| Size(bytes).to_string());
-    match (part.split_once(' '), whole.split_once(' ')) {
-        (Some((number, unit)), Some((_, of))) if unit == of => format!("{number} of {whole}"),
-        _ => format!("{part} of {whole}"),
+    let [text, of] = [part, whole].map(|bytes| Size(bytes).to_string());
+    let unit_bytes = 1_u64 << (whole.max(1).ilog2() / 10 * 10);
+    let tenths = format!("{:.1}", part as f64 / unit_bytes as f64);
+    match (text.split_once(' '), of.split_once(' ')) {
+        (Some((number, unit)), Some((_, of_unit))) if unit == of_unit => {
+            format!("{number} of {of}")
+        }
+        (_, Some((_, of_unit))) if of_unit != "B" && tenths != "0.0" => {
+            format!("{} of {of}", tenths.trim_end_matches(".0"))
+        }
+        _ => format!("{text} of {of}"),
     }
 }
 

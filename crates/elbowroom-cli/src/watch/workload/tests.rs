@@ -279,6 +279,10 @@ fn histograms_have_all_values() {
     assert_eq!([0, 3, 7, 8, 71].map(|at| finest[at]), [1, 2, 3, 4, 5]);
     assert_eq!(part_of(60 << 10, 320 << 10), "60 of 320 KiB");
     assert_eq!(part_of(4096, 1 << 20), "4 KiB of 1 MiB");
+    assert_eq!(part_of(544 << 10, 1280 << 10), "0.5 of 1.3 MiB");
+    assert_eq!(part_of(1023 << 10, 1 << 20), "1 of 1 MiB");
+    assert_eq!(part_of(0, 1 << 20), "0 B of 1 MiB");
+    assert_eq!(part_of(0, 0), "0 of 0 B");
 }
 
 #[test]
