@@ -104,11 +104,11 @@ const STEPS: &[Step] = &[
         platforms::test(sh, Windows)?;
         platforms::test_c_on_windows(sh)
     }),
-    ("arm64-4k", 15, ARM64, |sh| platforms::test(sh, Arm64(4096))),
-    ("arm64-16k", 15, ARM64, |sh| {
+    ("arm64-4k", 25, ARM64, |sh| platforms::test(sh, Arm64(4096))),
+    ("arm64-16k", 25, ARM64, |sh| {
         platforms::test(sh, Arm64(16384))
     }),
-    ("arm64-64k", 15, ARM64, |sh| {
+    ("arm64-64k", 25, ARM64, |sh| {
         platforms::test(sh, Arm64(65536))
     }),
     // Only the library and the benchmarks depend on the processor, so the second target of a system checks the library
