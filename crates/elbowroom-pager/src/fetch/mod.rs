@@ -92,13 +92,7 @@ impl Fetch {
         while next < pages.end && table.try_pin(next, pin) {
             next += 1;
         }
-        let hits = next - pages.start;
-        let counters = &self.pool.source.counters;
-        if pin.is_visit() {
-            counters.visit(hits);
-        } else {
-            counters.hit(hits);
-        }
+        self.count_hits(next - pages.start, pin);
         if next < pages.end {
             self.pin_rest(pages.start..next, pages.end, pin)?;
         }
@@ -106,6 +100,16 @@ impl Fetch {
             self.queue.push([Job::WriteBehind]);
         }
         Ok(())
+    }
+
+    #[inline]
+    fn count_hits(&self, pages: usize, pin: Pin) {
+        let counters = &self.pool.source.counters;
+        if pin.is_visit() {
+            counters.visit(pages);
+        } else {
+            counters.hit(pages);
+        }
     }
 
     /// Pins the pages up to `end`. Those before them are pinned, and lose their pins if that fails.
@@ -123,11 +127,7 @@ impl Fetch {
             let page = pinned.pages.end;
             match table.enter(page, pin, || stall.begin()) {
                 Entered::Pinned => {
-                    if pin.is_visit() {
-                        counters.visit(1);
-                    } else {
-                        counters.hit(1);
-                    }
+                    self.count_hits(1, pin);
                     pinned.pages.end += 1;
                 }
                 Entered::Claimed => {

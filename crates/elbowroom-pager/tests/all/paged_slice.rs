@@ -71,6 +71,21 @@ fn every_element_is_that_of_the_store_within_the_limit() {
     );
 }
 
+/// Lets 4 threads read this many elements each, anywhere.
+fn read_at_random(slice: &[u64], times: usize) {
+    std::thread::scope(|scope| {
+        for seed in 0..4 {
+            scope.spawn(move || {
+                let mut random = Random::new(seed);
+                for _ in 0..times {
+                    let index = random.below(slice.len());
+                    assert_eq!(slice[index], number(index));
+                }
+            });
+        }
+    });
+}
+
 #[test]
 fn threads_read_at_random_while_pages_are_thrown_out() {
     let count = 8 * 64 * page_size() / 8;
@@ -83,18 +98,7 @@ fn threads_read_at_random_while_pages_are_thrown_out() {
     let Some(slice) = slice_of(options, numbers(count)) else {
         return;
     };
-    std::thread::scope(|scope| {
-        for seed in 0..4 {
-            let slice = &slice;
-            scope.spawn(move || {
-                let mut random = Random::new(seed);
-                for _ in 0..2000 {
-                    let index = random.below(count);
-                    assert_eq!(slice[index], number(index));
-                }
-            });
-        }
-    });
+    read_at_random(&slice, 2000);
     assert!(budget.peak_bytes() <= limit);
     drop(slice);
     assert_eq!(budget.committed_bytes(), 0);
@@ -112,18 +116,7 @@ fn threads_that_fill_wait_for_room() {
     let Some(slice) = slice_of(options, numbers(count)) else {
         return;
     };
-    std::thread::scope(|scope| {
-        for seed in 0..4 {
-            let slice = &slice;
-            scope.spawn(move || {
-                let mut random = Random::new(seed);
-                for _ in 0..500 {
-                    let index = random.below(count);
-                    assert_eq!(slice[index], number(index));
-                }
-            });
-        }
-    });
+    read_at_random(&slice, 500);
 }
 
 #[test]

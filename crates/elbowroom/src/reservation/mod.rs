@@ -118,12 +118,8 @@ impl Reservation {
     /// `is_invalid_range()` outside the reservation; `is_limit()` if a [budget](ReservationBuilder::budget) has no
     /// room; `is_out_of_memory()` if the system's commit limit is reached. Nothing has changed then.
     pub fn commit(&self, range: Range<usize>) -> Result<(), Error> {
-        self.commit_before_callbacks(range)?;
+        let budget = self.commit_pages(range)?;
         // Outside the lock, because a callback may commit here, too.
-        let budget = { self.lock() }
-            .charge
-            .as_ref()
-            .map(|charge| charge.budget().clone());
         if let Some(budget) = budget {
             budget.run_pending_callbacks();
         }
@@ -134,6 +130,11 @@ impl Reservation {
     /// [`Budget::run_pending_callbacks`]. For the crate `elbowroom-pager`, which commits under a lock.
     #[doc(hidden)]
     pub fn commit_before_callbacks(&self, range: Range<usize>) -> Result<(), Error> {
+        self.commit_pages(range).map(drop)
+    }
+
+    /// Commits the pages of `range`. Returns the budget that was charged.
+    fn commit_pages(&self, range: Range<usize>) -> Result<Option<Budget>, Error> {
         let pages = self.pages(Operation::Commit, &range)?;
         let mut held = self.lock();
         let Held {
@@ -169,7 +170,7 @@ impl Reservation {
         for gap in gaps {
             set(committed, gap, Some(Access::ReadWrite));
         }
-        Ok(())
+        Ok(charge.as_ref().map(|charge| charge.budget().clone()))
     }
 
     /// Decommits the pages of `range`: their contents are lost, their charge is refunded, and a touch faults.
