@@ -147,7 +147,13 @@ impl Widget for Pages<'_> {
             1 => format!(" a cell: a page of {page} "),
             pages => format!(" a cell: {} of {page} ", count(pages, "page")),
         };
-        let room = usize::from(inner.width).saturating_sub(unit.chars().count() + 2);
+        let room = |unit: &str| usize::from(inner.width).saturating_sub(unit.chars().count() + 2);
+        let unit = if self.title.chars().count() <= room(&unit) {
+            unit
+        } else {
+            format!(" a cell: {} ", Size(scale * self.page_size_bytes))
+        };
+        let room = room(&unit);
         let mut block = ink.block(&ink.cut(&self.title, room));
         block = block.title(Line::from(unit).right_aligned());
         if totals != [0; State::ALL.len()] {
